@@ -1,0 +1,77 @@
+"""Five points -> similarity transform -> 112x112 face on the ArcFace template."""
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.types import CROP_SIZE, Faces
+
+TEMPLATE: Final[NDArray[np.float32]] = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
+    dtype=np.float32,
+)
+"""(5, 2) where ArcFace (Deng et al., CVPR 2019) puts the five points in a 112x112 crop."""
+
+
+def similarity(points: NDArray[np.float32], template: NDArray[np.float32] = TEMPLATE) -> NDArray[np.float64]:
+    """Least-squares similarity that carries `points` onto `template`.
+
+    Umeyama's closed form (IEEE TPAMI 13(4), 1991) without reflection; in the plane it is one complex division:
+    with centred points p and targets q as complex numbers, a = sum(conj(p) q) / sum(|p|^2), q = a p + b.
+
+    points: (5, 2) pixels. Returns (2, 3) affine matrix, float64. Five equal points have no similarity: ValueError.
+    """
+    p = points[:, 0].astype(np.float64) + 1j * points[:, 1].astype(np.float64)
+    q = template[:, 0].astype(np.float64) + 1j * template[:, 1].astype(np.float64)
+    centred = p - p.mean()
+    spread = float(np.sum(np.abs(centred) ** 2))
+    if not np.isfinite(spread) or spread < 1e-12:
+        raise ValueError("the five points coincide")
+    a = complex(np.sum(np.conj(centred) * (q - q.mean())) / spread)
+    b = complex(q.mean() - a * p.mean())
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+
+
+def align(pixels: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
+    """Crop every face of one image.
+
+    pixels: (H, W, 3) RGB uint8. Returns (N, 112, 112, 3) RGB uint8. What lies outside the image repeats its border.
+    Faces larger than the crop are shrunk by an area filter first, so that the one bilinear resampling does not alias.
+    """
+    crops = np.empty((len(faces), CROP_SIZE, CROP_SIZE, 3), np.uint8)
+    for index in range(len(faces)):
+        crops[index] = align_one(pixels, faces.points[index])
+    return crops
+
+
+def align_one(pixels: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Crop one face: (H, W, 3) RGB uint8 and (5, 2) points -> (112, 112, 3) RGB uint8. See `align`."""
+    try:
+        matrix = similarity(points)
+    except ValueError:
+        return np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    if scale < 0.5:
+        pixels, matrix = _shrunk(pixels, matrix, scale)
+    warped = cv2.warpAffine(pixels, matrix, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(warped, np.uint8)
+
+
+def _shrunk(pixels: NDArray[np.uint8], matrix: NDArray[np.float64], scale: float) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The face's surroundings at about the crop's own resolution, and the similarity for it."""
+    corners = np.array([[0, 0, 1], [CROP_SIZE, 0, 1], [0, CROP_SIZE, 1], [CROP_SIZE, CROP_SIZE, 1]], np.float64)
+    inverse = cv2.invertAffineTransform(matrix)
+    reached = corners @ inverse.T
+    height, width = pixels.shape[:2]
+    margin = 2.0 / scale
+    x0, y0 = np.clip(np.floor(reached.min(axis=0) - margin), 0, [width - 1, height - 1]).astype(int)
+    x1, y1 = np.clip(np.ceil(reached.max(axis=0) + margin), [x0 + 1, y0 + 1], [width, height]).astype(int)
+    window = pixels[y0:y1, x0:x1]
+    size = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
+    small = cv2.resize(window, size, interpolation=cv2.INTER_AREA)
+    # resize maps pixel centres, x' + 0.5 = (x + 0.5) * r, so the half pixels belong into the matrix
+    rx, ry = (x1 - x0) / size[0], (y1 - y0) / size[1]
+    upscale = np.array([[rx, 0, 0.5 * rx - 0.5 + x0], [0, ry, 0.5 * ry - 0.5 + y0], [0, 0, 1]])
+    return np.asarray(small, np.uint8), np.asarray(matrix @ upscale, np.float64)

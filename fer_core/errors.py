@@ -1,0 +1,55 @@
+"""Every error a user can meet, as one small tree. The message is the one sentence that is shown."""
+
+
+class FerflowError(Exception):
+    """Something a person has to know about, said in one sentence."""
+
+
+class UsageError(FerflowError):
+    """The command or its parameters make no sense as given (exit code 2)."""
+
+
+class SourceError(FerflowError):
+    """The collection to be labelled is absent, empty or cannot be listed."""
+
+
+class StoreError(FerflowError):
+    """A storage location cannot be read or written."""
+
+
+class ImageError(FerflowError):
+    """One image cannot be turned into pixels; `status` is what its row in the images table says."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        """One of `schema.IMAGE_STATUSES`."""
+        self.reason = reason
+
+
+class DetectorError(FerflowError):
+    """A detector cannot be built or its file cannot be used."""
+
+
+class ModelError(FerflowError):
+    """A model is unknown, damaged, or not what its card says."""
+
+
+class FaceSetError(FerflowError):
+    """A training set does not have the layout or the content it should have."""
+
+
+class TrainingError(FerflowError):
+    """Training cannot start or go on."""
+
+
+class ClusterError(FerflowError):
+    """Dask workers cannot be reached or started."""
+
+
+class OrchestrationError(FerflowError):
+    """The Prefect API cannot be reached or started."""
+
+
+class CommitError(FerflowError):
+    """A run cannot be published, resumed or read back as its manifest promises."""

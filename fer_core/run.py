@@ -1,0 +1,140 @@
+"""What one run is: its configuration, the jobs it hands out and the receipts it gets back. Plain values, JSON both ways."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Self
+
+from fer_core.digest import json_sha256
+
+ALIGNMENT: Final = "arcface-112-v1"
+"""Changes whenever the crop of a given face changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """One labelling run. Everything a worker must know besides its images."""
+
+    run_id: str
+    """Matches `^[a-z][a-z0-9-]*$`."""
+    run_date: str
+    """UTC day on which the run was planned, YYYY-MM-DD."""
+    source: str
+    """SOURCE as the user gave it."""
+    root: str
+    """Labels root: any fsspec URL or absolute path."""
+    detector: str
+    """Resolved detector spec (never `auto`), such as `builtin` or `yunet:/models/yunet.onnx`."""
+    detector_identity: str
+    """`Detector.identity`: names the file's digest and thresholds, not its path."""
+    model: str
+    """Model name or folder that workers load."""
+    model_name: str
+    model_digest: str
+    """SHA-256 of the weights."""
+    purpose: str = ""
+    """Why these faces are labelled, in the user's words."""
+    keep_crops: bool = False
+    shard_size: int = 1000
+    device: str = "auto"
+    max_bytes: int = 64 * 2**20
+    """Larger files are not read (`too_large`)."""
+    max_pixels: int = 100_000_000
+    """Pictures of more pixels are not decoded (`too_large`)."""
+    min_face_px: float = 16.0
+    """Faces whose shorter box side is below this are not labelled."""
+    review_confidence: float = 0.5
+    """Labels below this calibrated confidence need review."""
+
+    @property
+    def pipeline_digest(self) -> str:
+        """Digest of what changes answers: detector, alignment, model, thresholds; not workers, shards, device or paths."""
+        return json_sha256(
+            {
+                "detector": self.detector_identity,
+                "alignment": ALIGNMENT,
+                "model": self.model_digest,
+                "max_bytes": self.max_bytes,
+                "max_pixels": self.max_pixels,
+                "min_face_px": self.min_face_px,
+                "review_confidence": self.review_confidence,
+            }
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        return cls(**value)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """One listed image, as the inventory saw it."""
+
+    uri: str
+    size: int
+    etag: str | None
+    modified_us: int | None
+    """Microseconds since the epoch, UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardJob:
+    """What a worker gets: configuration and listed images, no pixels."""
+
+    config: RunConfig
+    part: str
+    """Name of the part it writes, without suffix: `part-00012`, or `part-00012-1-0` after bisection. A function of the plan alone."""
+    images: tuple[ImageRef, ...]
+    crashed: bool = False
+    """True for a single image that keeps killing its worker: write its `crashed` row without reading it."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        return cls(
+            config=RunConfig.from_json(value["config"]),
+            part=value["part"],
+            images=tuple(ImageRef(**image) for image in value["images"]),
+            crashed=value["crashed"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PartReceipt:
+    """One Parquet file that lies in staging."""
+
+    table: str
+    """`labels`, `images` or `faces`."""
+    name: str
+    """File name, `part-00012.parquet`."""
+    rows: int
+    size: int
+    """Bytes."""
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardReceipt:
+    """What a worker answers: what it staged and counted."""
+
+    part: str
+    parts: tuple[PartReceipt, ...]
+    statuses: dict[str, int]
+    """Images by status."""
+    expressions: dict[str, int]
+    """Faces by expression."""
+    faces: int
+    seconds: dict[str, float]
+    """Busy seconds by stage: read, decode, detect, align, predict, write, load (models, first shard of a process only)."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        parts = tuple(PartReceipt(**part) for part in value["parts"])
+        return cls(value["part"], parts, value["statuses"], value["expressions"], value["faces"], value["seconds"])

@@ -1,0 +1,93 @@
+"""Frozen, columnar records that the rooms of fer_core hand to each other. N is the number of faces in the record."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+CROP_SIZE = 112
+"""Side of an aligned face in pixels (ArcFace template)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One decoded photograph, upright (EXIF orientation applied)."""
+
+    pixels: NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    sha256: str
+    """Hex digest of the encoded bytes, not of the pixels."""
+    size_bytes: int
+    """Length of the encoded bytes."""
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """Faces found in one image. Coordinates in pixels of the upright image, origin top left."""
+
+    boxes: NDArray[np.float32]
+    """(N, 4) x0, y0, x1, y1: the face from brows to chin, inside the image."""
+    points: NDArray[np.float32]
+    """(N, 5, 2) left eye, right eye, nose tip, left and right mouth corner, x before y; left is the smaller x on an upright face."""
+    scores: NDArray[np.float32]
+    """(N,) detector confidence in [0, 1]."""
+
+    def __post_init__(self) -> None:
+        count = len(self.scores)
+        if self.boxes.shape != (count, 4) or self.points.shape != (count, 5, 2) or self.scores.shape != (count,):
+            raise ValueError(f"faces disagree: boxes {self.boxes.shape}, points {self.points.shape}, scores {self.scores.shape}")
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @classmethod
+    def none(cls) -> "Faces":
+        """The record of an image without a face."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32), np.zeros((0,), np.float32))
+
+    def take(self, index: NDArray[np.intp]) -> "Faces":
+        """The faces at `index`, in that order."""
+        return Faces(self.boxes[index], self.points[index], self.scores[index])
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How good a look at each face the image gives."""
+
+    face_size_px: NDArray[np.float32]
+    """(N,) geometric mean of box width and height, pixels of the original image."""
+    sharpness: NDArray[np.float32]
+    """(N,) in [0, 1]; see `quality.sharpness`."""
+    yaw_deg: NDArray[np.float32]
+    """(N,) positive when the face turns towards the right edge of the image."""
+    pitch_deg: NDArray[np.float32]
+    """(N,) positive when the face looks up."""
+    roll_deg: NDArray[np.float32]
+    """(N,) positive when the face leans clockwise as seen in the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What the network says about each aligned face."""
+
+    probabilities: NDArray[np.float32]
+    """(N, 8) calibrated, in the order of `labels.EXPRESSIONS`; 4 decimals, each row sums to 1."""
+    expression: NDArray[np.int64]
+    """(N,) index of the largest probability, the first one on a tie."""
+    confidence: NDArray[np.float32]
+    """(N,) the largest probability."""
+    entropy: NDArray[np.float32]
+    """(N,) Shannon entropy of the row divided by ln 8: 0 is certain, 1 knows nothing."""
+    needs_review: NDArray[np.bool_]
+    """(N,) whether a person should look."""
+
+    def __len__(self) -> int:
+        return len(self.confidence)

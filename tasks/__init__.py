@@ -1,0 +1,1 @@
+"""Prefect tasks: thin verbs over fer_core."""
