@@ -43,6 +43,9 @@ class RunConfig:
     """Faces whose shorter box side is below this are not labelled."""
     review_confidence: float = 0.5
     """Labels below this calibrated confidence need review."""
+    started_us: int = 0
+    """When the run was planned, microseconds since the epoch, UTC. It is stamped on every row (`labeled_at`, `seen_at`), so that a shard
+    that is run twice writes the same bytes twice."""
 
     @property
     def pipeline_digest(self) -> str:

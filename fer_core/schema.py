@@ -60,7 +60,7 @@ LABELS: Final[pa.Schema] = _schema(
         ("detector", pa.string(), "identity of the detector, with its file's digest and thresholds"),
         ("pipeline_digest", pa.string(), "digest of everything that can change an answer"),
         ("run_id", pa.string(), "the run that wrote the row"),
-        ("labeled_at", TIMESTAMP, "when the row was made"),
+        ("labeled_at", TIMESTAMP, "when the run that made the row was planned"),
     ]
 )
 
@@ -78,7 +78,7 @@ IMAGES: Final[pa.Schema] = _schema(
         ("n_faces", pa.int32(), "faces labelled in it"),
         ("pipeline_digest", pa.string(), "digest of everything that can change an answer"),
         ("run_id", pa.string(), "the run that wrote the row"),
-        ("seen_at", TIMESTAMP, "when the row was made"),
+        ("seen_at", TIMESTAMP, "when the run that made the row was planned"),
     ]
 )
 

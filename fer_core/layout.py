@@ -1,0 +1,67 @@
+"""Where things lie under a labels root. Paths are relative to the root, with forward slashes."""
+
+import re
+from typing import Final
+
+from fer_core.run import PartReceipt, RunConfig
+
+TABLES: Final[tuple[str, ...]] = ("faces", "labels", "images")
+"""Every table, in the order in which the parts of a run become visible.
+
+A row refers only to rows that are there already: a label to its crop, an image with n faces to its n labels. So whoever joins from `images`
+never misses a label, even while a run is being published.
+"""
+
+RUNS: Final = "_meta/runs"
+STAGING: Final = "_staging"
+
+_RUN_ID: Final = re.compile(r"[a-z][a-z0-9-]*")
+
+
+def is_run_id(text: str) -> bool:
+    """Whether `text` can name a run: lower-case letters, digits and hyphens, a letter first. Such a name is safe inside a path."""
+    return _RUN_ID.fullmatch(text) is not None
+
+
+def part_name(shard: int) -> str:
+    """Name of the part of a whole shard, without suffix. Halves of a bisected one append `-0` and `-1`."""
+    return f"part-{shard:05d}"
+
+
+def plan_file(run_id: str) -> str:
+    return f"{RUNS}/{run_id}/plan.parquet"
+
+
+def manifest_file(run_id: str) -> str:
+    return f"{RUNS}/{run_id}/manifest.json"
+
+
+def staging_folder(run_id: str) -> str:
+    return f"{STAGING}/{run_id}"
+
+
+def receipts_folder(run_id: str) -> str:
+    return f"{STAGING}/{run_id}/receipts"
+
+
+def receipt_file(run_id: str, part: str) -> str:
+    return f"{receipts_folder(run_id)}/{part}.json"
+
+
+def staged_file(run_id: str, part: PartReceipt) -> str:
+    """Where a worker leaves a part.
+
+    The digest is in the name: when a shard is run twice at once, on machines that round differently, each receipt still names its own files.
+    """
+    stem = part.name.removesuffix(".parquet")
+    return f"{STAGING}/{run_id}/{part.table}/{stem}.{part.sha256[:16]}.parquet"
+
+
+def run_folder(config: RunConfig, table: str) -> str:
+    """The folder of one run in a table. `run_date` and `run` stand in no file, as `run_id` stands in no path."""
+    return f"{table}/run_date={config.run_date}/run={config.run_id}"
+
+
+def published_file(config: RunConfig, part: PartReceipt) -> str:
+    """Where readers find a part."""
+    return f"{run_folder(config, part.table)}/{part.name}"

@@ -1,0 +1,89 @@
+"""The manifest: what a committed run promises. Its file is the commit point."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from fer_core.errors import CommitError
+from fer_core.run import RunConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One published Parquet file."""
+
+    table: str
+    """`labels`, `images` or `faces`."""
+    path: str
+    """Relative to the labels root."""
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One committed run."""
+
+    schema_version: int
+    run_id: str
+    run_date: str
+    """UTC day, YYYY-MM-DD."""
+    source: str
+    """SOURCE as the user gave it."""
+    purpose: str
+    detector: str
+    """Identity of the detector."""
+    model_name: str
+    model_digest: str
+    pipeline_digest: str
+    config_digest: str
+    """SHA-256 of `config` in its canonical writing."""
+    config: dict[str, Any]
+    """The `RunConfig` as JSON."""
+    listed: int
+    """Images in the listing."""
+    unchanged: int
+    """Listed images that were skipped because an earlier run had answered them."""
+    deleted: int
+    """Images that earlier runs of the same source processed and that the listing no longer holds."""
+    statuses: dict[str, int]
+    """Images processed, by status; every status is named."""
+    faces: int
+    """Rows in `labels`."""
+    expressions: dict[str, int]
+    """Faces by expression; every expression is named."""
+    parts: tuple[Part, ...]
+    started_at: str
+    """When the run was planned, ISO 8601, UTC."""
+    committed_at: str
+    """When this manifest was written, ISO 8601, UTC."""
+    seconds: dict[str, float]
+    """Busy seconds by stage, summed over workers."""
+
+    def check(self) -> None:
+        """CommitError unless labelled + no face + quarantined = listed - unchanged, and the parts hold as many rows as are counted."""
+        processed = sum(self.statuses.values())
+        if processed != self.listed - self.unchanged:
+            raise CommitError(f"run {self.run_id} accounts for {processed} images of {self.listed - self.unchanged}")
+        rows = {table: sum(part.rows for part in self.parts if part.table == table) for table in ("images", "labels")}
+        if rows["images"] != processed or rows["labels"] != self.faces or sum(self.expressions.values()) != self.faces:
+            raise CommitError(f"run {self.run_id} counts {processed} images and {self.faces} faces, its parts {rows['images']} and {rows['labels']}")
+
+    def rows_of(self, table: str) -> Sequence[Part]:
+        """The parts of one table."""
+        return [part for part in self.parts if part.table == table]
+
+    def run_config(self) -> RunConfig:
+        return RunConfig.from_json(self.config)
+
+    def to_bytes(self) -> bytes:
+        """Indented JSON, UTF-8."""
+        return (json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Reads `to_bytes` back; ValueError, KeyError or TypeError where it is something else."""
+        value = json.loads(data)
+        return cls(**{**value, "parts": tuple(Part(**part) for part in value["parts"])})
