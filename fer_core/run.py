@@ -29,7 +29,7 @@ class RunConfig:
     """Model name or folder that workers load."""
     model_name: str
     model_digest: str
-    """SHA-256 of the weights."""
+    """SHA-256 of the model's file, which holds weights, sizes, temperature and review thresholds."""
     purpose: str = ""
     """Why these faces are labelled, in the user's words."""
     keep_crops: bool = False
@@ -41,8 +41,6 @@ class RunConfig:
     """Pictures of more pixels are not decoded (`too_large`)."""
     min_face_px: float = 16.0
     """Faces whose shorter box side is below this are not labelled."""
-    review_confidence: float = 0.5
-    """Labels below this calibrated confidence need review."""
     started_us: int = 0
     """When the run was planned, microseconds since the epoch, UTC. It is stamped on every row (`labeled_at`, `seen_at`), so that a shard
     that is run twice writes the same bytes twice."""
@@ -58,7 +56,6 @@ class RunConfig:
                 "max_bytes": self.max_bytes,
                 "max_pixels": self.max_pixels,
                 "min_face_px": self.min_face_px,
-                "review_confidence": self.review_confidence,
             }
         )
 

@@ -1,0 +1,125 @@
+"""Models on disk: one safetensors file that holds all that answers depend on, and a card for people beside it.
+
+    MODEL/weights.safetensors   tensors; its metadata holds `ModelSpec` as JSON (sizes, temperature, review thresholds)
+    MODEL/card.json             name, digest of that file, data, protocol, figures, known gaps
+
+A model's digest is the SHA-256 of its weights file. Loading never executes code and refuses what is not as the card says.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from fer_core.digest import file_sha256
+from fer_core.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fer_core.network import MultiscaleNet, NetworkConfig
+
+WEIGHTS: Final = "weights.safetensors"
+CARD: Final = "card.json"
+SHIPPED: Final = Path(__file__).parent / "weights"
+DEFAULT: Final = "tiny"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Everything beside the tensors that changes an answer."""
+
+    network: "NetworkConfig"
+    temperature: float
+    """Divides the logits; fitted on the development part."""
+    flip: bool
+    """Whether a face and its mirror image are averaged."""
+    review_confidence: float
+    """Labels below this calibrated confidence need review."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "network": self.network.to_json()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        from fer_core.network import NetworkConfig  # noqa: PLC0415  (torch is slow to import; reading a card needs none of it)
+
+        return cls(**{**value, "network": NetworkConfig.from_json(value["network"])})
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """A model that is there, by its card; nothing is loaded yet."""
+
+    path: Path
+    name: str
+    digest: str
+    """SHA-256 of the weights file, as the card promises."""
+    card: dict[str, Any]
+
+
+def resolve_model(model: str) -> ModelRef:
+    """A shipped name or a model folder -> its card, read without torch."""
+    folder = SHIPPED / model if _is_name(model) and (SHIPPED / model).is_dir() else Path(model).expanduser()
+    file = folder / CARD
+    if not file.is_file():
+        raise ModelError(f"unknown model {model!r}: neither a shipped name ({', '.join(shipped_names())}) nor a folder with a {CARD}")
+    try:
+        card = json.loads(file.read_text(encoding="utf-8"))
+        return ModelRef(folder.absolute(), str(card["name"]), str(card["digest"]), card)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"damaged model card: {file}") from error
+
+
+def _is_name(model: str) -> bool:
+    return model not in ("", ".", "..") and "/" not in model and "\\" not in model
+
+
+def shipped_names() -> tuple[str, ...]:
+    """Models that come with the package."""
+    return tuple(sorted(entry.parent.name for entry in SHIPPED.glob(f"*/{CARD}")))
+
+
+def load_model(ref: ModelRef) -> tuple["MultiscaleNet", ModelSpec]:
+    """The network in evaluation mode on the CPU, and its spec. Damaged, changed or ill-fitting files are a ModelError."""
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415  (see above)
+
+    from fer_core.network import MultiscaleNet  # noqa: PLC0415
+
+    file = ref.path / WEIGHTS
+    if not file.is_file():
+        raise ModelError(f"the model has no {WEIGHTS}: {ref.path}")
+    if file_sha256(file) != ref.digest:
+        raise ModelError(f"the weights are not the ones the card names (damaged or changed): {file}")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            spec = ModelSpec.from_json(json.loads(opened.metadata()["spec"]))
+            tensors = {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118  (not a mapping)
+        network = MultiscaleNet(spec.network)
+        _fill(network, tensors)
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise ModelError(f"the weights do not fit their own description: {file}") from error
+    return network.eval(), spec
+
+
+def save_model(folder: Path, state: dict[str, "Tensor"], spec: ModelSpec, card: dict[str, Any]) -> ModelRef:
+    """Write weights first and the card, which makes it a model, last. card: without name and digest filled in `digest` is added."""
+    from safetensors.torch import save_file  # noqa: PLC0415  (see above)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    partial = folder / (WEIGHTS + ".partial")
+    save_file(tensors, partial, metadata={"spec": json.dumps(spec.to_json(), sort_keys=True)})
+    partial.replace(folder / WEIGHTS)
+    whole = {**card, "digest": file_sha256(folder / WEIGHTS), "spec": spec.to_json()}
+    partial = folder / (CARD + ".partial")
+    partial.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+    partial.replace(folder / CARD)
+    return resolve_model(str(folder))
+
+
+def _fill(network: "MultiscaleNet", tensors: dict[str, "Tensor"]) -> None:
+    """Load exactly the network's tensors; the step counters of batch norm, which only training reads, are not stored."""
+    missing, unexpected = network.load_state_dict(tensors, strict=False)
+    if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
+        raise ValueError("tensors are missing or foreign")

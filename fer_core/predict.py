@@ -1,0 +1,95 @@
+"""Aligned faces -> calibrated probabilities of the eight expressions."""
+
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fer_core.calibrate import softmax
+from fer_core.errors import ModelError
+from fer_core.labels import EXPRESSIONS
+from fer_core.models import ModelRef, load_model, resolve_model
+from fer_core.types import Predictions
+
+BATCH: Final = 64
+"""Every batch is filled up to this: floating-point sums depend on a batch's size, and answers must not."""
+DECIMALS: Final = 4
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class Predictor:
+    """One model on one device. Not for several threads at once."""
+
+    def __init__(self, ref: ModelRef, device: Device = "auto") -> None:
+        self.ref, self.digest = ref, ref.digest
+        network, self.spec = load_model(ref)
+        if self.spec.network.classes != EXPRESSIONS:
+            raise ModelError(f"the model does not know the eight expressions in their order: {ref.path}")
+        self._device = torch_device(device)
+        self._network = network.to(self._device, memory_format=torch.channels_last)
+
+    def cosines(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """(N, 112, 112, 3) RGB or (N, 112, 112) luma -> (N, 8) cosines to the class centers, mirror image averaged if the spec says so."""
+        parts = [self._padded(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
+        return np.concatenate([np.zeros((0, len(EXPRESSIONS)), np.float64), *parts])
+
+    def probabilities(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """(N, 112, 112[, 3]) -> (N, 8) calibrated, not rounded."""
+        return softmax(self.cosines(crops) * self.spec.network.logit_scale / self.spec.temperature)
+
+    def predict(self, crops: NDArray[np.uint8]) -> Predictions:
+        """(N, 112, 112, 3) RGB uint8 -> predictions, probabilities rounded to four decimals that sum to 1."""
+        rounded = round_to_one(self.probabilities(crops))
+        confidence = rounded.max(axis=1, initial=0)
+        entropy = -np.sum(rounded * np.log(np.maximum(rounded, 1e-12)), axis=1) / np.log(len(EXPRESSIONS))
+        return Predictions(
+            probabilities=rounded.astype(np.float32),
+            expression=rounded.argmax(axis=1).astype(np.int64),
+            confidence=confidence.astype(np.float32),
+            entropy=np.clip(entropy, 0, 1).astype(np.float32),
+            needs_review=confidence < self.spec.review_confidence,
+        )
+
+    def _padded(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """At most BATCH crops -> their cosines."""
+        full = np.zeros((BATCH, *crops.shape[1:]), np.uint8)
+        full[: len(crops)] = crops
+        faces = torch.from_numpy(full).to(self._device)
+        faces = faces.unsqueeze(1) if faces.ndim == 3 else faces.permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            cosines = self._cosines(faces.float())
+        return cosines[: len(crops)].double().cpu().numpy()
+
+    def _cosines(self, faces: torch.Tensor) -> torch.Tensor:
+        cosines = self._network.cosines(self._network(faces))
+        if self.spec.flip:
+            cosines = (cosines + self._network.cosines(self._network(faces.flip(-1)))) / 2
+        return cosines
+
+
+def load_predictor(model: str, device: Device = "auto") -> Predictor:
+    """A shipped name or a model folder -> predictor."""
+    return Predictor(resolve_model(model), device)
+
+
+def torch_device(device: Device) -> torch.device:
+    """`auto` is the GPU where torch sees one."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ModelError("device cuda was asked for, but torch sees no CUDA device here")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def round_to_one(probabilities: NDArray[np.float64], decimals: int = DECIMALS) -> NDArray[np.float64]:
+    """Round rows (N, K) that sum to 1 so that they still do: largest remainder, ties to the first class.
+
+    Each value moves by less than 10^-decimals, and the order of the classes is kept.
+    """
+    unit = 10**decimals
+    scaled = probabilities * unit
+    whole = np.floor(scaled)
+    missing = unit - whole.sum(axis=1)
+    rank = np.argsort(np.argsort(whole - scaled, axis=1, kind="stable"), axis=1, kind="stable")
+    return np.asarray((whole + (rank < missing[:, None])) / unit, np.float64)
+
