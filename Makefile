@@ -1,0 +1,69 @@
+# make label                              label the two demonstration pictures and show the result
+# make label SOURCE=~/Photos TO=~/labels  label your own
+# make test, make lint, make help         see `help`
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+SOURCE ?= out/pictures
+TO ?= out/labels
+GALLERY ?= out/gallery.html
+PICTURES ?= 24
+
+VENV := .venv
+# The first of these that really runs and is new enough; the lock was made with 3.11.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3 python,$(shell \
+	$(name) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
+PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
+
+# Values with blanks reach the recipes whole through the environment; a tilde that the shell did not expand is expanded there.
+export SOURCE TO GALLERY PICTURES
+EXPAND := for name in SOURCE TO GALLERY; do case "$${!name}" in "~") printf -v $$name %s "$$HOME";; "~/"*) printf -v $$name %s "$$HOME/$${!name:2}";; esac; done
+
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.PHONY: help label test lint format docs lock clean
+
+help: ## this list
+	@echo "make label                               label two demonstration pictures and show the result"
+	@echo "make label SOURCE=~/Photos TO=~/labels   label your own"
+	@grep -hE '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## (.*)/make \1|\2/' | grep -v '^make label' | \
+		while IFS='|' read -r name text; do printf '%-40s %s\n' "$$name" "$$text"; done
+
+label: $(VENV)/runtime.stamp ## label SOURCE into TO, ask the tables one question, draw the gallery
+	@$(EXPAND); \
+	if [ "$$SOURCE" = out/pictures ]; then $(VENV)/bin/python -m flows.demo pictures out/pictures; fi; \
+	set -e; \
+	$(VENV)/bin/ferflow label "$$SOURCE" --to "$$TO"; \
+	$(VENV)/bin/python -m flows.demo show "$$TO" --gallery "$$GALLERY" --pictures "$$PICTURES"
+
+test: $(VENV)/dev.stamp ## all tests
+	@$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/dev.stamp ## style, types and the direction of imports
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy --strict
+	$(VENV)/bin/lint-imports
+
+format: $(VENV)/dev.stamp ## write the code in the house style
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+docs: $(VENV)/runtime.stamp ## write docs/data-dictionary.md from the schemas
+	$(VENV)/bin/python -m fer_core.dictionary docs/data-dictionary.md
+
+clean: ## remove the environment and everything that was made in out/
+	rm -rf $(VENV) out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/runtime.stamp: pyproject.toml constraints.txt
+	@if [ -z "$(PYTHON)" ]; then echo "ferflow needs Python 3.11 or newer with venv; name one with: make PYTHON=/path/to/python3.11" >&2; exit 1; fi
+	@echo "Setting up $(VENV) with $(PYTHON) (once, a few minutes)..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/runtime.stamp
+	@echo "Adding the development tools..."
+	@$(PIP) --editable '.[dev]'
+	@touch $@
