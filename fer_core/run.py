@@ -65,6 +65,7 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
+        """The inverse of `to_json`."""
         return cls(**value)
 
 
@@ -73,7 +74,8 @@ class ImageRef:
     """One listed image, as the inventory saw it."""
 
     uri: str
-    size: int
+    size: int | None
+    """Bytes; None where the listing could not tell (listed by a file, but absent)."""
     etag: str | None
     modified_us: int | None
     """Microseconds since the epoch, UTC."""
@@ -91,10 +93,12 @@ class ShardJob:
     """True for a single image that keeps killing its worker: write its `crashed` row without reading it."""
 
     def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
+        """The inverse of `to_json`."""
         return cls(
             config=RunConfig.from_json(value["config"]),
             part=value["part"],
@@ -132,9 +136,11 @@ class ShardReceipt:
     """Busy seconds by stage: read, decode, detect, align, predict, write, load (models, first shard of a process only)."""
 
     def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
+        """The inverse of `to_json`."""
         parts = tuple(PartReceipt(**part) for part in value["parts"])
         return cls(value["part"], parts, value["statuses"], value["expressions"], value["faces"], value["seconds"])

@@ -1,0 +1,93 @@
+"""Addresses of bytes: which storage a URL means, how a path is written as an image URI, and how storage failures are told in one line.
+
+An image URI is the path itself: absolute on local disks, `s3://bucket/key` in object stores, neither percent-encoded nor normalised. The
+one exception are local names that are no text (not UTF-8), which no table can hold: they are written as RFC 8089 file URIs,
+`file:///photos/caf%E9.jpg`. Plain paths start with `/`, so the two never meet.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+from urllib.parse import quote, unquote_to_bytes
+
+import fsspec
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
+
+from fer_core.errors import FerflowError, StoreError
+
+OBJECT_STORES: Final = ("s3", "s3a", "gs", "gcs", "az", "abfs", "memory")
+"""What is read and written besides local disks. Web addresses are not: a list of images must not make workers fetch from anywhere."""
+
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_FILE_URI: Final = "file://"
+
+
+def scheme(url: str) -> str:
+    """`s3` of `s3://bucket/key`, `file` of any local path."""
+    match = _SCHEME.match(url)
+    return match[1].lower() if match else "file"
+
+
+def split(url: str) -> tuple[AbstractFileSystem, str]:
+    """URL -> fsspec filesystem and the path in it. StoreError for storage that is unknown or not installed."""
+    kind = scheme(url)
+    if kind in {"file", "local"}:
+        return LocalFileSystem(), os.path.abspath(_SCHEME.sub("", url, count=1))
+    if kind not in OBJECT_STORES:
+        raise StoreError(f"{kind}:// is no storage that ferflow reads or writes")
+    path = _SCHEME.sub("", url, count=1)
+    with one_line("open", url):
+        try:
+            # without the cache a listing never hides what another process has written
+            return fsspec.filesystem(kind, use_listings_cache=False), f"/{path.strip('/')}" if kind == "memory" else path
+        except (ImportError, ValueError) as error:
+            raise StoreError(f"{kind}:// needs a package that is not installed: {plain(error)}") from error
+
+
+def unsplit(fs: AbstractFileSystem, path: str) -> str:
+    """The URL of a path in a filesystem: the plain path on local disks, `memory://a/b`, `s3://bucket/key`, verbatim."""
+    if isinstance(fs, LocalFileSystem):
+        return path
+    kind = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
+    return f"{kind}:/{path}" if path.startswith("/") else f"{kind}://{path}"
+
+
+@contextmanager
+def one_line(action: str, where: str) -> Iterator[None]:
+    """Whatever a storage raises inside becomes a StoreError `cannot <action> <where>: <why>`."""
+    try:
+        yield
+    except FerflowError:
+        raise
+    except failures() as error:
+        raise StoreError(f"cannot {action} {where}: {plain(error)}") from error
+
+
+def failures() -> tuple[type[BaseException], ...]:
+    """What storage raises: OSError, and the S3 client's own errors, which exist only once that client is loaded."""
+    names = (("botocore.exceptions", "BotoCoreError"), ("botocore.exceptions", "ClientError"), ("aiohttp", "ClientError"))
+    return (OSError, *(getattr(sys.modules[module], name) for module, name in names if module in sys.modules))
+
+
+def plain(error: BaseException) -> str:
+    """What went wrong, in one line without a final stop."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()).rstrip(".") or type(error).__name__
+
+
+def local_uri(path: str) -> str:
+    """Image URI of an absolute local path as the operating system gives it (undecodable bytes as lone surrogates)."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return _FILE_URI + quote(os.fsencode(path))
+    return path
+
+
+def local_path(uri: str) -> str:
+    """The inverse of `local_uri`."""
+    return os.fsdecode(unquote_to_bytes(uri.removeprefix(_FILE_URI))) if uri.startswith(_FILE_URI) else uri

@@ -1,0 +1,163 @@
+"""Encoded bytes -> upright RGB pixels. Only formats of the allow-list are decoded, and only after their header has been weighed.
+
+What is fixed here, because answers depend on it: transparency lies on white; 16-bit samples keep their upper byte; CMYK is converted
+without its profile, like all colours (profiles are ignored); of animations and pages the first is taken.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fer_core.errors import ImageError
+from fer_core.image_header import TIFF, WEBP, image_format, looks_like, webp_size
+from fer_core.schema import TOO_LARGE, UNREADABLE, UNSUPPORTED
+from fer_core.types import Picture
+
+# Pillow's own limit holds for the whole process, warns from 89 million pixels and raises at twice that; `DecodeLimits` is what counts here.
+Image.MAX_IMAGE_PIXELS = None
+
+WHITE: Final = (255, 255, 255, 255)
+
+_ORIENTATION_TAG: Final = 0x0112
+_UPRIGHT: Final[dict[int, Image.Transpose]] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what makes the picture upright (EXIF 2.32, tag 0x0112). 1, and anything undefined, is upright."""
+
+_DIRECT_MODES: Final = frozenset({"1", "L", "RGB", "CMYK", "YCbCr", "HSV"})
+_ALPHA_MODES: Final = frozenset({"LA", "La", "RGBA", "RGBa", "P", "PA"})
+_GREY_16_MODES: Final = frozenset({"I;16", "I;16L", "I;16B"})
+
+_NEW_SUBFILE_TYPE, _PHOTOMETRIC, _DNG_VERSION = 254, 262, 50706
+_THUMBNAIL, _WHITE_IS_ZERO = 1, 0
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeLimits:
+    """What is decoded at most; beyond it a picture is `too_large`."""
+
+    max_bytes: int = 64 * 2**20
+    """Length of the encoded bytes."""
+    max_pixels: int = 100_000_000
+    """Width times height, told by the header before anything is decoded."""
+
+
+def decode(data: bytes, limits: DecodeLimits) -> Picture:
+    """Decode one photograph.
+
+    Pixels are (H, W, 3) RGB uint8, C-contiguous, upright. ImageError with status `unreadable` (empty, truncated, damaged), `unsupported`
+    (another format, or a kind of samples without a fixed meaning as 8-bit colour) or `too_large`. The reasons depend on the bytes alone.
+    """
+    if not data:
+        raise ImageError(UNREADABLE, "empty file")
+    if len(data) > limits.max_bytes:
+        raise ImageError(TOO_LARGE, f"{len(data):,} bytes, more than {limits.max_bytes:,}")
+    name = image_format(data)
+    if name is None:
+        raise ImageError(UNSUPPORTED, f"{looks_like(data)}, not a JPEG, PNG, WebP, BMP or TIFF image")
+    with _plain_errors(name):
+        pixels = _pixels(data, name, limits.max_pixels)
+    return Picture(pixels, hashlib.sha256(data).hexdigest(), len(data))
+
+
+def _pixels(data: bytes, name: str, max_pixels: int) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB uint8, upright."""
+    if name == WEBP:
+        # its decoder reserves the whole canvas when it is opened; the others wait for `load`
+        _check_pixels(webp_size(data) or (0, 0), max_pixels)
+    with Image.open(BytesIO(data), formats=(name,)) as image:
+        _check_pixels(image.size, max_pixels)
+        if name == TIFF:
+            _check_tiff(image)
+        image.load()
+        upright = _upright(image)
+        return np.ascontiguousarray(np.asarray(_rgb(upright)))
+
+
+def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise ImageError(TOO_LARGE, f"{width:,} x {height:,} pixels, more than {max_pixels:,}")
+
+
+def _check_tiff(image: Image.Image) -> None:
+    """Raw photographs of most cameras are TIFF files whose first page is a thumbnail: it is not the picture."""
+    tags = getattr(image, "tag_v2", {})
+    if _DNG_VERSION in tags or tags.get(_NEW_SUBFILE_TYPE) == _THUMBNAIL:
+        raise ImageError(UNSUPPORTED, "a camera raw file or a thumbnail, not a plain TIFF image")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """EXIF orientation applied. Called after `load`: a PNG may carry its EXIF behind the pixels, and TIFF is turned by Pillow's load."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # noqa: BLE001  a photograph with broken EXIF is still one, and the parser fails in as many ways as EXIF can be broken
+        return image
+    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Any mode with a fixed meaning as 8-bit colour -> mode RGB."""
+    if image.mode in _GREY_16_MODES:
+        return _eight_bits(image).convert("RGB")
+    if image.mode in _ALPHA_MODES or (image.mode in _DIRECT_MODES and "transparency" in image.info):
+        return _on_white(image)
+    if image.mode in _DIRECT_MODES:
+        return image.convert("RGB")
+    raise ImageError(UNSUPPORTED, f"pixels of kind {image.mode} (such as 32-bit or floating point) have no fixed brightness")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode in {"La", "PA"}:
+        image = image.convert("LA" if image.mode == "La" else "RGBA")
+    colour = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", colour.size, WHITE), colour).convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey by its upper byte, as Pillow does for 16-bit colour; converting it would clip at 255 instead."""
+    grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        grey = 255 - grey
+    return Image.fromarray(grey)
+
+
+@contextmanager
+def _plain_errors(name: str) -> Iterator[None]:
+    """Whatever a decoder raises becomes an ImageError, and its warnings about odd files are not shown."""
+    with warnings.catch_warnings():
+        # narrow on purpose: threads share the filters, and one that leaves late may leave this filter behind
+        warnings.filterwarnings("ignore", module=r"PIL\.|fer_core\.decode")
+        try:
+            yield
+        except ImageError:
+            raise
+        except MemoryError as error:
+            raise ImageError(TOO_LARGE, f"the {name} image does not fit into memory") from error
+        except (
+            Exception
+        ) as error:  # Pillow's plugins raise OSError, SyntaxError, ValueError, struct.error, KeyError and more on damaged files
+            raise ImageError(UNREADABLE, _reason(name, error)) from error
+
+
+def _reason(name: str, error: Exception) -> str:
+    """Plain words. Nothing from the error that differs from call to call, such as an address in memory."""
+    text = str(error).lower()
+    if "truncated" in text or isinstance(error, EOFError):
+        return f"truncated {name} image"
+    return f"damaged {name} image"

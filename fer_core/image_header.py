@@ -1,0 +1,95 @@
+"""What a file is, told by its first bytes and never by its name."""
+
+import struct
+from typing import Final
+
+JPEG, PNG, WEBP, BMP, TIFF = "JPEG", "PNG", "WEBP", "BMP", "TIFF"
+FORMATS: Final = (JPEG, PNG, WEBP, BMP, TIFF)
+"""Formats that are decoded, under the names Pillow gives them."""
+
+_BMP_HEADER_SIZES: Final = (12, 16, 40, 52, 56, 64, 108, 124)
+
+_OTHERS: Final[tuple[tuple[bytes, str], ...]] = (
+    (b"GIF8", "a GIF file"),
+    (b"%PDF", "a PDF file"),
+    (b"\x00\x00\x00\x0cJXL ", "a JPEG XL file"),
+    (b"\xff\x0a", "a JPEG XL file"),
+    (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 file"),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000 file"),
+    (b"8BPS", "a Photoshop file"),
+    (b"\x00\x00\x01\x00", "an icon file"),
+    (b"IIRO", "a camera raw file"),
+    (b"IIU\x00", "a camera raw file"),
+    (b"FUJIFILMCCD-RAW", "a camera raw file"),
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"PAR1", "a Parquet file"),
+    (b"\x1aE\xdf\xa3", "a Matroska or WebM video"),
+    (b"RIFF", "a RIFF file without WebP inside"),
+)
+
+_BRANDS: Final[dict[bytes, str]] = {
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "a HEIC file"),
+    **dict.fromkeys((b"avif", b"avis"), "an AVIF file"),
+    b"crx ": "a camera raw file",
+}
+"""Major brands of ISO base media files (bytes 8 to 12); the others are videos."""
+
+
+def image_format(data: bytes) -> str | None:
+    """One of `FORMATS`, or None."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return JPEG
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return PNG
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return WEBP
+    if data[:2] == b"BM" and len(data) >= 18 and struct.unpack_from("<I", data, 14)[0] in _BMP_HEADER_SIZES:
+        return BMP
+    if data[:4] in {b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"} and data[8:11] != b"CR\x02":
+        return TIFF
+    return None
+
+
+def looks_like(data: bytes) -> str:
+    """What a file that is none of `FORMATS` seems to be, in words."""
+    if data[4:8] == b"ftyp":
+        return _BRANDS.get(data[8:12], "an MP4 or QuickTime video")
+    if data[8:11] == b"CR\x02":
+        return "a camera raw file"
+    for magic, words in _OTHERS:
+        if data.startswith(magic):
+            return words
+    return _text_or_unknown(data[:512])
+
+
+def _text_or_unknown(start: bytes) -> str:
+    try:
+        text = start.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(start) - 3:  # else a character cut in two at the end
+            return "an unknown format"
+        text = start[: error.start].decode()
+    if any(ord(character) < 32 and character not in "\t\n\r\f" for character in text):
+        return "an unknown format"
+    head = text.lstrip("\ufeff \t\r\n").lower()
+    if head.startswith(("<!doctype html", "<html")):
+        return "a web page"
+    if "<svg" in head:
+        return "an SVG drawing"
+    return "text"
+
+
+def webp_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a WebP file's canvas, or None where its header is damaged (RFC 9649, sections 2.5 to 2.7)."""
+    kind = data[12:16]
+    if len(data) < 30:
+        return None
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+    return None

@@ -1,0 +1,252 @@
+"""The one seam to bytes: a labels root or an image, on a local disk, in memory or in an object store, all through fsspec.
+
+Local paths are handed to the operating system verbatim: no percent-decoding, no globbing, no `::` chaining.
+"""
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
+
+from fer_core.address import OBJECT_STORES, failures, local_path, one_line, plain, scheme, split, unsplit
+from fer_core.errors import ImageError, StoreError
+from fer_core.schema import MISSING, TOO_LARGE, UNREADABLE, UNSUPPORTED
+
+REQUESTS_AT_ONCE: Final = 16
+SINGLE_PUT: Final = 4 * 2**30
+"""S3 takes objects up to 5 GB in one PUT; either the whole object is there afterwards or nothing is."""
+
+_UNFINISHED: Final = re.compile(r"\..*\.[0-9a-f]{16}\.tmp")
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A labels root. Every path given to it or got from it is relative to the root, with `/` between names and no `..`.
+
+    All methods raise StoreError with one line when the storage fails; all may be called from several threads.
+    """
+
+    fs: AbstractFileSystem
+    """fsspec filesystem without listing cache."""
+    root: str
+    """Where the root is inside `fs`, without a trailing slash."""
+
+    @property
+    def local(self) -> bool:
+        """Whether the root is a folder of this machine."""
+        return isinstance(self.fs, LocalFileSystem)
+
+    def url(self, path: str = "") -> str:
+        """What a person or another program opens: an absolute local path, or `s3://bucket/key`."""
+        return unsplit(self.fs, self._full(path))
+
+    def read_bytes(self, path: str) -> bytes:
+        """The content of one file."""
+        with one_line("read", self.url(path)):
+            return bytes(self.fs.cat_file(self._full(path)))
+
+    def write_bytes(self, path: str, data: bytes) -> None:
+        """Create or replace one file in one step: whoever reads meanwhile sees the old content or the new, never a part."""
+        with one_line("write", self.url(path)):
+            if self.local:
+                _replace_file(self._full(path), data)
+            else:
+                self.fs.pipe_file(self._full(path), data, **({"chunksize": SINGLE_PUT} if "s3" in self.fs.protocol else {}))
+
+    def move(self, source: str, target: str) -> None:
+        """Rename one file, replacing what is there; object stores copy, then delete. Nothing happens where an earlier call came as far."""
+        with one_line("move", self.url(source)):
+            try:
+                self._rename(self._full(source), self._full(target))
+            except FileNotFoundError:
+                if not self.exists(target):
+                    raise
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file of that name. A storage that does not answer raises instead of saying no."""
+        with one_line("look for", self.url(path)):
+            try:
+                return bool(self.fs.info(self._full(path))["type"] == "file")
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+
+    def list_files(self, folder: str = "") -> list[str]:
+        """All files below a folder, sorted; none where the folder is absent. Unfinished writes are left out."""
+        with one_line("list", self.url(folder)):
+            full = self._full(folder)
+            found = _local_files(full) if self.local else self._objects(full)
+            inside = len(self.root.rstrip("/")) + 1
+            return sorted(path[inside:] for path in found if not _UNFINISHED.fullmatch(path.rpartition("/")[2]))
+
+    def remove_tree(self, folder: str) -> None:
+        """Delete a folder with all that is below; nothing happens where it is absent."""
+        if not folder.strip("/"):
+            raise ValueError("the root itself is not removed")
+        with one_line("remove", self.url(folder)):
+            if self.local:
+                with suppress(FileNotFoundError):
+                    shutil.rmtree(self._full(folder))
+                return
+            # not fs.rm(recursive=True): it reads `*` and `[` in names as patterns
+            with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+                list(pool.map(self._remove_object, self._objects(self._full(folder))))
+
+    def check_writable(self) -> None:
+        """Create the root and write, read and remove a small file in it. StoreError says in one line why a run could not write there."""
+        probe = f".ferflow-probe-{secrets.token_hex(8)}"
+        with one_line("write to", self.url()):
+            if self.local:
+                if os.path.isfile(self.root):
+                    raise StoreError(f"cannot write to {self.root}: it is a file, not a folder")
+                os.makedirs(self.root, exist_ok=True)
+            self.fs.pipe_file(self._full(probe), b"ferflow")
+            if self.fs.cat_file(self._full(probe)) != b"ferflow":
+                raise StoreError(f"cannot write to {self.url()}: what was written did not come back")
+            self.fs.rm_file(self._full(probe))
+
+    def _full(self, path: str) -> str:
+        if path.startswith("/") or ".." in path.split("/"):
+            raise ValueError(f"not a path below the root: {path}")
+        return f"{self.root.rstrip('/')}/{path}".rstrip("/") or "/"
+
+    def _rename(self, source: str, target: str) -> None:
+        if self.local:
+            if not os.path.lexists(source):
+                raise FileNotFoundError(2, "no such file", source)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.replace(source, target)
+            _sync_folder(os.path.dirname(target))
+        else:
+            self.fs.cp_file(source, target)
+            self.fs.rm_file(source)
+
+    def _objects(self, full: str) -> list[str]:
+        try:
+            return [str(path) for path in self.fs.find(full)]
+        except FileNotFoundError:
+            return []
+
+    def _remove_object(self, full: str) -> None:
+        with suppress(FileNotFoundError):
+            self.fs.rm_file(full)
+
+
+def open_store(url: str) -> Store:
+    """The labels root at a local path (absolute, relative or `file://`) or an object store's URL. Nothing is touched yet."""
+    fs, path = split(url)
+    if not path.strip("/") and not isinstance(fs, LocalFileSystem):
+        raise StoreError(f"{url} names no bucket")
+    return Store(fs, path.rstrip("/") or "/")
+
+
+def read_uri(uri: str, limit: int) -> bytes:
+    """The bytes of one image.
+
+    uri: as `collection.list_images` writes it. limit: most bytes to read. ImageError with status `missing`, `too_large`, `unreadable`
+    (permission) or `unsupported` (a folder, a pipe, a device: never opened, so never waited for); StoreError when the storage itself fails.
+    """
+    with one_line("read", uri):
+        try:
+            data = _read_local(local_path(uri), limit) if scheme(uri) == "file" else _read_object(uri, limit)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise ImageError(MISSING, "the file is not there") from error
+        except PermissionError as error:
+            raise ImageError(UNREADABLE, "permission denied") from error
+    if len(data) > limit:
+        raise _too_large(limit)
+    return data
+
+
+def _read_local(path: str, limit: int) -> bytes:
+    _check_regular(path)
+    # non-blocking: should the file have become a pipe since it was checked, opening must not wait for a writer
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > limit:
+            raise _too_large(limit)
+        data = stream.read(size + 1)
+        # the file grew while it was read, or is one whose size is told as 0
+        return data if len(data) <= size else data + stream.read(limit)
+
+
+def _check_regular(path: str) -> None:
+    """ImageError unless there is a regular file, perhaps behind links."""
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError as error:
+        raise ImageError(MISSING, "no file can have this name") from error
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENAMETOOLONG}:
+            raise ImageError(MISSING, f"the file is not there ({plain(error).lower()})") from error
+        raise
+    if stat.S_ISDIR(mode):
+        os.scandir(path).close()  # a folder is in the inventory where it could not be listed; PermissionError when it still cannot
+        raise ImageError(UNSUPPORTED, "a folder, not an image")
+    if not stat.S_ISREG(mode):
+        raise ImageError(UNSUPPORTED, "a pipe, socket or device, not an image")
+
+
+def _read_object(uri: str, limit: int) -> bytes:
+    if scheme(uri) not in OBJECT_STORES:
+        raise ImageError(UNSUPPORTED, f"{scheme(uri)}:// addresses are not read")
+    fs, path = split(uri)
+    try:
+        return bytes(fs.cat_file(path, start=0, end=limit + 1))
+    except (FileNotFoundError, PermissionError):
+        raise
+    except failures():
+        if fs.info(path)["size"] == 0:  # S3 answers a range of an empty object with an error
+            return b""
+        raise
+
+
+def _too_large(limit: int) -> ImageError:
+    return ImageError(TOO_LARGE, f"more than {limit:,} bytes")
+
+
+def _replace_file(full: str, data: bytes) -> None:
+    """Temporary file in the same folder, fsync, rename, fsync of the folder: after a power cut the file is whole or as before."""
+    folder, name = os.path.split(full)
+    os.makedirs(folder, exist_ok=True)
+    unfinished = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with open(unfinished, "xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(unfinished, full)
+    except BaseException:  # also KeyboardInterrupt: no litter is left, and the error goes on
+        with suppress(FileNotFoundError):
+            os.unlink(unfinished)
+        raise
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _local_files(full: str) -> Iterator[str]:
+    if os.path.isfile(full):
+        yield full
+    for folder, _, names in os.walk(full, onerror=_unless_absent):
+        yield from (f"{folder.rstrip('/')}/{name}" for name in names)
+
+
+def _unless_absent(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
