@@ -29,29 +29,34 @@ def part_name(shard: int) -> str:
 
 
 def plan_file(run_id: str) -> str:
+    """What the run set out to do. Its presence makes the run known."""
     return f"{RUNS}/{run_id}/plan.parquet"
 
 
 def manifest_file(run_id: str) -> str:
+    """What the run promises. Its presence makes the run final."""
     return f"{RUNS}/{run_id}/manifest.json"
 
 
 def staging_folder(run_id: str) -> str:
+    """Everything of a run that no reader looks at. Removed after the commit."""
     return f"{STAGING}/{run_id}"
 
 
 def receipts_folder(run_id: str) -> str:
+    """One JSON file a finished shard."""
     return f"{STAGING}/{run_id}/receipts"
 
 
 def receipt_file(run_id: str, part: str) -> str:
+    """The receipt of one shard, written after its parts."""
     return f"{receipts_folder(run_id)}/{part}.json"
 
 
 def staged_file(run_id: str, part: PartReceipt) -> str:
     """Where a worker leaves a part.
 
-    The digest is in the name: when a shard is run twice at once, on machines that round differently, each receipt still names its own files.
+    The digest is in the name: when a shard is run twice at once, on machines that round differently, each receipt names its own files.
     """
     stem = part.name.removesuffix(".parquet")
     return f"{STAGING}/{run_id}/{part.table}/{stem}.{part.sha256[:16]}.parquet"

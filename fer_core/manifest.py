@@ -69,13 +69,15 @@ class Manifest:
             raise CommitError(f"run {self.run_id} accounts for {processed} images of {self.listed - self.unchanged}")
         rows = {table: sum(part.rows for part in self.parts if part.table == table) for table in ("images", "labels")}
         if rows["images"] != processed or rows["labels"] != self.faces or sum(self.expressions.values()) != self.faces:
-            raise CommitError(f"run {self.run_id} counts {processed} images and {self.faces} faces, its parts {rows['images']} and {rows['labels']}")
+            counted, held = f"{processed} images and {self.faces} faces", f"{rows['images']} and {rows['labels']} rows"
+            raise CommitError(f"run {self.run_id} counts {counted}, its parts hold {held}")
 
-    def rows_of(self, table: str) -> Sequence[Part]:
+    def parts_of(self, table: str) -> Sequence[Part]:
         """The parts of one table."""
         return [part for part in self.parts if part.table == table]
 
     def run_config(self) -> RunConfig:
+        """`config` as a record."""
         return RunConfig.from_json(self.config)
 
     def to_bytes(self) -> bytes:

@@ -43,6 +43,7 @@ class ImageFacts:
 
     @property
     def n_faces(self) -> int:
+        """Faces labelled in it."""
         return 0 if self.faces is None else len(self.faces)
 
 
@@ -111,7 +112,7 @@ def labels_table(config: RunConfig, facts: Sequence[ImageFacts], predictions: Pr
 
 
 def faces_table(config: RunConfig, facts: Sequence[ImageFacts], crops_png: Sequence[bytes]) -> pa.Table:
-    """One row a kept crop, `schema.FACES`, sorted by URI and face index. crops_png: encoded crops in the order of `labels_table`'s predictions."""
+    """One row a kept crop, `schema.FACES`, sorted by URI and face index. crops_png: encoded crops, in the order of the predictions."""
     labelled = [row for row in facts if row.n_faces]
     columns = {
         **_identity(config, labelled),
@@ -126,7 +127,7 @@ def write_part(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
 
     The same rows and metadata give the same bytes.
     """
-    import pyarrow.parquet as pq
+    import pyarrow.parquet as pq  # noqa: PLC0415  (what only plans and reads records needs none of it)
 
     order = [(name, "ascending") for name in ("image_uri", "face_index") if name in table.column_names]
     sink = pa.BufferOutputStream()

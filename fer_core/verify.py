@@ -1,0 +1,150 @@
+"""Does a labels root hold what its manifests promise? Reads everything, changes nothing."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fer_core.commit import committed_runs, is_committed, read_manifest
+from fer_core.errors import CommitError
+from fer_core.layout import STAGING, TABLES, is_run_id, plan_file
+from fer_core.manifest import Manifest, Part
+from fer_core.schema import FACES, IMAGES, LABELS
+from fer_core.store import Store
+
+_SCHEMAS = {"labels": LABELS, "images": IMAGES, "faces": FACES}
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What was found."""
+
+    runs: int
+    """Committed runs."""
+    parts: int
+    """Parts that they promise."""
+    rows: int
+    """Rows found in those parts, all tables together."""
+    problems: tuple[str, ...]
+    """One sentence each."""
+    notes: tuple[str, ...]
+    """What is no problem but good to know, such as runs that were begun and not committed."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether no problem was found."""
+        return not self.problems
+
+
+def verify(store: Store) -> VerifyReport:
+    """Check every committed part (present, intact, schema, rows), every run (nothing twice, counts as promised) and that nothing else lies
+    under a table's prefix.
+    """
+    problems: list[str] = []
+    notes: list[str] = []
+    manifests = _manifests(store, problems)
+    rows = sum(_check_run(store, manifest, problems) for manifest in manifests)
+    promised = {part.path for manifest in manifests for part in manifest.parts}
+    for path in _under_tables(store):
+        if path not in promised:
+            _judge_stranger(store, path, problems, notes)
+    staged = {path.split("/")[1] for path in store.list_files(STAGING)}
+    notes.extend(f"staging of run {run_id} is left over" for run_id in sorted(staged))
+    return VerifyReport(
+        len(manifests), sum(len(manifest.parts) for manifest in manifests), rows, tuple(problems), tuple(dict.fromkeys(notes))
+    )
+
+
+def _manifests(store: Store, problems: list[str]) -> list[Manifest]:
+    """The readable ones; the others are problems."""
+    found = []
+    for run_id in committed_runs(store):
+        try:
+            found.append(read_manifest(store, run_id))
+        except CommitError as error:
+            problems.append(str(error))
+    return found
+
+
+def _check_run(store: Store, manifest: Manifest, problems: list[str]) -> int:
+    """Rows found in the run's parts."""
+    try:
+        manifest.check()
+    except CommitError as error:
+        problems.append(str(error))
+    keys: dict[str, list[pa.Table]] = {table: [] for table in TABLES}
+    for part in manifest.parts:
+        table = _read_part(store, manifest, part, problems)
+        if table is not None:
+            keys[part.table].append(table)
+    for name, tables in keys.items():
+        if tables:
+            problems.extend(f"run {manifest.run_id}: {found}" for found in _check_keys(name, pa.concat_tables(tables)))
+    if keys["images"] and len(keys["images"]) == len(manifest.parts_of("images")):
+        problems.extend(f"run {manifest.run_id}: {found}" for found in _check_counts(manifest, pa.concat_tables(keys["images"])))
+    return sum(table.num_rows for tables in keys.values() for table in tables)
+
+
+def _read_part(store: Store, manifest: Manifest, part: Part, problems: list[str]) -> pa.Table | None:
+    """The key columns of one part; None and a problem where it is not what was promised."""
+    import pyarrow.parquet as pq  # noqa: PLC0415  (only needed here)
+
+    if not store.exists(part.path):
+        problems.append(f"missing: {part.path}")
+        return None
+    data = store.read_bytes(part.path)
+    if len(data) != part.bytes or hashlib.sha256(data).hexdigest() != part.sha256:
+        problems.append(f"damaged: {part.path} is not the file that was committed")
+        return None
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        wanted = ["image_uri", "status", "n_faces"] if part.table == "images" else ["image_uri", "face_index"]
+        table = file.read(columns=["run_id", *wanted])
+    except (pa.ArrowException, OSError) as error:
+        problems.append(f"unreadable: {part.path}: {' '.join(str(error).split())}")
+        return None
+    if not file.schema_arrow.remove_metadata().equals(_SCHEMAS[part.table], check_metadata=True):
+        problems.append(f"other columns than promised: {part.path}")
+    if table.num_rows != part.rows:
+        problems.append(f"{table.num_rows} rows instead of {part.rows}: {part.path}")
+    if pc.any(pc.not_equal(table["run_id"], manifest.run_id)).as_py():
+        problems.append(f"rows of another run: {part.path}")
+    return table.replace_schema_metadata(None)
+
+
+def _check_keys(name: str, table: pa.Table) -> Iterator[str]:
+    """Nothing twice within a run."""
+    key = ["image_uri"] if name == "images" else ["image_uri", "face_index"]
+    counted = table.group_by(key, use_threads=False).aggregate([([], "count_all")])
+    twice = counted.filter(pc.greater(counted["count_all"], 1))
+    if twice.num_rows:
+        example = ", ".join(str(twice[column][0].as_py()) for column in key)
+        yield f"{twice.num_rows} keys more than once in {name}, such as {example}"
+
+
+def _check_counts(manifest: Manifest, images: pa.Table) -> Iterator[str]:
+    """The images table says what the manifest says."""
+    found = {row["values"]: row["counts"] for row in images["status"].value_counts().to_pylist()}
+    if found != {status: count for status, count in manifest.statuses.items() if count}:
+        yield f"images by status are {found}, the manifest says {manifest.statuses}"
+    faces = pc.sum(images["n_faces"]).as_py() or 0
+    if faces != manifest.faces:
+        yield f"images name {faces} faces, the manifest {manifest.faces}"
+
+
+def _under_tables(store: Store) -> Iterator[str]:
+    for table in TABLES:
+        yield from sorted(store.list_files(table))
+
+
+def _judge_stranger(store: Store, path: str, problems: list[str], notes: list[str]) -> None:
+    """A file that no manifest promises: part of a run that is being published or was interrupted at it, or somebody else's."""
+    folders = path.split("/")
+    run_id = folders[2].removeprefix("run=") if len(folders) == 4 and folders[2].startswith("run=") else ""
+    begun = is_run_id(run_id) and store.exists(plan_file(run_id)) and not is_committed(store, run_id)
+    if begun and path.endswith(".parquet"):
+        notes.append(f"run {run_id} is published in part and not committed: resume it")
+    else:
+        problems.append(f"no committed run knows this file: {path}")
