@@ -47,7 +47,7 @@ def select_new(inventory: pa.Table, known: pa.Table, pipeline_digest: str) -> Se
 
     inventory: `schema.INVENTORY`. known: `KNOWN`. An image is skipped when its latest row is of the same pipeline and final, and the
     listing has not changed: same size, and same etag where both have one, else same modification time. Where a value that would decide is
-    unknown, the image is read again. Not final are `missing` and what is `unreadable` without a digest: permission was denied, no byte came.
+    unknown, the image is read again. Not final are `missing`, and `unreadable` without a digest: permission was denied, no byte came.
     """
     at = pc.index_in(inventory["image_uri"], value_set=known["image_uri"].combine_chunks())
     before = known.take(at)
