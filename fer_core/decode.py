@@ -4,25 +4,44 @@ What is fixed here, because answers depend on it: transparency lies on white; 16
 without its profile, like all colours (profiles are ignored); of animations and pages the first is taken.
 """
 
+import ctypes
 import hashlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile, _imaging
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from fer_core.errors import ImageError
-from fer_core.image_header import TIFF, WEBP, image_format, looks_like, webp_size
+from fer_core.image_header import BMP, JPEG, PNG, TIFF, WEBP, image_format, looks_like, webp_size
 from fer_core.schema import TOO_LARGE, UNREADABLE, UNSUPPORTED
 from fer_core.types import Picture
 
 # Pillow's own limit holds for the whole process, warns from 89 million pixels and raises at twice that; `DecodeLimits` is what counts here.
 Image.MAX_IMAGE_PIXELS = None
+
+_OPENERS: Final[dict[str, type[ImageFile.ImageFile]]] = {
+    JPEG: JpegImageFile,
+    PNG: PngImageFile,
+    WEBP: WebPImageFile,
+    BMP: BmpImageFile,
+    TIFF: TiffImageFile,
+}
+"""Used directly: `Image.open` hides why it could not open a file."""
+
+_STRANGE: Final = ("unknown pixel mode", "unknown data organization", "cannot handle", "unsupported bmp")
+"""How Pillow's errors begin when a file is whole, but of a kind that it does not read."""
 
 WHITE: Final = (255, 255, 255, 255)
 
@@ -59,8 +78,9 @@ class DecodeLimits:
 def decode(data: bytes, limits: DecodeLimits) -> Picture:
     """Decode one photograph.
 
-    Pixels are (H, W, 3) RGB uint8, C-contiguous, upright. ImageError with status `unreadable` (empty, truncated, damaged), `unsupported`
-    (another format, or a kind of samples without a fixed meaning as 8-bit colour) or `too_large`. The reasons depend on the bytes alone.
+    Pixels are (H, W, 3) RGB uint8, C-contiguous, read-only, upright. ImageError with status `unreadable` (empty, truncated, damaged),
+    `unsupported` (another format, or a kind of samples without a fixed meaning as 8-bit colour) or `too_large`. The reasons depend on the
+    bytes alone.
     """
     if not data:
         raise ImageError(UNREADABLE, "empty file")
@@ -79,7 +99,9 @@ def _pixels(data: bytes, name: str, max_pixels: int) -> NDArray[np.uint8]:
     if name == WEBP:
         # its decoder reserves the whole canvas when it is opened; the others wait for `load`
         _check_pixels(webp_size(data) or (0, 0), max_pixels)
-    with Image.open(BytesIO(data), formats=(name,)) as image:
+    if name == TIFF:
+        _quiet_libtiff()
+    with _OPENERS[name](BytesIO(data)) as image:
         _check_pixels(image.size, max_pixels)
         if name == TIFF:
             _check_tiff(image)
@@ -119,7 +141,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         return _on_white(image)
     if image.mode in _DIRECT_MODES:
         return image.convert("RGB")
-    raise ImageError(UNSUPPORTED, f"pixels of kind {image.mode} (such as 32-bit or floating point) have no fixed brightness")
+    raise ImageError(UNSUPPORTED, f"pixels of kind {image.mode}, neither 8-bit nor 16-bit grey or colour")
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -152,12 +174,25 @@ def _plain_errors(name: str) -> Iterator[None]:
         except (
             Exception
         ) as error:  # Pillow's plugins raise OSError, SyntaxError, ValueError, struct.error, KeyError and more on damaged files
-            raise ImageError(UNREADABLE, _reason(name, error)) from error
+            raise _judged(name, error) from error
 
 
-def _reason(name: str, error: Exception) -> str:
-    """Plain words. Nothing from the error that differs from call to call, such as an address in memory."""
-    text = str(error).lower()
-    if "truncated" in text or isinstance(error, EOFError):
-        return f"truncated {name} image"
-    return f"damaged {name} image"
+def _judged(name: str, error: Exception) -> ImageError:
+    """What a decoder's error means. Nothing of its text is taken over: it may differ from call to call and from release to release."""
+    text, name = str(error).lower(), {WEBP: "WebP"}.get(name, name)
+    if text.startswith(_STRANGE):
+        return ImageError(UNSUPPORTED, f"a {name} image of a kind that is not read (such as floating point or an odd number of bits)")
+    if "truncated" in text:
+        return ImageError(UNREADABLE, f"truncated {name} image")
+    return ImageError(UNREADABLE, f"damaged {name} image")
+
+
+@cache
+def _quiet_libtiff() -> None:
+    """Keep the TIFF library from writing to stderr, where the progress bar is; its errors reach us as exceptions all the same."""
+    try:
+        library = ctypes.CDLL(_imaging.__file__)
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
+    except (AttributeError, OSError):  # a Pillow with the library built in and hidden: lines on stderr do no harm
+        pass

@@ -64,13 +64,12 @@ def looks_like(data: bytes) -> str:
 
 
 def _text_or_unknown(start: bytes) -> str:
-    try:
-        text = start.decode()
-    except UnicodeDecodeError as error:
-        if error.start < len(start) - 3:  # else a character cut in two at the end
-            return "an unknown format"
-        text = start[: error.start].decode()
-    if any(ord(character) < 32 and character not in "\t\n\r\f" for character in text):
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "text"
+    if set(start) == {0}:
+        return "nothing but zero bytes"
+    text = start.decode(errors="replace")
+    if any(character < " " and character not in "\t\n\r\f" for character in text):
         return "an unknown format"
     head = text.lstrip("\ufeff \t\r\n").lower()
     if head.startswith(("<!doctype html", "<html")):
