@@ -186,8 +186,8 @@ def _manifest(plan: Plan, receipts: Iterable[ShardReceipt], committed_at: dateti
         faces=sum(receipt.faces for receipt in receipts),
         expressions={name: expressions[name] for name in EXPRESSIONS},
         parts=tuple(sorted(parts, key=lambda part: (TABLES.index(part.table), part.path))),
-        started_at=datetime.fromtimestamp(config.started_us / 1e6, UTC).isoformat(timespec="seconds"),
-        committed_at=committed_at.astimezone(UTC).isoformat(timespec="seconds"),
+        started_at=datetime.fromtimestamp(config.started_us / 1e6, UTC).isoformat(timespec="microseconds"),
+        committed_at=committed_at.astimezone(UTC).isoformat(timespec="microseconds"),
         seconds={stage: round(sum(receipt.seconds.get(stage, 0.0) for receipt in receipts), 3) for stage in STAGES},
     )
 
