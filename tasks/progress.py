@@ -1,0 +1,52 @@
+"""How far a run has come, told to whoever listens in this process: the command's progress bar, the orchestrator's artifact."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from fer_core.run import ShardReceipt
+
+
+@dataclass(slots=True)
+class Progress:
+    """Counts of one run. Grows with every receipt."""
+
+    total: int
+    """Images to be looked at, those of an interrupted run that is resumed included."""
+    images: int = 0
+    faces: int = 0
+    resumed: int = 0
+    """Images that an earlier attempt at the run had finished; they took no time now."""
+    statuses: Counter[str] = field(default_factory=Counter)
+
+    def add(self, receipt: ShardReceipt, *, resumed: bool = False) -> None:
+        """Count one finished shard."""
+        count = sum(receipt.statuses.values())
+        self.images += count
+        self.resumed += count if resumed else 0
+        self.faces += receipt.faces
+        self.statuses.update(receipt.statuses)
+
+
+Listener = Callable[[Progress], None]
+
+_listener: ContextVar[Listener | None] = ContextVar("progress_listener", default=None)
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Have `listener` told of progress inside, in the thread that makes it."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def tell(progress: Progress) -> None:
+    """Say how far the run is."""
+    listener = _listener.get()
+    if listener is not None:
+        listener(progress)
