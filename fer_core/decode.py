@@ -28,9 +28,6 @@ from fer_core.image_header import BMP, JPEG, PNG, TIFF, WEBP, image_format, look
 from fer_core.schema import TOO_LARGE, UNREADABLE, UNSUPPORTED
 from fer_core.types import Picture
 
-# Pillow's own limit holds for the whole process, warns from 89 million pixels and raises at twice that; `DecodeLimits` is what counts here.
-Image.MAX_IMAGE_PIXELS = None
-
 _OPENERS: Final[dict[str, type[ImageFile.ImageFile]]] = {
     JPEG: JpegImageFile,
     PNG: PngImageFile,
@@ -38,7 +35,7 @@ _OPENERS: Final[dict[str, type[ImageFile.ImageFile]]] = {
     BMP: BmpImageFile,
     TIFF: TiffImageFile,
 }
-"""Used directly: `Image.open` hides why it could not open a file."""
+"""Used directly: `Image.open` hides why it could not open a file, and has a limit of pixels of its own, one for the whole process."""
 
 _STRANGE: Final = ("unknown pixel mode", "unknown data organization", "cannot handle", "unsupported bmp")
 """How Pillow's errors begin when a file is whole, but of a kind that it does not read."""
