@@ -1,0 +1,48 @@
+"""Fixtures for all tests. Storage is tried in three kinds: local disk, memory, and S3 as a server in this process speaks it."""
+
+import itertools
+import os
+
+import pytest
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint():
+    """Address of an S3 server that lives as long as the tests."""
+    pytest.importorskip("moto", reason="the S3 server for tests is not installed")
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def s3_root(s3_endpoint, monkeypatch):
+    """URL of an empty prefix in a new bucket, with credentials in the environment as a user would have them."""
+    import s3fs
+
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "something")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    s3fs.S3FileSystem.clear_instance_cache()
+    bucket = f"bucket-{next(_NUMBERS)}"
+    s3fs.S3FileSystem(use_listings_cache=False).mkdir(bucket)
+    yield f"s3://{bucket}/some/root"
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture(params=["local", "memory", "s3"])
+def any_root(request, tmp_path):
+    """URL of an empty root in each kind of storage."""
+    if request.param == "local":
+        return str(tmp_path / "root")
+    if request.param == "memory":
+        return f"memory://memory-{next(_NUMBERS)}/some/root"
+    return request.getfixturevalue("s3_root")
