@@ -34,12 +34,12 @@ def list_images(source: str) -> pa.Table:
     if not source:
         raise SourceError("no source was given")
     try:
-        listed = _local(source) if scheme(source) == "file" else _remote(source)
+        # inside, since listing happens as the inventory is filled
+        inventory = _inventory(_local(source) if scheme(source) == "file" else _remote(source))
     except StoreError as error:
         raise SourceError(str(error)) from error
     except OSError as error:
         raise SourceError(f"cannot list {_shown(source)}: {plain(error).lower()}") from error
-    inventory = _inventory(listed)
     if not inventory.num_rows:
         raise SourceError(f"there is nothing in {_shown(source)}")
     return inventory
