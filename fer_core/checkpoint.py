@@ -32,7 +32,10 @@ def load_checkpoint(file: Path, tensors: Mapping[str, Tensor], config: Mapping[s
             if json.loads(metadata["config"]) != json.loads(json.dumps(config)):
                 raise TrainingError(f"the checkpoint belongs to another configuration: {whole}")
             for name, tensor in tensors.items():
-                tensor.copy_(opened.get_tensor(name))
+                stored = opened.get_tensor(name)
+                if stored.shape != tensor.shape:  # copy_ would stretch a smaller one
+                    raise ValueError(name)
+                tensor.copy_(stored)
             return int(metadata["epochs"])
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise TrainingError(f"damaged checkpoint: {whole}") from error

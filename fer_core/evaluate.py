@@ -81,9 +81,13 @@ def choose(split: FaceSplit, only: Path | None) -> tuple[FaceSplit, int]:
         return split, 0
     if not only.is_file():
         raise UsageError(f"no such list of ids: {only}")
-    wanted = {line.strip() for line in only.read_text(encoding="utf-8").splitlines() if line.strip()}
-    stems = {_stem(name) for name in wanted}
-    index = [i for i, sample in enumerate(split.ids) if _stem(sample) in stems]
+    try:
+        wanted = {line.strip() for line in only.read_text(encoding="utf-8-sig").splitlines() if line.strip()}
+    except UnicodeDecodeError as error:
+        raise UsageError(f"not a list of ids: {only}") from error
+    exact = wanted.intersection(split.ids)  # so that a.png does not bring a.jpg along
+    stems = {_stem(name) for name in wanted - exact}
+    index = [i for i, sample in enumerate(split.ids) if sample in exact or _stem(sample) in stems]
     return split.take(np.array(index, np.intp)), len(stems - {_stem(sample) for sample in split.ids})
 
 

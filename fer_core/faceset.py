@@ -1,11 +1,12 @@
 """Training sets: aligned faces with votes or a label, one Parquet file a split beside a small JSON card.
 
-    FACESET/faceset.json            name, kind, classes, detector, counts, digests
-    FACESET/faces-<split>.parquet   one row a face, `SCHEMA`
+FACESET/faceset.json            name, kind, classes, detector, counts, digests
+FACESET/faces-<split>.parquet   one row a face, `SCHEMA`
 """
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,6 +41,8 @@ SCHEMA: Final[pa.Schema] = pa.schema(
 `points` (detector and aligner) or `own` (the set's usual framing); `label` and votes: at least one is there; `crop` is a 112x112 PNG."""
 
 Kind = Literal["votes", "single"]
+SHAPES: Final = ((CROP_SIZE, CROP_SIZE), (CROP_SIZE, CROP_SIZE, 3))
+"""What a crop may decode to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +62,16 @@ class FaceSetCard:
     """Training faces left out because the very same picture is in another split."""
     framed_by_points: float
     """Share of faces framed by detector and aligner; the rest has the set's own framing."""
+    undecodable: int = 0
+    """Faces left out because their picture could not be decoded."""
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        return cls(**{**value, "classes": tuple(value["classes"])})
+        """What `write_card` wrote; anything else is a ValueError, TypeError or KeyError."""
+        card = cls(**{**value, "classes": tuple(value["classes"])})
+        if card.kind not in {"votes", "single"} or not set(card.classes) <= set(EXPRESSIONS):
+            raise ValueError("kind or classes are not of this house")
+        return card
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,26 @@ class FaceSplit:
         """The faces at `index`, in that order."""
         ids, groups = (tuple(values[i] for i in index) for values in (self.ids, self.groups))
         return FaceSplit(ids, groups, self.crops[index], self.votes[index], self.kind, self.classes)
+
+
+def make_folder(folder: Path) -> None:
+    """The folder for a face set; where it cannot be written, a FaceSetError says so before the long work starts."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FaceSetError(f"cannot write a face set to {folder} ({error.strerror})") from error
+    if not os.access(folder, os.W_OK):
+        raise FaceSetError(f"cannot write a face set to {folder} (permission denied)")
+
+
+def clear(folder: Path) -> None:
+    """Remove the face set that is in the folder: card first, so that no half of it passes for a whole."""
+    try:
+        (folder / "faceset.json").unlink(missing_ok=True)
+        for split in SPLITS:
+            (folder / f"faces-{split}.parquet").unlink(missing_ok=True)
+    except OSError as error:
+        raise FaceSetError(f"cannot write a face set to {folder} ({error.strerror})") from error
 
 
 def write_split(folder: Path, split: str, rows: Iterator[dict[str, Any]]) -> int:
@@ -127,13 +156,16 @@ def read_split(folder: Path, split: str) -> FaceSplit:
         raise FaceSetError(f"the face set has no split {split!r} (it has: {present}): {folder}")
     try:
         table = pq.read_table(file, schema=SCHEMA)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise FaceSetError(f"damaged split: {file}") from error
-    labels = table["label"].to_pylist()
+    if any(table[name].null_count for name in ("sample_id", "group", "crop")):
+        raise FaceSetError(f"damaged split (values are missing): {file}")
     columns = [np.asarray(table[name].fill_null(0)) for name in VOTE_COLUMNS]
     votes = np.stack(columns, 1).astype(np.float32) if len(table) else np.zeros((0, len(VOTE_COLUMNS)), np.float32)
     if card.kind == "single":
-        for row, label in enumerate(labels):
+        for row, label in enumerate(table["label"].to_pylist()):
+            if label not in card.classes:
+                raise FaceSetError(f"damaged split (label {label!r} is not one of the card's classes): {file}")
             votes[row, EXPRESSIONS.index(label)] = 1
     crops = _decoded(table["crop"], file)
     return FaceSplit(tuple(table["sample_id"].to_pylist()), tuple(table["group"].to_pylist()), crops, votes, card.kind, card.classes)
@@ -143,8 +175,9 @@ def _decoded(crops: pa.ChunkedArray, file: Path) -> NDArray[np.uint8]:
     """Crops as one array; one colour picture makes the whole array RGB."""
     pixels = []
     for crop in crops:
-        picture = cv2.imdecode(np.frombuffer(crop.as_py() or b"", np.uint8), cv2.IMREAD_UNCHANGED)
-        if picture is None or picture.shape[:2] != (CROP_SIZE, CROP_SIZE):
+        data = np.frombuffer(crop.as_py(), np.uint8)
+        picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
+        if picture is None or picture.dtype != np.uint8 or picture.shape not in SHAPES:
             raise FaceSetError(f"damaged face in {file}")
         pixels.append(picture)
     if all(picture.ndim == 2 for picture in pixels):

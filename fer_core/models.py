@@ -38,13 +38,18 @@ class ModelSpec:
     """Labels below this calibrated confidence need review."""
 
     def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back."""
         return {**asdict(self), "network": self.network.to_json()}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
+        """What `to_json` gave; anything else is a ValueError, TypeError or KeyError."""
         from fer_core.network import NetworkConfig  # noqa: PLC0415  (torch is slow to import; reading a card needs none of it)
 
-        return cls(**{**value, "network": NetworkConfig.from_json(value["network"])})
+        spec = cls(**{**value, "network": NetworkConfig.from_json(value["network"])})
+        if not 0 < spec.temperature < float("inf") or not 0 <= spec.review_confidence <= 1:
+            raise ValueError("temperature or review confidence out of range")
+        return spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +65,25 @@ class ModelRef:
 
 def resolve_model(model: str) -> ModelRef:
     """A shipped name or a model folder -> its card, read without torch."""
-    folder = SHIPPED / model if _is_name(model) and (SHIPPED / model).is_dir() else Path(model).expanduser()
+    folder = _folder(model)
+    if folder is None:
+        known = ", ".join(shipped_names()) or "none yet"
+        raise ModelError(f"unknown model {model!r}: neither a shipped name ({known}) nor a folder with a {CARD}")
     file = folder / CARD
-    if not file.is_file():
-        raise ModelError(f"unknown model {model!r}: neither a shipped name ({', '.join(shipped_names())}) nor a folder with a {CARD}")
     try:
         card = json.loads(file.read_text(encoding="utf-8"))
         return ModelRef(folder.absolute(), str(card["name"]), str(card["digest"]), card)
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"damaged model card: {file}") from error
+
+
+def _folder(model: str) -> Path | None:
+    """The folder of a model that is there."""
+    try:
+        folder = SHIPPED / model if _is_name(model) and (SHIPPED / model).is_dir() else Path(model).expanduser()
+        return folder if (folder / CARD).is_file() else None
+    except (OSError, RuntimeError, ValueError):  # longer than a name may be, no such user behind ~, a null character
+        return None
 
 
 def _is_name(model: str) -> bool:
@@ -97,13 +112,13 @@ def load_model(ref: ModelRef) -> tuple["MultiscaleNet", ModelSpec]:
             tensors = {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118  (not a mapping)
         network = MultiscaleNet(spec.network)
         _fill(network, tensors)
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:
         raise ModelError(f"the weights do not fit their own description: {file}") from error
     return network.eval(), spec
 
 
 def save_model(folder: Path, state: dict[str, "Tensor"], spec: ModelSpec, card: dict[str, Any]) -> ModelRef:
-    """Write weights first and the card, which makes it a model, last. card: without name and digest filled in `digest` is added."""
+    """Write weights first and the card, which makes it a model, last. card: all but digest and spec, which are added."""
     from safetensors.torch import save_file  # noqa: PLC0415  (see above)
 
     folder.mkdir(parents=True, exist_ok=True)

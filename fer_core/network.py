@@ -63,6 +63,7 @@ class NetworkConfig:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
+        """What `to_json` gave; anything else is a TypeError or KeyError."""
         lists = {name: tuple(value[name]) for name in ("widths", "blocks", "taps", "classes")}
         return cls(**{**value, **lists})
 
@@ -166,11 +167,17 @@ class MultiscaleNet(nn.Module):
                 scales.append(x.mean((2, 3)))
                 if self.config.attention:
                     scales.append(self.attention[self.config.taps.index(index)](x))
-        return self.norm(self.fuse(torch.cat(scales, 1)))
+        embeddings: Tensor = self.norm(self.fuse(torch.cat(scales, 1)))
+        return embeddings
 
     def cosines(self, embeddings: Tensor) -> Tensor:
         """(B, embedding) -> (B, K) cosine to each class center."""
         return F.linear(F.normalize(embeddings), F.normalize(self.centers))
+
+
+def on_device(network: MultiscaleNet, device: torch.device) -> MultiscaleNet:
+    """Moved to the device in the memory layout that its convolutions like best."""
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's annotation lacks it
 
 
 def luma(faces: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from fer_core.calibrate import softmax
 from fer_core.errors import ModelError
 from fer_core.labels import EXPRESSIONS
 from fer_core.models import ModelRef, load_model, resolve_model
+from fer_core.network import on_device
 from fer_core.types import Predictions
 
 BATCH: Final = 64
@@ -28,7 +29,7 @@ class Predictor:
         if self.spec.network.classes != EXPRESSIONS:
             raise ModelError(f"the model does not know the eight expressions in their order: {ref.path}")
         self._device = torch_device(device)
-        self._network = network.to(self._device, memory_format=torch.channels_last)
+        self._network = on_device(network, self._device)
 
     def cosines(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(N, 112, 112, 3) RGB or (N, 112, 112) luma -> (N, 8) cosines to the class centers, mirror image averaged if the spec says so."""
@@ -63,7 +64,7 @@ class Predictor:
         return cosines[: len(crops)].double().cpu().numpy()
 
     def _cosines(self, faces: torch.Tensor) -> torch.Tensor:
-        cosines = self._network.cosines(self._network(faces))
+        cosines: torch.Tensor = self._network.cosines(self._network(faces))
         if self.spec.flip:
             cosines = (cosines + self._network.cosines(self._network(faces.flip(-1)))) / 2
         return cosines
@@ -84,12 +85,12 @@ def torch_device(device: Device) -> torch.device:
 def round_to_one(probabilities: NDArray[np.float64], decimals: int = DECIMALS) -> NDArray[np.float64]:
     """Round rows (N, K) that sum to 1 so that they still do: largest remainder, ties to the first class.
 
-    Each value moves by less than 10^-decimals, and the order of the classes is kept.
+    Each value moves by less than 10^-decimals, and no class overtakes another.
     """
     unit = 10**decimals
     scaled = probabilities * unit
     whole = np.floor(scaled)
     missing = unit - whole.sum(axis=1)
-    rank = np.argsort(np.argsort(whole - scaled, axis=1, kind="stable"), axis=1, kind="stable")
+    # the value itself decides between equal remainders: two values one ulp apart may be equal once scaled
+    rank = np.argsort(np.lexsort((-probabilities, whole - scaled)), axis=1, kind="stable")
     return np.asarray((whole + (rank < missing[:, None])) / unit, np.float64)
-

@@ -17,7 +17,7 @@ from fer_core.decode import DecodeLimits, decode
 from fer_core.detect.choice import build
 from fer_core.detect.protocol import Detector
 from fer_core.errors import FaceSetError, ImageError
-from fer_core.faceset import SPLITS, VOTE_COLUMNS, FaceSetCard, Kind, write_card, write_split
+from fer_core.faceset import SPLITS, VOTE_COLUMNS, FaceSetCard, Kind, clear, make_folder, write_card, write_split
 from fer_core.framing import find_points, frame, usual_points
 from fer_core.importers.samples import Sample
 from fer_core.labels import EXPRESSIONS
@@ -63,12 +63,15 @@ def _located(data: bytes, detector: Detector) -> Located:
 
 
 def prepare(
-    samples: Iterable[Sample], to: Path, name: str, detector: str, workers: int, progress: Callable[[int], None] = lambda done: None
+    samples: Iterable[Sample], to: Path, name: str, detector: str, workers: int, *, progress: Callable[[int], None] = lambda done: None
 ) -> FaceSetCard:
     """Write the face set `to`. detector: a resolved spec. progress is told how many samples are located.
 
-    A picture that stands in several splits leaves `train` only; within a split copies stay, tied by `group`.
+    A picture that stands in several splits leaves `train` only; within a split copies stay, tied by `group`. A face set that was in `to`
+    is replaced once all faces are located.
     """
+    identity = build(detector).identity  # here first: an error inside a worker process would reach nobody
+    make_folder(to)
     every = list(samples)
     kind: Kind = "votes" if every and every[0].votes is not None else "single"
     located = _locate_all([sample.data for sample in every], detector, workers, progress)
@@ -76,8 +79,9 @@ def prepare(
     pairs = [(s, p) for s, p in zip(every, located, strict=True) if p.digest and (s.split != "train" or p.digest not in held_out)]
     if not pairs:
         raise FaceSetError("no picture of the set could be decoded")
-    duplicates = sum(p.digest != "" for p in located) - len(pairs)
+    decoded = sum(place.digest != "" for place in located)
     usual = usual_points(np.array([p.points for _, p in pairs if p.points is not None], np.float32))
+    clear(to)
     counts: dict[str, int] = {}
     for split in SPLITS:
         chosen = [pair for pair in pairs if pair[0].split == split]
@@ -85,7 +89,7 @@ def prepare(
             counts[split] = write_split(to, split, _rows(chosen, usual, name))
     framed = sum(p.points is not None for _, p in pairs) / len(pairs)
     present = EXPRESSIONS if kind == "votes" else tuple(e for e in EXPRESSIONS if any(s.label == e for s, _ in pairs))
-    card = FaceSetCard(name, kind, present, build(detector).identity, counts, duplicates, round(framed, 4))
+    card = FaceSetCard(name, kind, present, identity, counts, decoded - len(pairs), round(framed, 4), len(every) - decoded)
     write_card(to, card)
     return card
 

@@ -20,7 +20,7 @@ from fer_core.faceset import FaceSplit, carve_dev, read_card, read_split, vote_t
 from fer_core.labels import EXPRESSIONS
 from fer_core.losses import CenterCosineLoss, LossConfig
 from fer_core.models import ModelRef, ModelSpec, save_model
-from fer_core.network import TINY, MultiscaleNet, NetworkConfig, luma
+from fer_core.network import TINY, MultiscaleNet, NetworkConfig, luma, on_device
 from fer_core.predict import Device, torch_device
 
 STATE: Final = "checkpoint"
@@ -47,6 +47,7 @@ class TrainConfig:
     seed: int = 0
 
     def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back."""
         return {**asdict(self), "network": self.network.to_json()}
 
     @classmethod
@@ -95,6 +96,7 @@ def train(
     to: Path,
     config: TrainConfig,
     device: Device = "auto",
+    *,
     resume: bool = False,
     report: Callable[[EpochReport], None] = lambda epoch: None,
 ) -> ModelRef:
@@ -105,8 +107,11 @@ def train(
     """
     rest, dev = carve_dev(read_split(faceset, "train"), config.dev_share)
     material = _material(rest)
-    if len(material.weights) < config.batch or len(dev) == 0:
-        raise TrainingError(f"too few faces to train on: {len(material.weights)} for training, {len(dev)} held back")
+    held_back = len(majority_classes(dev.votes, dev.kind)[1])
+    if len(material.weights) < config.batch or held_back == 0:
+        raise TrainingError(
+            f"too few faces to train on: {len(material.weights)} for training, {held_back} held back, batches of {config.batch}"
+        )
     run = _Run(config, torch_device(device), len(material.weights) // config.batch)
     folder = to / config.name
     first = load_checkpoint(folder / STATE, run.tensors(), config.to_json()) if resume else 0
@@ -125,9 +130,8 @@ class _Run:
     def __init__(self, config: TrainConfig, device: torch.device, steps: int) -> None:
         self.config, self.device, self.steps = config, device, steps
         torch.manual_seed(config.seed)
-        layout = torch.channels_last
-        self.network = MultiscaleNet(config.network).to(device, memory_format=layout)
-        self.average = MultiscaleNet(config.network).to(device, memory_format=layout)
+        self.network = on_device(MultiscaleNet(config.network), device)
+        self.average = on_device(MultiscaleNet(config.network), device)
         self.average.load_state_dict(self.network.state_dict())
         self.loss = CenterCosineLoss(config.network.logit_scale, config.loss)
         self.parameters = list(self.network.parameters())
@@ -164,7 +168,7 @@ class _Run:
         targets, weights = material.targets[index].to(self.device), material.weights[index].to(self.device)
         loss: Tensor = self.loss(cosines, self.network.centers, targets, weights)
         self.optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.parameters, 5.0)
         self.optimiser.step()
         self._update_average()
@@ -199,7 +203,7 @@ def _luma_bytes(crops: NDArray[np.uint8]) -> Tensor:
     faces = torch.from_numpy(crops)
     if faces.ndim == 3:
         return faces.unsqueeze(1)
-    out = [luma(part.permute(0, 3, 1, 2).float()).round().to(torch.uint8) for part in faces.split(1024)]
+    out = [luma(part.permute(0, 3, 1, 2).float()).round().to(torch.uint8) for part in torch.split(faces, 1024)]
     return torch.cat(out)
 
 
@@ -208,7 +212,7 @@ def _cosines(network: MultiscaleNet, faces: Tensor, device: torch.device) -> NDA
     network.eval()
     parts = []
     with torch.inference_mode():
-        for part in faces.split(256):
+        for part in torch.split(faces, 256):
             x = part.to(device).float()
             both = network.cosines(network(x)) + network.cosines(network(x.flip(-1)))
             parts.append((both / 2).double().cpu().numpy())

@@ -1,6 +1,7 @@
 """What every importer yields, and how pictures are read from a folder or from a zip of the same name."""
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,7 +52,12 @@ class _Zipped:
 
     def read(self, name: str) -> bytes | None:
         member = self._members.get(name)
-        return None if member is None else self._archive.read(member)
+        if member is None:
+            return None
+        try:
+            return self._archive.read(member)
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:  # damaged, encrypted, odd method
+            raise FaceSetError(f"cannot read {member} in the archive {self._archive.filename}") from error
 
 
 @contextmanager
