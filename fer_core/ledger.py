@@ -88,5 +88,5 @@ def _latest(rows: pa.Table) -> pa.Table:
     rows = rows.sort_by([("image_uri", "ascending"), ("seen_at", "descending"), ("run_id", "descending")])
     uris = rows["image_uri"].combine_chunks()
     first = pc.fill_null(pc.not_equal(uris[1:], uris[:-1]), True)
-    rows = rows.filter(pa.concat_arrays([pa.array([True] * min(1, len(uris))), first]))
+    rows = rows.filter(pa.concat_arrays([pa.array([True] * min(1, len(uris)), pa.bool_()), first]))
     return rows.set_column(rows.num_columns - 1, "same_source", pc.is_in(rows["image_uri"], value_set=ours.combine_chunks()))

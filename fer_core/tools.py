@@ -9,22 +9,13 @@ from typing import TYPE_CHECKING, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_core.detect.protocol import Detector
 from fer_core.errors import DetectorError, ModelError
 from fer_core.run import RunConfig
-from fer_core.types import Faces, Predictions
+from fer_core.types import Predictions
 
 if TYPE_CHECKING:
     from fer_core.predict import Device
-
-
-class FaceDetector(Protocol):
-    """What a shard needs of a detector; see `detect`."""
-
-    identity: str
-
-    def detect(self, pixels: NDArray[np.uint8], /) -> Faces:
-        """(H, W, 3) RGB uint8 -> faces in its pixels."""
-        ...
 
 
 class FacePredictor(Protocol):
@@ -41,7 +32,7 @@ class FacePredictor(Protocol):
 class ShardTools:
     """A detector and a predictor that are ready to work."""
 
-    detector: FaceDetector
+    detector: Detector
     predictor: FacePredictor
 
 

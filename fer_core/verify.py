@@ -100,16 +100,17 @@ def _read_part(store: Store, manifest: Manifest, part: Part, problems: list[str]
         return None
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
+        if not file.schema_arrow.remove_metadata().equals(_SCHEMAS[part.table], check_metadata=True):
+            problems.append(f"other columns than promised: {part.path}")
+            return None
         wanted = ["image_uri", "status", "n_faces"] if part.table == "images" else ["image_uri", "face_index"]
         table = file.read(columns=["run_id", *wanted])
     except (pa.ArrowException, OSError) as error:
         problems.append(f"unreadable: {part.path}: {' '.join(str(error).split())}")
         return None
-    if not file.schema_arrow.remove_metadata().equals(_SCHEMAS[part.table], check_metadata=True):
-        problems.append(f"other columns than promised: {part.path}")
     if table.num_rows != part.rows:
         problems.append(f"{table.num_rows} rows instead of {part.rows}: {part.path}")
-    if pc.any(pc.not_equal(table["run_id"], manifest.run_id)).as_py():
+    if not pc.all(pc.fill_null(pc.equal(table["run_id"], manifest.run_id), False), min_count=0).as_py():
         problems.append(f"rows of another run: {part.path}")
     return table.replace_schema_metadata(None)
 

@@ -145,14 +145,16 @@ def label(run: RunConfig, images: Sequence[ImageRef], shard_size: int = 3) -> Ma
 
 def tree(root: Path) -> dict[str, str]:
     """Digest of every file below a folder, by relative path."""
-    return {str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(root.rglob("*")) if file.is_file()}
+    return {
+        str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(root.rglob("*")) if file.is_file()
+    }
 
 
 def keeping_crops(run: RunConfig) -> RunConfig:
     return replace(run, keep_crops=True)
 
 
-class Interrupted(Exception):
+class CutOffError(Exception):
     """What `FaultyStore` raises."""
 
 
@@ -186,4 +188,4 @@ class FaultyStore:
             whole()
         if self.moment == "between" and half:
             half()
-        raise Interrupted
+        raise CutOffError

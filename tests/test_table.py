@@ -145,5 +145,3 @@ def test_a_part_says_what_it_is_and_is_the_same_each_time():
     }
     ids = [int(field.metadata[b"PARQUET:field_id"]) for field in file.schema_arrow]
     assert ids == list(range(1, len(LABELS) + 1))
-
-

@@ -1,0 +1,75 @@
+"""The tools a run names, with a small network of random weights and a detector that takes no file."""
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fer_core import tools
+from fer_core.errors import DetectorError, ModelError
+from fer_core.tools import tools_for
+from tests import fakes
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    import torch
+
+    from fer_core.models import ModelSpec, save_model
+    from fer_core.network import TINY, MultiscaleNet
+
+    torch.manual_seed(0)
+    network = MultiscaleNet(TINY)
+    spec = ModelSpec(network=TINY, temperature=1.0, flip=True, review_confidence=0.5)
+    return save_model(tmp_path_factory.mktemp("model"), network.state_dict(), spec, {"name": "random"})
+
+
+@pytest.fixture
+def run(model, monkeypatch):
+    monkeypatch.setattr(tools._thread, "tools", {}, raising=False)
+    monkeypatch.setattr("fer_core.detect.choice.build", lambda spec: fakes.FakeDetector())
+    return replace(fakes.config("/labels"), model=str(model.path), model_digest=model.digest, device="cpu")
+
+
+def test_they_are_loaded_once_a_thread(run):
+    first = tools_for(run)
+    assert tools_for(replace(run, run_id="run-b", shard_size=5)) is first
+    found = []
+    thread = threading.Thread(target=lambda: found.append(tools_for(run)))
+    thread.start()
+    thread.join()
+    assert found[0].detector is not first.detector
+
+
+def test_other_versions_than_planned_are_refused(run):
+    with pytest.raises(DetectorError, match="detector fake is fake-1 on this worker, the run was planned with fake-2"):
+        tools_for(replace(run, detector_identity="fake-2"))
+    with pytest.raises(ModelError, match=r"on this worker, the run was planned with 111111111111"):
+        tools_for(replace(run, model_digest="1" * 64))
+
+
+def test_the_network_gets_as_many_threads_as_told(run, monkeypatch):
+    import cv2
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        monkeypatch.setenv("FERFLOW_THREADS", "2")
+        tools.prepare_process.cache_clear()
+        tools_for(run)
+        assert (torch.get_num_threads(), cv2.getNumThreads()) == (2, 1)
+    finally:
+        torch.set_num_threads(before)
+        tools.prepare_process.cache_clear()
+
+
+def test_an_answer_depends_on_its_crop_alone(run):
+    """However a face is batched, its probabilities are the same to the last bit."""
+    predictor = tools_for(run).predictor
+    crops = np.random.default_rng(1).integers(0, 256, (70, 112, 112, 3), np.uint8)
+    together = predictor.predict(crops)
+    np.testing.assert_allclose(together.probabilities.sum(axis=1), 1, atol=1e-6)
+    apart = [predictor.predict(crops[start:stop]) for start, stop in ((0, 1), (1, 4), (4, 5), (5, 69), (69, 70))]
+    np.testing.assert_array_equal(together.probabilities, np.concatenate([answer.probabilities for answer in apart]))
+    np.testing.assert_array_equal(together.entropy, np.concatenate([answer.entropy for answer in apart]))

@@ -1,0 +1,136 @@
+import hashlib
+import json
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fer_core.commit import publish
+from fer_core.layout import manifest_file, run_folder
+from fer_core.store import open_store
+from fer_core.table import write_part
+from fer_core.verify import verify
+from tests import fakes
+
+
+@pytest.fixture
+def run(tmp_path):
+    return fakes.config(tmp_path / "labels")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    return fakes.refs(fakes.write_pictures(tmp_path / "photos", [1, 0, 2, 1]))
+
+
+@pytest.fixture
+def store(run, pictures):
+    """A root with one committed run: two parts a table, four images, four faces."""
+    fakes.label(fakes.keeping_crops(run), pictures)
+    return open_store(run.root)
+
+
+def test_a_whole_root(run, store, pictures):
+    report = verify(store)
+    assert (report.ok, report.runs, report.parts, report.rows, report.problems, report.notes) == (True, 1, 6, 12, (), ())
+    fakes.label(replace(run, run_id="run-b"), pictures)
+    report = verify(store)
+    assert (report.ok, report.runs, report.parts, report.rows) == (True, 2, 10, 20)
+
+
+def test_an_empty_root(run):
+    report = verify(open_store(run.root))
+    assert (report.ok, report.runs, report.parts, report.rows) == (True, 0, 0, 0)
+
+
+@pytest.mark.parametrize("table", ["labels", "images", "faces"])
+def test_harm_to_a_part(run, store, table):
+    path = f"{run_folder(run, table)}/part-00001.parquet"
+    data = store.read_bytes(path)
+    for harmed in (data[:-1], data[:50] + b"!" + data[51:], b""):
+        store.write_bytes(path, harmed)
+        assert verify(store).problems == (f"damaged: {path} is not the file that was committed",)
+    store.move(path, "elsewhere")
+    assert verify(store).problems == (f"missing: {path}",)
+
+
+def promise(store, run, table, rows, data=None):
+    """Replace a table's second part by other rows, and let the manifest promise exactly those bytes."""
+    path = f"{run_folder(run, table)}/part-00001.parquet"
+    data = data or write_part(rows, {})
+    store.write_bytes(path, data)
+    manifest = json.loads(store.read_bytes(manifest_file(run.run_id)))
+    for part in manifest["parts"]:
+        if part["path"] == path:
+            part |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    store.write_bytes(manifest_file(run.run_id), json.dumps(manifest).encode())
+
+
+def part(store, run, table, number):
+    return pq.read_table(pa.BufferReader(store.read_bytes(f"{run_folder(run, table)}/part-0000{number}.parquet")))
+
+
+def test_rows_that_are_there_twice(run, store):
+    promise(store, run, "images", part(store, run, "images", 0).slice(0, 1))
+    problems = verify(store).problems
+    assert any("1 keys more than once in images, such as" in problem for problem in problems)
+    promise(store, run, "labels", part(store, run, "labels", 0).slice(0, 1))
+    assert any("1 keys more than once in labels" in problem for problem in verify(store).problems)
+
+
+def test_rows_that_are_fewer_other_or_foreign(run, store):
+    rows = part(store, run, "labels", 1)
+    promise(store, run, "labels", rows.slice(0, 0))
+    assert [problem.split(":")[0] for problem in verify(store).problems] == ["0 rows instead of 1"]
+    promise(store, run, "labels", rows.drop(["entropy"]))
+    assert [problem.split(":")[0] for problem in verify(store).problems] == ["other columns than promised"]
+    foreign = rows.set_column(rows.column_names.index("run_id"), rows.schema.field("run_id"), pa.array(["run-z"]))
+    promise(store, run, "labels", foreign)
+    assert [problem.split(":")[0] for problem in verify(store).problems] == ["rows of another run"]
+    promise(store, run, "labels", rows.select(["entropy"]))
+    assert [problem.split(":")[0] for problem in verify(store).problems] == ["other columns than promised"]
+
+
+def test_a_part_that_is_no_parquet(run, store):
+    promise(store, run, "labels", None, b"PAR1 or so")
+    assert [problem.split(":")[0] for problem in verify(store).problems] == ["unreadable"]
+
+
+def test_counts_that_do_not_fit(run, store):
+    manifest = json.loads(store.read_bytes(manifest_file("run-a")))
+    store.write_bytes(manifest_file("run-a"), json.dumps({**manifest, "listed": 9}).encode())
+    assert verify(store).problems == ("run run-a accounts for 4 images of 9",)
+    statuses = manifest["statuses"] | {"labeled": 4, "no_face": 0}
+    store.write_bytes(manifest_file("run-a"), json.dumps({**manifest, "statuses": statuses}).encode())
+    assert ["images by status are" in problem for problem in verify(store).problems] == [True]
+    store.write_bytes(manifest_file("run-a"), b"{")
+    problems = verify(store).problems
+    assert problems[0].startswith("the manifest of run run-a cannot be read")
+    assert len(problems) == 7, "and nobody promises its parts"
+
+
+@pytest.mark.parametrize(
+    "path", ["labels/notes.txt", "labels/run_date=2026-01-01/run=run-a/part-00009.parquet", "images/run=run-z/x.parquet"]
+)
+def test_files_that_no_run_knows(store, path):
+    store.write_bytes(path, b"?")
+    assert verify(store).problems == (f"no committed run knows this file: {path}",)
+
+
+def test_files_elsewhere_are_none_of_its_business(store):
+    store.write_bytes("report.html", b"<p>")
+    assert verify(store).ok
+
+
+def test_runs_under_way_are_noted(run, store, pictures):
+    other = replace(run, run_id="run-b")
+    receipts = fakes.stage_run(other, pictures)
+    assert verify(store).notes == ("staging of run run-b is left over",)
+    with pytest.raises(fakes.CutOffError):
+        publish(fakes.FaultyStore(store, 2, "after"), other, receipts)
+    report = verify(store)
+    assert report.ok
+    assert report.notes == ("run run-b is published in part and not committed: resume it", "staging of run run-b is left over")
+    publish(store, other, receipts)
+    assert verify(store).notes == ()
