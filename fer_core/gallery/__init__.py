@@ -1,0 +1,85 @@
+"""A gallery of one run: its photographs with boxes, points, expressions and probabilities, as one self-contained page and one sheet.
+
+Faces are biometric data: a gallery is written only where somebody asked for one, and nowhere under a table's prefix.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fer_core.commit import read_manifest
+from fer_core.errors import StoreError
+from fer_core.gallery.page import write_page
+from fer_core.gallery.plate import Plate, make_plate, photographs
+from fer_core.gallery.sheet import draw_sheet
+from fer_core.manifest import Manifest
+from fer_core.schema import LABELED, NO_FACE
+from fer_core.snapshot import newest_run, read_images, read_labels
+from fer_core.store import open_store
+
+
+@dataclass(frozen=True, slots=True)
+class GallerySummary:
+    """What a gallery shows."""
+
+    run_id: str
+    pictures: int
+    """Cards."""
+    unreadable: int
+    """Cards whose photograph is gone, changed or cannot be read any more."""
+    faces: int
+    """Faces on the cards."""
+    html: Path
+    png: Path | None
+
+
+def draw_gallery(root: str, html: Path, png: Path | None, limit: int, run_id: str | None = None) -> GallerySummary:
+    """Draw a committed run.
+
+    root: labels root. html, png: files to write; their folders are made. limit: most photographs to show; of more, an even sample.
+    run_id: the newest run that looked at any image, if None. CommitError when there is no such run or a part of it is missing; StoreError
+    when a file cannot be written.
+    """
+    store = open_store(root)
+    manifest = newest_run(store) if run_id is None else read_manifest(store, run_id)
+    images = read_images(store, manifest)
+    chosen = _choose(images, limit)
+    labels = read_labels(store, manifest, chosen["image_uri"].to_pylist())
+    plates = _plates(chosen, labels, manifest)
+    page = write_page(manifest, plates, images.filter(pc.invert(pc.is_in(images["status"], pa.array([LABELED, NO_FACE])))))
+    _save(html, page.encode())
+    if png is not None:
+        _save(png, draw_sheet(manifest, plates))
+    faces = sum(len(plate.verdicts) for plate in plates)
+    return GallerySummary(manifest.run_id, len(plates), len(plates) - photographs(plates), faces, html, png)
+
+
+def _choose(images: pa.Table, limit: int) -> pa.Table:
+    """Photographs to show: those with faces first, and where there is room those without."""
+    with_faces = images.filter(pc.equal(images["status"], LABELED))
+    without = images.filter(pc.equal(images["status"], NO_FACE))
+    first = with_faces.take(_sample(with_faces.num_rows, limit))
+    rest = without.take(_sample(without.num_rows, limit - first.num_rows))
+    return pa.concat_tables([first, rest])
+
+
+def _sample(count: int, limit: int) -> pa.Array:
+    """At most `limit` of the numbers below `count`, evenly spaced, rising."""
+    if count <= limit:
+        return pa.array(range(count), pa.int64())
+    return pa.array([(2 * position + 1) * count // (2 * limit) for position in range(limit)], pa.int64())
+
+
+def _plates(images: pa.Table, labels: pa.Table, manifest: Manifest) -> list[Plate]:
+    config = manifest.run_config()
+    return [make_plate(row, labels.filter(pc.equal(labels["image_uri"], row["image_uri"])), config) for row in images.to_pylist()]
+
+
+def _save(file: Path, data: bytes) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+    except OSError as error:
+        raise StoreError(f"cannot write {file}: {error.strerror}") from error
