@@ -62,8 +62,8 @@ def _located(data: bytes, detector: Detector) -> Located:
     return Located(digest, None if points is None else points / size)
 
 
-def prepare(
-    samples: Iterable[Sample], to: Path, name: str, detector: str, workers: int, *, progress: Callable[[int], None] = lambda done: None
+def prepare(  # noqa: PLR0917  (a table of plain values)
+    samples: Iterable[Sample], to: Path, name: str, detector: str, workers: int, progress: Callable[[int], None] = lambda done: None
 ) -> FaceSetCard:
     """Write the face set `to`. detector: a resolved spec. progress is told how many samples are located.
 

@@ -91,12 +91,11 @@ class Material:
     """(N,)."""
 
 
-def train(
+def train(  # noqa: PLR0917  (a table of plain values)
     faceset: Path,
     to: Path,
     config: TrainConfig,
     device: Device = "auto",
-    *,
     resume: bool = False,
     report: Callable[[EpochReport], None] = lambda epoch: None,
 ) -> ModelRef:

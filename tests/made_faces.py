@@ -38,7 +38,7 @@ QUICK: Final = TrainConfig(
     name="quick", network=SMALL, augment=CALM, epochs=6, batch=32, learning_rate=0.1, average=0.95, dev_share=0.2, seed=1
 )
 
-# expression -> mouth curve (up at the corners is positive), mouth height, brow slant (inner ends up is positive), eye height, nose wrinkle, lopsided
+# expression -> mouth's curve (positive smiles) and height, brows' slant (positive: inner ends up), eyes' height, wrinkled nose, lopsided mouth
 _LOOKS: Final[dict[str, tuple[float, float, float, float, bool, bool]]] = {
     "neutral": (0, 1, 0, 4, False, False),
     "happiness": (12, 3, 0, 3, False, False),
