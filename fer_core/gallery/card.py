@@ -82,7 +82,7 @@ def _tag(mark: Mark) -> str:
         return ""
     text = (
         f'<text x="{tag.x + 0.65 * mark.letter:.1f}" y="{tag.y + 1.02 * mark.letter:.1f}" font-size="{mark.letter:.2f}" fill="#14171c" '
-        f'textLength="{tag.width - 1.1 * mark.letter:.1f}" lengthAdjust="spacingAndGlyphs">{escape(mark.text)}</text>'
+        f'textLength="{tag.width - 1.25 * mark.letter:.1f}" lengthAdjust="spacingAndGlyphs">{escape(mark.text)}</text>'
     )
     ground = f'<rect {_at(tag)} rx="{0.25 * mark.letter:.1f}" fill="#fffffff2" stroke="#0005" stroke-width="{0.4 * mark.line:.2f}"/>'
     edge = Tag(tag.x, tag.y, 0.28 * mark.letter, tag.height)

@@ -80,7 +80,7 @@ def _mark(plate: Plate, index: int, text: str, tag: Tag | None, letter: float) -
 
 
 def _tag_sizes(text: str, face: float, letter: float) -> Sequence[tuple[float, float]]:
-    width = (text_width(text) + 1.1) * letter
+    width = (text_width(text) + 1.25) * letter
     full, short = (width, FULL_TAG * letter), (width, SHORT_TAG * letter)
     if face >= FACE_FOR_BARS * letter:
         return (full, short)
