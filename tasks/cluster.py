@@ -1,6 +1,7 @@
 """Dask workers: started on this machine, or found behind a scheduler's address."""
 
 import logging
+import math
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from fer_core.errors import ClusterError, UsageError
+from tasks.draft import shard_size_for
 from tasks.work import release, warm_up
 
 if TYPE_CHECKING:
@@ -53,6 +55,11 @@ class ClusterSpec(BaseModel):
 def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def workers_for(spec: ClusterSpec, images: int, shard_size: int | None) -> int:
+    """Local workers worth starting when there are at most so many images: none without a shard of its own."""
+    return max(1, min(spec.workers, math.ceil(images / (shard_size or shard_size_for(images, spec.workers)))))
 
 
 class EarlyCluster:

@@ -1,0 +1,75 @@
+"""From parameters to a run's configuration: names become digests. Knows no Prefect."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from fer_core.commit import Plan, is_committed, read_plan
+from fer_core.errors import CommitError, UsageError
+from fer_core.models import resolve_model, shipped_names
+from fer_core.run import RunConfig
+from fer_core.store import open_store
+from flows.params import LabelParams, new_run_id
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """What will look at the faces, by name and by identity."""
+
+    detector: str
+    """Resolved spec."""
+    detector_identity: str
+    model: str
+    model_name: str
+    model_digest: str
+
+
+def pipeline(params: LabelParams) -> Pipeline:
+    """DetectorError or ModelError when something is unknown, absent or damaged."""
+    from fer_core.detect.choice import build, resolve  # noqa: PLC0415  (loads OpenCV; `resolve_model` answers first)
+
+    model = resolve_model(params.model)
+    spec = resolve(params.detector)
+    # a shipped model is found by its name on every machine, a folder by its path
+    where = params.model if params.model in shipped_names() else str(model.path)
+    return Pipeline(spec, build(spec).identity, where, model.name, model.digest)
+
+
+def configure(params: LabelParams) -> RunConfig:
+    """The configuration of a new run that is planned now. A shard size of 0 is to be chosen when the images are known."""
+    now = datetime.now(UTC)
+    chosen = pipeline(params)
+    return RunConfig(
+        run_id=params.run_id or new_run_id(now),
+        run_date=f"{now:%Y-%m-%d}",
+        source=params.source,
+        root=open_store(params.to).url(),
+        detector=chosen.detector,
+        detector_identity=chosen.detector_identity,
+        model=chosen.model,
+        model_name=chosen.model_name,
+        model_digest=chosen.model_digest,
+        purpose=params.purpose,
+        keep_crops=params.keep_crops,
+        shard_size=params.shard_size or 0,
+        device=params.device,
+        started_us=int(now.timestamp() * 1e6),
+    )
+
+
+def take_up(params: LabelParams) -> Plan:
+    """The plan of the run to be resumed. CommitError when it is unknown, UsageError when it was begun with other things to do."""
+    assert params.resume is not None
+    try:
+        plan = read_plan(open_store(params.to), params.resume)
+    except CommitError as error:
+        raise CommitError(f"{error} (in {open_store(params.to).url()})" if "unknown" in str(error) else str(error)) from error
+    config = plan.config
+    if config.source != params.source:
+        raise UsageError(f"run {params.resume} labels {config.source}, not {params.source}: resume it with the same source and options")
+    if is_committed(open_store(params.to), params.resume):
+        return plan
+    if params.model != config.model and resolve_model(params.model).digest != config.model_digest:
+        raise UsageError(f"run {params.resume} was begun with model {config.model_name}: resume it with the same options")
+    if params.detector != "auto" and pipeline(params).detector_identity != config.detector_identity:
+        raise UsageError(f"run {params.resume} was begun with detector {config.detector}: resume it with the same options")
+    return plan

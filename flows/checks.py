@@ -1,0 +1,90 @@
+"""What can be said before anything slow starts: is there a source, may we write, does the scheduler answer.
+
+Knows neither Prefect nor Dask.
+"""
+
+import os
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from fer_core.address import scheme
+from fer_core.collection import list_images
+from fer_core.commit import is_committed
+from fer_core.errors import ClusterError, CommitError, UsageError
+from fer_core.layout import plan_file
+from fer_core.listing import walk
+from fer_core.store import open_store
+from flows.begin import pipeline, take_up
+from flows.params import LabelParams
+from tasks.cluster import ClusterSpec
+
+CONNECT_SECONDS = 5.0
+
+
+def label_params(values: dict[str, object]) -> LabelParams:
+    """UsageError in one line for what the parameters do not allow."""
+    try:
+        return LabelParams.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "".join(f"--{str(part).replace('_', '-')} " for part in first["loc"]) if first["loc"] else ""
+        reason = first["msg"].removeprefix("Value error, ")
+        shown = f" ({first['input']!r})" if first["loc"] and isinstance(first["input"], str | int | float) else ""
+        raise UsageError(f"{option.replace('--source', 'SOURCE')}{reason[:1].lower()}{reason[1:]}{shown}") from error
+
+
+def check_label(params: LabelParams) -> int:
+    """Raise the error a run would end with, where that is known by now. Returns how many images there are, or enough of
+    them to keep every worker busy."""
+    cluster = ClusterSpec.parse(params.cluster, params.workers)
+    store = open_store(params.to)
+    if params.resume is not None:
+        plan = take_up(params)
+        images: int = plan.images.num_rows
+    else:
+        images = images_at_least(params.source, cluster.workers * (params.shard_size or 1000))
+        _check_apart(params.source, params.to)
+        if params.run_id is not None and store.exists(plan_file(params.run_id)):
+            done = "is committed already" if is_committed(store, params.run_id) else "was begun already: resume it"
+            raise CommitError(f"run {params.run_id} {done}, or choose another id")
+        pipeline(params)
+    store.check_writable()
+    if cluster.address is not None:
+        _check_scheduler(cluster.address)
+    return images
+
+
+def images_at_least(source: str, enough: int) -> int:
+    """Images in the source, counted up to `enough` where that is quick. SourceError when it is absent or empty.
+
+    Object stores are listed once, by the run itself.
+    """
+    if scheme(source) != "file":
+        return enough
+    if Path(source).is_dir():
+        count = 0
+        for count, _ in enumerate(walk(os.path.abspath(source)), start=1):
+            if count >= enough:
+                break
+        if count:
+            return count
+    return int(list_images(source).num_rows)
+
+
+def _check_apart(source: str, root: str) -> None:
+    """Tables inside the collection would be listed as pictures the next night."""
+    if scheme(source) == "file" and scheme(root) == "file":
+        folder, target = os.path.realpath(source), os.path.realpath(open_store(root).url())
+        if os.path.isdir(folder) and os.path.commonpath([folder, target]) == folder:
+            raise UsageError(f"the labels root {root} lies inside the source {source}: choose a place outside of it")
+
+
+def _check_scheduler(address: str) -> None:
+    parts = urlsplit(address)
+    try:
+        socket.create_connection((str(parts.hostname), int(parts.port or 0)), CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise ClusterError(f"no Dask scheduler answers at {address}") from error

@@ -1,0 +1,75 @@
+"""How far a run is, on standard error: a live bar on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from tasks.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+    from flows.params import LabelParams
+
+LINE_SECONDS: Final = 10.0
+
+
+class Display:
+    """Shows `Progress`. A context manager: what it draws is gone afterwards."""
+
+    def __init__(self) -> None:
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+        self._started = self._line_at = time.monotonic()
+
+    def show(self, progress: Progress) -> None:
+        """Draw, or write a line when the last one is old enough."""
+        if not progress.images - progress.resumed:
+            self._started = time.monotonic()
+        rate = (progress.images - progress.resumed) / max(time.monotonic() - self._started, 1e-3)
+        if self._bar is not None and self._task is not None:
+            left = (progress.total - progress.images) / rate if rate > 0 else 0.0
+            text = f"{progress.faces:,} faces  {rate:.1f} img/s" + (f"  {_duration(left)} left" if rate > 0 else "")
+            self._bar.update(self._task, completed=progress.images, total=progress.total, text=text, visible=True)
+        elif time.monotonic() - self._line_at >= LINE_SECONDS:
+            self._line_at = time.monotonic()
+            share = 100 * progress.images / max(progress.total, 1)
+            sys.stderr.write(
+                f"{progress.images:,} of {progress.total:,} images ({share:.0f} %), {progress.faces:,} faces, {rate:.1f} img/s\n"
+            )
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from rich.console import Console  # noqa: PLC0415  (a tenth of a second, for terminals only)
+            from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn  # noqa: PLC0415
+            from rich.progress import Progress as Bar  # noqa: PLC0415
+
+            columns = (SpinnerColumn(), TextColumn("images"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
+            self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task("images", total=None, text="starting")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def notices(params: "LabelParams") -> None:
+    """Say which detector works, and what its licence demands."""
+    from fer_core.detect.choice import notice, resolve  # noqa: PLC0415  (loads OpenCV)
+
+    spec = resolve(params.detector)
+    chosen = " (chosen by auto)" if params.detector == "auto" else ""
+    sys.stderr.write(f"detector: {spec}{chosen}\n")
+    said = notice(spec)
+    if said:
+        sys.stderr.write(f"note: {said}\n")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,42 @@
+"""Flow `label-collection`: photographs in, Parquet out."""
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from fer_core.commit import is_committed
+from fer_core.store import open_store
+from flows.begin import configure, take_up
+from flows.label_summary import already
+from flows.params import LabelParams
+from tasks.cluster import ClusterSpec
+from tasks.commit import commit_run
+from tasks.inventory import list_inventory
+from tasks.label_shards import label_shards
+from tasks.plan import plan_run
+from tasks.report import report_run
+from tasks.summary import Summary
+
+
+def _run_name() -> str:
+    params = flow_run.parameters["params"]
+    given = params if isinstance(params, dict) else params.model_dump()
+    return given.get("resume") or given.get("run_id") or "label"
+
+
+@flow(name="label-collection", flow_run_name=_run_name, persist_result=False)
+def label_collection(params: LabelParams) -> Summary:
+    """Label the faces of a photo collection: inventory, plan, label shards on Dask, commit, report.
+
+    Nothing of a run is visible before its commit; an interrupted one is finished by resuming it.
+    """
+    cluster = ClusterSpec.parse(params.cluster, params.workers)
+    if params.resume is None:
+        inventory = list_inventory(params.source)
+        plan = plan_run(configure(params), inventory, cluster.workers, params.force)
+    else:
+        plan = take_up(params)
+        if is_committed(open_store(params.to), params.resume):
+            return already(params.to, params.resume)
+    labelled = label_shards(plan, cluster)
+    manifest = commit_run(plan.config, labelled)
+    return report_run(manifest, labelled)

@@ -1,0 +1,90 @@
+"""What `ferflow label` says about a run, for programs and for people."""
+
+import time
+from typing import Final
+
+from fer_core.commit import read_manifest
+from fer_core.layout import manifest_file
+from fer_core.store import open_store
+from tasks.summary import Summary
+
+BAR: Final = 24
+"""Characters of the longest bar."""
+
+
+def already(root: str, run_id: str) -> Summary:
+    """What there is to say about a run that was committed before."""
+    store = open_store(root)
+    manifest = read_manifest(store, run_id)
+    now = time.time()
+    return Summary(manifest, store.url(manifest_file(run_id)), sum(manifest.statuses.values()), now, now)
+
+
+def as_json(summary: Summary, started_at: float) -> dict[str, object]:
+    """The keys of the contract, and some more. started_at: when the command started, seconds since the epoch."""
+    manifest, images = summary.manifest, summary.images - summary.resumed
+    seconds = summary.committed_at - started_at
+    return {
+        "run_id": manifest.run_id,
+        "images": manifest.statuses,
+        "listed": manifest.listed,
+        "unchanged": manifest.unchanged,
+        "deleted": manifest.deleted,
+        "faces": manifest.faces,
+        "expressions": manifest.expressions,
+        "seconds": round(seconds, 3),
+        "startup_seconds": round(summary.ready_at - started_at, 3),
+        "images_per_second": round(images / seconds, 3) if seconds > 0 else 0.0,
+        "steady_images_per_second": round(summary.images_per_second, 3) if images else 0.0,
+        "manifest": summary.manifest_url,
+        "resumed": summary.resumed,
+        "detector": manifest.detector,
+        "model": {"name": manifest.model_name, "digest": manifest.model_digest},
+        "pipeline_digest": manifest.pipeline_digest,
+        "stage_seconds": manifest.seconds,
+    }
+
+
+def as_text(summary: Summary, started_at: float, first_line: str) -> str:
+    """A table for people."""
+    manifest, images = summary.manifest, summary.images - summary.resumed
+    root = manifest.run_config().root.rstrip("/")
+    lines = [first_line] if first_line else []
+    lines.append(
+        f"run {manifest.run_id}: {manifest.listed:,} images listed, {manifest.unchanged:,} unchanged, {summary.images:,} looked at"
+    )
+    if not summary.images:
+        lines.append("nothing was new")
+    lines += ["", *_bars("images", manifest.statuses)] if summary.images else []
+    lines += ["", *_bars("faces", manifest.expressions)] if manifest.faces else []
+    if images:
+        seconds = summary.committed_at - started_at
+        lines += [
+            "",
+            f"{seconds:.1f} s, of which {summary.ready_at - started_at:.1f} s to start; then {summary.images_per_second:.1f} images/s",
+        ]
+    lines += ["", f"detector  {manifest.detector}", f"model     {manifest.model_name} {manifest.model_digest[:12]}"]
+    lines += [f"tables    {root}/labels  {root}/images", f"manifest  {summary.manifest_url}"]
+    if manifest.faces:
+        query = f"SELECT expression, count(*) FROM read_parquet('{root}/labels/**/*.parquet') GROUP BY ALL ORDER BY 2 DESC"
+        lines += ["", "Ask them with DuckDB:", "  " + query]
+    return "\n".join(lines)
+
+
+def max_failed_sentence(summary: Summary, max_failed: float | None) -> str | None:
+    """Why the command fails although the run is committed; None when it does not."""
+    percent = summary.quarantined_percent
+    if max_failed is None or percent <= max_failed:
+        return None
+    return f"{percent:.1f} % of the images were quarantined, more than --max-failed {max_failed:g}; everything is committed"
+
+
+def _bars(what: str, counts: dict[str, int]) -> list[str]:
+    """Counts that are not zero, the largest first, as bars of their shares."""
+    total, largest = sum(counts.values()), max(counts.values())
+    rows = sorted(((name, count) for name, count in counts.items() if count), key=lambda row: -row[1])
+    head = f"{what:<12}{total:>9,}"
+    return [
+        head,
+        *(f"  {name.replace('_', ' '):<10}{n:>9,} {100 * n / total:5.1f} %  {'█' * max(1, round(BAR * n / largest))}" for name, n in rows),
+    ]

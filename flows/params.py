@@ -1,0 +1,76 @@
+"""Parameters of the flows: what the Prefect UI shows as forms and deployments store as JSON."""
+
+import re
+import secrets
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from fer_core.layout import is_run_id
+from fer_core.models import DEFAULT
+
+_CREDENTIALS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*@")
+
+RunId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=100)]
+
+
+class LabelParams(BaseModel):
+    """One labelling run: which pictures, with what, to where."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = Field(
+        min_length=1,
+        title="Source",
+        description="Folder (with all below it), pattern, list file (.txt, .csv, .parquet) or s3:// prefix of photographs.",
+        examples=["/data/photos", "s3://bucket/photos/", "/data/tonight.csv"],
+    )
+    to: str = Field(min_length=1, title="Labels root", description="Folder or s3:// prefix for the tables. It grows with every run.")
+    detector: str = Field(
+        "auto",
+        title="Face detector",
+        description="auto, builtin, yunet, yunet:FILE, scrfd:FILE or insightface:PACK. auto takes the best that is present.",
+        examples=["auto", "builtin", "yunet:/models/face_detection_yunet_2023mar.onnx"],
+    )
+    model: str = Field(DEFAULT, min_length=1, title="Expression model", description="Name of a shipped model, or a model folder.")
+    cluster: str = Field(
+        "local",
+        title="Dask cluster",
+        description="local (processes on this machine), local:N, or a running scheduler's address.",
+        examples=["local", "local:4", "tcp://scheduler:8786"],
+    )
+    workers: int | None = Field(None, ge=1, le=1024, title="Workers", description="Local worker processes; every core if empty.")
+    shard_size: int | None = Field(
+        None, ge=1, le=1_000_000, title="Images a shard", description="If empty, a few shards a worker, of 1,000 images at most."
+    )
+    keep_crops: bool = Field(False, title="Keep aligned faces", description="Also write the aligned 112 x 112 faces: personal data.")
+    purpose: str = Field("", max_length=500, title="Purpose", description="Why these faces are labelled. Kept with the run.")
+    run_id: RunId | None = Field(None, title="Run id", description="Lower-case letters, digits, hyphens. Made from the time if empty.")
+    resume: RunId | None = Field(None, title="Resume run", description="Id of an interrupted run to finish; the same source and options.")
+    force: bool = Field(False, title="Label again", description="Read images again that an earlier run has labelled with this pipeline.")
+    max_failed: float | None = Field(
+        None, ge=0, le=100, title="Most quarantined, %", description="The run fails, after its commit, when a larger share was quarantined."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where the network runs on the workers.")
+
+    @field_validator("source", "to", "detector", "model", "cluster")
+    @classmethod
+    def _no_secrets(cls, value: str) -> str:
+        """Parameters are stored and shown by the orchestrator."""
+        if _CREDENTIALS.match(value):
+            raise ValueError("credentials do not belong in an address; put them into the environment")
+        return value
+
+    @model_validator(mode="after")
+    def _one_run(self) -> "LabelParams":
+        if self.run_id is not None and self.resume is not None:
+            raise ValueError("a run has either a new id or one to resume")
+        return self
+
+
+def new_run_id(now: datetime | None = None) -> str:
+    """`run-20261124-101500-ab12`: sorts by time, and two that start in the same second differ."""
+    run_id = f"run-{now or datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    assert is_run_id(run_id)
+    return run_id

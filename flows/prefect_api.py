@@ -1,0 +1,250 @@
+"""The Prefect API a run talks to: the one that is configured, or one of our own for as long as the command runs.
+
+Ours is Prefect's ephemeral server, started by us instead of by Prefect's client: earlier, so that it boots while other things do, on a
+socket that is bound before it starts, out of reach of Ctrl-C, and with its last words kept for the error message.
+"""
+
+import fcntl
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Final
+from urllib.parse import SplitResult, urlsplit
+
+from fer_core.errors import OrchestrationError
+
+START_SECONDS: Final = 120.0
+"""A fresh home has to build its database first; slow disks and small machines take a minute."""
+ANSWER_SECONDS: Final = 5.0
+
+QUIET: Final = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+}
+"""No word about anybody's runs leaves the machine. Not a default but a promise: set whatever the environment says."""
+
+DEFAULTS: Final = {
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(int(START_SECONDS)),
+    "PREFECT_LOGGING_COLORS": "false",
+    "PREFECT_CLI_COLORS": "false",
+    "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+}
+
+_SERVER: Final = {
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT_SERVER_UI_ENABLED": "0",
+    "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_LEVEL": "ERROR",
+}
+
+
+class PrefectApi:
+    """Where the API is. Use it inside `ready`."""
+
+    def __init__(self, url: str, server: "_Server | None") -> None:
+        self.url = url
+        self._server = server
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Inside, it answers. OrchestrationError in one line when it does not."""
+        if self._server is None:
+            yield
+            return
+        self._server.wait()
+        from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415
+
+        # Heartbeats tell a server that outlives the run of its death. Ours does not, and their thread takes a second to end.
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            yield
+
+
+@contextmanager
+def prefect_api(*, verbose: bool = False) -> Iterator[PrefectApi]:
+    """Set this process up for Prefect, which must not be imported before. Inside, an API is there or on its way.
+
+    OrchestrationError at once when a configured server does not answer.
+    """
+    if "prefect" in sys.modules:
+        raise RuntimeError("prefect reads its settings when it is imported")
+    _configure(verbose)
+    url = _configured_url()
+    if url is not None:
+        _check_answers(url)
+        yield PrefectApi(url, None)
+        return
+    server = _Server(verbose)
+    os.environ["PREFECT_API_URL"] = server.url
+    os.environ["PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED"] = "false"
+    try:
+        yield PrefectApi(server.url, server)
+    finally:
+        server.stop()
+        del os.environ["PREFECT_API_URL"]
+
+
+def flush(seconds: float = 5.0) -> None:
+    """Let Prefect deliver what it has queued: states of task runs, logs. Without it they are lost when the API stops."""
+    if "prefect" not in sys.modules:
+        return
+    from prefect.events.worker import EventsWorker  # noqa: PLC0415
+    from prefect.logging.handlers import APILogWorker  # noqa: PLC0415
+
+    for worker in (APILogWorker, EventsWorker):
+        with suppress(Exception):  # nothing but history is lost
+            worker.drain_all(timeout=seconds, at_exit=False)
+
+
+def _configure(verbose: bool) -> None:
+    os.environ.update(QUIET)
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    # Prefect prints a traceback for a flow that fails; the command says why in one line. The API's log keeps everything.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if verbose else "CRITICAL")
+    for name in ("NO_PROXY", "no_proxy"):  # a proxy of the outside world must not be asked for this machine
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost")))
+
+
+def _configured_url() -> str | None:
+    """PREFECT_API_URL of the environment or of the active Prefect profile, read without importing Prefect."""
+    if os.environ.get("PREFECT_API_URL"):
+        return os.environ["PREFECT_API_URL"]
+    file = Path(os.environ.get("PREFECT_PROFILES_PATH") or _home() / "profiles.toml")
+    try:
+        profiles = tomllib.loads(file.read_text(encoding="utf-8"))
+        name = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
+        url = profiles.get("profiles", {}).get(name, {}).get("PREFECT_API_URL")
+    except (OSError, ValueError, AttributeError):  # none, or none that Prefect could read either
+        return None
+    return url if isinstance(url, str) and url else None
+
+
+def _home() -> Path:
+    return Path(os.environ.get("PREFECT_HOME") or Path("~/.prefect").expanduser())
+
+
+def _check_answers(url: str) -> None:
+    """Any answer will do, a refusal for want of credentials too: Prefect's client brings them."""
+    parts = urlsplit(url)
+    try:
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("not an http address")
+        _get(parts, parts.path.rstrip("/") + "/health", ANSWER_SECONDS)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        shown = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if _has_port(parts) else ''}{parts.path}"  # without credentials
+        raise OrchestrationError(f"the Prefect server at {shown} (PREFECT_API_URL) does not answer: {_why(error)}") from error
+
+
+def _has_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port is not None
+    except ValueError:
+        return False
+
+
+def _get(parts: SplitResult, path: str, timeout: float) -> int:
+    """Status of a GET."""
+    assert parts.hostname is not None
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname, parts.port, timeout=timeout)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def _why(error: BaseException) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join((text or type(error).__name__).split()).lower()
+
+
+class _Server:
+    """Prefect's server in a process of its own."""
+
+    def __init__(self, verbose: bool) -> None:
+        self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the server)
+        self._lock = _start_lock()
+        self._started = time.monotonic()
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
+            # Bound here, so that the port is ours before anybody else's. Not yet listening: connections are refused until it serves.
+            listening.bind(("127.0.0.1", 0))
+            self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+            arguments = ["--factory", "prefect.server.api.server:create_app", "--fd", str(listening.fileno())]
+            arguments += ["--log-level", "error", "--lifespan", "on", "--timeout-graceful-shutdown", "2"]
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "uvicorn", *arguments],
+                env=os.environ | _SERVER,
+                pass_fds=[listening.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=None if verbose else self._words,
+                stderr=None if verbose else self._words,
+                process_group=0,  # Ctrl-C is for the command, which stops the server when nothing needs it any more
+            )
+
+    def wait(self) -> None:
+        """Until it is healthy."""
+        parts = urlsplit(self.url)
+        limit = float(os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"])
+        while time.monotonic() - self._started < limit:
+            if self._process.poll() is not None:
+                raise OrchestrationError(f"the Prefect API did not start: {self._last_words()}")
+            with suppress(OSError, http.client.HTTPException):
+                if _get(parts, parts.path + "/health", ANSWER_SECONDS) == 200:
+                    self._unlock()
+                    return
+            time.sleep(0.05)
+        raise OrchestrationError(f"the Prefect API did not start within {limit:g} s: {self._last_words()}")
+
+    def stop(self) -> None:
+        """End it, politely for two seconds."""
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=2.5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._unlock()
+        self._words.close()
+
+    def _last_words(self) -> str:
+        """What it said last, which of a traceback is the reason."""
+        self._words.seek(0)
+        lines = [line.strip() for line in self._words.read().decode(errors="replace").splitlines() if line.strip()]
+        told = [line for line in lines if not line.startswith(("(Background on", "[SQL", "Application startup failed"))]
+        return told[-1][:300] if told else f"exit code {self._process.returncode}; --verbose shows more"
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def _start_lock() -> IO[bytes] | None:
+    """Held while a server starts: two that build the same database at once break each other. None where there is no place for it."""
+    try:
+        _home().mkdir(parents=True, exist_ok=True)
+        file = (_home() / "ferflow-start.lock").open("ab")
+    except OSError:
+        return None  # the server will say what is wrong with the home
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return file
+    file.close()
+    return None

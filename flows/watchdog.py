@@ -1,0 +1,56 @@
+"""Waits until the process that started it ends, then kills what that process has left running. `python -m flows.watchdog MARK PID`."""
+
+import os
+import signal
+import sys
+import time
+from typing import Final
+
+from flows.session import MARK
+
+SWEEP_SECONDS: Final = 6.0
+"""Processes may still be starting others; after two sweeps that find nothing, none is left that could."""
+
+
+def marked(mark: str, watched: int) -> list[int]:
+    """Processes of this user whose environment carries the mark, but for the watched one and this."""
+    import psutil  # noqa: PLC0415  (nearly all of its life this process only waits)
+
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if (
+                process.pid not in (os.getpid(), watched)
+                and process.environ().get(MARK) == mark
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
+                found.append(process.pid)
+        except (psutil.Error, OSError):  # somebody else's, or gone
+            continue
+    return found
+
+
+def sweep(mark: str, watched: int) -> None:
+    """Kill them until there are none."""
+    deadline, quiet = time.monotonic() + SWEEP_SECONDS, 0
+    while quiet < 2 and time.monotonic() < deadline:
+        left = marked(mark, watched)
+        quiet = 0 if left else quiet + 1
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                continue
+        time.sleep(0.05)
+
+
+def main() -> None:
+    """Standard input is a pipe whose other end only the watched process holds: it ends with that process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.stdin.buffer.read()
+    sweep(sys.argv[1], int(sys.argv[2]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""Task `plan`: what of it is new, in which shards, written down before anything is read."""
+
+import pyarrow as pa
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from fer_core.commit import Plan, write_plan
+from fer_core.run import RunConfig
+from fer_core.store import open_store
+from tasks.draft import draft
+
+
+@task(name="plan", cache_policy=NO_CACHE, persist_result=False)
+def plan_run(config: RunConfig, inventory: pa.Table, workers: int, force: bool) -> Plan:
+    """Make the run known. inventory: `schema.INVENTORY`. CommitError when its id is taken."""
+    store = open_store(config.root)
+    drawn = draft(store, config, inventory, workers=workers, force=force)
+    return write_plan(store, drawn.config, drawn.images, listed=drawn.listed, unchanged=drawn.unchanged, deleted=drawn.deleted)
