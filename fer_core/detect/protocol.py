@@ -1,0 +1,63 @@
+"""What a face detector is, and what every one does to its raw findings before it hands them on."""
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.types import Faces
+
+Floats = NDArray[np.floating[Any]]
+
+
+class Detector(Protocol):
+    """Finds the faces of one image. Not thread-safe unless a detector says so: one instance a thread."""
+
+    identity: str
+    """Names everything that changes its answers: kind, digest of the file, thresholds, working size. Never a path."""
+
+    def detect(self, pixels: NDArray[np.uint8]) -> Faces:
+        """(H, W, 3) RGB uint8 -> faces in its pixels, as `cleaned` leaves them.
+
+        A box is the face from brows to chin as WIDER FACE annotates it. The same pixels always give the same faces.
+        """
+        ...
+
+
+def cleaned(boxes: Floats, points: Floats, scores: Floats, width: int, height: int) -> Faces:
+    """Raw findings of one image of `width` x `height` pixels -> `Faces`.
+
+    boxes: (N, 4) x0, y0, x1, y1; points: (N, 5, 2); scores: (N,). Dropped are faces with a number that is not finite and boxes that
+    cover less than one pixel of the image in either direction. Boxes are clipped to the image, points are not (an eye may lie outside);
+    scores are clipped to [0, 1]. Sorted by falling score; ties by x0, then y0.
+    """
+    finite = np.isfinite(boxes).all(axis=1) & np.isfinite(points).all(axis=(1, 2)) & np.isfinite(scores)
+    inside = np.clip(boxes[finite], 0, np.array([width, height, width, height])).astype(np.float32)
+    points, scores = points[finite].astype(np.float32), np.clip(scores[finite], 0, 1).astype(np.float32)
+    sides = inside[:, 2:] - inside[:, :2]
+    kept = np.flatnonzero((sides >= 1).all(axis=1))
+    order = kept[np.lexsort((inside[kept, 1], inside[kept, 0], -scores[kept]))]
+    return Faces(inside[order], points[order], scores[order])
+
+
+def overlaps(boxes: Floats, others: Floats) -> NDArray[np.float64]:
+    """Intersection over union of every box with every other: (N, 4), (M, 4) -> (N, M). Empty boxes overlap nothing."""
+    a, b = np.asarray(boxes, np.float64)[:, None], np.asarray(others, np.float64)[None]
+    sides = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None)
+    shared = np.prod(sides, axis=-1)
+    union = np.prod(a[..., 2:] - a[..., :2], axis=-1) + np.prod(b[..., 2:] - b[..., :2], axis=-1) - shared
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0), np.float64)
+
+
+def suppressed(boxes: Floats, scores: Floats, overlap: float) -> NDArray[np.intp]:
+    """Non-maximum suppression, greedy: indices by falling score of the boxes that overlap no better one by `overlap` or more.
+
+    boxes: (N, 4); scores: (N,). Ties by x0, then y0.
+    """
+    waiting = np.lexsort((boxes[:, 1], boxes[:, 0], -scores))
+    kept: list[int] = []
+    while len(waiting):
+        kept.append(int(waiting[0]))
+        rest = waiting[1:]
+        waiting = rest[overlaps(boxes[waiting[:1]], boxes[rest])[0] < overlap]
+    return np.array(kept, np.intp)

@@ -1,0 +1,107 @@
+"""SCRFD with five points through insightface (Guo et al., "Sample and Computation Redistribution for Efficient Face Detection", ICLR 2022).
+
+InsightFace's models are for non-commercial research only.
+"""
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.detect.protocol import cleaned, suppressed
+from fer_core.detect.pyramid import MAX_SIDE, finest_side, looks
+from fer_core.digest import file_sha256
+from fer_core.errors import DetectorError
+from fer_core.types import Faces
+
+SCORE_THRESHOLD: Final = 0.4
+NMS_THRESHOLD: Final = 0.4
+STRIDE: Final = 32
+"""Pictures are padded with black, right and below, to whole cells of the coarsest feature map."""
+LOOKS: Final = 3
+"""Fine, half and quarter: small, usual and very large faces. The network loses faces of more than about 500 px."""
+OUTPUTS: Final = 9
+"""Scores, boxes and points at strides 8, 16 and 32."""
+
+
+class Scrfd:
+    """A `Detector` over one SCRFD file with five points. `name` stands in its identity."""
+
+    def __init__(self, file: Path, name: str = "scrfd") -> None:
+        if not file.is_file():
+            raise DetectorError(f"detector file not found: {file}")
+        self._model = _load(file)
+        self.identity = f"{name}-{file_sha256(file)[:12]}-t{SCORE_THRESHOLD:g}-n{NMS_THRESHOLD:g}-l{LOOKS}-s{MAX_SIDE}"
+
+    def detect(self, pixels: NDArray[np.uint8]) -> Faces:
+        """(H, W, 3) RGB uint8 -> faces in its pixels."""
+        height, width = pixels.shape[:2]
+        side = finest_side(height, width)
+        found = []
+        for look, back in looks(pixels, [max(1, side >> halvings) for halvings in range(LOOKS)]):
+            scores, boxes, points = (np.concatenate(levels) for levels in self._model.forward(_padded(look), SCORE_THRESHOLD))
+            found.append((scores.reshape(-1), boxes.reshape(-1, 4) * np.tile(back, 2), points.reshape(-1, 5, 2) * back))
+        scores, boxes, points = (np.concatenate(looked) for looked in zip(*found, strict=True))
+        kept = suppressed(boxes, scores, NMS_THRESHOLD)
+        return cleaned(boxes[kept], points[kept], scores[kept], width, height)
+
+
+def _padded(look: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB -> BGR with sides that are multiples of the stride."""
+    height, width = look.shape[:2]
+    framed = cv2.copyMakeBorder(cv2.cvtColor(look, cv2.COLOR_RGB2BGR), 0, -height % STRIDE, 0, -width % STRIDE, cv2.BORDER_CONSTANT)
+    return np.asarray(framed, np.uint8)
+
+
+def _load(file: Path) -> Any:  # noqa: ANN401  (insightface is untyped)
+    """insightface's model on one thread: workers are the parallelism, and one thread gives the same answer each time."""
+    try:
+        with _silence():
+            import onnxruntime  # noqa: PLC0415  (slow to import, and only this detector needs it)
+            from insightface.model_zoo.scrfd import SCRFD  # noqa: PLC0415
+    except ImportError as error:
+        raise DetectorError(f"SCRFD needs the packages insightface and onnxruntime: {error}") from error
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # a plan for every picture size would only fill memory
+    options.log_severity_level = 4
+    try:
+        with _silence():
+            session = onnxruntime.InferenceSession(_any_size(file), options, providers=["CPUExecutionProvider"])
+            model = SCRFD(model_file=None, session=session, static_shape_sessions=False)
+            if len(session.get_outputs()) != OUTPUTS:
+                raise ValueError("not nine outputs")
+            model.forward(np.zeros((2 * STRIDE, 3 * STRIDE, 3), np.uint8), SCORE_THRESHOLD)  # other networks fail here at the latest
+    except Exception as error:  # onnx and onnxruntime raise bare exceptions of many kinds for a file they cannot use
+        raise DetectorError(f"not an SCRFD file with five points that onnxruntime can read: {file}") from error
+    return model
+
+
+def _any_size(file: Path) -> bytes:
+    """The network of `file`, taking pictures of any size: exported files often fix 640x640 though nothing in the graph needs it."""
+    import onnx  # noqa: PLC0415  (comes with insightface)
+
+    network = onnx.load_model(str(file))
+    for axis, name in ((2, "height"), (3, "width")):
+        network.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
+    for output in network.graph.output:
+        shape = output.type.tensor_type.shape.dim
+        if len(shape) >= 2:
+            shape[len(shape) - 2].dim_param = f"cells_{output.name}"
+    del network.graph.value_info[:]  # shapes noted for the old size
+    return bytes(network.SerializeToString())
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """insightface and what it imports print and warn; none of it is about the user's pictures."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
