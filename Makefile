@@ -31,11 +31,11 @@ help: ## this list
 		while IFS='|' read -r name text; do printf '%-40s %s\n' "$$name" "$$text"; done
 
 label: $(VENV)/runtime.stamp ## label SOURCE into TO, ask the tables one question, draw the gallery
-	@$(EXPAND); \
-	if [ "$$SOURCE" = out/pictures ]; then $(VENV)/bin/python -m flows.demo pictures out/pictures; fi; \
-	set -e; \
+	@set -e; $(EXPAND); \
+	if [ "$$SOURCE" = out/pictures ]; then $(VENV)/bin/python -m flows.demo pictures "$$SOURCE"; fi; \
 	$(VENV)/bin/ferflow label "$$SOURCE" --to "$$TO"; \
-	$(VENV)/bin/python -m flows.demo show "$$TO" --gallery "$$GALLERY" --pictures "$$PICTURES"
+	$(VENV)/bin/python -m flows.demo query "$$TO"; \
+	$(VENV)/bin/ferflow gallery "$$TO" --to "$$GALLERY" --png "$${GALLERY%.html}.png" --limit "$$PICTURES"
 
 test: $(VENV)/dev.stamp ## all tests
 	@$(VENV)/bin/python -m pytest

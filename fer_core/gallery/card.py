@@ -53,7 +53,8 @@ def _message(title: str, text: str) -> str:
 def _photo(plate: Plate, number: int, room: tuple[float, float]) -> str:
     height, width = plate.pixels.shape[:2]
     scale = min(room[0] / width, room[1] / height, _ENLARGED)
-    drawn = "".join(_mark(mark, number) for mark in marks(plate, scale))
+    found = marks(plate, scale)
+    drawn = "".join(_mark(mark, number) for mark in found) + "".join(_tag(mark, number) for mark in found)
     return (
         f'<div class="photo"><figure style="--width:{width * scale:.0f}px"><img width="{width}" height="{height}" '
         f'alt="{escape(plate.name)}" src="{_jpeg(plate.pixels, 86)}">'
@@ -72,11 +73,12 @@ def _mark(mark: Mark, number: int) -> str:
     return (
         f'<a href="#p{number}f{mark.verdict.index}"><title>face {mark.verdict.index}: {escape(mark.text)}</title>'
         f'<rect {box} stroke="#000a" stroke-width="{1.9 * mark.line:.2f}"/>'
-        f'<rect {box} stroke="{mark.verdict.colour}" stroke-width="{mark.line:.2f}"{dashes}/>{dots}{_tag(mark)}</a>'
+        f'<rect {box} stroke="{mark.verdict.colour}" stroke-width="{mark.line:.2f}"{dashes}/>{dots}</a>'
     )
 
 
-def _tag(mark: Mark) -> str:
+def _tag(mark: Mark, number: int) -> str:
+    """Tags come after all boxes, so that none is crossed by another face's lines."""
     tag = mark.tag
     if tag is None:
         return ""
@@ -86,7 +88,8 @@ def _tag(mark: Mark) -> str:
     )
     ground = f'<rect {_at(tag)} rx="{0.25 * mark.letter:.1f}" fill="#fffffff2" stroke="#0005" stroke-width="{0.4 * mark.line:.2f}"/>'
     edge = Tag(tag.x, tag.y, 0.28 * mark.letter, tag.height)
-    return f'{ground}<rect {_at(edge)} rx="{0.12 * mark.letter:.1f}" fill="{mark.verdict.colour}"/>{text}{_mini_bars(mark)}'
+    edge_line = f'<rect {_at(edge)} rx="{0.12 * mark.letter:.1f}" fill="{mark.verdict.colour}"/>'
+    return f'<a href="#p{number}f{mark.verdict.index}">{ground}{edge_line}{text}{_mini_bars(mark)}</a>'
 
 
 def _mini_bars(mark: Mark) -> str:

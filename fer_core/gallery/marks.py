@@ -75,7 +75,7 @@ def marks(plate: Plate, scale: float) -> list[Mark]:
 
 def _mark(plate: Plate, index: int, text: str, tag: Tag | None, letter: float) -> Mark:
     x0, y0, x1, y1 = (float(value) for value in plate.boxes[index])
-    dot = min(0.26 * letter, max(0.08 * letter, 0.028 * (x1 - x0)))
+    dot = min(0.26 * letter, max(0.05 * letter, 0.028 * (x1 - x0)))
     return Mark(plate.verdicts[index], (x0, y0, x1, y1), plate.points[index], dot, letter, text, tag)
 
 
