@@ -7,13 +7,11 @@ import argparse
 import os
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Final, NoReturn
 
-STARTED_AT: Final = time.time()
-"""Seconds since the epoch."""
+import flows.started  # noqa: F401  (notes the time)
 
 COMMANDS: Final = ("label", "verify", "gallery", "detectors", "dataset", "train", "evaluate", "models")
 """Each `flows.commands.<name>` with `add_parser(subparsers)`, which sets `run(args) -> int` as the parser's default."""

@@ -86,5 +86,9 @@ def _bars(what: str, counts: dict[str, int]) -> list[str]:
     head = f"{what:<12}{total:>9,}"
     return [
         head,
-        *(f"  {name.replace('_', ' '):<10}{n:>9,} {100 * n / total:5.1f} %  {'█' * max(1, round(BAR * n / largest))}" for name, n in rows),
+        *(f"  {name.replace('_', ' '):<10}{n:>9,} {100 * n / total:5.1f} %  {_bar(n / largest)}" for name, n in rows),
     ]
+
+
+def _bar(part: float) -> str:
+    return "█" * max(1, round(BAR * part))

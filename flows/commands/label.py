@@ -40,17 +40,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("source", metavar="SOURCE", help="folder, pattern, list file or s3:// prefix of photographs")
     parser.add_argument("--to", metavar="ROOT", required=True, help="labels root: folder or s3:// prefix")
     look = parser.add_argument_group("what looks at the pictures")
-    look.add_argument(
-        "--detector", metavar="SPEC", help="auto, builtin, yunet[:FILE], insightface:PACK or scrfd:FILE (default: auto, the best present)"
-    )
+    look.add_argument("--detector", metavar="SPEC", help="auto (default), builtin, yunet[:FILE], insightface:PACK or scrfd:FILE")
     look.add_argument("--model", metavar="NAME|DIR", help="shipped model or model folder (see: ferflow models list)")
     look.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where the network runs (default: auto)")
     work = parser.add_argument_group("who works")
     work.add_argument("--cluster", metavar="SPEC", help="local (default), or the address of a running Dask scheduler: tcp://host:8786")
     work.add_argument("--workers", metavar="N", type=int, help="local worker processes (default: every core)")
-    work.add_argument(
-        "--shard-size", metavar="N", type=int, help="images a shard (default: a few shards a worker, of at most 1,000 images)"
-    )
+    work.add_argument("--shard-size", metavar="N", type=int, help="images a shard (default: a few shards a worker, at most 1,000 each)")
     runs = parser.add_argument_group("the run")
     which = runs.add_mutually_exclusive_group()
     which.add_argument("--run-id", metavar="ID", help="name of the run: lower-case letters, digits, hyphens (default: from the time)")
@@ -69,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
     """Check what can be checked at once, then run the flow."""
     from fer_core.commit import is_committed  # noqa: PLC0415  (heavy imports come after parsing)
     from fer_core.store import open_store  # noqa: PLC0415
-    from flows.begin import new_run_id  # noqa: PLC0415
     from flows.checks import check_label, label_params  # noqa: PLC0415
+    from flows.params import new_run_id  # noqa: PLC0415
 
     params = label_params(_given(args))
     if args.dry_run:
@@ -126,8 +122,8 @@ def _given(args: argparse.Namespace) -> dict[str, object]:
 
 
 def _answer(args: argparse.Namespace, params: "LabelParams", summary: "Summary", first_line: str) -> int:
-    from flows.cli import STARTED_AT  # noqa: PLC0415
     from flows.label_summary import as_json, as_text, max_failed_sentence  # noqa: PLC0415
+    from flows.started import STARTED_AT  # noqa: PLC0415
 
     answer(args.json, as_json(summary, STARTED_AT), "" if args.json else as_text(summary, STARTED_AT, first_line))
     sentence = max_failed_sentence(summary, params.max_failed)
