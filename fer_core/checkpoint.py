@@ -33,7 +33,7 @@ def load_checkpoint(file: Path, tensors: Mapping[str, Tensor], config: Mapping[s
                 raise TrainingError(f"the checkpoint belongs to another configuration: {whole}")
             for name, tensor in tensors.items():
                 stored = opened.get_tensor(name)
-                if stored.shape != tensor.shape:  # copy_ would stretch a smaller one
+                if stored.shape != tensor.shape or stored.dtype != tensor.dtype:  # copy_ would stretch and convert
                     raise ValueError(name)
                 tensor.copy_(stored)
             return int(metadata["epochs"])

@@ -97,10 +97,11 @@ def _from_arrays(folder: Path) -> Iterator[tuple[str, Path, int]]:
 def _code_in(file: Path) -> int:
     """The one value of a NumPy file: a number, or text as the official files have it. Pickles are refused."""
     try:
-        value = np.load(file, allow_pickle=False)
+        with file.open("rb") as stream:
+            value = np.lib.format.read_array(stream, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise FaceSetError(f"not AffectNet's layout: {file} is not a plain NumPy file") from error
-    if not isinstance(value, np.ndarray) or value.size != 1:
+    if value.size != 1:
         raise FaceSetError(f"not AffectNet's layout: {file} does not hold one value")
     return _code(str(value.item()), str(file))
 

@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from fer_core.checkpoint import load_checkpoint, save_checkpoint
+from fer_core.errors import TrainingError
+
+CONFIG = {"epochs": 3, "network": {"widths": (8, 16)}}
+
+
+def tensors(value: float) -> dict[str, torch.Tensor]:
+    return {
+        "a": value + torch.arange(6.0).view(2, 3),
+        "b": (value + torch.arange(72.0)).view(4, 2, 3, 3).to(memory_format=torch.channels_last),
+        "c": (value + torch.arange(36.0)).view(4, 1, 3, 3).to(memory_format=torch.channels_last),
+        "steps": torch.tensor(int(value)),
+    }
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "new" / "state", tensors(2.5), 7, CONFIG)
+    loaded = tensors(0)
+    assert load_checkpoint(tmp_path / "new" / "state", loaded, CONFIG) == 7
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors(2.5).items())
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["state.safetensors"]
+
+
+def test_none_yet(tmp_path: Path) -> None:
+    loaded = tensors(0)
+    assert load_checkpoint(tmp_path / "state", loaded, CONFIG) == 0
+    assert torch.equal(loaded["a"], tensors(0)["a"])
+
+
+def test_the_last_one_counts(tmp_path: Path) -> None:
+    for epochs in (1, 2):
+        save_checkpoint(tmp_path / "state", tensors(epochs), epochs, CONFIG)
+    assert load_checkpoint(tmp_path / "state", tensors(0), CONFIG) == 2
+
+
+def test_another_configuration_is_refused_before_anything_is_copied(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "state", tensors(1), 1, CONFIG)
+    loaded = tensors(0)
+    with pytest.raises(TrainingError, match="another configuration"):
+        load_checkpoint(tmp_path / "state", loaded, {**CONFIG, "epochs": 4})
+    assert torch.equal(loaded["a"], tensors(0)["a"])
+
+
+def test_cut_off_while_writing(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "state", tensors(1), 1, CONFIG)
+    (tmp_path / "state.partial").write_bytes(b"half of the next one")
+    assert load_checkpoint(tmp_path / "state", tensors(0), CONFIG) == 1
+
+
+def damaged(tmp_path: Path, into: dict[str, torch.Tensor]) -> None:
+    with pytest.raises(TrainingError, match="damaged checkpoint"):
+        load_checkpoint(tmp_path / "state", into, CONFIG)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 300])
+def test_truncated(tmp_path: Path, kept: int) -> None:
+    save_checkpoint(tmp_path / "state", tensors(1), 1, CONFIG)
+    file = tmp_path / "state.safetensors"
+    file.write_bytes(file.read_bytes()[:kept])
+    damaged(tmp_path, tensors(0))
+
+
+def test_without_description(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / "state.safetensors")
+    damaged(tmp_path, tensors(0))
+    save_file({"a": torch.zeros(1)}, tmp_path / "state.safetensors", metadata={"epochs": "1", "config": "{"})
+    damaged(tmp_path, tensors(0))
+
+
+def test_missing_tensor_wrong_shape_and_wrong_kind(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "state", {"a": torch.zeros(1)}, 1, CONFIG)
+    damaged(tmp_path, {"b": torch.zeros(1)})
+    damaged(tmp_path, {"a": torch.zeros(5)})  # not stretched to fit
+    damaged(tmp_path, {"a": torch.zeros(1, dtype=torch.int64)})
