@@ -5,8 +5,8 @@
 
 Prints Markdown; --json also writes what it is made of. Each figure comes from a run of its own, `ferflow label --json` into an empty root.
 
-Worker seconds are seconds of the wall clock times workers, from the moment the first shard could start until the commit. `load` is the reading
-of network and detector, once a process. What no stage accounts for is orchestration: handing shards out, waiting for the last of them,
+Worker seconds are seconds of the wall clock times workers, from the moment the first shard could start until the commit. `load` is reading
+network and detector, once a process. What no stage accounts for is orchestration: handing shards out, waiting for the last of them,
 publishing parts and manifest. `start-up` happens before: Prefect, Dask, listing and planning; `list` is a part of it, measured apart.
 """
 
