@@ -22,14 +22,14 @@ class Enlarged:
 
     pixels: NDArray[np.uint8]
     """(H, W, 3) RGB."""
-    factor: float
-    """Enlargement."""
+    factors: tuple[float, float]
+    """Enlargement of width and of height: they differ a little where a side is rounded to whole pixels."""
     padding: int
     """Border on each side, pixels of `pixels`."""
 
     def back(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """(..., 2) points in `pixels` -> points in the original picture (pixel centres at whole numbers)."""
-        return ((points - self.padding + 0.5) / self.factor - 0.5).astype(np.float32)
+        return np.asarray((points - self.padding + 0.5) / np.array(self.factors) - 0.5, np.float32)
 
 
 def enlarge(pixels: NDArray[np.uint8]) -> Enlarged:
@@ -37,9 +37,11 @@ def enlarge(pixels: NDArray[np.uint8]) -> Enlarged:
     height, width = pixels.shape[:2]
     factor = max(1.0, ENLARGED_SIDE / max(height, width))
     if factor > 1:
-        pixels = cv2.resize(pixels, (round(width * factor), round(height * factor)), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC).astype(np.uint8)
     pad = round(PADDING * max(pixels.shape[:2]))
-    return Enlarged(cv2.copyMakeBorder(pixels, pad, pad, pad, pad, cv2.BORDER_REPLICATE).astype(np.uint8), factor, pad)
+    factors = (pixels.shape[1] / width, pixels.shape[0] / height)
+    return Enlarged(cv2.copyMakeBorder(pixels, pad, pad, pad, pad, cv2.BORDER_REPLICATE).astype(np.uint8), factors, pad)
 
 
 def find_points(pixels: NDArray[np.uint8], detector: Detector) -> NDArray[np.float32] | None:

@@ -4,6 +4,7 @@ import hashlib
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -100,11 +101,14 @@ def _locate_all(pictures: list[bytes], detector: str, workers: int, progress: Ca
     located: list[Located] = []
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(detector,)) as pool:
-        waiting = [pool.submit(_locate, batch) for batch in islice(batches, 2 * workers)]
-        while waiting:
-            located += waiting.pop(0).result()
-            waiting += [pool.submit(_locate, batch) for batch in islice(batches, 1)]
-            progress(len(located))
+        try:
+            waiting = [pool.submit(_locate, batch) for batch in islice(batches, 2 * workers)]
+            while waiting:
+                located += waiting.pop(0).result()
+                waiting += [pool.submit(_locate, batch) for batch in islice(batches, 1)]
+                progress(len(located))
+        except BrokenProcessPool as error:
+            raise FaceSetError("a process that looks for faces died, most likely for want of memory; try fewer workers") from error
     return located
 
 

@@ -38,7 +38,8 @@ QUICK: Final = TrainConfig(
     name="quick", network=SMALL, augment=CALM, epochs=6, batch=32, learning_rate=0.1, average=0.95, dev_share=0.2, seed=1
 )
 
-# expression -> mouth's curve (positive smiles) and height, brows' slant (positive: inner ends up), eyes' height, wrinkled nose, lopsided mouth
+# expression -> curve of the mouth (positive smiles), its height, slant of the brows (positive: inner ends up), height of the eyes,
+# wrinkled nose, crooked mouth
 _LOOKS: Final[dict[str, tuple[float, float, float, float, bool, bool]]] = {
     "neutral": (0, 1, 0, 4, False, False),
     "happiness": (12, 3, 0, 3, False, False),

@@ -175,7 +175,7 @@ def test_carving_keeps_groups_whole_and_is_stable(groups: list[str], share: floa
     assert sorted(rest.ids + dev.ids) == sorted(str(i) for i in range(len(groups)))
     backwards = carve_dev(split_of(groups[::-1]), share)[1]
     assert set(backwards.groups) == set(dev.groups)  # neither order nor company decides
-    assert set(carve_dev(split_of(groups + ["new"]), share)[1].groups) - {"new"} == set(dev.groups) - {"new"}
+    assert set(carve_dev(split_of([*groups, "new"]), share)[1].groups) - {"new"} == set(dev.groups) - {"new"}
     assert set(carve_dev(split_of(groups), share / 2)[1].groups) <= set(dev.groups)
 
 

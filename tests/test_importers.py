@@ -202,7 +202,9 @@ def test_rafdb(rafdb_set: Path, zipped: str | None) -> None:
     assert {sample.split for sample in found.values()} == {"train", "test"}
 
 
-@pytest.mark.parametrize("line", ["train_00001.jpg 8", "train_00001.jpg 0", "train_00001.jpg", "00001.jpg 3", "train_00001.jpg 3 4", "train_1.jpg x"])
+@pytest.mark.parametrize(
+    "line", ["train_00001.jpg 8", "train_00001.jpg 0", "train_00001.jpg", "00001.jpg 3", "train_00001.jpg 3 4", "train_1.jpg x"]
+)
 def test_rafdb_wrong_line(rafdb_set: Path, line: str) -> None:
     write(rafdb_set / "EmoLabel" / "list_patition_label.txt", f"train_00001.jpg 1\n{line}\n")
     refused(rafdb.samples, rafdb_set, "line 2 of")

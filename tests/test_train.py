@@ -75,16 +75,16 @@ def test_same_seed_same_weights_other_seed_others(faceset: Path, short: ModelRef
     assert train(faceset, tmp_path / "other", replace(SHORT, seed=2), "cpu").digest != short.digest
 
 
-class Interrupted(Exception):
+class InterruptedRunError(Exception):
     """Stands for whatever ends a process."""
 
 
 def test_interrupted_run_ends_with_the_same_weights(faceset: Path, short: ModelRef, tmp_path: Path) -> None:
     def stop(report: EpochReport) -> None:
         if report.epoch == 2:
-            raise Interrupted
+            raise InterruptedRunError
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptedRunError):
         train(faceset, tmp_path, SHORT, "cpu", report=stop)
     assert not (tmp_path / "short" / WEIGHTS).exists()
     torch.manual_seed(999)
@@ -188,7 +188,8 @@ def test_config_may_be_partial() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [{"strange": 1}, {"network": {"strange": 1}}, {"loss": {"strange": 1}}, {"augment": {"strange": 1}}, {"network": 5}, {"loss": 5}, [1]]
+    "value",
+    [{"strange": 1}, {"network": {"strange": 1}}, {"loss": {"strange": 1}}, {"augment": {"strange": 1}}, {"network": 5}, {"loss": 5}, [1]],
 )
 def test_wrong_config(value: object) -> None:
     with pytest.raises(TrainingError, match="wrong entry"):
