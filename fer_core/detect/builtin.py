@@ -1,7 +1,8 @@
 """OpenCV's cascades (Viola and Jones, CVPR 2001), which come inside the opencv-python wheel: nothing to download, frontal faces only.
 
 The cascades give a square and sometimes eyes, not five points. Box and points are therefore derived: the constants below are medians
-over 733 stock portraits of many origins on which cascade and YuNet agreed, with YuNet's box and points as the truth.
+over the 804 of 882 stock portraits with one face by YuNet on which the cascade found it too, with YuNet's box and points as the truth and
+left and right averaged. Of those faces 76 % have both eyes found, 0.02 of the square from YuNet's on average.
 """
 
 from pathlib import Path
@@ -23,9 +24,9 @@ NMS_THRESHOLD: Final = 0.3
 EYE_WINDOW: Final = 160
 """Side at which a face is searched for eyes."""
 
-BOX: Final[NDArray[np.float32]] = np.array([0.11, 0.07, 0.88, 1.05], np.float32)
+BOX: Final[NDArray[np.float32]] = np.array([0.09, -0.04, 0.91, 1.08], np.float32)
 """Face from brows to chin (x0, y0, x1, y1) in parts of the cascade's square."""
-POINTS: Final[NDArray[np.float32]] = np.array([[0.32, 0.40], [0.68, 0.40], [0.50, 0.60], [0.35, 0.79], [0.65, 0.79]], np.float32)
+POINTS: Final[NDArray[np.float32]] = np.array([[0.314, 0.389], [0.686, 0.389], [0.5, 0.614], [0.342, 0.789], [0.658, 0.789]], np.float32)
 """The five points in parts of the cascade's square."""
 EYE_REACH: Final = 0.12
 """An eye further than this from its usual place, in parts of the square, is not believed."""
