@@ -16,6 +16,9 @@ from fer_core.models import ModelRef, ModelSpec, save_model
 from fer_core.network import MultiscaleNet, NetworkConfig
 from fer_core.train import TrainConfig
 
+# Networks this small gain nothing from a second thread, and where the cores are busy its barriers cost ten times the work.
+torch.set_num_threads(1)
+
 SMALL: Final = NetworkConfig(
     scale=4,
     stem=8,

@@ -1,3 +1,4 @@
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from made_faces import SMALL, faces, small_model, tinted
 from fer_core.calibrate import softmax
 from fer_core.errors import ModelError
 from fer_core.labels import EXPRESSIONS
-from fer_core.network import TINY
+from fer_core.network import TINY, NetworkConfig
 from fer_core.predict import BATCH, Predictor, load_predictor, round_to_one, torch_device
+
+Threads = Callable[[int], None]
 
 shares = arrays(np.float64, 8, elements=st.floats(0, 1)).filter(lambda row: row.sum() > 1e-3).map(lambda row: row / row.sum())
 logits = arrays(np.float64, 8, elements=st.floats(-30, 30)).map(lambda row: softmax(row[None])[0])
@@ -58,6 +61,13 @@ def test_rounding_takes_the_largest_remainder_and_on_a_tie_the_first() -> None:
     assert round_to_one(thirds)[0].tolist() == [0.3334, 0.3333, 0.3333]
 
 
+@pytest.fixture
+def use_threads() -> Iterator[Threads]:
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     return Predictor(small_model(tmp_path_factory.mktemp("model")), "cpu")
@@ -77,11 +87,11 @@ def test_predictions_agree_with_each_other(predictor: Predictor) -> None:
     assert len(set(said.expression.tolist())) > 1  # else the rest would prove little
 
 
-@pytest.mark.parametrize("network", [SMALL, TINY], ids=["small", "tiny"])
-@pytest.mark.parametrize("colour", [False, True])
-def test_answers_depend_on_the_face_alone(network: object, colour: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("network", "colour", "threads"), [(SMALL, True, 2), (SMALL, False, 1), (TINY, True, 1)])
+def test_answers_depend_on_the_face_alone(network: NetworkConfig, colour: bool, threads: int, tmp_path: Path, use_threads: Threads) -> None:
     """Not on how many faces, or which, are asked about together."""
-    predictor = Predictor(small_model(tmp_path, network), "cpu")  # type: ignore[arg-type]
+    use_threads(threads)
+    predictor = Predictor(small_model(tmp_path, network), "cpu")
     crops = faces(130, seed=4, colour=colour)
     whole = predictor.probabilities(crops)
     for count in (1, 7, BATCH, BATCH + 1):

@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,15 +23,6 @@ from fer_core.predict import load_predictor
 from fer_core.train import STATE, EpochReport, TrainConfig, rate, train
 
 SHORT = replace(QUICK, epochs=3, name="short")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks this small lose more by waiting for each other's threads than they win."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +88,6 @@ KILLED = """
 import sys, time
 from pathlib import Path
 import torch
-torch.set_num_threads(1)
 from test_train import SHORT
 from fer_core.train import train
 def report(epoch):
