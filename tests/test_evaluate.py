@@ -91,6 +91,9 @@ def test_ferplus_keeps_what_the_field_keeps() -> None:
     kept = {usage: len(majority_classes(np.array(table, np.float32), "votes")[1]) for usage, table in votes.items()}
     assert kept["Training"] == 25_060
     assert kept["PublicTest"] == 3_199
+    kept = {usage: len(argmax_classes(np.array(table, np.float32))[1]) for usage, table in votes.items()}
+    assert kept["Training"] == 28_559  # the table names three training pictures twice; the field counts rows
+    assert kept["PublicTest"] == 3_579
 
 
 def probabilities(said: list[int], count: int = 8, sure: float = 0.6) -> np.ndarray:
