@@ -48,7 +48,9 @@ def head_pose(points: NDArray[np.float32]) -> tuple[float, float, float]:
     """Yaw, pitch, roll in degrees from five points (5, 2), in the signs of `types.Quality`; zeros where the points coincide.
 
     Scaled orthographic projection: the least-squares affine map from `MODEL` onto the points is brought to the nearest pair of orthonormal
-    rows (SVD). Mean absolute yaw error on AFW 11 degrees (YuNet's points, annotated in 15 degree steps). Roll is the direction of the eye axis in the picture; yaw and pitch are those of the face's normal once roll is undone.
+    rows (SVD).
+    Roll is the direction of the eye axis in the picture; yaw and pitch are those of the face's normal once roll is undone. Mean absolute
+    yaw error on AFW: 11 degrees (YuNet's points; annotated in 15 degree steps).
     """
     model = MODEL - MODEL.mean(axis=0)
     seen = points.astype(np.float64) - points.astype(np.float64).mean(axis=0)
