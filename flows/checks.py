@@ -32,7 +32,8 @@ def label_params(values: dict[str, object]) -> LabelParams:
         first = error.errors()[0]
         option = "".join(f"--{str(part).replace('_', '-')} " for part in first["loc"]) if first["loc"] else ""
         reason = first["msg"].removeprefix("Value error, ")
-        shown = f" ({first['input']!r})" if first["loc"] and isinstance(first["input"], str | int | float) else ""
+        tellable = isinstance(first["input"], str | int | float) and "@" not in str(first["input"])  # no credentials on the screen
+        shown = f" ({first['input']!r})" if first["loc"] and tellable else ""
         raise UsageError(f"{option.replace('--source', 'SOURCE')}{reason[:1].lower()}{reason[1:]}{shown}") from error
 
 

@@ -7,6 +7,7 @@ import argparse
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Final, NoReturn
@@ -15,6 +16,8 @@ import flows.started  # noqa: F401  (notes the time)
 
 COMMANDS: Final = ("label", "verify", "gallery", "detectors", "dataset", "train", "evaluate", "models")
 """Each `flows.commands.<name>` with `add_parser(subparsers)`, which sets `run(args) -> int` as the parser's default."""
+
+IMPATIENCE_SECONDS: Final = 1.0
 
 HELP: Final = """Turns a photo collection into facial-expression labels in Parquet.
 
@@ -41,6 +44,8 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # also where a shell started the command in the background and had it ignore Ctrl-C: whoever sends the signal means it
+    signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     args = _parser(given).parse_args(given)
     try:
@@ -98,9 +103,17 @@ def _fail(args: argparse.Namespace, sentence: str, code: int) -> int:
     return code
 
 
-def _interrupt(_signal: int, _frame: object) -> NoReturn:
-    """SIGTERM ends a command as Ctrl-C does."""
-    raise KeyboardInterrupt
+_interrupted_at: list[float] = []
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    """The first signal unwinds the command. One that follows at once is the same wish; a later one means now."""
+    now = time.monotonic()
+    _interrupted_at.append(now)
+    if len(_interrupted_at) == 1:
+        raise KeyboardInterrupt
+    if now - _interrupted_at[0] > IMPATIENCE_SECONDS:
+        os._exit(1)  # the watchdog ends what is still running
 
 
 if __name__ == "__main__":

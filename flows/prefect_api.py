@@ -7,6 +7,7 @@ socket that is bound before it starts, out of reach of Ctrl-C, and with its last
 import fcntl
 import http.client
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -46,7 +47,11 @@ _SERVER: Final = {
     "PREFECT_SERVER_UI_ENABLED": "0",
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
     "PREFECT_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",
 }
+
+_REASON: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Timeout)\b.*:")
+"""The line of a traceback that says what went wrong."""
 
 
 class PrefectApi:
@@ -78,7 +83,7 @@ def prefect_api(*, verbose: bool = False) -> Iterator[PrefectApi]:
     """
     if "prefect" in sys.modules:
         raise RuntimeError("prefect reads its settings when it is imported")
-    _configure(verbose)
+    configure(verbose)
     url = _configured_url()
     if url is not None:
         _check_answers(url)
@@ -106,7 +111,7 @@ def flush(seconds: float = 5.0) -> None:
             worker.drain_all(timeout=seconds, at_exit=False)
 
 
-def _configure(verbose: bool) -> None:
+def configure(verbose: bool) -> None:
     os.environ.update(QUIET)
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
@@ -219,11 +224,13 @@ class _Server:
         self._words.close()
 
     def _last_words(self) -> str:
-        """What it said last, which of a traceback is the reason."""
+        """The reason in what it said last."""
         self._words.seek(0)
-        lines = [line.strip() for line in self._words.read().decode(errors="replace").splitlines() if line.strip()]
-        told = [line for line in lines if not line.startswith(("(Background on", "[SQL", "Application startup failed"))]
-        return told[-1][:300] if told else f"exit code {self._process.returncode}; --verbose shows more"
+        lines = self._words.read().decode(errors="replace").splitlines()
+        reasons = [line.strip() for line in lines if _REASON.match(line)]
+        if reasons:
+            return " ".join(reasons[-1].split())[:300]
+        return "it has not answered yet" if self._process.poll() is None else f"exit code {self._process.returncode}"
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -232,12 +239,14 @@ class _Server:
 
 
 def _start_lock() -> IO[bytes] | None:
-    """Held while a server starts: two that build the same database at once break each other. None where there is no place for it."""
+    """Held while a server starts: two that build the same database at once break each other. None when another one takes too long."""
     try:
         _home().mkdir(parents=True, exist_ok=True)
         file = (_home() / "ferflow-start.lock").open("ab")
-    except OSError:
-        return None  # the server will say what is wrong with the home
+    except OSError as error:
+        raise OrchestrationError(
+            f"Prefect cannot keep its database in {_home()}: {_why(error)} (PREFECT_HOME names another place)"
+        ) from error
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         try:

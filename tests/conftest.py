@@ -4,6 +4,7 @@ import itertools
 import os
 
 import pytest
+from processes import commands, labelled, two_pictures  # noqa: F401  (fixtures)
 
 _NUMBERS = itertools.count()
 

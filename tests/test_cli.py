@@ -1,0 +1,213 @@
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+def test_help_teaches_and_is_quick(commands):
+    commands.run("--help")
+    started = time.monotonic()
+    ended = commands.run("--help")
+    assert time.monotonic() - started < 1.0  # 0.1 s on an idle machine
+    assert ended.code == 0
+    for word in ("label", "verify", "gallery", "detectors", "Exit codes"):
+        assert word in ended.out
+
+
+def test_the_command_starts_light(commands):
+    heavy = {"torch", "cv2", "prefect", "distributed", "pyarrow", "numpy", "pydantic"}
+    code = f"import sys, flows.cli, flows.commands.label; print({heavy} & sys.modules.keys() or 'light')"
+    ended = subprocess.run([sys.executable, "-c", code], env=commands.environment(), capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "light"
+
+
+WRONG_USE = [
+    ([], "COMMAND"),
+    (["lable", "x"], "invalid choice"),
+    (["label"], "SOURCE"),
+    (["label", "{source}"], "--to"),
+    (["label", "{source}", "--to", "{root}", "--workers", "0"], "--workers"),
+    (["label", "{source}", "--to", "{root}", "--workers", "two"], "--workers"),
+    (["label", "{source}", "--to", "{root}", "--shard-size", "0"], "--shard-size"),
+    (["label", "{source}", "--to", "{root}", "--max-failed", "101"], "--max-failed"),
+    (["label", "{source}", "--to", "{root}", "--run-id", "Run_1"], "--run-id"),
+    (["label", "{source}", "--to", "{root}", "--run-id", "../x"], "--run-id"),
+    (["label", "{source}", "--to", "{root}", "--run-id", "a", "--resume", "b"], "not allowed with"),
+    (["label", "{source}", "--to", "{root}", "--device", "tpu"], "--device"),
+    (["label", "{source}", "--to", "{root}", "--cluster", "yarn"], "cluster"),
+    (["label", "{source}", "--to", "{root}", "--cluster", "tcp://nowhere"], "cluster"),
+    (["label", "{source}", "--to", "{root}", "--cluster", "tcp://127.0.0.1:9", "--workers", "2"], "--workers"),
+    (["label", "{source}", "--to", "{root}", "--detector", "magic"], "unknown detector"),
+    (["label", "{source}", "--to", "s3://key:secret@bucket/labels"], "credentials"),
+    (["label", "{source}", "--to", "{source}/labels"], "inside the source"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "told"), WRONG_USE, ids=[" ".join(words[3:] or words) for words, _ in WRONG_USE])
+def test_wrong_use_is_exit_2_and_one_line(commands, two_pictures, tmp_path, arguments, told):
+    ended = commands.run(*(word.format(source=two_pictures, root=tmp_path / "labels") for word in arguments))
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    assert ended.err.startswith("ferflow: ")
+    assert told in ended.err
+    assert "secret" not in ended.err
+    assert not (tmp_path / "labels").exists()
+
+
+FAILURES = [
+    (["label", "{tmp}/nothing", "--to", "{root}"], "there is no"),
+    (["label", "{tmp}/empty", "--to", "{root}"], "there is nothing in"),
+    (["label", "{tmp}/empty.txt", "--to", "{root}"], "{tmp}/empty.txt"),
+    (["label", "{tmp}/*.jpg", "--to", "{root}"], "no file matches"),
+    (["label", "{source}", "--to", "{tmp}/empty.txt"], "cannot write to"),
+    (["label", "{source}", "--to", "{tmp}/empty.txt/below"], "cannot write to"),
+    (["label", "{source}", "--to", "{root}", "--model", "gpt"], "unknown model"),
+    (["label", "{source}", "--to", "{root}", "--detector", "yunet:{tmp}/none.onnx"], "detector file not found"),
+    (["label", "{source}", "--to", "{root}", "--cluster", "tcp://127.0.0.1:9"], "no Dask scheduler answers at tcp://127.0.0.1:9"),
+    (["label", "{source}", "--to", "{root}", "--resume", "nobody"], "unknown run: nobody"),
+    (["verify", "{tmp}/empty"], "there is no run in"),
+    (["verify", "{tmp}/nothing"], "there is no run in"),
+    (["gallery", "{tmp}/empty", "--to", "{tmp}/page.html"], "run"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "told"), FAILURES, ids=[" ".join(words) for words, _ in FAILURES])
+def test_a_failure_is_exit_1_and_one_line(commands, two_pictures, tmp_path, arguments, told):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.txt").touch()
+    names = {"source": two_pictures, "root": tmp_path / "labels", "tmp": tmp_path}
+    ended = commands.run(*(word.format(**names) for word in arguments), timeout=20)
+    assert ended.code == 1
+    assert ended.err.count("\n") == 1, ended.err
+    assert ended.err.startswith("ferflow: ")
+    assert told.format(**names) in ended.err
+    assert not ended.out
+    assert not (commands.home / ".prefect").exists()
+
+
+def test_a_failure_with_json_is_an_object_too(commands, tmp_path):
+    ended = commands.run("label", tmp_path / "nothing", "--to", tmp_path / "labels", "--json")
+    assert ended.code == 1
+    assert "there is no" in ended.json["error"]
+    assert ended.err.count("\n") == 1
+
+
+def test_a_server_that_does_not_answer_is_said_at_once(commands, two_pictures, tmp_path):
+    started = time.monotonic()
+    environment = {"PREFECT_API_URL": "http://user:secret@127.0.0.1:9/api"}
+    ended = commands.run("label", two_pictures, "--to", tmp_path / "labels", env=environment, timeout=30)
+    assert time.monotonic() - started < 15
+    assert ended.code == 1
+    assert "http://127.0.0.1:9/api (PREFECT_API_URL) does not answer" in ended.line
+    assert "secret" not in ended.err
+    assert not commands.left()
+
+
+def test_an_api_that_cannot_start_is_one_line(commands, two_pictures, tmp_path):
+    (commands.home / ".prefect").write_text("not a folder")
+    ended = commands.run("label", two_pictures, "--to", tmp_path / "labels", timeout=60)
+    assert ended.code == 1
+    assert ended.line.startswith("ferflow: the Prefect API did not start: "), ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_detectors_are_listed_with_licences(commands):
+    ended = commands.run("detectors", "list", "--json")
+    assert ended.code == 0
+    found = {row["detector"]: row for row in ended.json["detectors"]}
+    assert found["builtin"]["present"] is True
+    assert "non-commercial" in found["scrfd:FILE"]["licence"]
+    assert ended.json["auto"] == "builtin"
+    assert "non-commercial" in commands.run("detectors", "list").out
+
+
+def test_two_pictures_are_labelled_in_an_empty_home(labelled):
+    ended = labelled.ended
+    assert ended.code == 0, ended.err
+    said = ended.json
+    assert said["run_id"] == "first"
+    assert said["images"]["labeled"] == 2
+    assert sum(said["images"].values()) == said["listed"] == 2
+    assert said["unchanged"] == 0
+    assert said["faces"] >= 5
+    assert 0 < said["startup_seconds"] < said["seconds"]
+    assert said["images_per_second"] == pytest.approx(2 / said["seconds"], rel=0.01)
+    assert said["steady_images_per_second"] > said["images_per_second"]
+    assert json.loads(Path(said["manifest"]).read_text())["run_id"] == "first"
+    assert "detector: builtin (chosen by auto)" in ended.err
+    assert len(list(labelled.root.glob("labels/run_date=*/run=first/part-*.parquet"))) == 2
+    assert not [path for path in (labelled.root / "_staging").rglob("*") if path.is_file()]
+    assert not labelled.commands.left()
+
+
+def test_verify_says_ok_and_then_what_is_wrong(labelled, tmp_path):
+    good = labelled.commands.run("verify", labelled.root, "--json")
+    assert good.code == 0
+    assert good.json["ok"] is True
+    assert {"runs", "parts", "rows", "problems"} <= good.json.keys()
+    copy = tmp_path / "copy"
+    shutil.copytree(labelled.root, copy)
+    next(copy.glob("labels/**/*.parquet")).unlink()
+    bad = labelled.commands.run("verify", copy, "--json")
+    assert bad.code == 1
+    assert bad.json["ok"] is False
+    assert len(bad.json["problems"]) == 1
+    assert "missing" in labelled.commands.run("verify", copy).out
+
+
+def test_a_run_id_is_taken_once(labelled):
+    ended = labelled.commands.run("label", labelled.source, "--to", labelled.root, "--run-id", "first", timeout=20)
+    assert ended.code == 1
+    assert "first is committed already" in ended.line
+
+
+def test_resuming_what_is_committed_does_nothing(labelled):
+    started = time.monotonic()
+    before = sorted(labelled.root.rglob("*"))
+    ended = labelled.commands.run("label", labelled.source, "--to", labelled.root, "--resume", "first", "--json")
+    assert time.monotonic() - started < 10
+    assert ended.code == 0
+    assert ended.json["run_id"] == "first"
+    assert sorted(labelled.root.rglob("*")) == before
+
+
+def test_resuming_takes_the_same_source(labelled, tmp_path):
+    ended = labelled.commands.run("label", tmp_path, "--to", labelled.root, "--resume", "first", timeout=20)
+    assert ended.code == 2
+    assert "the same source" in ended.line
+
+
+def test_a_dry_run_says_what_would_be_read_and_writes_nothing(labelled, tmp_path):
+    ended = labelled.commands.run("label", labelled.source, "--to", labelled.root, "--dry-run", "--json", timeout=20)
+    assert ended.code == 0
+    assert (ended.json["listed"], ended.json["unchanged"], ended.json["to_read"], ended.json["bytes"]) == (2, 2, 0, 0)
+    fresh = labelled.commands.run("label", labelled.source, "--to", tmp_path / "fresh", "--dry-run", "--json", timeout=20)
+    size = sum(file.stat().st_size for file in labelled.source.iterdir())
+    assert (fresh.json["to_read"], fresh.json["bytes"]) == (2, size)
+    assert fresh.json["expected_minutes"] > 0
+    assert not (tmp_path / "fresh").exists()
+    assert "to read" in labelled.commands.run("label", labelled.source, "--to", tmp_path / "fresh", "--dry-run").out
+
+
+def test_a_night_with_nothing_new_is_an_empty_commit_and_too_many_failures_exit_1(labelled, tmp_path):
+    """Two runs in one test: each start of the API costs seconds."""
+    root, source = tmp_path / "labels", tmp_path / "pictures"
+    shutil.copytree(labelled.source, source, copy_function=shutil.copy2)
+    for file in ("broken.jpg", "empty.png"):
+        (source / file).write_bytes(b"\xff\xd8\xff" if file == "broken.jpg" else b"")
+    words = ["label", source, "--to", root, "--max-failed", 40, "--json", "--keep-crops"]
+    many = labelled.commands.run(*words)
+    assert many.code == 1
+    assert "50.0 % of the images were quarantined" in many.line
+    assert "everything is committed" in many.line
+    assert sum(many.json["images"].values()) == 4
+    assert list(root.glob("faces/**/*.parquet"))
+    night = labelled.commands.run(*words)
+    assert night.code == 0
+    assert (night.json["listed"], night.json["unchanged"], sum(night.json["images"].values())) == (4, 4, 0)
+    assert night.json["run_id"] != many.json["run_id"]
+    assert labelled.commands.run("verify", root).code == 0

@@ -1,0 +1,100 @@
+"""Commands that are stopped in the middle, and what they leave."""
+
+import os
+import shlex
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+IMAGES = 30
+
+
+@pytest.fixture(scope="module")
+def many_pictures(two_pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Enough to be at work for some seconds."""
+    folder = tmp_path_factory.mktemp("many")
+    for number in range(IMAGES):
+        shutil.copy2(two_pictures / "t1.jpg", folder / f"{number:03}.jpg")
+    return folder
+
+
+def wait_for_a_receipt(root: Path, run_id: str, process, more_than: int = 0) -> None:
+    deadline = time.monotonic() + 120
+    while len(list((root / "_staging" / run_id / "receipts").glob("*.json"))) <= more_than:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def wait_until_gone(commands, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while left := commands.left():
+        assert time.monotonic() < deadline, left
+        time.sleep(0.2)
+
+
+def visible(root: Path) -> list[Path]:
+    return [path for table in ("labels", "images", "faces") for path in (root / table).rglob("*") if path.is_file()]
+
+
+@pytest.mark.timeout(400)
+def test_interrupted_then_killed_then_resumed(labelled, many_pictures, tmp_path):
+    """One run, stopped with Ctrl-C, resumed, killed, resumed: every image once, nothing half-visible, no process left."""
+    commands, root = labelled.commands, tmp_path / "labels root"
+    words = ["label", many_pictures, "--to", root, "--run-id", "night", "--shard-size", 2, "--workers", 2]
+
+    first = commands.start(*words)
+    wait_for_a_receipt(root, "night", first)
+    started = time.monotonic()
+    os.killpg(first.pid, signal.SIGINT)  # as a terminal does: workers hear it too
+    _, err = first.communicate(timeout=30)
+    assert time.monotonic() - started < 10  # 1 s on an idle machine
+    assert first.returncode == 1
+    line = err.strip().splitlines()[-1]
+    assert line.startswith("ferflow: interrupted; resume with: ferflow label ")
+    assert "Traceback" not in err
+    assert not visible(root)
+    wait_until_gone(commands, 10)
+
+    resume = shlex.split(line.partition("resume with: ")[2])[1:]
+    assert resume[-6:] == ["--resume", "night", "--workers", "2", "--shard-size", "2"]
+    kept = len(list((root / "_staging/night/receipts").glob("*.json")))
+    second = commands.start(*resume)
+    wait_for_a_receipt(root, "night", second, more_than=kept)
+    second.kill()
+    second.communicate(timeout=30)
+    wait_until_gone(commands, 10)
+    assert not visible(root)
+
+    third = commands.run(*resume, "--json")
+    assert third.code == 0, third.err
+    assert third.json["resumed"] >= 2 * kept
+    assert sum(third.json["images"].values()) == third.json["listed"] == IMAGES
+    checked = commands.run("verify", root, "--json")
+    assert checked.json["ok"] is True
+    assert checked.json["rows"] == IMAGES + third.json["faces"]
+    assert not [path for path in (root / "_staging").rglob("*") if path.is_file()]
+
+
+def test_a_signal_before_anything_began(labelled, many_pictures, tmp_path):
+    process = labelled.commands.start("label", many_pictures, "--to", tmp_path / "labels", "--run-id", "early")
+    time.sleep(1.5)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert err.strip().splitlines()[-1] == "ferflow: interrupted; nothing was begun yet, run the same command again"
+    wait_until_gone(labelled.commands, 10)
+
+
+@pytest.mark.timeout(300)
+def test_two_commands_at_once_share_an_empty_home(commands, two_pictures, tmp_path):
+    """Both want to build the same database."""
+    both = [commands.start("label", two_pictures, "--to", tmp_path / name, "--workers", 1, "--json") for name in "ab"]
+    for process in both:
+        out, err = process.communicate(timeout=200)
+        assert process.returncode == 0, err
+        assert '"labeled": 2' in out
+    wait_until_gone(commands, 10)
