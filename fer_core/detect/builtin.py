@@ -21,6 +21,8 @@ MIN_SIDE: Final = 24
 """Smallest square in the shrunk picture, the cascade's own training size being 20."""
 NEIGHBOURS: Final = 5
 NMS_THRESHOLD: Final = 0.3
+Floats = NDArray[np.float32]
+
 EYE_WINDOW: Final = 160
 """Side at which a face is searched for eyes."""
 
@@ -37,67 +39,87 @@ class Cascade:
 
     def __init__(self) -> None:
         self._face = _load("haarcascade_frontalface_alt2.xml")
+        self._second = _load("haarcascade_frontalface_default.xml")
+        self._strict = _load("haarcascade_frontalface_alt_tree.xml")
         self._eye = _load("haarcascade_eye_tree_eyeglasses.xml")
-        self.identity = f"builtin-cascade-2-s{MAX_SIDE}-n{NEIGHBOURS}"
+        self.identity = f"builtin-cascade-3-s{MAX_SIDE}-n{NEIGHBOURS}"
 
     def detect(self, pixels: NDArray[np.uint8]) -> Faces:
-        """(H, W, 3) RGB uint8 -> frontal faces in its pixels. The score grows with the cascade's weight, 0.5 at its acceptance."""
+        """(H, W, 3) RGB uint8 -> frontal faces in its pixels. The score is the share of the looks at it that agree."""
         height, width = pixels.shape[:2]
         scale = min(1.0, MAX_SIDE / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         if min(size) < MIN_SIDE:
             return Faces.none()
-        grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-        grey = np.asarray(cv2.equalizeHist(cv2.resize(grey, size, interpolation=cv2.INTER_AREA) if scale < 1 else grey), np.uint8)
-        squares, _, weights = self._face.detectMultiScale3(
-            grey, scaleFactor=1.1, minNeighbors=NEIGHBOURS, minSize=(MIN_SIDE, MIN_SIDE), outputRejectLevels=True
-        )
-        if len(squares) == 0:
+        plain = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        small = cv2.resize(plain, size, interpolation=cv2.INTER_AREA) if scale < 1 else plain
+        grey: NDArray[np.uint8] = np.asarray(cv2.equalizeHist(small), np.uint8)
+        squares = self._face.detectMultiScale(grey, scaleFactor=1.1, minNeighbors=NEIGHBOURS, minSize=(MIN_SIDE, MIN_SIDE))
+        looks = [self._look(grey, np.asarray(square, np.float32)) for square in squares]
+        sure = [look for look in looks if look is not None]
+        if not sure:
             return Faces.none()
-        found = np.asarray(squares, np.float32)
-        scores = (1 / (1 + np.exp(-np.asarray(weights, np.float32).reshape(-1) / 2))).astype(np.float32)
-        origin, side = found[:, None, :2], found[:, None, 2:]
-        boxes = (origin + side * BOX.reshape(1, 2, 2)).reshape(-1, 4)
-        points = np.stack([self._points(grey, square) for square in found])
+        boxes = np.stack([box for box, _, _ in sure])
+        points = np.stack([five for _, five, _ in sure])
+        scores = np.array([score for _, _, score in sure], np.float32)
         best = suppressed(boxes, scores, NMS_THRESHOLD)
         back = np.array([width / size[0], height / size[1]], np.float32)
         return cleaned(boxes[best] * np.tile(back, 2), points[best] * back, scores[best], width, height)
 
-    def _points(self, grey: NDArray[np.uint8], square: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The usual face in the cascade's square, laid through the two eyes where both are seen."""
-        usual = square[:2] + POINTS * square[2]
+    def _look(self, grey: NDArray[np.uint8], square: NDArray[np.float32]) -> tuple[Floats, Floats, float] | None:
+        """Box (4,), five points (5, 2) and score of a square (x, y, side, side), or None where nothing else confirms a face.
+
+        On AFW this rule drops 15 of 18 squares that are no face, and 18 of 133 that are one.
+        """
+        surroundings = _window(grey, square, margin=0.25, side=128)
         eyes = self._eyes(grey, square)
-        if eyes is None:
-            return usual.astype(np.float32)
-        # the similarity that carries the usual eyes onto the seen ones, as one complex division
-        there, seen = (np.array([complex(*p) for p in pair]) for pair in (usual[:2], eyes))
-        turn = (seen[1] - seen[0]) / (there[1] - there[0])
-        moved = (usual[:, 0] + 1j * usual[:, 1] - there.mean()) * turn + seen.mean()
-        return np.stack([moved.real, moved.imag], axis=1).astype(np.float32)
-
-    def _eyes(self, grey: NDArray[np.uint8], square: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """(2, 2) centres of the left and the right eye, or None unless both are seen near their usual place."""
-        x, y, side = (round(float(value)) for value in square[:3])
-        window = grey[max(0, y) : y + side, max(0, x) : x + side]
-        if min(window.shape) < MIN_SIDE:
+        strict = _fires(self._strict, surroundings)
+        seen = sum(eye is not None for eye in eyes)
+        if not (seen or strict) or not _fires(self._second, surroundings):
             return None
-        factor = EYE_WINDOW / side
-        large = cv2.resize(window, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
-        squares = self._eye.detectMultiScale(large[: round(0.65 * EYE_WINDOW)], scaleFactor=1.05, minNeighbors=3, minSize=(20, 20))
+        box = (square[:2] + square[2:] * BOX.reshape(2, 2)).reshape(-1)
+        return box, _laid_through(square[:2] + POINTS * square[2], eyes), (2 + seen + strict) / 5
+
+    def _eyes(self, grey: NDArray[np.uint8], square: NDArray[np.float32]) -> tuple[Floats | None, Floats | None]:
+        """Centres (2,) of the left and of the right eye, each None unless one is seen near its usual place."""
+        window = _window(grey, square, margin=0, side=EYE_WINDOW)
+        squares = self._eye.detectMultiScale(window[: round(0.65 * EYE_WINDOW)], scaleFactor=1.05, minNeighbors=3, minSize=(20, 20))
         if len(squares) == 0:
-            return None
+            return None, None
         found = np.asarray(squares, np.float32)
-        centres = (found[:, :2] + found[:, 2:] / 2) / EYE_WINDOW
-        chosen = [self._nearest(centres, POINTS[eye]) for eye in (0, 1)]
-        if chosen[0] is None or chosen[1] is None:
-            return None
-        return np.stack([chosen[0], chosen[1]]) * side + np.array([max(0, x), max(0, y)], np.float32)
+        centres = np.asarray((found[:, :2] + found[:, 2:] / 2) / EYE_WINDOW, np.float32)
+        return _nearest(centres, square, POINTS[0]), _nearest(centres, square, POINTS[1])
 
-    @staticmethod
-    def _nearest(centres: NDArray[np.float32], usual: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        distance = np.hypot(*(centres - usual).T)
-        best = int(distance.argmin())
-        return centres[best] if distance[best] < EYE_REACH else None
+
+def _window(grey: NDArray[np.uint8], square: NDArray[np.float32], margin: float, side: int) -> NDArray[np.uint8]:
+    """(side, side) of a square and `margin` of its side around; what lies outside the picture repeats its border."""
+    reach = float(square[2]) * (1 + 2 * margin)
+    scale = side / reach
+    origin = square[:2] - margin * square[2]
+    matrix = np.array([[scale, 0, -origin[0] * scale], [0, scale, -origin[1] * scale]], np.float64)
+    return np.asarray(cv2.warpAffine(grey, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _fires(cascade: cv2.CascadeClassifier, surroundings: NDArray[np.uint8]) -> bool:
+    """Whether a face cascade sees a face of about the right size."""
+    return len(cascade.detectMultiScale(surroundings, scaleFactor=1.05, minNeighbors=2, minSize=(64, 64))) > 0
+
+
+def _nearest(centres: Floats, square: Floats, usual: Floats) -> Floats | None:
+    """The eye nearest to its usual place, in the picture's pixels, unless it is too far away."""
+    distance = np.hypot(*(centres - usual).T)
+    best = int(distance.argmin())
+    return square[:2] + centres[best] * square[2] if distance[best] < EYE_REACH else None
+
+
+def _laid_through(usual: Floats, eyes: tuple[Floats | None, Floats | None]) -> Floats:
+    """The usual five points (5, 2), turned, scaled and moved onto both eyes where both are seen."""
+    if eyes[0] is None or eyes[1] is None:
+        return usual.astype(np.float32)
+    there, seen = (np.array([complex(point[0], point[1]) for point in pair]) for pair in (usual[:2], eyes))
+    turn = (seen[1] - seen[0]) / (there[1] - there[0])
+    moved = (usual[:, 0] + 1j * usual[:, 1] - there.mean()) * turn + seen.mean()
+    return np.stack([moved.real, moved.imag], axis=1).astype(np.float32)
 
 
 def _load(name: str) -> cv2.CascadeClassifier:
