@@ -116,7 +116,7 @@ def _laid_through(usual: Floats, eyes: tuple[Floats | None, Floats | None]) -> F
     """The usual five points (5, 2), turned, scaled and moved onto both eyes where both are seen."""
     if eyes[0] is None or eyes[1] is None:
         return usual.astype(np.float32)
-    there, seen = (np.array([complex(point[0], point[1]) for point in pair]) for pair in (usual[:2], eyes))
+    there, seen = usual[:2, 0] + 1j * usual[:2, 1], np.array([complex(eye[0], eye[1]) for eye in (eyes[0], eyes[1])])
     turn = (seen[1] - seen[0]) / (there[1] - there[0])
     moved = (usual[:, 0] + 1j * usual[:, 1] - there.mean()) * turn + seen.mean()
     return np.stack([moved.real, moved.imag], axis=1).astype(np.float32)
