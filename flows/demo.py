@@ -96,12 +96,13 @@ def show_query(root: str, console: "Console") -> None:
     if not rows:
         console.print("No face has been labelled there yet.")
         return
-    table = Table(title="DuckDB's answer", title_justify="left")
+    table = Table(title="DuckDB's answer", title_justify="left", title_style="bold")
     for number, column in enumerate(columns):
         table.add_column(column.replace("_", " "), justify="right" if number else "left")
     for row in rows:
         table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row))
     console.print(table)
+    console.print()
 
 
 def main(arguments: Sequence[str]) -> int:

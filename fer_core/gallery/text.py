@@ -48,9 +48,9 @@ def look(verdict: Verdict) -> str:
 
 
 def percent(share: float) -> str:
-    """`87 %`; neither certainty nor impossibility is told by rounding."""
+    """`87 %`; no network is certain, whatever its rounded probabilities say."""
     rounded = round(100 * share)
-    if rounded >= 100 and share < 1:
+    if rounded >= 100:
         return ">99 %"
     if rounded == 0 and share > 0:
         return "<1 %"
