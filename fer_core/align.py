@@ -21,13 +21,15 @@ def similarity(points: NDArray[np.float32], template: NDArray[np.float32] = TEMP
     Umeyama's closed form (IEEE TPAMI 13(4), 1991) without reflection; in the plane it is one complex division:
     with centred points p and targets q as complex numbers, a = sum(conj(p) q) / sum(|p|^2), q = a p + b.
 
-    points: (5, 2) pixels. Returns (2, 3) affine matrix, float64. Five equal points have no similarity: ValueError.
+    points: (5, 2) pixels. Returns (2, 3) affine matrix, float64. Points that coincide or are not finite have no similarity: ValueError.
     """
+    if not np.isfinite(points).all():
+        raise ValueError("a point is not finite")
     p = points[:, 0].astype(np.float64) + 1j * points[:, 1].astype(np.float64)
     q = template[:, 0].astype(np.float64) + 1j * template[:, 1].astype(np.float64)
     centred = p - p.mean()
     spread = float(np.sum(np.abs(centred) ** 2))
-    if not np.isfinite(spread) or spread < 1e-12:
+    if spread < 1e-12:
         raise ValueError("the five points coincide")
     a = complex(np.sum(np.conj(centred) * (q - q.mean())) / spread)
     b = complex(q.mean() - a * p.mean())
@@ -38,7 +40,8 @@ def align(pixels: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
     """Crop every face of one image.
 
     pixels: (H, W, 3) RGB uint8. Returns (N, 112, 112, 3) RGB uint8. What lies outside the image repeats its border.
-    Faces larger than the crop are shrunk by an area filter first, so that the one bilinear resampling does not alias.
+    Faces of more than twice the crop are shrunk by an area filter first, so that the one bilinear resampling does not alias.
+    Five points that coincide or are not finite give a black crop.
     """
     crops = np.empty((len(faces), CROP_SIZE, CROP_SIZE, 3), np.uint8)
     for index in range(len(faces)):

@@ -22,8 +22,10 @@ POSE_STEPS: Final = 60
 INNER: Final = (slice(24, 108), slice(14, 98))
 """Rows and columns of the aligned crop that show the face and no background."""
 BLUR_TAPS: Final = 9
-BLURRED, SHARP: Final = 0.15, 0.70
-"""Kept detail that counts as 0 and as 1. HELEN's portraits lie between 0.50 and 0.65 (5th to 95th percentile), blurred beyond use at 0.17."""
+BLURRED: Final = 0.15
+"""Lost detail that counts as 0. HELEN's portraits blurred by 15 % of the eye distance lose 0.17."""
+SHARP: Final = 0.70
+"""Lost detail that counts as 1. HELEN's portraits as they are lose 0.50 to 0.65 (5th to 95th percentile)."""
 SMALLEST: Final = 28
 """Smallest side at which sharpness is measured; the moving average needs that much room."""
 
@@ -46,8 +48,8 @@ def assess(pixels: NDArray[np.uint8], faces: Faces, crops: NDArray[np.uint8]) ->
 def sharpness(crop: NDArray[np.uint8], points: NDArray[np.float32]) -> float:
     """How much a crop loses when it is blurred once more: 0 for what is blurred or blank already, 1 for crisp detail all over.
 
-    Linear in one minus the blur effect of Crété-Roffet et al. (SPIE 6492, 2007), worse direction, on the inner face. A crop that was enlarged is
-    measured at the resolution it had in the picture, so that a small sharp face is as sharp as a large one. Noise counts as detail.
+    Linear in one minus the blur effect of Crété-Roffet et al. (SPIE 6492, 2007), in the worse direction, on the inner face. A crop that
+    was enlarged is measured at the resolution it had in the picture: a small crisp face is as sharp as a large one. Noise counts as detail.
 
     crop: (112, 112, 3) RGB uint8; points: (5, 2) pixels of the picture it was cut from.
     """
@@ -55,13 +57,13 @@ def sharpness(crop: NDArray[np.uint8], points: NDArray[np.float32]) -> float:
     side = max(SMALLEST, min(grey.shape[0], round(grey.shape[0] / _enlargement(points))))
     if side < grey.shape[0]:
         grey = np.asarray(cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA), np.float32)
-    kept = []
+    shares = []
     for axis, taps in ((0, (1, BLUR_TAPS)), (1, (BLUR_TAPS, 1))):
         blurred = cv2.blur(grey, taps, borderType=cv2.BORDER_REFLECT)
         steps, left = np.abs(np.diff(grey, axis=axis)), np.abs(np.diff(blurred, axis=axis))
         lost, total = float(np.clip(steps - left, 0, None).sum(dtype=np.float64)), float(steps.sum(dtype=np.float64))
-        kept.append(lost / total if total > 0 else 0.0)
-    return min(1.0, max(0.0, (min(kept) - BLURRED) / (SHARP - BLURRED)))
+        shares.append(lost / total if total > 0 else 0.0)
+    return min(1.0, max(0.0, (min(shares) - BLURRED) / (SHARP - BLURRED)))
 
 
 def _enlargement(points: NDArray[np.float32]) -> float:
