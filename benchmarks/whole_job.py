@@ -54,6 +54,8 @@ def measured(source: str, root: Path, detector: str, workers: int) -> dict[str, 
     if done.returncode:
         raise SystemExit(f"ferflow label failed with exit code {done.returncode}")
     said: dict[str, Any] = json.loads(done.stdout)
+    if not said["images"]["labeled"]:
+        raise SystemExit(f"nothing was labelled, so there is nothing to measure: {said['images']}")
     available = workers * (said["seconds"] - said["startup_seconds"])
     stages = {stage: said["stage_seconds"][stage] for stage in STAGES}
     said["workers"] = workers
@@ -88,9 +90,9 @@ def machine() -> dict[str, Any]:
 def markdown(figures: dict[str, Any]) -> str:
     """Two tables: speed by workers, and worker seconds by stage."""
     runs, about = figures["runs"], figures["machine"]
-    looked = sum(runs[0]["images"].values())
+    looked, labelled = sum(runs[0]["images"].values()), runs[0]["images"]["labeled"]
     lines = [
-        f"{looked:,} photographs, {runs[0]['faces']:,} faces, {figures['bytes'] / 2**20:.0f} MiB; detector `{runs[0]['detector']}`, "
+        f"{looked:,} photographs, {labelled:,} of them with faces, {runs[0]['faces']:,} faces, {figures['bytes'] / 2**20:.0f} MiB; detector `{runs[0]['detector']}`, "
         f"model `{runs[0]['model']['name']}`.",
         f"{about['processor']}, {about['cores']} cores ({about['busy_before_percent']:.0f} % busy before), {about['memory_gib']} GiB, "
         f"Python {about['python']}, torch {about['torch']}. Listing alone: {figures['list_seconds']:.3f} s.",
