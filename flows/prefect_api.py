@@ -112,6 +112,7 @@ def flush(seconds: float = 5.0) -> None:
 
 
 def configure(verbose: bool) -> None:
+    """Prefect's settings for this process and those it starts: no telemetry, no chatter, no proxy to this machine."""
     os.environ.update(QUIET)
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)

@@ -143,6 +143,8 @@ def _start_local(workers: int, verbose: bool) -> "tuple[Client, LocalCluster]":
     )
     options: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
     options |= {"host": "127.0.0.1", "protocol": "tcp://", "silence_logs": logging.WARNING if verbose else logging.CRITICAL}
+    if not verbose:
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # `silence_logs` spares handlers that others have set up
     # without a dashboard the scheduler still serves HTTP: on this machine only, on any free port
     options["scheduler_kwargs"] = {"dashboard_address": "127.0.0.1:0"}
     cluster = LocalCluster(**options)

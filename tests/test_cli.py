@@ -111,8 +111,16 @@ def test_an_api_that_cannot_start_is_one_line(commands, two_pictures, tmp_path):
     (commands.home / ".prefect").write_text("not a folder")
     ended = commands.run("label", two_pictures, "--to", tmp_path / "labels", timeout=60)
     assert ended.code == 1
-    assert ended.line.startswith("ferflow: the Prefect API did not start: "), ended.err
+    assert "Prefect cannot keep its database in" in ended.line
+    (commands.home / ".prefect").unlink()
+    (commands.home / ".prefect").mkdir()
+    (commands.home / ".prefect" / "prefect.db").write_bytes(b"certainly no database" * 1000)
+    ended = commands.run("label", two_pictures, "--to", tmp_path / "labels", timeout=60)
+    assert ended.code == 1
+    assert "the Prefect API did not start: " in ended.line
+    assert "file is not a database" in ended.line
     assert "Traceback" not in ended.err
+    assert not commands.left()
 
 
 def test_detectors_are_listed_with_licences(commands):
@@ -133,7 +141,7 @@ def test_two_pictures_are_labelled_in_an_empty_home(labelled):
     assert said["images"]["labeled"] == 2
     assert sum(said["images"].values()) == said["listed"] == 2
     assert said["unchanged"] == 0
-    assert said["faces"] >= 5
+    assert said["faces"] >= 3
     assert 0 < said["startup_seconds"] < said["seconds"]
     assert said["images_per_second"] == pytest.approx(2 / said["seconds"], rel=0.01)
     assert said["steady_images_per_second"] > said["images_per_second"]

@@ -102,6 +102,7 @@ def _run_flow(params: "LabelParams", images: int, args: argparse.Namespace) -> "
     notices(params)
     cluster = ClusterSpec.parse(params.cluster, params.workers)
     with ExitStack() as stack:
+        display = stack.enter_context(Display())
         stack.enter_context(session())
         api = stack.enter_context(prefect_api(verbose=args.verbose))
         if cluster.address is None:
@@ -110,8 +111,8 @@ def _run_flow(params: "LabelParams", images: int, args: argparse.Namespace) -> "
 
         stack.enter_context(api.ready())
         stack.callback(flush)
-        with Display() as display, listening(display.show):
-            return label_collection(params)
+        stack.enter_context(listening(display.show))
+        return label_collection(params)
 
 
 def _given(args: argparse.Namespace) -> dict[str, object]:
