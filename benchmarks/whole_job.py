@@ -92,8 +92,8 @@ def markdown(figures: dict[str, Any]) -> str:
     runs, about = figures["runs"], figures["machine"]
     looked, labelled = sum(runs[0]["images"].values()), runs[0]["images"]["labeled"]
     lines = [
-        f"{looked:,} photographs, {labelled:,} of them with faces, {runs[0]['faces']:,} faces, {figures['bytes'] / 2**20:.0f} MiB; detector `{runs[0]['detector']}`, "
-        f"model `{runs[0]['model']['name']}`.",
+        f"{looked:,} photographs, {labelled:,} of them with faces, {runs[0]['faces']:,} faces, {figures['bytes'] / 2**20:.0f} MiB; "
+        f"detector `{runs[0]['detector']}`, model `{runs[0]['model']['name']}`.",
         f"{about['processor']}, {about['cores']} cores ({about['busy_before_percent']:.0f} % busy before), {about['memory_gib']} GiB, "
         f"Python {about['python']}, torch {about['torch']}. Listing alone: {figures['list_seconds']:.3f} s.",
         "",
