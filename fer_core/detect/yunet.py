@@ -63,5 +63,6 @@ class YuNet:
         if found is None:
             return np.zeros((0, 15), np.float32)
         rows = np.array(found, np.float32)
+        rows = rows[np.isfinite(rows).all(axis=1)]  # exp(size) overflows on pictures of one colour
         rows[:, [0, 1, *range(4, 14)]] -= margin
         return rows
