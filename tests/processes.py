@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,6 +92,13 @@ class Commands:
             process.kill()
             raise
         return Ended(process.returncode, out, err)
+
+    def wait_until_gone(self, seconds: float = 10) -> None:
+        """No process may outlive its command by more."""
+        deadline = time.monotonic() + seconds
+        while left := self.left():
+            assert time.monotonic() < deadline, left
+            time.sleep(0.1)
 
     def left(self) -> list[str]:
         """Command lines of processes that still run."""

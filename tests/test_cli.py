@@ -104,7 +104,7 @@ def test_a_server_that_does_not_answer_is_said_at_once(commands, two_pictures, t
     assert ended.code == 1
     assert "http://127.0.0.1:9/api (PREFECT_API_URL) does not answer" in ended.line
     assert "secret" not in ended.err
-    assert not commands.left()
+    commands.wait_until_gone()
 
 
 def test_an_api_that_cannot_start_is_one_line(commands, two_pictures, tmp_path):
@@ -120,7 +120,7 @@ def test_an_api_that_cannot_start_is_one_line(commands, two_pictures, tmp_path):
     assert "the Prefect API did not start: " in ended.line
     assert "file is not a database" in ended.line
     assert "Traceback" not in ended.err
-    assert not commands.left()
+    commands.wait_until_gone()
 
 
 def test_detectors_are_listed_with_licences(commands):
@@ -149,7 +149,7 @@ def test_two_pictures_are_labelled_in_an_empty_home(labelled):
     assert "detector: builtin (chosen by auto)" in ended.err
     assert len(list(labelled.root.glob("labels/run_date=*/run=first/part-*.parquet"))) == 2
     assert not [path for path in (labelled.root / "_staging").rglob("*") if path.is_file()]
-    assert not labelled.commands.left()
+    labelled.commands.wait_until_gone()
 
 
 def test_verify_says_ok_and_then_what_is_wrong(labelled, tmp_path):

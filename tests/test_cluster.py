@@ -67,7 +67,8 @@ def test_local_workers_know_no_prefect_listen_at_home_and_end_at_once():
     assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
 
 
-def test_a_scheduler_that_does_not_answer_is_one_line():
+def test_a_scheduler_that_does_not_answer_is_one_line(monkeypatch):
+    monkeypatch.setattr("tasks.cluster.CONNECT_SECONDS", 1)
     started = time.monotonic()
     with (
         pytest.raises(ClusterError, match="no Dask scheduler answers"),

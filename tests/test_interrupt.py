@@ -29,13 +29,6 @@ def wait_for_a_receipt(root: Path, run_id: str, process, more_than: int = 0) -> 
         time.sleep(0.05)
 
 
-def wait_until_gone(commands, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while left := commands.left():
-        assert time.monotonic() < deadline, left
-        time.sleep(0.2)
-
-
 def visible(root: Path) -> list[Path]:
     return [path for table in ("labels", "images", "faces") for path in (root / table).rglob("*") if path.is_file()]
 
@@ -57,7 +50,7 @@ def test_interrupted_then_killed_then_resumed(labelled, many_pictures, tmp_path)
     assert line.startswith("ferflow: interrupted; resume with: ferflow label ")
     assert "Traceback" not in err
     assert not visible(root)
-    wait_until_gone(commands, 10)
+    commands.wait_until_gone()
 
     resume = shlex.split(line.partition("resume with: ")[2])[1:]
     assert resume[-6:] == ["--resume", "night", "--workers", "2", "--shard-size", "2"]
@@ -66,7 +59,7 @@ def test_interrupted_then_killed_then_resumed(labelled, many_pictures, tmp_path)
     wait_for_a_receipt(root, "night", second, more_than=kept)
     second.kill()
     second.communicate(timeout=30)
-    wait_until_gone(commands, 10)
+    commands.wait_until_gone()
     assert not visible(root)
 
     third = commands.run(*resume, "--json")
@@ -86,7 +79,7 @@ def test_a_signal_before_anything_began(labelled, many_pictures, tmp_path):
     _, err = process.communicate(timeout=30)
     assert process.returncode == 1
     assert err.strip().splitlines()[-1] == "ferflow: interrupted; nothing was begun yet, run the same command again"
-    wait_until_gone(labelled.commands, 10)
+    labelled.commands.wait_until_gone()
 
 
 @pytest.mark.timeout(300)
@@ -97,4 +90,4 @@ def test_two_commands_at_once_share_an_empty_home(commands, two_pictures, tmp_pa
         out, err = process.communicate(timeout=200)
         assert process.returncode == 0, err
         assert '"labeled": 2' in out
-    wait_until_gone(commands, 10)
+    commands.wait_until_gone()
