@@ -112,6 +112,8 @@ def _look(ref: ImageRef, config: RunConfig, tools: ShardTools, watch: Stopwatch,
         return seen.lost(ref, MISSING, f"the store did not answer: {error}")
     except FerflowError:
         raise  # the tools are broken, not this image: every next one would be lost as well
+    except ImportError as error:
+        raise FerflowError(f"this installation of ferflow is incomplete: {error}") from error
     except MemoryError:
         return seen.lost(ref, TOO_LARGE, "not enough memory to look at it")
     except Exception as error:  # noqa: BLE001  whatever one odd picture brings up in somebody else's code must not cost the others of its shard

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_core import shard
-from fer_core.errors import DetectorError, ImageError, StoreError
+from fer_core.errors import DetectorError, FerflowError, ImageError, StoreError
 from fer_core.layout import receipt_file, staged_file
 from fer_core.run import ImageRef, ShardJob, ShardReceipt
 from fer_core.shard import label_shard
@@ -157,6 +157,13 @@ def test_broken_tools_are_no_fault_of_the_images(run, folder, tmp_path):
     with pytest.raises(DetectorError, match="the detector is broken"):
         label_shard(job_of(run, fakes.refs(folder)), fakes.tools())
     assert fakes.tree(tmp_path / "labels") == {} if (tmp_path / "labels").exists() else True
+
+
+def test_a_missing_library_is_no_fault_of_the_images(run, folder, monkeypatch):
+    """Regression: a module that could not be imported made every image `unreadable`, for good."""
+    monkeypatch.setitem(sys.modules, "fer_core.quality", None)
+    with pytest.raises(FerflowError, match="installation of ferflow is incomplete"):
+        label_shard(job_of(run, fakes.refs(folder)), fakes.tools())
 
 
 def test_a_store_that_cannot_be_written_is_told(run, folder, monkeypatch):
