@@ -89,11 +89,11 @@ def head_pose(points: NDArray[np.float32]) -> NDArray[np.float32]:
     if len(points) == 0:
         return np.zeros((0, 3), np.float32)
     shape = HEAD - HEAD.mean(axis=0)
-    finite = np.isfinite(points).all(axis=(1, 2))
+    finite = np.isfinite(points.reshape(-1, 10)).all(axis=1)
     seen = np.where(finite[:, None, None], points, 0).astype(np.float64)
     seen -= seen.mean(axis=1, keepdims=True)  # (N, 5, 2)
-    spread = np.sqrt((seen**2).sum(axis=(1, 2)))
-    known = np.asarray(spread > 1e-6)
+    spread: NDArray[np.float64] = np.sqrt((seen**2).sum(axis=(1, 2)))
+    known: NDArray[np.bool_] = np.greater(spread, 1e-6)
     seen = np.where(known[:, None, None], seen, shape[:, :2]) / np.where(known, spread, 1.0)[:, None, None]
     rotation = _nearest_rotation(np.swapaxes(np.linalg.pinv(shape) @ seen, 1, 2))
     for _ in range(POSE_STEPS):
