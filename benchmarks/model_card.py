@@ -23,7 +23,7 @@ Names the **apparent expression** of an aligned face: {expressions}. Not an inne
 |---|---|
 | digest (SHA-256 of the weights file) | `{digest}` |
 | size | {megabytes:.1f} MB, {millions:.0f} million multiply-adds a face |
-| trained on | FER+ training split, {train} faces ({removed} left out because the same picture is in another split), a tenth of them held back |
+| trained on | FER+ training split, {train} faces, a tenth of them held back ({removed} more are also in another split: left out) |
 | framing | {framed:.1%} by `{detector}` and ferflow's aligner, the rest as the set usually frames faces |
 | seed, epochs, batch | {seed}, {epochs}, {batch} |
 | pretraining | none: no face recognition data of any kind |

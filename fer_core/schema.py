@@ -30,7 +30,9 @@ def _schema(fields: list[tuple[str, pa.DataType, str]]) -> pa.Schema:
 
 
 _POINTS = [
-    (f"{name}_{axis}", pa.float32(), f"{name.replace('_', ' ')}, {axis} in pixels of the upright image") for name in POINT_NAMES for axis in "xy"
+    (f"{name}_{axis}", pa.float32(), f"{name.replace('_', ' ')}, {axis} in pixels of the upright image")
+    for name in POINT_NAMES
+    for axis in "xy"
 ]
 
 LABELS: Final[pa.Schema] = _schema(

@@ -22,10 +22,12 @@ class Picture:
 
     @property
     def height(self) -> int:
+        """Rows."""
         return int(self.pixels.shape[0])
 
     @property
     def width(self) -> int:
+        """Columns."""
         return int(self.pixels.shape[1])
 
 

@@ -113,7 +113,7 @@ def test_tiny_and_thin_pictures_give_crops(shape):
 def test_points_without_a_similarity_give_a_black_crop(points):
     picture = np.full((60, 60, 3), 255, np.uint8)
     assert (align_one(picture, points.astype(np.float32)) == 0).all()
-    with pytest.raises(ValueError, match="coincide|finite"):
+    with pytest.raises(ValueError, match=r"coincide|finite"):
         similarity(points.astype(np.float32))
 
 

@@ -4,10 +4,11 @@ import time
 from pathlib import Path
 
 import pytest
-from fer_core.errors import ClusterError, ModelError, StoreError
-from fer_core.run import ImageRef, RunConfig, ShardJob, ShardReceipt
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from fer_core.errors import ClusterError, ModelError, StoreError
+from fer_core.run import ImageRef, RunConfig, ShardJob, ShardReceipt
 from tasks.cluster import EarlyCluster
 from tasks.fanout import DEATHS_TO_CRASH, after_death, bisect, fan_out
 

@@ -3,6 +3,7 @@
 import pyarrow.parquet as pq
 import pytest
 from broken_images import make_zoo
+
 from fer_core.schema import QUARANTINE
 
 PASSING = ("run_id", "labeled_at", "seen_at")

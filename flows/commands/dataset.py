@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fer_core.importers.samples import Sample
 
 KINDS = ("ferplus", "rafdb", "affectnet", "folder")
+RAW = argparse.RawDescriptionHelpFormatter
 HELP = """Reads a data set, finds and aligns every face with the detector and aligner that labelling uses, drops training pictures that are
 also in another split, and writes a face set. Faces the detector misses keep the set's usual framing.
 
@@ -28,7 +29,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Declare the command."""
     group = subparsers.add_parser("dataset", help="bring a data set into ferflow's own form")
     inner = group.add_subparsers(dest="action", required=True, metavar="ACTION")
-    parser = inner.add_parser("import", help="import and align a data set", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = inner.add_parser("import", help="import and align a data set", description=HELP, formatter_class=RAW)
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("source", metavar="SRC", type=Path, help="folder of the data set")
     parser.add_argument("--to", metavar="FACESET", type=Path, required=True, help="folder to write; must be new or empty")
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     card = prepare(samples, args.to, args.kind, resolve(args.detector), max(1, args.workers), _tell)
     text = [f"{split}: {count} faces" for split, count in card.counts.items()]
     text += [f"{card.duplicates_removed} training pictures left out: they are also in another split"]
+    text += [f"{card.undecodable} pictures left out: they cannot be decoded"] if card.undecodable else []
     text += [f"{card.framed_by_points:.1%} framed by {card.detector}, the rest as the set usually frames them"]
     answer(args.json, asdict(card), "\n".join(text))
     return 0

@@ -6,6 +6,7 @@ from pathlib import Path
 from fer_core.models import DEFAULT
 from flows.answer import answer
 
+RAW = argparse.RawDescriptionHelpFormatter
 HELP = """Scores a model on one split of a face set.
 
   majority  FER+: single votes count as none; a face stays if over half of the rest agree on one of the eight expressions
@@ -15,7 +16,7 @@ Sets with one label a face accept both. On a set of fewer expressions the model'
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = subparsers.add_parser("evaluate", help="score a model on a face set", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = subparsers.add_parser("evaluate", help="score a model on a face set", description=HELP, formatter_class=RAW)
     parser.add_argument("faceset", metavar="FACESET", type=Path, help="made by `ferflow dataset import`")
     parser.add_argument("--split", default="test", help="train, valid or test (default: test)")
     parser.add_argument("--protocol", choices=("majority", "argmax"), default="majority")
@@ -34,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
     figures = evaluate(args.faceset, args.model, args.split, args.protocol, args.only)
     lines = [
         f"{ref.name} {ref.digest[:12]} on {args.split}, {args.protocol} protocol: {figures.n} faces",
-        f"accuracy {figures.accuracy:.2%}   balanced {figures.balanced_accuracy:.2%}   macro F1 {figures.macro_f1:.3f}   ECE {figures.ece:.3f}",
+        f"accuracy {figures.accuracy:.2%}   balanced {figures.balanced_accuracy:.2%}   "
+        f"macro F1 {figures.macro_f1:.3f}   ECE {figures.ece:.3f}",
         "",
         f"{'':>10}  precision  recall     F1  faces",
     ]

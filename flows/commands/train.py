@@ -14,14 +14,15 @@ from flows.answer import answer
 if TYPE_CHECKING:
     from fer_core.train import EpochReport, TrainConfig
 
-HELP = """Trains the multiscale network with the center cosine loss on a face set and writes MODELS/<name>: weights.safetensors and card.json.
+RAW = argparse.RawDescriptionHelpFormatter
+HELP = """Trains the multiscale network with the center cosine loss on a face set and writes MODELS/<name> (weights and card).
 A tenth of the training faces is held back for selection, temperature and review threshold; other splits are never looked at.
 After an interruption the same command with --resume goes on after the last whole epoch and ends with the same weights."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = subparsers.add_parser("train", help="train a model on a face set", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = subparsers.add_parser("train", help="train a model on a face set", description=HELP, formatter_class=RAW)
     parser.add_argument("faceset", metavar="FACESET", type=Path, help="made by `ferflow dataset import`")
     parser.add_argument("--to", metavar="MODELS", type=Path, required=True, help="folder of models")
     parser.add_argument("--config", metavar="FILE", type=Path, help="JSON with fields of TrainConfig; what it leaves out has its default")
@@ -72,7 +73,6 @@ def _config(args: argparse.Namespace) -> "TrainConfig":
 
 def _tell(report: "EpochReport") -> None:
     """A line an epoch, on stderr."""
-    sys.stderr.write(
-        f"epoch {report.epoch:3d}/{report.epochs}  loss {report.loss:.4f}  held-back accuracy {report.dev_accuracy:.2%}  {report.seconds:.0f} s\n"
-    )
+    done = f"epoch {report.epoch:3d}/{report.epochs}"
+    sys.stderr.write(f"{done}  loss {report.loss:.4f}  held-back accuracy {report.dev_accuracy:.2%}  {report.seconds:.0f} s\n")
     sys.stderr.flush()
