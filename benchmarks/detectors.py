@@ -52,7 +52,7 @@ class Row:
 
 def read(file: Path) -> NDArray[np.uint8]:
     """RGB."""
-    return np.asarray(cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB), np.uint8)
+    return np.asarray(cv2.imread(str(file), cv2.IMREAD_COLOR_RGB), np.uint8)
 
 
 def matches(truth: NDArray[np.floating], boxes: NDArray[np.floating], limit: float) -> NDArray[np.intp]:
@@ -147,13 +147,14 @@ def measure(spec: str, name: str, data: Path) -> tuple[Row, Measured]:
 def drawn(measured: Measured) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Each photograph twice as large: found faces green, missed ones of at least 20 px red, boxes that match nothing yellow with scores."""
     for name, truth in measured.truth.items():
-        canvas = cv2.resize(cv2.imread(str(measured.folder / name)), None, fx=2, fy=2)
+        canvas = cv2.cvtColor(cv2.resize(read(measured.folder / name), None, fx=2, fy=2), cv2.COLOR_RGB2BGR)
         faces = measured.faces[name]
         found = matches(truth, faces.boxes, 0.4)
         for box, match in zip(truth, found, strict=True):
             if match >= 0 or (box[2:] - box[:2]).min() >= 20:
                 colour = (0, 200, 0) if match >= 0 else (0, 0, 255)
-                cv2.rectangle(canvas, *((int(x * 2), int(y * 2)) for x, y in box.reshape(2, 2)), colour, 2)
+                low, high = ((int(x * 2), int(y * 2)) for x, y in box.reshape(2, 2))
+                cv2.rectangle(canvas, low, high, colour, 2)
         for index in set(range(len(faces))) - set(found.tolist()):
             low, high = ((int(x * 2), int(y * 2)) for x, y in faces.boxes[index].reshape(2, 2))
             cv2.rectangle(canvas, low, high, (0, 220, 255), 2)

@@ -89,7 +89,7 @@ def head_pose(points: NDArray[np.float32]) -> NDArray[np.float32]:
     if len(points) == 0:
         return np.zeros((0, 3), np.float32)
     shape = HEAD - HEAD.mean(axis=0)
-    finite = np.isfinite(points.reshape(-1, 10)).all(axis=1)
+    finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(points.reshape(-1, 10)), axis=1)
     seen = np.where(finite[:, None, None], points, 0).astype(np.float64)
     seen -= seen.mean(axis=1, keepdims=True)  # (N, 5, 2)
     spread: NDArray[np.float64] = np.sqrt((seen**2).sum(axis=(1, 2)))
