@@ -5,19 +5,17 @@ Workers start by importing this module, as whatever ran `main` is: it must stay 
 
 import argparse
 import os
-import signal
 import sys
-import time
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Final, NoReturn
 
 import flows.started  # noqa: F401  (notes the time)
+from tasks import interruption
 
 COMMANDS: Final = ("label", "verify", "gallery", "detectors", "dataset", "train", "evaluate", "models")
 """Each `flows.commands.<name>` with `add_parser(subparsers)`, which sets `run(args) -> int` as the parser's default."""
 
-IMPATIENCE_SECONDS: Final = 1.0
 
 HELP: Final = """Turns a photo collection into facial-expression labels in Parquet.
 
@@ -44,9 +42,7 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    # also where a shell started the command in the background and had it ignore Ctrl-C: whoever sends the signal means it
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
+    interruption.listen()
     args = _parser(given).parse_args(given)
     try:
         code: int = args.run(args)
@@ -101,19 +97,6 @@ def _fail(args: argparse.Namespace, sentence: str, code: int) -> int:
         answer(True, {"error": sentence}, "")
     sys.stderr.write(f"ferflow: {sentence}\n")
     return code
-
-
-_interrupted_at: list[float] = []
-
-
-def _interrupt(_signal: int, _frame: object) -> None:
-    """The first signal unwinds the command. One that follows at once is the same wish; a later one means now."""
-    now = time.monotonic()
-    _interrupted_at.append(now)
-    if len(_interrupted_at) == 1:
-        raise KeyboardInterrupt
-    if now - _interrupted_at[0] > IMPATIENCE_SECONDS:
-        os._exit(1)  # the watchdog ends what is still running
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ from fer_core.commit import publish
 from fer_core.manifest import Manifest
 from fer_core.run import RunConfig
 from fer_core.store import open_store
+from tasks.interruption import stop_if_asked
 from tasks.label_shards import Labelled
 
 
 @task(name="commit", cache_policy=NO_CACHE, persist_result=False)
 def commit_run(config: RunConfig, labelled: Labelled) -> Manifest:
     """Make the run visible and final."""
+    stop_if_asked()
     return publish(open_store(config.root), config, labelled.receipts)

@@ -8,11 +8,13 @@ from fer_core.commit import Plan, write_plan
 from fer_core.run import RunConfig
 from fer_core.store import open_store
 from tasks.draft import draft
+from tasks.interruption import stop_if_asked
 
 
 @task(name="plan", cache_policy=NO_CACHE, persist_result=False)
 def plan_run(config: RunConfig, inventory: pa.Table, workers: int, force: bool) -> Plan:
     """Make the run known. inventory: `schema.INVENTORY`. CommitError when its id is taken."""
+    stop_if_asked()
     store = open_store(config.root)
     drawn = draft(store, config, inventory, workers=workers, force=force)
     return write_plan(store, drawn.config, drawn.images, listed=drawn.listed, unchanged=drawn.unchanged, deleted=drawn.deleted)

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from fer_core.run import ShardReceipt
+from tasks.interruption import stop_if_asked
 
 
 @dataclass(slots=True)
@@ -46,7 +47,8 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def tell(progress: Progress) -> None:
-    """Say how far the run is."""
+    """Say how far the run is. KeyboardInterrupt when somebody wants it to stop."""
+    stop_if_asked()
     listener = _listener.get()
     if listener is not None:
         listener(progress)

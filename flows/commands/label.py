@@ -81,13 +81,18 @@ def run(args: argparse.Namespace) -> int:
     if params.resume is None and params.run_id is None:
         params = params.model_copy(update={"run_id": new_run_id()})
     from fer_core.errors import FerflowError  # noqa: PLC0415
+    from tasks.interruption import asked  # noqa: PLC0415
 
     try:
         summary = _run_flow(params, images, args)
     except KeyboardInterrupt:
         raise FerflowError("interrupted; " + _how_to_resume(params)) from None
-    except FerflowError as error:
-        raise _with_resume(error, params) from error
+    except Exception as error:
+        if asked():  # the interrupt came up inside somebody else's code and was wrapped there
+            raise FerflowError("interrupted; " + _how_to_resume(params)) from None
+        if isinstance(error, FerflowError):
+            raise _with_resume(error, params) from error
+        raise
     return _answer(args, params, summary, "")
 
 
@@ -97,6 +102,7 @@ def _run_flow(params: "LabelParams", images: int, args: argparse.Namespace) -> "
     from flows.prefect_api import flush, prefect_api  # noqa: PLC0415
     from flows.session import session  # noqa: PLC0415
     from tasks.cluster import ClusterSpec, starting_early, workers_for  # noqa: PLC0415
+    from tasks.interruption import stop_if_asked  # noqa: PLC0415
     from tasks.progress import listening  # noqa: PLC0415
 
     notices(params)
@@ -112,6 +118,7 @@ def _run_flow(params: "LabelParams", images: int, args: argparse.Namespace) -> "
         stack.enter_context(api.ready())
         stack.callback(flush)
         stack.enter_context(listening(display.show))
+        stop_if_asked()
         return label_collection(params)
 
 
