@@ -1,5 +1,6 @@
 """Temperature scaling (Guo et al., ICML 2017) and expected calibration error."""
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -39,12 +40,59 @@ def log_loss(logits: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
     return float(-log_p[np.arange(len(classes)), classes].mean())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ReliabilityBins:
+    """How often a model is right against how sure it says it is: faces in 15 equal bins of confidence, [0, 1/15) to [14/15, 1]."""
+
+    faces: NDArray[np.int64]
+    """(15,) how many."""
+    right: NDArray[np.int64]
+    """(15,) how many of them have the true class."""
+    confidence_sum: NDArray[np.float64]
+    """(15,) sum of their largest probabilities."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ReliabilityBins):
+            return NotImplemented
+        pairs = ((self.faces, other.faces), (self.right, other.right), (self.confidence_sum, other.confidence_sum))
+        return all(np.array_equal(one, two) for one, two in pairs)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def accuracy(self) -> NDArray[np.float64]:
+        """(15,) share of the bin's faces that is right; NaN in an empty bin."""
+        return _means(self.right.astype(np.float64), self.faces)
+
+    @property
+    def confidence(self) -> NDArray[np.float64]:
+        """(15,) mean confidence of the bin's faces; NaN in an empty bin."""
+        return _means(self.confidence_sum, self.faces)
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error: mean gap between confidence and accuracy, weighted by faces; 0 for no faces."""
+        return float(np.abs(self.right - self.confidence_sum).sum() / max(int(self.faces.sum()), 1))
+
+
+def reliability_bins(probabilities: NDArray[np.float64], classes: NDArray[np.int64]) -> ReliabilityBins:
+    """(N, K) probabilities and (N,) true classes -> bins by the largest probability; ties go to the first class."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == classes
+    bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    return ReliabilityBins(
+        faces=np.bincount(bins, minlength=BINS),
+        right=np.bincount(bins[right], minlength=BINS),
+        confidence_sum=np.bincount(bins, confidence, BINS).astype(np.float64),
+    )
+
+
 def expected_calibration_error(probabilities: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
     """Mean gap between confidence and accuracy over 15 equal bins of confidence, weighted by their faces; 0 for no faces."""
-    if len(classes) == 0:
-        return 0.0
-    confidence = probabilities.max(axis=1)
-    right = (probabilities.argmax(axis=1) == classes).astype(np.float64)
-    bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-    gap = np.abs(np.bincount(bins, right, BINS) - np.bincount(bins, confidence, BINS))
-    return float(gap.sum() / len(classes))
+    return reliability_bins(probabilities, classes).ece
+
+
+def _means(sums: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    means = np.full(len(counts), np.nan)
+    np.divide(sums, counts, out=means, where=counts > 0)
+    return means

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.calibrate import expected_calibration_error, softmax
+from fer_core.calibrate import ReliabilityBins, reliability_bins, softmax
 from fer_core.errors import FaceSetError, UsageError
 from fer_core.faceset import FaceSplit, Kind, read_split
 from fer_core.labels import EXPRESSIONS
@@ -35,6 +35,8 @@ class Evaluation:
     classes: tuple[str, ...]
     absent_ids: int
     """Ids asked for with `only` that the split does not have."""
+    reliability: ReliabilityBins
+    """Accuracy against confidence, what `ece` sums up."""
 
 
 def majority_classes(votes: NDArray[np.float32], kind: Kind) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
@@ -127,16 +129,18 @@ def score(probabilities: NDArray[np.float64], truth: NDArray[np.int64], present:
         name: {"precision": float(precision[i]), "recall": float(recall[i]), "f1": float(f1[i]), "support": int(support[i])}
         for i, name in enumerate(present)
     }
+    reliability = reliability_bins(inside, true)
     return Evaluation(
         n=len(truth),
         accuracy=float(hits.sum() / len(truth)),
         balanced_accuracy=float(recall[occurs].mean()),
         macro_f1=float(f1[occurs].mean()),
-        ece=expected_calibration_error(inside, true),
+        ece=reliability.ece,
         per_class=per_class,
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
         classes=present,
         absent_ids=absent,
+        reliability=reliability,
     )
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fer_core.calibrate import BINS, expected_calibration_error, fit_temperature, log_loss, softmax
+from fer_core.calibrate import BINS, expected_calibration_error, fit_temperature, log_loss, reliability_bins, softmax
 
 
 def drawn(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -46,6 +46,39 @@ def test_ece_by_hand() -> None:
     assert expected_calibration_error(sure, np.array([1, 1])) == 1
     assert expected_calibration_error(sure, np.array([0, 1])) == 0.5
     assert expected_calibration_error(np.zeros((0, 2)), np.zeros(0, np.int64)) == 0
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 60), st.integers(0, 999))
+def test_reliability_bins_against_a_loop(count: int, seed: int) -> None:
+    logits, classes = drawn(count, seed)
+    probabilities = softmax(3 * logits)
+    bins = reliability_bins(probabilities, classes)
+    assert bins.faces.shape == bins.right.shape == bins.confidence_sum.shape == bins.accuracy.shape == bins.confidence.shape == (BINS,)
+    for index in range(BINS):
+        inside = [i for i, row in enumerate(probabilities) if min(int(max(row) * BINS), BINS - 1) == index]
+        right = sum(list(probabilities[i]).index(max(probabilities[i])) == classes[i] for i in inside)
+        assert (bins.faces[index], bins.right[index]) == (len(inside), right)
+        if inside:
+            assert bins.accuracy[index] == pytest.approx(right / len(inside))
+            assert bins.confidence[index] == pytest.approx(sum(max(probabilities[i]) for i in inside) / len(inside))
+        else:
+            assert math.isnan(bins.accuracy[index])
+            assert math.isnan(bins.confidence[index])
+    assert bins.faces.sum() == count
+    assert bins.ece == expected_calibration_error(probabilities, classes)
+
+
+def test_reliability_bins_at_their_edges() -> None:
+    sure = reliability_bins(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 0]))
+    assert sure.faces.tolist() == [0] * (BINS - 1) + [2]
+    assert sure.right.tolist() == [0] * (BINS - 1) + [1]
+    tie = reliability_bins(np.array([[0.5, 0.5]]), np.array([0]))
+    assert tie.right.sum() == 1  # ties go to the first class
+    assert tie.faces[7] == 1
+    assert tie == reliability_bins(np.array([[0.5, 0.5]]), np.array([0]))
+    assert tie != reliability_bins(np.array([[0.5, 0.5]]), np.array([1]))
+    assert tie != sure
 
 
 @settings(deadline=None, max_examples=40)
