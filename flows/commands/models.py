@@ -1,9 +1,12 @@
 """`ferflow models`: which models there are and what their cards say."""
 
 import argparse
-import json
+from typing import TYPE_CHECKING
 
 from flows.answer import answer
+
+if TYPE_CHECKING:
+    from fer_core.models import ModelRef
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -22,17 +25,35 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run_list(args: argparse.Namespace) -> int:
     """One line a model."""
     from fer_core.models import resolve_model, shipped_names  # noqa: PLC0415  (heavy imports come after parsing)
+    from flows.model_page import list_page, size_bytes  # noqa: PLC0415
 
     models = [resolve_model(name) for name in shipped_names()]
-    rows = [{"name": ref.name, "digest": ref.digest, "path": str(ref.path), "figures": ref.card.get("figures", {})} for ref in models]
-    answer(args.json, {"models": rows}, "\n".join(f"{row['name']:12} {str(row['digest'])[:12]}  {row['path']}" for row in rows))
+    rows = [
+        {"name": ref.name, "digest": ref.digest, "path": str(ref.path), "bytes": size_bytes(ref), "figures": ref.card.get("figures", {})}
+        for ref in models
+    ]
+    answer(args.json, {"models": rows}, list_page(models))
     return 0
 
 
 def run_show(args: argparse.Namespace) -> int:
-    """The whole card."""
+    """A page for people; as JSON the whole card."""
     from fer_core.models import resolve_model  # noqa: PLC0415
+    from flows.model_page import page  # noqa: PLC0415
 
-    card = resolve_model(args.model).card
-    answer(args.json, card, json.dumps(card, indent=2))
+    ref = resolve_model(args.model)
+    answer(args.json, ref.card, "" if args.json else page(ref, _multiply_adds(ref), args.model))
     return 0
+
+
+def _multiply_adds(ref: "ModelRef") -> int | None:
+    """As the card says, else counted; None where the card does not describe a network."""
+    said = ref.card.get("multiply_adds")
+    if isinstance(said, int):
+        return said
+    from fer_core.network import NetworkConfig, multiply_adds  # noqa: PLC0415  (loads torch)
+
+    try:
+        return multiply_adds(NetworkConfig.from_json(ref.card["spec"]["network"]))
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        return None
