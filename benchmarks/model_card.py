@@ -101,7 +101,7 @@ def _page(card: dict[str, Any], found: dict[Protocol, Evaluation], weights: Path
         batch=card["training"]["batch"],
         temperature=card["spec"]["temperature"],
         held=card["development"]["faces"],
-        review=card["spec"]["review_confidence"],
+        review=card["spec"]["review"]["confidence"],
         figures="\n".join(rows),
         per_class="\n".join(classes),
     )

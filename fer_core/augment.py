@@ -1,4 +1,7 @@
-"""Augmentation of aligned luma faces, on tensors in batches: what photographs in the wild do to a face."""
+"""Augmentation of aligned luma faces, on tensors in batches: what photographs in the wild do to a face.
+
+Random numbers come from a generator on the CPU, so that the same seed draws the same augmentation on every device.
+"""
 
 import math
 from dataclasses import dataclass
@@ -6,6 +9,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from fer_core.occlude import occluded
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +29,25 @@ class AugmentConfig:
     """In parts of 255."""
     blur: float = 0.25
     """Share of faces shrunk to a fraction of their size and enlarged again."""
-    erase: float = 0.5
+    noise: float = 0.1
+    """Share of faces with Gaussian noise of up to 16 grey levels."""
+    occlude: float = 0.15
+    """Share of faces behind a mask, dark glasses, a bar or a hand."""
+    erase: float = 0.4
     """Share of faces with a rectangle covered."""
     erase_area: float = 0.2
     """Largest covered share of the crop."""
 
 
 def augment(faces: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """(B, 1, H, W) float, 0 to 255 -> the same shape. Deterministic for a generator's state."""
+    """(B, 1, H, W) float, 0 to 255, on any device -> the same shape and device. Deterministic for the state of a CPU generator."""
+    faces = occluded(faces, config.occlude, generator)
     faces = _warped(faces, config, generator)
     faces = _softened(faces, config, generator)
+    faces = _grainy(faces, config, generator)
     count = len(faces)
-    gain = 1 + config.contrast * _signed((count, 1, 1, 1), generator)
-    lift = 255 * config.brightness * _signed((count, 1, 1, 1), generator)
+    gain = 1 + config.contrast * _signed((count, 1, 1, 1), generator).to(faces.device)
+    lift = 255 * config.brightness * _signed((count, 1, 1, 1), generator).to(faces.device)
     mean = faces.mean((1, 2, 3), keepdim=True)
     faces = ((faces - mean) * gain + mean + lift).clamp(0, 255)
     return _erased(faces, config, generator)
@@ -57,21 +68,32 @@ def _warped(faces: Tensor, config: AugmentConfig, generator: torch.Generator) ->
     shift = 2 * config.shift * _signed((count, 2), generator)
     cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
     rows = torch.stack([flip * cos * stretch, -sin, shift[:, 0], flip * sin * stretch, cos, shift[:, 1]], 1)
-    grid = F.affine_grid(rows.view(count, 2, 3), list(faces.shape), align_corners=False)
+    grid = F.affine_grid(rows.view(count, 2, 3).to(faces.device), list(faces.shape), align_corners=False)
     return F.grid_sample(faces, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def _softened(faces: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
     """Some faces lose their detail, as distant ones do: shrunk to between a fifth and a half, then enlarged."""
-    picked = torch.rand(len(faces), generator=generator) < config.blur
-    if not bool(picked.any()):
-        return faces
+    picked = torch.nonzero(torch.rand(len(faces), generator=generator) < config.blur).flatten().to(faces.device)
     side = round(faces.shape[-1] * (0.2 + 0.3 * float(torch.rand(1, generator=generator))))
+    if len(picked) == 0:
+        return faces
     small = F.interpolate(faces[picked], size=side, mode="area")
-    soft = F.interpolate(small, size=faces.shape[-2:], mode="bilinear", align_corners=False)
     out = faces.clone()
-    out[picked] = soft
+    out[picked] = F.interpolate(small, size=faces.shape[-2:], mode="bilinear", align_corners=False)
     return out
+
+
+def _grainy(faces: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Some faces were taken in the dark."""
+    picked = torch.nonzero(torch.rand(len(faces), generator=generator) < config.noise).flatten()
+    if len(picked) == 0:
+        return faces
+    sigma = 16 * torch.rand((len(picked), 1, 1, 1), generator=generator)
+    grain = sigma * torch.randn((len(picked), *faces.shape[1:]), generator=generator)
+    out = faces.clone()
+    out[picked.to(faces.device)] += grain.to(faces.device)
+    return out.clamp(0, 255)
 
 
 def _erased(faces: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
@@ -88,4 +110,4 @@ def _erased(faces: Tensor, config: AugmentConfig, generator: torch.Generator) ->
     columns = (x >= left.view(-1, 1, 1)) & (x < (left + w).view(-1, 1, 1))
     covered = (rows & columns & picked.view(-1, 1, 1)).unsqueeze(1)
     grey = 255 * torch.rand((count, 1, 1, 1), generator=generator)
-    return torch.where(covered, grey, faces)
+    return torch.where(covered.to(faces.device), grey.to(faces.device), faces)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +13,53 @@ from torch import Tensor
 from fer_core.errors import TrainingError
 
 
-def save_checkpoint(file: Path, tensors: Mapping[str, Tensor], epochs: int, config: Mapping[str, Any]) -> None:
-    """Replace the checkpoint `file` (suffix added) in one step. epochs: how many are done."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a training run is."""
+
+    epochs: int = 0
+    """Whole epochs done."""
+    best_epoch: int = 0
+    """The one with the best held-back accuracy so far, from 1; 0 before the first."""
+    best_accuracy: float = -1.0
+    best_loss: float = float("inf")
+    """Held-back log loss of that epoch: it decides between equal accuracies."""
+
+
+def save_checkpoint(file: Path, tensors: Mapping[str, Tensor], progress: Progress, identity: Mapping[str, Any]) -> None:
+    """Replace the checkpoint `file` (suffix added) in one step. identity: what makes it this run and no other."""
     partial = file.with_suffix(".partial")
-    metadata = {"epochs": str(epochs), "config": json.dumps(config, sort_keys=True)}
-    save_file({name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}, partial, metadata=metadata)
-    partial.replace(file.with_suffix(".safetensors"))
+    metadata = {"progress": json.dumps(asdict(progress)), "identity": json.dumps(identity, sort_keys=True)}
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}, partial, metadata=metadata)
+        partial.replace(file.with_suffix(".safetensors"))
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"cannot write the checkpoint {file.with_suffix('.safetensors')}: {error}") from error
 
 
-def load_checkpoint(file: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> int:
-    """Copy a checkpoint into `tensors`; returns the epochs done, 0 where there is none. Another configuration's is refused."""
+def load_checkpoint(file: Path, tensors: Mapping[str, Tensor], identity: Mapping[str, Any]) -> Progress:
+    """Copy a checkpoint into `tensors`; returns how far it got, nowhere if there is none. Another run's is refused."""
     whole = file.with_suffix(".safetensors")
     if not whole.is_file():
-        return 0
+        return Progress()
     try:
         with safe_open(whole, framework="pt") as opened:
             metadata = opened.metadata()
-            if json.loads(metadata["config"]) != json.loads(json.dumps(config)):
-                raise TrainingError(f"the checkpoint belongs to another configuration: {whole}")
+            stored_identity = json.loads(metadata["identity"])
+            if stored_identity != json.loads(json.dumps(identity)):
+                raise TrainingError(f"the checkpoint belongs to another {_difference(stored_identity, identity)}: {whole}")
             for name, tensor in tensors.items():
                 stored = opened.get_tensor(name)
                 if stored.shape != tensor.shape or stored.dtype != tensor.dtype:  # copy_ would stretch and convert
                     raise ValueError(name)
                 tensor.copy_(stored)
-            return int(metadata["epochs"])
+            return Progress(**json.loads(metadata["progress"]))
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise TrainingError(f"damaged checkpoint: {whole}") from error
+
+
+def _difference(stored: object, identity: Mapping[str, Any]) -> str:
+    """In which word two runs differ: their configuration, or what they learn from."""
+    same = isinstance(stored, dict) and stored.get("config") == json.loads(json.dumps(identity.get("config")))
+    return "face set or model" if same else "configuration"

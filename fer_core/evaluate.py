@@ -2,19 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.calibrate import ReliabilityBins, reliability_bins, softmax
+from fer_core.calibrate import ReliabilityBins, reliability_bins
 from fer_core.errors import FaceSetError, UsageError
 from fer_core.faceset import FaceSplit, Kind, read_split
 from fer_core.labels import EXPRESSIONS
 
 Protocol = Literal["majority", "argmax"]
-REVIEW_ACCURACY: Final = 0.5
-"""Labels that would be right less often than this, judging by held-back faces, need review."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +56,6 @@ def argmax_classes(votes: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArr
     expressions = votes[:, : len(EXPRESSIONS)]
     kept = np.flatnonzero(expressions.max(axis=1, initial=0) > 0)
     return expressions[kept].argmax(axis=1).astype(np.int64), kept
-
-
-def review_threshold(logits: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
-    """The confidence below which held-back faces are right at most about half of the time (4 decimals).
-
-    The largest confidence c such that among faces with confidence in the 0.1 below c at most REVIEW_ACCURACY are right; at least 0.35.
-    """
-    if len(classes) == 0:
-        return 0.5
-    probabilities = softmax(logits)
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == classes
-    threshold = 0.35
-    for step in np.arange(0.35, 0.9, 0.01):
-        near = (confidence >= step - 0.1) & (confidence < step)
-        if near.sum() >= 20 and right[near].mean() <= REVIEW_ACCURACY:
-            threshold = float(step)
-    return round(threshold, 4)
 
 
 def choose(split: FaceSplit, only: Path | None) -> tuple[FaceSplit, int]:

@@ -6,6 +6,7 @@
 A model's digest is the SHA-256 of its weights file. Loading never executes code and refuses what is not as the card says.
 """
 
+import copy
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from fer_core.digest import file_sha256
 from fer_core.errors import ModelError
+from fer_core.review_rule import ReviewRule
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,8 +36,8 @@ class ModelSpec:
     """Divides the logits; fitted on the development part."""
     flip: bool
     """Whether a face and its mirror image are averaged."""
-    review_confidence: float
-    """Labels below this calibrated confidence need review."""
+    review: ReviewRule
+    """Which labels need review, by calibrated confidence and entropy."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
@@ -46,9 +48,12 @@ class ModelSpec:
         """What `to_json` gave; anything else is a ValueError, TypeError or KeyError."""
         from fer_core.network import NetworkConfig  # noqa: PLC0415  (torch is slow to import; reading a card needs none of it)
 
-        spec = cls(**{**value, "network": NetworkConfig.from_json(value["network"])})
-        if not 0 < spec.temperature < float("inf") or not 0 <= spec.review_confidence <= 1:
-            raise ValueError("temperature or review confidence out of range")
+        value = {**value, "network": NetworkConfig.from_json(value["network"])}
+        if "review_confidence" in value:  # how models were described before entropy had a say
+            value["review"] = {"confidence": value.pop("review_confidence"), "entropy": 1.0}
+        spec = cls(**{**value, "review": ReviewRule(**value["review"])})
+        if not 0 < spec.temperature < float("inf"):
+            raise ValueError("temperature out of range")
         return spec
 
 
@@ -117,12 +122,16 @@ def load_model(ref: ModelRef) -> tuple["MultiscaleNet", ModelSpec]:
     return network.eval(), spec
 
 
-def save_model(folder: Path, state: dict[str, "Tensor"], spec: ModelSpec, card: dict[str, Any]) -> ModelRef:
-    """Write weights first and the card, which makes it a model, last. card: all but digest and spec, which are added."""
+def save_model(folder: Path, state: dict[str, "Tensor"], spec: ModelSpec, card: dict[str, Any], half: bool = False) -> ModelRef:
+    """Write weights first and the card, which makes it a model, last. card: all but digest and spec, which are added.
+
+    half: floats are stored in half precision; loading gives what `rounded` gives.
+    """
     from safetensors.torch import save_file  # noqa: PLC0415  (see above)
 
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    kept = {name: tensor.detach().cpu() for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    tensors = {name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous() for name, tensor in kept.items()}
     partial = folder / (WEIGHTS + ".partial")
     save_file(tensors, partial, metadata={"spec": json.dumps(spec.to_json(), sort_keys=True)})
     partial.replace(folder / WEIGHTS)
@@ -131,6 +140,15 @@ def save_model(folder: Path, state: dict[str, "Tensor"], spec: ModelSpec, card: 
     partial.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
     partial.replace(folder / CARD)
     return resolve_model(str(folder))
+
+
+def rounded(network: "MultiscaleNet") -> "MultiscaleNet":
+    """A copy whose weights went through half precision, as a model that is stored so will be loaded."""
+    copied = copy.deepcopy(network)
+    for tensor in copied.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(tensor.half())
+    return copied
 
 
 def _fill(network: "MultiscaleNet", tensors: dict[str, "Tensor"]) -> None:

@@ -9,11 +9,12 @@ Choices, each of them ours:
 - Four residual stages, halving resolution each; every stage is tapped, so shallow geometry and deep semantics both reach the embedding.
 - A tapped map (C, H, W) is averaged onto a small grid and becomes C tokens, one a channel. Self-attention across channels lets them
   compare where they fire; a few learned queries then compress C channels to a fixed number of tokens.
-- The scales' vectors are concatenated and projected to one embedding; classes are unit centers and a logit is `scale * cosine`.
+- The scales' vectors are concatenated and projected to one embedding; classes are unit centers and a logit is `scale * cosine`. For the
+  losses that ours is compared with there is a linear classifier too: the same vectors without normalisation.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -56,6 +57,8 @@ class NetworkConfig:
     logit_scale: float
     """Multiplies cosines (the s of the loss)."""
     classes: tuple[str, ...] = EXPRESSIONS
+    classifier: Literal["cosine", "linear"] = "cosine"
+    """How an embedding is compared with the class vectors: `logit_scale` times the cosine, or the inner product."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
@@ -83,6 +86,23 @@ TINY: Final = NetworkConfig(
     logit_scale=16.0,
 )
 """For labelling on CPUs: under 60 million multiply-adds a face."""
+
+BASE: Final = NetworkConfig(
+    scale=2,
+    stem=64,
+    widths=(64, 128, 256, 384),
+    blocks=(3, 4, 4, 2),
+    taps=(0, 1, 2, 3),
+    attention=True,
+    grid=6,
+    token=64,
+    queries=8,
+    embedding=256,
+    dropout=0.4,
+    logit_scale=16.0,
+)
+"""For GPUs: ResNet-18's widths but for the last stage, with more blocks at middle depth: at most 0.6 billion multiply-adds a face and 24 MB
+in half precision."""
 
 
 class ResidualBlock(nn.Module):
@@ -170,9 +190,11 @@ class MultiscaleNet(nn.Module):
         embeddings: Tensor = self.norm(self.fuse(torch.cat(scales, 1)))
         return embeddings
 
-    def cosines(self, embeddings: Tensor) -> Tensor:
-        """(B, embedding) -> (B, K) cosine to each class center."""
-        return F.linear(F.normalize(embeddings), F.normalize(self.centers))
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """(B, embedding) -> (B, K) logits, before calibration."""
+        if self.config.classifier == "linear":
+            return F.linear(embeddings, self.centers)
+        return self.config.logit_scale * F.linear(F.normalize(embeddings), F.normalize(self.centers))
 
 
 def on_device(network: MultiscaleNet, device: torch.device) -> MultiscaleNet:
@@ -202,5 +224,5 @@ def multiply_adds(config: NetworkConfig) -> int:
 
     network = MultiscaleNet(config).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network.cosines(network(torch.zeros(1, 1, 112, 112)))
+        network.logits(network(torch.zeros(1, 1, 112, 112)))
     return int(counter.get_total_flops()) // 2

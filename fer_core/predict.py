@@ -11,6 +11,7 @@ from fer_core.errors import ModelError
 from fer_core.labels import EXPRESSIONS
 from fer_core.models import ModelRef, load_model, resolve_model
 from fer_core.network import on_device
+from fer_core.review_rule import normalised_entropy
 from fer_core.types import Predictions
 
 BATCH: Final = 64
@@ -31,43 +32,43 @@ class Predictor:
         self._device = torch_device(device)
         self._network = on_device(network, self._device)
 
-    def cosines(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """(N, 112, 112, 3) RGB or (N, 112, 112) luma -> (N, 8) cosines to the class centers, mirror image averaged if the spec says so."""
+    def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """(N, 112, 112, 3) RGB or (N, 112, 112) luma -> (N, 8) logits, mirror image averaged if the spec says so."""
         parts = [self._padded(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
         return np.concatenate([np.zeros((0, len(EXPRESSIONS)), np.float64), *parts])
 
     def probabilities(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(N, 112, 112[, 3]) -> (N, 8) calibrated, not rounded."""
-        return softmax(self.cosines(crops) * self.spec.network.logit_scale / self.spec.temperature)
+        return softmax(self.logits(crops) / self.spec.temperature)
 
     def predict(self, crops: NDArray[np.uint8]) -> Predictions:
         """(N, 112, 112, 3) RGB uint8 -> predictions, probabilities rounded to four decimals that sum to 1."""
         rounded = round_to_one(self.probabilities(crops))
         confidence = rounded.max(axis=1, initial=0)
-        entropy = -np.sum(rounded * np.log(np.maximum(rounded, 1e-12)), axis=1) / np.log(len(EXPRESSIONS))
+        entropy = normalised_entropy(rounded)
         return Predictions(
             probabilities=rounded.astype(np.float32),
             expression=rounded.argmax(axis=1).astype(np.int64),
             confidence=confidence.astype(np.float32),
-            entropy=np.clip(entropy, 0, 1).astype(np.float32),
-            needs_review=confidence < self.spec.review_confidence,
+            entropy=entropy.astype(np.float32),
+            needs_review=self.spec.review.applies(confidence, entropy),
         )
 
     def _padded(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """At most BATCH crops -> their cosines."""
+        """At most BATCH crops -> their logits."""
         full = np.zeros((BATCH, *crops.shape[1:]), np.uint8)
         full[: len(crops)] = crops
         faces = torch.from_numpy(full).to(self._device)
         faces = faces.unsqueeze(1) if faces.ndim == 3 else faces.permute(0, 3, 1, 2)
         with torch.inference_mode():
-            cosines = self._cosines(faces.float())
-        return cosines[: len(crops)].double().cpu().numpy()
+            logits = self._logits(faces.float())
+        return logits[: len(crops)].double().cpu().numpy()
 
-    def _cosines(self, faces: torch.Tensor) -> torch.Tensor:
-        cosines: torch.Tensor = self._network.cosines(self._network(faces))
+    def _logits(self, faces: torch.Tensor) -> torch.Tensor:
+        logits = self._network.logits(self._network(faces))
         if self.spec.flip:
-            cosines = (cosines + self._network.cosines(self._network(faces.flip(-1)))) / 2
-        return cosines
+            logits = (logits + self._network.logits(self._network(faces.flip(-1)))) / 2
+        return logits
 
 
 def load_predictor(model: str, device: Device = "auto") -> Predictor:

@@ -14,7 +14,8 @@ from fer_core.faceset import VOTE_COLUMNS, FaceSetCard, Kind, write_card, write_
 from fer_core.labels import EXPRESSIONS
 from fer_core.models import ModelRef, ModelSpec, save_model
 from fer_core.network import MultiscaleNet, NetworkConfig
-from fer_core.train import TrainConfig
+from fer_core.review_rule import ReviewRule
+from fer_core.train_config import TrainConfig
 
 # Networks this small gain nothing from a second thread, and where the cores are busy its barriers cost ten times the work.
 torch.set_num_threads(1)
@@ -35,7 +36,9 @@ SMALL: Final = NetworkConfig(
 )
 """Learns drawn faces; far too small for real ones."""
 
-CALM: Final = AugmentConfig(rotate_deg=5, zoom=0.05, stretch=0.03, shift=0.03, contrast=0.2, brightness=0.1, blur=0.1, erase=0.1)
+CALM: Final = AugmentConfig(
+    rotate_deg=5, zoom=0.05, stretch=0.03, shift=0.03, contrast=0.2, brightness=0.1, blur=0.1, noise=0, occlude=0, erase=0.1
+)
 
 QUICK: Final = TrainConfig(
     name="quick", network=SMALL, augment=CALM, epochs=6, batch=32, learning_rate=0.1, average=0.95, dev_share=0.2, seed=1
@@ -137,7 +140,7 @@ def made_faceset(
 
 def small_spec(network: NetworkConfig = SMALL, temperature: float = 0.5) -> ModelSpec:
     """A spec that makes an untrained network's answers differ from face to face."""
-    return ModelSpec(network, temperature, flip=True, review_confidence=0.5)
+    return ModelSpec(network, temperature, flip=True, review=ReviewRule(0.5, 0.9))
 
 
 def small_model(folder: Path, network: NetworkConfig = SMALL, temperature: float = 0.5) -> ModelRef:

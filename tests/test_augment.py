@@ -6,7 +6,7 @@ from made_faces import faces
 
 from fer_core.augment import AugmentConfig, augment
 
-NOTHING = AugmentConfig(rotate_deg=0, zoom=0, stretch=0, shift=0, contrast=0, brightness=0, blur=0, erase=0)
+NOTHING = AugmentConfig(rotate_deg=0, zoom=0, stretch=0, shift=0, contrast=0, brightness=0, blur=0, noise=0, occlude=0, erase=0)
 
 
 def batch(count: int = 16) -> torch.Tensor:
@@ -48,16 +48,16 @@ def test_nothing_asked_leaves_the_face_or_its_mirror_image() -> None:
     assert any(flipped)
 
 
-@pytest.mark.parametrize("name", ["rotate_deg", "zoom", "stretch", "shift", "contrast", "brightness", "blur", "erase"])
+@pytest.mark.parametrize("name", ["rotate_deg", "zoom", "stretch", "shift", "contrast", "brightness", "blur", "noise", "occlude", "erase"])
 def test_each_part_changes_faces(name: str) -> None:
-    config = replace(NOTHING, **{name: 10.0 if name == "rotate_deg" else 0.5 if name in ("blur", "erase") else 0.2})
+    config = replace(NOTHING, **{name: 10.0 if name == "rotate_deg" else 0.5 if name in ("blur", "noise", "occlude", "erase") else 0.2})
     changed = (once(config, seed=3) - once(NOTHING, seed=3)).abs().amax((1, 2, 3))
     assert (changed > 2).sum() >= 4
 
 
 def test_faces_are_changed_each_for_itself() -> None:
     same = batch(1).expand(8, -1, -1, -1)
-    out = augment(same, replace(AugmentConfig(), blur=0, erase=0), torch.Generator().manual_seed(0))
+    out = augment(same, replace(AugmentConfig(), blur=0, noise=0, occlude=0, erase=0), torch.Generator().manual_seed(0))
     assert all(not torch.equal(out[0], out[i]) for i in range(1, 8))
 
 

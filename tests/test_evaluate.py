@@ -11,7 +11,7 @@ from made_faces import made_faceset, small_model
 
 from fer_core.calibrate import expected_calibration_error, softmax
 from fer_core.errors import FaceSetError, UsageError
-from fer_core.evaluate import argmax_classes, choose, evaluate, majority_classes, report_json, review_threshold, score
+from fer_core.evaluate import argmax_classes, choose, evaluate, majority_classes, report_json, score
 from fer_core.faceset import read_split
 from fer_core.labels import EXPRESSIONS
 from fer_core.predict import load_predictor
@@ -215,15 +215,3 @@ def test_nothing_to_score(faceset: Path, tmp_path: Path) -> None:
         evaluate(faceset, model, "valid", "majority", tmp_path / "ids.txt")
     with pytest.raises(FaceSetError, match="no split"):
         evaluate(faceset, model, "test", "majority")
-
-
-def test_review_threshold() -> None:
-    rng = np.random.default_rng(0)
-    confidence = rng.uniform(0.2, 1.0, 4000)
-    logits = np.zeros((4000, 8))
-    logits[:, 0] = np.log(confidence * 7 / (1 - confidence + 1e-9))
-    right = rng.uniform(size=4000) < np.where(confidence < 0.6, 0.3, 0.9)
-    classes = np.where(right, 0, 1)
-    assert review_threshold(logits, classes) == pytest.approx(0.63, abs=0.04)
-    assert review_threshold(logits, np.zeros(4000, np.int64)) == 0.35
-    assert review_threshold(np.zeros((0, 8)), np.zeros(0, np.int64)) == 0.5

@@ -42,6 +42,7 @@ def test_multiply_adds_of_a_case_counted_by_hand() -> None:
         replace(SMALL, taps=(1,), attention=False),
         replace(SMALL, scale=1),
         replace(SMALL, classes=EXPRESSIONS[:7]),
+        replace(SMALL, classifier="linear"),
         replace(SMALL, widths=(8, 8, 8), blocks=(1, 2, 1), taps=(0, 2)),
     ],
 )
@@ -49,10 +50,13 @@ def test_shapes_and_gradients(config: NetworkConfig) -> None:
     network = net(config).train()
     embeddings = network(luma_faces(2))
     assert embeddings.shape == (2, config.embedding)
-    cosines = network.cosines(embeddings)
-    assert cosines.shape == (2, len(config.classes))
-    assert cosines.abs().max() <= 1 + 1e-5
-    cosines.square().sum().backward()
+    logits = network.logits(embeddings)
+    assert logits.shape == (2, len(config.classes))
+    if config.classifier == "cosine":
+        assert logits.abs().max() <= config.logit_scale * (1 + 1e-5)
+    else:
+        torch.testing.assert_close(network.logits(3 * embeddings), 3 * logits)
+    logits.square().sum().backward()
     reached = {name for name, p in network.named_parameters() if p.grad is not None}
     idle = {name for name, _ in network.named_parameters()} - reached
     unused = {name for name in idle if name.startswith("stages.")} if max(config.taps) < len(config.widths) - 1 else set()
@@ -87,8 +91,8 @@ def test_brightness_and_contrast_hardly_matter() -> None:
     grey = luma_faces(8)
     network = net()
     with torch.inference_mode():
-        plain, changed = network.cosines(network(grey)), network.cosines(network(0.7 * grey + 30))
-        other = network.cosines(network(grey.roll(1, 0)))
+        plain, changed = network.logits(network(grey)), network.logits(network(0.7 * grey + 30))
+        other = network.logits(network(grey.roll(1, 0)))
     assert (plain - changed).abs().max() < 0.1 * (plain - other).abs().max()
 
 
@@ -107,7 +111,7 @@ def test_a_flat_face_is_zero_not_nan() -> None:
     flat = torch.full((1, 1, 112, 112), 77.0)
     assert not standardised(flat, 2).abs().max() > 0
     network = net()
-    assert network.cosines(network(flat)).isfinite().all()
+    assert network.logits(network(flat)).isfinite().all()
 
 
 def test_centers_start_at_right_angles() -> None:

@@ -105,7 +105,7 @@ def test_no_face(predictor: Predictor) -> None:
     said = predictor.predict(np.zeros((0, 112, 112, 3), np.uint8))
     assert len(said) == 0
     assert said.probabilities.shape == (0, 8)
-    assert predictor.cosines(np.zeros((0, 112, 112), np.uint8)).shape == (0, 8)
+    assert predictor.logits(np.zeros((0, 112, 112), np.uint8)).shape == (0, 8)
 
 
 def test_grey_and_its_rgb_copy_agree(predictor: Predictor) -> None:
@@ -116,7 +116,7 @@ def test_grey_and_its_rgb_copy_agree(predictor: Predictor) -> None:
 
 def test_mirror_images_are_averaged(predictor: Predictor, tmp_path: Path) -> None:
     crops = faces(8)
-    assert np.allclose(predictor.cosines(crops), predictor.cosines(np.ascontiguousarray(crops[:, :, ::-1])), atol=1e-5)
+    assert np.allclose(predictor.logits(crops), predictor.logits(np.ascontiguousarray(crops[:, :, ::-1])), atol=1e-5)
 
 
 def test_temperature_flattens(tmp_path: Path) -> None:

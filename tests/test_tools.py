@@ -8,6 +8,7 @@ import pytest
 
 from fer_core import tools
 from fer_core.errors import DetectorError, ModelError
+from fer_core.review_rule import ReviewRule
 from fer_core.tools import tools_for
 from tests import fakes
 
@@ -21,7 +22,7 @@ def model(tmp_path_factory):
 
     torch.manual_seed(0)
     network = MultiscaleNet(TINY)
-    spec = ModelSpec(network=TINY, temperature=1.0, flip=True, review_confidence=0.5)
+    spec = ModelSpec(network=TINY, temperature=1.0, flip=True, review=ReviewRule(0.5, 0.9))
     return save_model(tmp_path_factory.mktemp("model"), network.state_dict(), spec, {"name": "random"})
 
 

@@ -1,0 +1,78 @@
+import json
+from dataclasses import replace
+from importlib.resources import files
+
+import pytest
+from made_faces import QUICK
+
+from fer_core.errors import TrainingError
+from fer_core.losses.objective import LossConfig
+from fer_core.network import BASE, TINY
+from fer_core.train_config import TrainConfig
+
+
+@pytest.mark.parametrize("config", [TrainConfig(), QUICK, TrainConfig.from_json({"loss": {"kind": "island"}, "network": "base"})])
+def test_survives_json(config: TrainConfig) -> None:
+    assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_may_be_partial() -> None:
+    config = TrainConfig.from_json({"epochs": 5, "network": {"stem": 16}, "loss": {"margin": 0.3}})
+    assert config == replace(TrainConfig(), epochs=5, network=replace(TINY, stem=16), loss=LossConfig(margin=0.3))
+    assert TrainConfig.from_json({}) == TrainConfig()
+
+
+def test_network_by_name() -> None:
+    assert TrainConfig.from_json({"network": "base"}).network == BASE
+    assert TrainConfig.from_json({"network": {"size": "base", "dropout": 0.1}}).network == replace(BASE, dropout=0.1)
+
+
+def test_classifier_follows_the_loss() -> None:
+    assert TrainConfig.from_json({"loss": {"kind": "center"}}).network == replace(TINY, classifier="linear")
+    with pytest.raises(TrainingError, match="needs a linear classifier"):
+        TrainConfig.from_json({"loss": {"kind": "center"}, "network": {"classifier": "cosine"}})
+
+
+def test_a_margin_that_eight_classes_cannot_keep() -> None:
+    with pytest.raises(TrainingError, match="does not suit the network"):
+        TrainConfig.from_json({"loss": {"margin": 1.5}})
+
+
+@pytest.mark.parametrize("value", [{"epochs": 0}, {"batch": 1}])
+def test_too_little(value: dict[str, int]) -> None:
+    with pytest.raises(TrainingError, match="at least one epoch"):
+        TrainConfig.from_json(value)
+
+
+@pytest.mark.parametrize("name", ["distill", "smoothing", "dev_share", "average"])
+def test_shares(name: str) -> None:
+    with pytest.raises(TrainingError, match="shares"):
+        TrainConfig.from_json({name: 1.5})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"strange": 1},
+        {"network": {"strange": 1}},
+        {"network": "huge"},
+        {"network": 5},
+        {"loss": {"strange": 1}},
+        {"loss": {"kind": "strange"}},
+        {"loss": {"margin": -1}},
+        {"loss": 5},
+        {"augment": {"strange": 1}},
+        {"epochs": "many"},
+        [1],
+    ],
+)
+def test_wrong_entries(value: object) -> None:
+    with pytest.raises(TrainingError, match="wrong entry"):
+        TrainConfig.from_json(value)  # type: ignore[arg-type]
+
+
+def test_recipes_that_come_along_are_whole() -> None:
+    found = {entry.name: TrainConfig.from_json(json.loads(entry.read_text())) for entry in (files("fer_core") / "recipes").iterdir()}
+    assert found["base.json"].network == BASE
+    assert found["tiny.json"] == TrainConfig()
+    assert found["tiny-again.json"].network == TINY
