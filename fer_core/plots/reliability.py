@@ -34,12 +34,13 @@ def _accuracies(axes: "Axes", bins: ReliabilityBins) -> None:
     low, high = wilson(bins.right[some], bins.faces[some])
     axes.plot([0, 1], [0, 1], color=LINE, linestyle=(0, (4, 3)), linewidth=1.4, label="as often right as sure")
     axes.vlines(confidence, low, high, color=SERIES[0], linewidth=1.2, alpha=0.45, label="95% interval")
-    axes.plot(confidence, accuracy, color=SERIES[0], marker="o", label="faces of a bin")
+    axes.plot(confidence, accuracy, color=SERIES[0], marker="o", clip_on=False, zorder=3, label="faces of a bin")
     axes.set(ylabel="accuracy", ylim=(0, 1.02))
     axes.yaxis.set_major_formatter(percent)
     axes.tick_params(labelbottom=False)
-    axes.text(0.03, 0.66, "more often right\nthan it says", color=SOFT, fontsize=8.5, transform=axes.transAxes, linespacing=1.4)
-    axes.text(0.97, 0.3, "too sure", color=SOFT, fontsize=8.5, ha="right", transform=axes.transAxes)
+    for across, up, side, text in ((0.03, 0.7, "left", "more often right\nthan it says"), (0.97, 0.3, "right", "too sure")):
+        paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2}
+        axes.text(across, up, text, color=SOFT, fontsize=8.5, ha=side, va="center", transform=axes.transAxes, linespacing=1.4, bbox=paper)
     axes.legend(loc="upper left")
 
 
