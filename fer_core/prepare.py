@@ -1,139 +1,132 @@
-"""Samples of a data set -> a face set: decode, find five points, align, drop duplicates across splits, write."""
+"""A raw face set -> an aligned one: decode, find five points, drop what straddles splits, align.
 
-import hashlib
-import multiprocessing
+Faces pass twice: the usual framing, and which training pictures are also held out, are known only when all have been looked at. Nothing
+but digests and points stays in memory in between.
+"""
+
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.decode import DecodeLimits, decode
 from fer_core.detect.choice import build
-from fer_core.detect.protocol import Detector
-from fer_core.errors import FaceSetError, ImageError
-from fer_core.faceset import SPLITS, VOTE_COLUMNS, FaceSetCard, Kind, clear, make_folder, write_card, write_split
-from fer_core.framing import find_points, frame, usual_points
+from fer_core.errors import FaceSetError
+from fer_core.face_workers import Look, aligned, face_workers, in_order, look
+from fer_core.faceset import SPLITS, FaceSetCard, Row, read_card, read_rows
+from fer_core.faceset.staging import publish, staged
+from fer_core.faceset.writer import FaceSetWriter
+from fer_core.framing import usual_points
+from fer_core.importers.raw import write_raw
 from fer_core.importers.samples import Sample
-from fer_core.labels import EXPRESSIONS
 
-LIMITS: Final = DecodeLimits(max_bytes=64 * 2**20, max_pixels=50_000_000)
-BATCH: Final = 256
+Progress = Callable[[str, int], None]
+"""Told what is being done (`read`, `located`, `aligned`) and with how many faces it is done."""
+Fate = Literal["kept", "undecodable", "duplicate", "straddling"]
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
-    """A sample's picture digest and where its face is."""
+class _Seen:
+    """What stays in memory of one face of the raw set."""
 
-    digest: str
-    """SHA-256 of the decoded pixels, so that a copy under another encoding is a duplicate too; empty where undecodable."""
-    points: NDArray[np.float32] | None
-    """(5, 2) in parts of width and height, or None where no face was found."""
-
-
-_detector: Detector | None = None
+    split: str
+    identity: str | None
+    look: Look
 
 
-def _start(spec: str) -> None:
-    """One detector a worker process; its cores are for the other workers."""
-    global _detector  # noqa: PLW0603  (process pools hand state to their workers this way only)
-    cv2.setNumThreads(1)
-    _detector = build(spec)
+def _silent(doing: str, done: int) -> None:
+    pass
 
 
-def _locate(batch: list[bytes]) -> list[Located]:
-    assert _detector is not None
-    return [_located(data, _detector) for data in batch]
+def prepare(raw: Path, to: Path, detector: str, workers: int, progress: Progress = _silent) -> FaceSetCard:
+    """Align the raw face set `raw` and write the face set `to`; one that was there is replaced.
 
-
-def _located(data: bytes, detector: Detector) -> Located:
-    try:
-        pixels = decode(data, LIMITS).pixels
-    except ImageError:
-        return Located("", None)
-    points = find_points(pixels, detector)
-    size = np.array([pixels.shape[1], pixels.shape[0]], np.float32)
-    digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-    return Located(digest, None if points is None else points / size)
-
-
-def prepare(  # noqa: PLR0917  (a table of plain values)
-    samples: Iterable[Sample], to: Path, name: str, detector: str, workers: int, progress: Callable[[int], None] = lambda done: None
-) -> FaceSetCard:
-    """Write the face set `to`. detector: a resolved spec. progress is told how many samples are located.
-
-    A picture that stands in several splits leaves `train` only; within a split copies stay, tied by `group`. A face set that was in `to`
-    is replaced once all faces are located.
+    detector: a resolved spec; workers: processes. A training picture that stands in another split, too, is left out, and so is one whose
+    identity does; within a split copies stay, tied by `group` or `picture`.
     """
+    card = read_card(raw)
+    if not card.raw:
+        raise FaceSetError(f"not a raw face set, its faces are aligned already: {raw}")
     identity = build(detector).identity  # here first: an error inside a worker process would reach nobody
-    make_folder(to)
-    every = list(samples)
-    kind: Kind = "votes" if every and every[0].votes is not None else "single"
-    located = _locate_all([sample.data for sample in every], detector, workers, progress)
-    held_out = {place.digest for sample, place in zip(every, located, strict=True) if sample.split != "train"}
-    pairs = [(s, p) for s, p in zip(every, located, strict=True) if p.digest and (s.split != "train" or p.digest not in held_out)]
-    if not pairs:
-        raise FaceSetError("no picture of the set could be decoded")
-    decoded = sum(place.digest != "" for place in located)
-    usual = usual_points(np.array([p.points for _, p in pairs if p.points is not None], np.float32))
-    clear(to)
-    counts: dict[str, int] = {}
+    with staged(to) as partial:
+        return publish(partial, replace(_aligned(raw, card, partial, detector, workers, progress), detector=identity))
+
+
+def import_aligned(  # noqa: PLR0917  (a table of plain values)
+    samples: Iterable[Sample], to: Path, name: str, detector: str, workers: int, progress: Progress = _silent
+) -> FaceSetCard:
+    """What `importers.raw.import_raw` and then `prepare` give, with the raw set only for as long as it takes."""
+    identity = build(detector).identity
+    with staged(to) as partial:
+        raw = partial / "raw"
+        card = write_raw(samples, raw, name, lambda done: progress("read", done))
+        return publish(partial, replace(_aligned(raw, card, partial, detector, workers, progress), detector=identity))
+
+
+def _aligned(  # noqa: PLR0917  (a table of plain values)
+    raw: Path, card: FaceSetCard, to: Path, detector: str, workers: int, progress: Progress
+) -> FaceSetCard:
+    """Write the aligned splits into `to` and return their card, but for the detector's identity."""
+    with face_workers(detector, workers) as pool:
+        seen = list[_Seen]()
+        for row, found in in_order(pool, look, ((row, row["crop"]) for row in _rows(raw, card))):
+            seen.append(_Seen(row["split"], row["group"], found))
+            progress("located", len(seen))
+        fates = _fates(seen)
+        framed = [face.look.points for face, fate in zip(seen, fates, strict=True) if fate == "kept"]
+        if not framed:
+            raise FaceSetError("no picture of the set could be decoded")
+        found_points = [points for points in framed if points is not None]
+        usual = usual_points(np.array(found_points, np.float32))
+        with FaceSetWriter(to) as writer:
+            tasks = _tasks(_rows(raw, card), seen, fates, usual)
+            for done, (row, crop) in enumerate(in_order(pool, aligned, tasks), start=1):
+                writer.add({**row, "crop": crop})
+                progress("aligned", done)
+            left_out = Counter(fates)
+            whole = replace(
+                card,
+                raw=False,
+                duplicates_removed=left_out["duplicate"],
+                straddling_removed=left_out["straddling"],
+                undecodable=card.undecodable + left_out["undecodable"],
+                framed_by_points=round(len(found_points) / len(framed), 4),
+            )
+            return writer.finish(whole)
+
+
+def _rows(raw: Path, card: FaceSetCard) -> Iterator[Row]:
     for split in SPLITS:
-        chosen = [pair for pair in pairs if pair[0].split == split]
-        if chosen:
-            counts[split] = write_split(to, split, _rows(chosen, usual, name))
-    framed = sum(p.points is not None for _, p in pairs) / len(pairs)
-    present = EXPRESSIONS if kind == "votes" else tuple(e for e in EXPRESSIONS if any(s.label == e for s, _ in pairs))
-    card = FaceSetCard(name, kind, present, identity, counts, decoded - len(pairs), round(framed, 4), len(every) - decoded)
-    write_card(to, card)
-    return card
+        if split in card.counts:
+            yield from read_rows(raw, split)
 
 
-def _locate_all(pictures: list[bytes], detector: str, workers: int, progress: Callable[[int], None]) -> list[Located]:
-    """In worker processes, in order. Spawned, because a forked OpenCV or torch may hang."""
-    batches = iter([pictures[i : i + BATCH] for i in range(0, len(pictures), BATCH)])
-    located: list[Located] = []
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(detector,)) as pool:
-        try:
-            waiting = [pool.submit(_locate, batch) for batch in islice(batches, 2 * workers)]
-            while waiting:
-                located += waiting.pop(0).result()
-                waiting += [pool.submit(_locate, batch) for batch in islice(batches, 1)]
-                progress(len(located))
-        except BrokenProcessPool as error:
-            raise FaceSetError("a process that looks for faces died, most likely for want of memory; try fewer workers") from error
-    return located
+def _fates(seen: list[_Seen]) -> list[Fate]:
+    """What becomes of each face. Held-out faces stay; training gives way to them."""
+    held_out = [face for face in seen if face.split != "train" and face.look.digest]
+    pictures = {face.look.digest for face in held_out}
+    identities = {face.identity for face in held_out if face.identity}
+    return [_fate(face, pictures, identities) for face in seen]
 
 
-def _rows(pairs: list[tuple[Sample, Located]], usual: NDArray[np.float32], name: str) -> Iterator[dict[str, Any]]:
-    """Rows of `faceset.SCHEMA`."""
-    for sample, place in pairs:
-        pixels = decode(sample.data, LIMITS).pixels
-        size = np.array([pixels.shape[1], pixels.shape[0]], np.float32)
-        crop = frame(pixels, (usual if place.points is None else place.points) * size)
-        yield {
-            "sample_id": sample.sample_id,
-            "source": name,
-            "split": sample.split,
-            "group": sample.group or place.digest,
-            "framing": "own" if place.points is None else "points",
-            "label": sample.label,
-            **dict(zip(VOTE_COLUMNS, sample.votes or [None] * len(VOTE_COLUMNS), strict=True)),
-            "crop": _png(crop),
-        }
+def _fate(face: _Seen, pictures: set[str], identities: set[str]) -> Fate:
+    if not face.look.digest:
+        return "undecodable"
+    if face.split == "train" and face.look.digest in pictures:
+        return "duplicate"
+    return "straddling" if face.split == "train" and face.identity in identities else "kept"
 
 
-def _png(crop: NDArray[np.uint8]) -> bytes:
-    """Lossless, one channel where the face is grey."""
-    grey = bool((crop[..., 0] == crop[..., 1]).all() and (crop[..., 1] == crop[..., 2]).all())
-    done, data = cv2.imencode(".png", crop[..., 0] if grey else cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise FaceSetError("a face could not be encoded as PNG")
-    return data.tobytes()
+def _tasks(
+    rows: Iterable[Row], seen: list[_Seen], fates: list[Fate], usual: NDArray[np.float32]
+) -> Iterator[tuple[Row, tuple[bytes, NDArray[np.float32]]]]:
+    """Finished rows, but for the crop, and what the crop is made of."""
+    for row, face, fate in zip(rows, seen, fates, strict=True):
+        if fate == "kept":
+            points, digest = face.look.points, face.look.digest
+            framing = "own" if points is None else "points"
+            finished = {**row, "group": face.identity or digest, "picture": digest, "framing": framing}
+            yield finished, (row["crop"], usual if points is None else points)

@@ -17,7 +17,7 @@ from typing import Final, Literal
 import numpy as np
 
 from fer_core.errors import FaceSetError
-from fer_core.importers.samples import Sample
+from fer_core.importers.samples import Sample, read_picture
 from fer_core.labels import AFFECTNET_CODES
 
 IMAGES: Final = "Manually_Annotated_Images"
@@ -47,7 +47,7 @@ def samples(source: Path, classes: Classes = 8) -> Iterator[Sample]:
             label = AFFECTNET_CODES.get(code)
             if label is not None and (classes == 8 or label != "contempt") and file.is_file():
                 found = True
-                yield Sample(name, split, label, None, None, file.read_bytes())
+                yield Sample(name, split, label, None, None, read_picture(file))
     if not found:
         raise FaceSetError(f"not AffectNet's layout: none of the annotated pictures is in {source}")
 

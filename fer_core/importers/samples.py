@@ -42,7 +42,7 @@ class _Plain:
 
     def read(self, name: str) -> bytes | None:
         file = self._folder / name
-        return file.read_bytes() if file.is_file() else None
+        return read_picture(file) if file.is_file() else None
 
 
 class _Zipped:
@@ -60,6 +60,14 @@ class _Zipped:
             raise FaceSetError(f"cannot read {member} in the archive {self._archive.filename}") from error
 
 
+def read_picture(file: Path) -> bytes:
+    """The bytes of a file that is there."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise FaceSetError(f"cannot read {file} ({str(error.strerror).lower()})") from error
+
+
 @contextmanager
 def open_pictures(place: Path) -> Iterator[PictureFolder | None]:
     """The folder `place`, or `place` + .zip, or None where neither is there."""
@@ -71,6 +79,8 @@ def open_pictures(place: Path) -> Iterator[PictureFolder | None]:
             opened = zipfile.ZipFile(archive)
         except zipfile.BadZipFile as error:
             raise FaceSetError(f"damaged archive: {archive}") from error
+        except OSError as error:
+            raise FaceSetError(f"cannot read {archive} ({str(error.strerror).lower()})") from error
         with opened:
             yield _Zipped(opened)
     else:
