@@ -1,3 +1,4 @@
+import os
 import pickle
 import zipfile
 from collections.abc import Callable, Iterator
@@ -175,6 +176,71 @@ def test_folder_of_no_split(tmp_path: Path) -> None:
 def test_folders_that_are_empty(tmp_path: Path) -> None:
     (tmp_path / "fear").mkdir()
     refused(folder.samples, tmp_path, "not a folder set")
+
+
+def identified(folder_set: Path, table: str | bytes) -> Path:
+    for name in ("train/fear/a.png", "train/fear/b,c.png", "test/anger/d.png"):
+        write(folder_set / name, name)
+    write(folder_set / "identities.csv", table)
+    return folder_set
+
+
+def test_folder_with_identities(tmp_path: Path) -> None:
+    lines = [
+        "\ufeffage,file,identity",
+        "3,train/fear/a.png, anna ",
+        '4,"train/fear/b,c.png",',
+        "5,test/anger/d.png,anna",
+        "6,absent.png,bert",
+    ]
+    found = by_id(folder.samples(identified(tmp_path, "\r\n".join(lines))))
+    assert {name: s.group for name, s in found.items()} == {
+        "train/fear/a.png": "anna",
+        "train/fear/b,c.png": None,
+        "test/anger/d.png": "anna",
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "match"),
+    [
+        ("", "lacks the columns file, identity"),
+        ("file,name\n", "lacks the columns identity"),
+        ("file,identity\ntrain/fear/a.png,anna\n", r"no line for train/fear/b,c\.png"),
+        ("file,identity\na.png,anna\n", "no line for train/fear/a.png"),  # a path from somewhere else
+        ("file,identity\na,anna\na,bert\n", "gives a two identities"),
+        (b"\xff\xfe\x00", "is not a table"),
+    ],
+)
+def test_folder_with_wrong_identities(tmp_path: Path, table: str | bytes, match: str) -> None:
+    refused(folder.samples, identified(tmp_path, table), match)
+
+
+def test_folder_short_lines_have_no_identity(tmp_path: Path) -> None:
+    table = 'file,identity\ntrain/fear/a.png\n"train/fear/b,c.png"\ntest/anger/d.png,anna\n'
+    assert [sample.group for sample in folder.samples(identified(tmp_path, table))] == [None, None, "anna"]
+
+
+def test_folder_names_that_are_not_text(tmp_path: Path) -> None:
+    place = tmp_path / "fear"
+    place.mkdir()
+    try:
+        (place / os.fsdecode(b"\xff.png")).write_bytes(b"x")
+    except OSError:
+        pytest.skip("this file system takes text only")
+    refused(folder.samples, tmp_path, "not UTF-8")
+
+
+def test_a_picture_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "fear" / "a.png", "x")
+    (tmp_path / "fear" / "b.png").symlink_to(tmp_path / "fear" / "nowhere.png")  # a link to nothing is no file
+
+    def denied(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    assert len(list(folder.samples(tmp_path))) == 1
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    refused(folder.samples, tmp_path, r"cannot read .*a\.png .permission denied.")
 
 
 # RAF-DB
