@@ -3,8 +3,8 @@
 python benchmarks/ablation.py FACESET --to FOLDER                          every cell, three seeds (for a GPU: hours on a CPU)
 python benchmarks/ablation.py FACESET --to FOLDER --cells cross --seeds 1 --faces 6000 --epochs 6    a small budget on a CPU, preliminary
 
-Each run is `ferflow train` in a process of its own, `--jobs` of them at a time; what is done already is not done again. Writes ablation.json
-and ablation.md. Same budget: the same faces, epochs, batches, augmentation and seeds; only loss and features differ.
+Each run is `ferflow train` in a process of its own, `--jobs` of them at a time; what is done already is not done again. Writes
+ablation.json and ablation.md. Same budget: the same faces, epochs, batches, augmentation and seeds; only loss and features differ.
 """
 
 import argparse

@@ -85,6 +85,11 @@ def rate(step: int, steps: int, epochs: int) -> float:
     return float(0.5 * (1 + np.cos(np.pi * min(1.0, done))))
 
 
+def warmed(decay: float, step: int) -> float:
+    """The moving average's decay at `step`: it looks back over a ninth of the run at most, so that short runs have one, too."""
+    return min(decay, (1 + step) / (10 + step))
+
+
 def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Move the averaged weights and batch statistics a little towards the present ones; counters are copied."""
     with torch.no_grad():

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fer_core.calibrate import softmax
 from fer_core.errors import ModelError
+from fer_core.fusion import fused
 from fer_core.labels import EXPRESSIONS
 from fer_core.models import ModelRef, load_model, resolve_model
 from fer_core.network import on_device
@@ -30,7 +31,7 @@ class Predictor:
         if self.spec.network.classes != EXPRESSIONS:
             raise ModelError(f"the model does not know the eight expressions in their order: {ref.path}")
         self._device = torch_device(device)
-        self._network = on_device(network, self._device)
+        self._network = on_device(fused(network), self._device)
 
     def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(N, 112, 112, 3) RGB or (N, 112, 112) luma -> (N, 8) logits, mirror image averaged if the spec says so."""

@@ -32,7 +32,7 @@ class TrainConfig:
     sam_radius: float = 0.0
     """Radius of sharpness-aware minimisation (Foret et al., ICLR 2021), which doubles the work; 0 is plain SGD."""
     average: float = 0.998
-    """Decay a step of the exponential moving average of the weights; the average is what ships."""
+    """Largest decay a step of the moving average of the weights (see `optimiser.warmed`); the average is what ships."""
     balance: float = 0.0
     """Faces count in proportion to (mean class share / their class's share) to this power: 0 as they come, 1 all classes alike."""
     smoothing: float = 0.1

@@ -17,7 +17,7 @@ from fer_core.losses.choice import build
 from fer_core.material import Material
 from fer_core.models import ModelRef, load_model
 from fer_core.network import MultiscaleNet, on_device
-from fer_core.optimiser import Optimiser, rate, update_average
+from fer_core.optimiser import Optimiser, rate, update_average, warmed
 from fer_core.ranks import Ranks
 from fer_core.train_config import TrainConfig
 
@@ -67,7 +67,7 @@ class TrainingRun:
             batch = self.ranks.share(order[step * self.config.batch : (step + 1) * self.config.batch]).to(self.device)
             faces = augment(self.material.faces[batch].float(), self.config.augment, drawn)
             total += self.optimiser.step(lambda f=faces, b=batch: self._loss(f, b), self._rate(step), self.ranks.average)  # type: ignore[misc]
-            update_average(self.average, self.network, self.config.average)
+            update_average(self.average, self.network, warmed(self.config.average, self.progress.epochs * self.steps + step))
             tick(step + 1, self.steps)
         self.ranks.average([*self.average.buffers(), *self.network.buffers()])  # batch norm saw other faces in each process
         return float(total) / self.steps

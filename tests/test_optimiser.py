@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fer_core.optimiser import CLIP, Optimiser, update_average
+from fer_core.optimiser import CLIP, Optimiser, update_average, warmed
 
 
 def untouched(gradients: list[Tensor]) -> None:
@@ -98,3 +98,13 @@ def test_average_follows() -> None:
     update_average(average, network, 0.9)
     assert average.weight.tolist() == [pytest.approx([1.1, -0.4])]
     assert int(average.norm.num_batches_tracked) == 3
+
+
+def test_a_short_run_has_an_average_too() -> None:
+    assert [warmed(0.998, step) for step in (0, 90, 100_000)] == pytest.approx([0.1, 0.91, 0.998])
+    average, network = Bowl(), Bowl()
+    with torch.no_grad():
+        network.weight += 1
+    for step in range(200):
+        update_average(average, network, warmed(0.998, step))
+    torch.testing.assert_close(average.weight, network.weight)  # 0.998 alone would leave two thirds of where it began
