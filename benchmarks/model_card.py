@@ -18,9 +18,9 @@ from fer_core.network import NetworkConfig, multiply_adds
 PROTOCOLS: tuple[Protocol, ...] = ("majority", "argmax")
 GAPS = (
     "Disgust, fear and contempt are rare in FER+: their labels are weak, and often wrong in favour of a commoner class.",
-    "FER2013 is 48 px grey web pictures, mostly adults, mostly posed or from media. Its skin tones and ages are not documented, and neither "
-    "are muxspace's, which shows public figures of the 1990s and 2000s. Children, old people and dark skin are most likely under-represented. "
-    "Fairness across groups was not measured.",
+    "FER2013 is 48 px grey web pictures, mostly adults, mostly posed or from media. Its skin tones and ages are not documented, and "
+    "neither are muxspace's, which shows public figures of the 1990s and 2000s. Children, old people and dark skin are most likely "
+    "under-represented. Fairness across groups was not measured.",
     "muxspace's labels are one person's each, and noisy.",
     "Not tested: RAF-DB, AffectNet, video, infrared, drawings, profile views beyond what the detector finds, real occlusions.",
     "FER2013's pictures carry no clear licence of their own; FER+'s labels are MIT, muxspace is Apache-2.0.",

@@ -1,12 +1,14 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from made_faces import SMALL, faces
+from made_faces import SMALL, faces, small_spec
 
 from fer_core.labels import EXPRESSIONS
-from fer_core.network import TINY, MultiscaleNet, NetworkConfig, luma, multiply_adds, standardised
+from fer_core.models import WEIGHTS, load_model, resolve_model, rounded, save_model
+from fer_core.network import BASE, TINY, MultiscaleNet, NetworkConfig, luma, multiply_adds, standardised
 
 
 def net(config: NetworkConfig = SMALL) -> MultiscaleNet:
@@ -21,6 +23,20 @@ def luma_faces(count: int) -> torch.Tensor:
 def test_tiny_is_cheap_and_small() -> None:
     assert 10e6 < multiply_adds(TINY) <= 60e6
     assert sum(4 * p.numel() for p in MultiscaleNet(TINY).parameters()) < 20 * 2**20
+
+
+def test_base_is_what_a_gpu_may_cost() -> None:
+    assert 0.3e9 < multiply_adds(BASE) <= 0.6e9
+
+
+def test_base_is_stored_in_half_precision_and_loaded_from_its_card_alone(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = MultiscaleNet(BASE)
+    ref = save_model(tmp_path, network.state_dict(), small_spec(BASE), {"name": "base"}, half=True)
+    assert (ref.path / WEIGHTS).stat().st_size < 24e6
+    loaded, spec = load_model(resolve_model(str(tmp_path)))
+    assert spec.network == loaded.config == BASE
+    assert torch.equal(loaded.centers, rounded(network).centers)
 
 
 def test_multiply_adds_of_a_case_counted_by_hand() -> None:
