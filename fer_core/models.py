@@ -127,13 +127,14 @@ def save_model(folder: Path, state: dict[str, "Tensor"], spec: ModelSpec, card: 
 
     half: floats are stored in half precision; loading gives what `rounded` gives.
     """
-    from safetensors.torch import save_file  # noqa: PLC0415  (see above)
+    from safetensors.torch import save  # noqa: PLC0415  (see above)
 
     folder.mkdir(parents=True, exist_ok=True)
     kept = {name: tensor.detach().cpu() for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
     tensors = {name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous() for name, tensor in kept.items()}
     partial = folder / (WEIGHTS + ".partial")
-    save_file(tensors, partial, metadata={"spec": json.dumps(spec.to_json(), sort_keys=True)})
+    # not save_file: that one makes a file that its owner alone may read
+    partial.write_bytes(save(tensors, metadata={"spec": json.dumps(spec.to_json(), sort_keys=True)}))
     partial.replace(folder / WEIGHTS)
     whole = {**card, "digest": file_sha256(folder / WEIGHTS), "spec": spec.to_json()}
     partial = folder / (CARD + ".partial")

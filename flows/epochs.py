@@ -34,7 +34,8 @@ class EpochDisplay:
         )
         if self._bar is not None and self._task is not None:
             self._bar.console.print(line, highlight=False, markup=False)
-            self._bar.update(self._task, completed=0, description=f"epoch {record.epoch + 1}/{self._epochs}")
+            following = f"epoch {record.epoch + 1}/{self._epochs}" if record.epoch < self._epochs else "calibrating"
+            self._bar.update(self._task, completed=0, description=following)
         elif self._shown:
             sys.stderr.write(line + "\n")
             sys.stderr.flush()

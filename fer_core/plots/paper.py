@@ -105,4 +105,4 @@ def printed(text: str, longest: int = 40) -> str:
 def percent(value: float, place: float) -> str:
     """A tick of an axis of shares."""
     del place
-    return f"{value:.0%}"
+    return f"{round(100 * value, 2):g}%"

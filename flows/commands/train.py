@@ -93,8 +93,13 @@ def _written(config: str) -> dict[str, object]:
     try:
         text = (RECIPES / f"{config}.json").read_text(encoding="utf-8") if known else Path(config).read_text(encoding="utf-8")
         value = json.loads(text)
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"cannot read the training configuration {config}: {error}") from error
+    except OSError as error:
+        known_names = ", ".join(recipe_names())
+        raise TrainingError(
+            f"no such training configuration: {config} is neither a file that can be read nor one of {known_names}"
+        ) from error
+    except ValueError as error:
+        raise TrainingError(f"the training configuration {config} is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise TrainingError(f"the training configuration is not a JSON object: {config}")
     return value
