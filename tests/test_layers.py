@@ -31,9 +31,10 @@ def test_imports_run_one_way():
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("fer_core.shard", "prefect distributed dask torch cv2 skimage"),
+        ("fer_core.shard", "prefect distributed dask torch cv2 skimage matplotlib tensorboardX"),
         ("tasks.fanout", "prefect torch cv2"),
         ("tasks.work", "prefect torch cv2"),
+        ("fer_core.predict", "matplotlib tensorboardX"),
         ("flows.cli", "prefect distributed dask torch cv2 pyarrow pydantic numpy"),
     ],
 )
