@@ -84,7 +84,7 @@ def _file(written: str) -> Path:
 def _cached_yunet() -> Path:
     file = folder() / YUNET_FILE
     if not file.is_file():
-        raise DetectorError(f"no YuNet file: put {YUNET_FILE} into {folder()} or name it as yunet:FILE")
+        raise DetectorError(f"no YuNet file: run `ferflow detectors pull yunet`, put {YUNET_FILE} into {folder()} or name it as yunet:FILE")
     return file
 
 

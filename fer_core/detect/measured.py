@@ -1,0 +1,31 @@
+"""How good and how fast each detector is: the table of docs/benchmarks.md (`benchmarks/detectors.py`), for people who choose."""
+
+from dataclasses import dataclass
+from typing import Final
+
+WHERE: Final = "docs/benchmarks.md: shares of annotated faces found at IoU 0.4; images a second on one thread of an AMD EPYC with two cores"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One row of the table."""
+
+    variant: str
+    """Which file or pack was measured; empty where there is but one."""
+    recall_20px: float
+    """Share found of the faces whose shorter side is at least 20 px, on eleven photographs of crowds and meetings."""
+    recall_40px: float
+    """The same from 40 px."""
+    recall_afw: float
+    """Share found of AFW's 221 faces, snapshots mostly."""
+    images_per_second: float
+    """One thread, without decoding."""
+
+
+MEASURED: Final[dict[str, tuple[Measured, ...]]] = {
+    "builtin": (Measured("", 0.28, 0.33, 0.53, 3.2),),
+    "yunet": (Measured("", 0.87, 0.87, 0.995, 8.1),),
+    "scrfd:FILE": (Measured("500M", 0.85, 0.87, 1.00, 17.6), Measured("2.5G", 0.89, 0.87, 1.00, 5.9)),
+    "insightface:PACK": (),
+}
+"""By the spec as `ferflow detectors list` writes it. The packs' detectors are SCRFD networks; those of other sizes were not measured."""
