@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fer_core.entries import check_entries
 from fer_core.occlude import occluded
 
 
@@ -28,7 +29,7 @@ class AugmentConfig:
     brightness: float = 0.2
     """In parts of 255."""
     blur: float = 0.25
-    """Share of faces shrunk to a fraction of their size and enlarged again."""
+    """Share of faces shrunk to a fraction of their size, all of a batch to the same, and enlarged again."""
     noise: float = 0.1
     """Share of faces with Gaussian noise of up to 16 grey levels."""
     occlude: float = 0.15
@@ -37,6 +38,15 @@ class AugmentConfig:
     """Share of faces with a rectangle covered."""
     erase_area: float = 0.2
     """Largest covered share of the crop."""
+
+    def __post_init__(self) -> None:
+        """TypeError: not a number. ValueError: out of range."""
+        check_entries(self)
+        shares = (self.blur, self.noise, self.occlude, self.erase, self.erase_area)
+        if min(*shares, self.rotate_deg, self.shift, self.contrast, self.brightness) < 0 or max(shares) > 1:
+            raise ValueError("augmentation is at least 0, and its shares are at most 1")
+        if not (0 <= self.zoom < 1 and 0 <= self.stretch < 1):
+            raise ValueError("zoom and stretch are at least 0 and below 1")
 
 
 def augment(faces: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:

@@ -20,8 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fer_core.entries import check_entries
 from fer_core.labels import EXPRESSIONS
 
+HEADS: Final = 4
+"""Of the self-attention across channels."""
 WINDOW_TOP: Final = 16
 WINDOW_LEFT: Final = 8
 WINDOW_SIZE: Final = 96
@@ -60,13 +63,26 @@ class NetworkConfig:
     classifier: Literal["cosine", "linear"] = "cosine"
     """How an embedding is compared with the class vectors: `logit_scale` times the cosine, or the inner product."""
 
+    def __post_init__(self) -> None:
+        """TypeError: an entry of another kind. ValueError: sizes that make no network."""
+        check_entries(self)
+        sizes = (self.scale, self.stem, *self.widths, *self.blocks, self.grid, self.token, self.queries, self.embedding)
+        if min(sizes) < 1 or self.scale > WINDOW_SIZE or self.token % HEADS:
+            raise ValueError(f"the sizes of a network are at least 1, its scale at most {WINDOW_SIZE}, and its token a multiple of {HEADS}")
+        if len(self.widths) != len(self.blocks):
+            raise ValueError(f"widths for {len(self.widths)} stages, but blocks for {len(self.blocks)}")
+        if not self.taps or len(set(self.taps)) < len(self.taps) or not set(self.taps) <= set(range(len(self.widths))):
+            raise ValueError(f"taps are different stages from 0 to {len(self.widths) - 1}")
+        if not self.classes or not 0 <= self.dropout <= 1:
+            raise ValueError("a network has classes, and a dropout between 0 and 1")
+
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        """What `to_json` gave; anything else is a TypeError or KeyError."""
+        """What `to_json` gave; anything else is a TypeError, ValueError or KeyError."""
         lists = {name: tuple(value[name]) for name in ("widths", "blocks", "taps", "classes")}
         return cls(**{**value, **lists})
 
@@ -130,7 +146,7 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, channels: int, config: NetworkConfig) -> None:
         super().__init__()
-        self.grid, self.heads = config.grid, 4
+        self.grid, self.heads = config.grid, HEADS
         self.norm = nn.LayerNorm(config.grid**2)
         self.tokens = nn.Linear(config.grid**2, config.token)
         self.identity = nn.Parameter(0.02 * torch.randn(channels, config.token))

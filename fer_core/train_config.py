@@ -4,7 +4,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, Self
 
 from fer_core.augment import AugmentConfig
+from fer_core.entries import check_entries
 from fer_core.errors import TrainingError
+from fer_core.labels import EXPRESSIONS
 from fer_core.losses.choice import build, classifier_of
 from fer_core.losses.objective import LossConfig
 from fer_core.network import BASE, TINY, NetworkConfig
@@ -50,10 +52,20 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        """TypeError: an entry of another kind. TrainingError: entries that make no run."""
+        check_entries(self)
+        if self.name in {"", ".", ".."} or not set(self.name).isdisjoint("/\\\0"):
+            raise TrainingError(f"the name of a model is the name of a folder, not {self.name!r}")
         if self.epochs < 1 or self.batch < 2:
             raise TrainingError("a training run has at least one epoch and two faces a batch")
         if not (0 <= self.distill <= 1 and 0 <= self.smoothing < 1 and 0 <= self.dev_share < 1 and 0 <= self.average < 1):
             raise TrainingError("distill, smoothing, dev_share and average are shares between 0 and 1")
+        if min(self.weight_decay, self.sam_radius, self.balance, self.patience) < 0 or self.learning_rate <= 0:
+            raise TrainingError("weight_decay, sam_radius, balance and patience are at least 0, and learning_rate is more")
+        if not 0 <= self.seed < 2**32:
+            raise TrainingError(f"a seed is a whole number from 0 to {2**32 - 1}, not {self.seed}")
+        if self.network.classes != EXPRESSIONS:
+            raise TrainingError("a network is trained on the eight expressions in their order")
         try:
             build(self.loss, self.network.logit_scale, len(self.network.classes), 1)
         except ValueError as error:

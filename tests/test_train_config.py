@@ -53,6 +53,22 @@ def test_shares(name: str) -> None:
 @pytest.mark.parametrize(
     "value",
     [
+        *({name: -1} for name in ("weight_decay", "sam_radius", "balance", "patience", "learning_rate", "seed")),
+        {"learning_rate": 0},
+        {"seed": 2**32},
+        *({"name": name} for name in ("", ".", "..", "../x", "a/b", "/a")),
+        {"network": {"classes": ["anger", "fear"]}},
+    ],
+)
+def test_no_such_run(value: dict[str, object]) -> None:
+    with pytest.raises(TrainingError) as refused:
+        TrainConfig.from_json(value)
+    assert "wrong entry" not in str(refused.value)  # one sentence that says what is asked for
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
         {"strange": 1},
         {"network": {"strange": 1}},
         {"network": "huge"},
@@ -62,7 +78,26 @@ def test_shares(name: str) -> None:
         {"loss": {"margin": -1}},
         {"loss": 5},
         {"augment": {"strange": 1}},
-        {"epochs": "many"},
+        {"augment": {"blur": "x"}},
+        {"augment": {"erase": 1.5}},
+        {"augment": {"zoom": 1.0}},
+        {"augment": {"shift": -0.1}},
+        {"epochs": "5"},
+        {"epochs": 1.5},
+        {"batch": 32.5},
+        {"half": "no"},
+        {"name": 5},
+        {"seed": True},
+        {"learning_rate": float("nan")},
+        {"precision": "fp16"},
+        {"network": {"widths": 8}},
+        {"network": {"blocks": [1]}},
+        {"network": {"taps": [9]}},
+        {"network": {"taps": []}},
+        {"network": {"token": 9}},
+        {"network": {"scale": 0}},
+        {"network": {"dropout": 2}},
+        {"network": {"logit_scale": "x"}},
         [1],
     ],
 )
