@@ -14,6 +14,9 @@ TEMPLATE: Final[NDArray[np.float32]] = np.array(
 )
 """(5, 2) where ArcFace (Deng et al., CVPR 2019) puts the five points in a 112x112 crop."""
 
+WIDEST: Final = 32766
+"""OpenCV's warp takes no picture with a longer side (it counts in 16 bits); of such panoramas it gets the face's surroundings."""
+
 
 def similarity(points: NDArray[np.float32], template: NDArray[np.float32] = TEMPLATE) -> NDArray[np.float64]:
     """Least-squares similarity that carries `points` onto `template`.
@@ -58,23 +61,31 @@ def align_one(pixels: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     if scale < 0.5:
         pixels, matrix = _shrunk(pixels, matrix, scale)
+    elif max(pixels.shape) > WIDEST:
+        pixels, matrix = _surroundings(pixels, matrix, scale)
     warped = cv2.warpAffine(pixels, matrix, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped, np.uint8)
 
 
-def _shrunk(pixels: NDArray[np.uint8], matrix: NDArray[np.float64], scale: float) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """The face's surroundings at about the crop's own resolution, and the similarity for it."""
+def _surroundings(pixels: NDArray[np.uint8], matrix: NDArray[np.float64], scale: float) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The part of the picture that the crop shows, two crop pixels around it included, and the similarity for that part."""
     corners = np.array([[0, 0, 1], [CROP_SIZE, 0, 1], [0, CROP_SIZE, 1], [CROP_SIZE, CROP_SIZE, 1]], np.float64)
-    inverse = cv2.invertAffineTransform(matrix)
-    reached = corners @ inverse.T
+    reached = corners @ cv2.invertAffineTransform(matrix).T
     height, width = pixels.shape[:2]
     margin = 2.0 / scale
     x0, y0 = np.clip(np.floor(reached.min(axis=0) - margin), 0, [width - 1, height - 1]).astype(int)
     x1, y1 = np.clip(np.ceil(reached.max(axis=0) + margin), [x0 + 1, y0 + 1], [width, height]).astype(int)
-    window = pixels[y0:y1, x0:x1]
-    size = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
+    shift = np.array([[1, 0, x0], [0, 1, y0], [0, 0, 1]])
+    return pixels[y0:y1, x0:x1], np.asarray(matrix @ shift, np.float64)
+
+
+def _shrunk(pixels: NDArray[np.uint8], matrix: NDArray[np.float64], scale: float) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The face's surroundings at about the crop's own resolution, and the similarity for it."""
+    window, matrix = _surroundings(pixels, matrix, scale)
+    height, width = window.shape[:2]
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(window, size, interpolation=cv2.INTER_AREA)
     # resize maps pixel centres, x' + 0.5 = (x + 0.5) * r, so the half pixels belong into the matrix
-    rx, ry = (x1 - x0) / size[0], (y1 - y0) / size[1]
-    upscale = np.array([[rx, 0, 0.5 * rx - 0.5 + x0], [0, ry, 0.5 * ry - 0.5 + y0], [0, 0, 1]])
+    rx, ry = width / size[0], height / size[1]
+    upscale = np.array([[rx, 0, 0.5 * rx - 0.5], [0, ry, 0.5 * ry - 0.5], [0, 0, 1]])
     return np.asarray(small, np.uint8), np.asarray(matrix @ upscale, np.float64)

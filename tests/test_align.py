@@ -124,3 +124,106 @@ def test_every_face_is_cropped_in_order():
     crops = align(picture, Faces(np.zeros((3, 4), np.float32), points, np.ones(3, np.float32)))
     assert [np.array_equal(crop, align_one(picture, five)) for crop, five in zip(crops, points, strict=True)] == [True] * 3
     assert np.array_equal(crops[0], picture[:CROP_SIZE, :CROP_SIZE])
+
+
+DOTS = np.array([[x, y] for y in (16, 40, 64, 88) for x in (14, 35, 56, 77, 98)], np.float64)
+"""Where soft dots are drawn, in template coordinates."""
+SOFT, REACH, SKIN = 3.0, 9, 60.0
+"""Deviation of a dot, where it ends, and the grey around it."""
+
+places = st.tuples(
+    st.floats(np.log(0.3), np.log(8)).map(np.exp),
+    st.floats(-180, 180),
+    st.tuples(st.integers(1, 420), st.integers(1, 420)),
+    st.tuples(st.floats(-0.3, 1.3), st.floats(-0.3, 1.3)),
+)
+"""Scale and angle of a face; height and width of the picture; its middle in parts of them, also outside."""
+
+
+def placed(place):
+    """Shape of the picture, and the similarity that puts the template into it."""
+    scale, degrees, shape, middle = place
+    placing = turn(scale, degrees, 0, 0)
+    placing[:, 2] = np.array(middle) * shape[::-1] - placing[:, :2] @ np.array([56, 56])
+    return shape, placing
+
+
+def laid_out(pattern, height, width, placing):
+    """The picture (H, W, 3) whose pixels show a pattern of template coordinates: drawn, not resampled."""
+    ys, xs = np.mgrid[:height, :width].astype(np.float64)
+    back = inverse(placing)
+    grey = pattern(np.stack([xs, ys], axis=-1) @ back[:, :2].T + back[:, 2])
+    return np.repeat(np.rint(grey).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def dots(at):
+    return SKIN + sum((120 + 3 * number) * np.exp(-np.square(at - dot).sum(-1) / (2 * SOFT**2)) for number, dot in enumerate(DOTS))
+
+
+def waves(at):
+    """Changes by less than 14 grey levels a pixel."""
+    u, v = at[..., 0], at[..., 1]
+    return 127.5 + 60 * np.sin(u / 9) * np.cos(v / 11) + 50 * np.cos(u / 13 + v / 17)
+
+
+@settings(deadline=None, max_examples=80)
+@given(places)
+def test_a_known_warp_is_undone_to_within_half_a_pixel(place):
+    """Centroid of each dot that lies whole in the picture. Seen at most 0.05 px off."""
+    (height, width), placing = placed(place)
+    crop = align_one(laid_out(dots, height, width, placing), moved(TEMPLATE.astype(np.float64), placing))
+    there = DOTS @ placing[:, :2].T + placing[:, 2]
+    whole = ((there >= REACH * place[0]) & (there <= np.array([width, height]) - 1 - REACH * place[0])).all(axis=1)
+    ys, xs = np.mgrid[-REACH : REACH + 1, -REACH : REACH + 1]
+    for x, y in DOTS[whole].astype(int):
+        light = (crop[y - REACH : y + REACH + 1, x - REACH : x + REACH + 1, 1] - SKIN).clip(0)
+        assert light.max() > 80
+        assert np.hypot((light * xs).sum(), (light * ys).sum()) / light.sum() < 0.25
+
+
+@settings(deadline=None, max_examples=60)
+@given(places)
+def test_what_is_outside_is_the_nearest_of_the_border(place):
+    """Everywhere in the crop, for faces partly or wholly outside, to within the grey levels that half a pixel makes."""
+    (height, width), placing = placed(place)
+    picture, points = laid_out(waves, height, width, placing), moved(TEMPLATE.astype(np.float64), placing)
+    before = picture.copy()
+    crop = align_one(picture, points)
+    ys, xs = np.mgrid[:CROP_SIZE, :CROP_SIZE].astype(np.float64)
+    seen = (np.stack([xs, ys], axis=-1) @ placing[:, :2].T + placing[:, 2]).clip(0, [width - 1, height - 1])
+    back = inverse(placing)
+    truth = waves(seen @ back[:, :2].T + back[:, 2])
+    # half a pixel is 7 levels: that much a shrunk picture's border is drawn inwards, being a mean over a crop pixel's width
+    assert np.abs(crop[..., 0] - truth).max() < 8
+    assert np.abs(crop[..., 0] - truth).mean() < 4
+    assert np.array_equal(align_one(picture, points), crop)
+    assert np.array_equal(picture, before)
+
+
+@settings(deadline=None, max_examples=30)
+@given(places, st.integers(1, 60))
+def test_repeating_the_border_beforehand_changes_little(place, width):
+    """A face at the border is cropped as if the picture went on with its border's colours."""
+    shape, placing = placed(place)
+    picture, points = laid_out(waves, *shape, placing), moved(TEMPLATE.astype(np.float64), placing)
+    wider = np.pad(picture, ((width, width), (width, width), (0, 0)), mode="edge")
+    apart = np.abs(align_one(picture, points).astype(int) - align_one(wider, points + width))
+    assert apart.max() < 8
+    assert apart.mean() < 4
+
+
+@pytest.mark.parametrize("long", [32766, 32767, 40_000])
+@pytest.mark.parametrize("upright", [False, True])
+def test_panoramas_longer_than_opencv_counts_are_cropped(long, upright):
+    """Regression: the warp refuses sides of more than 32,766 pixels, and the whole picture was lost as unreadable."""
+    picture = np.random.default_rng(2).integers(0, 256, (130, long, 3), dtype=np.uint8)
+    x = long - 140
+    corner = np.array([x, 9], np.float32)
+    if upright:
+        picture, corner = np.ascontiguousarray(picture.transpose(1, 0, 2)), corner[::-1]
+    left, top = corner.astype(int)
+    whole = picture[top : top + CROP_SIZE, left : left + CROP_SIZE]
+    assert np.array_equal(align_one(picture, TEMPLATE + corner), whole)
+    around = np.ascontiguousarray(picture[max(0, top - 100) : top + 250, max(0, left - 100) : left + 250])
+    offset = corner - np.maximum(corner - 100, 0)
+    assert np.array_equal(align_one(picture, TEMPLATE * 0.7 + corner), align_one(around, (TEMPLATE * 0.7 + offset).astype(np.float32)))
