@@ -62,9 +62,10 @@ class Optimiser:
         """
         moved = [(p, p.grad.clone()) for p in self.parameters if p.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for _, g in moved])).clamp_min(1e-12)
+        reach = float(self.sam_radius / norm)
         with torch.no_grad():
             for p, gradient in moved:
-                p.add_(gradient, alpha=float(self.sam_radius / norm))
+                p.add_(gradient, alpha=reach)
         norms = [m for m in self.network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         kept = [m.momentum for m in norms]
         for m in norms:
@@ -74,7 +75,7 @@ class Optimiser:
             m.momentum = momentum
         with torch.no_grad():
             for p, gradient in moved:
-                p.sub_(gradient, alpha=float(self.sam_radius / norm))
+                p.sub_(gradient, alpha=reach)
 
 
 def rate(step: int, steps: int, epochs: int) -> float:

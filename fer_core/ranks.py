@@ -5,7 +5,7 @@ step. Only the first one writes.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -44,6 +44,14 @@ class Ranks:
             for tensor, mean in zip(each, torch.split(flat, [tensor.numel() for tensor in each]), strict=True):
                 tensor.copy_(mean.view_as(tensor))
 
+    def agreed(self, numbers: Sequence[float], device: torch.device) -> list[float]:
+        """The first process's numbers in every process: sums may differ in their last bits, and what is decided by them must not."""
+        if self.world == 1:
+            return list(numbers)
+        told = torch.tensor(numbers, dtype=torch.float64, device=device)
+        dist.broadcast(told, 0)
+        return [float(number) for number in told]
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.world > 1:
@@ -52,19 +60,20 @@ class Ranks:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
-    """This process's place and its own device; alone where `torchrun` did not start it."""
+    """This process's place and its own device; alone where `torchrun` did not start it.
+
+    An error ends the process without a farewell, and `torchrun` then ends the others: they may be waiting for this one, and NCCL's farewell
+    waits for all.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1 or "RANK" not in os.environ:
         yield Ranks(), device
         return
     if device.type == "cuda":
-        local = int(os.environ.get("LOCAL_RANK", "0"))
-        if local >= torch.cuda.device_count():
+        if int(os.environ.get("LOCAL_WORLD_SIZE", world)) > torch.cuda.device_count():
             raise TrainingError(f"torchrun started more processes than there are GPUs ({torch.cuda.device_count()})")
-        device = torch.device("cuda", local)
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield Ranks(dist.get_rank(), dist.get_world_size()), device
-    finally:
-        dist.destroy_process_group()
+    yield Ranks(dist.get_rank(), dist.get_world_size()), device
+    dist.destroy_process_group()

@@ -97,6 +97,7 @@ def train(  # noqa: PLR0917  (a table of plain values)
     with joined(torch_device(device)) as (ranks, own_device):
         learned, held_back = _parts(sources, config, device)
         run = TrainingRun(config, own_device, ranks, learned, sources.start)
+        del learned  # on a GPU the run has a copy
         if resume:
             run.progress = load_checkpoint(folder / STATE, run.tensors(), identity)
         with TensorBoardLog(folder / EVENTS, run.progress.epochs) if ranks.first else nullcontext() as log:
@@ -137,7 +138,7 @@ def _judged(run: TrainingRun, held_back: HeldBack, train_loss: float, start: flo
     said = logits(run.average, held_back.crops, run.device)
     figures = score(softmax(said), held_back.classes, held_back.present)
     loss = log_loss(said, held_back.classes)
-    run.judge(figures.accuracy, loss)
+    run.judge(*run.ranks.agreed((figures.accuracy, loss), run.device))  # or one process might stop early, and the others wait for it
     seconds = time.monotonic() - start
     return EpochRecord(run.progress.epochs, train_loss, loss, figures.accuracy, figures.macro_f1, run.learning_rate, seconds)
 

@@ -1,14 +1,16 @@
 """The state of one training run and what an epoch does to it."""
 
 import copy
-from collections.abc import Callable
-from contextlib import nullcontext
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fer_core.augment import augment
 from fer_core.checkpoint import Progress
@@ -27,6 +29,8 @@ class TrainingRun:
 
     def __init__(self, config: TrainConfig, device: torch.device, ranks: Ranks, material: Material, start: ModelRef | None = None) -> None:
         """start: a model of the same network to begin from instead of random weights."""
+        if config.batch < 2 * ranks.world:
+            raise TrainingError(f"a batch of {config.batch} gives {ranks.world} processes less than two faces each")
         self.config, self.device, self.ranks = config, device, ranks
         self.material = material.to(device)
         self.steps = len(material) // config.batch
@@ -56,21 +60,29 @@ class TrainingRun:
         return done.epochs >= self.config.epochs or bool(waited)
 
     def epoch(self, tick: Callable[[int, int], None]) -> float:
-        """One pass in a random order that seed and epoch alone decide; returns the mean loss a step. tick: told steps done, of how many."""
+        """One pass in a random order that seed and epoch alone decide; returns the mean loss a step. tick: told steps done, of how many.
+
+        TrainingError: the loss is no longer a number.
+        """
         seed = 1_000_003 * self.config.seed + self.progress.epochs
         order = torch.randperm(len(self.material), generator=torch.Generator().manual_seed(seed))
         drawn = torch.Generator().manual_seed(seed + 7919 * (self.ranks.rank + 1))  # each process augments its own faces its own way
         torch.manual_seed(seed + self.ranks.rank)  # dropout
         total = torch.zeros((), device=self.device)
         self.network.train()
-        for step in range(self.steps):
-            batch = self.ranks.share(order[step * self.config.batch : (step + 1) * self.config.batch]).to(self.device)
-            faces = augment(self.material.faces[batch].float(), self.config.augment, drawn)
-            total += self.optimiser.step(lambda f=faces, b=batch: self._loss(f, b), self._rate(step), self.ranks.average)  # type: ignore[misc]
-            update_average(self.average, self.network, warmed(self.config.average, self.progress.epochs * self.steps + step))
-            tick(step + 1, self.steps)
-        self.ranks.average([*self.average.buffers(), *self.network.buffers()])  # batch norm saw other faces in each process
-        return float(total) / self.steps
+        with repeatable(self.device):
+            for step in range(self.steps):
+                batch = self.ranks.share(order[step * self.config.batch : (step + 1) * self.config.batch]).to(self.device)
+                faces = augment(self.material.faces[batch].float(), self.config.augment, drawn)
+                total += self.optimiser.step(lambda f=faces, b=batch: self._loss(f, b), self._rate(step), self.ranks.average)  # type: ignore[misc]
+                update_average(self.average, self.network, warmed(self.config.average, self.progress.epochs * self.steps + step))
+                tick(step + 1, self.steps)
+        # loss and batch norm saw other faces in each process
+        self.ranks.average([total, *self.average.buffers(), *self.network.buffers()])
+        mean = float(total) / self.steps
+        if not math.isfinite(mean) or not all(bool(p.isfinite().all()) for p in self.network.parameters()):
+            raise TrainingError(f"epoch {self.progress.epochs + 1} ended without finite weights: lower the learning rate or the balance")
+        return mean
 
     def judge(self, accuracy: float, loss: float) -> None:
         """Count the epoch, and keep its averaged weights where the held-back faces like them best."""
@@ -107,6 +119,20 @@ def logits(network: MultiscaleNet, crops: NDArray[np.uint8], device: torch.devic
             both = network.logits(network(faces)) + network.logits(network(faces.flip(-1)))
             parts.append((both / 2).double().cpu().numpy())
     return np.concatenate(parts)
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """On CUDA, kernels that add up in a fixed order: cuDNN's and the fused attentions' fastest gradients do not. CPU kernels do anyway."""
+    if device.type != "cuda":
+        yield
+        return
+    before, torch.backends.cudnn.deterministic = torch.backends.cudnn.deterministic, True
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.cudnn.deterministic = before
 
 
 def _weights(start: ModelRef, config: TrainConfig) -> dict[str, Tensor]:
