@@ -55,6 +55,8 @@ def load_checkpoint(file: Path, tensors: Mapping[str, Tensor], identity: Mapping
                     raise ValueError(name)
                 tensor.copy_(stored)
             return Progress(**json.loads(metadata["progress"]))
+    except OSError as error:
+        raise TrainingError(f"cannot read the checkpoint {whole} ({error.strerror or error})") from error
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise TrainingError(f"damaged checkpoint: {whole}") from error
 

@@ -37,8 +37,9 @@ def material(split: FaceSplit, smoothing: float, balance: float) -> Material:
     """Faces on which somebody saw an expression. See `TrainConfig` for smoothing and balance."""
     targets, weights = vote_targets(split.votes, split.single, smoothing)
     kept = np.flatnonzero(weights > 0)
+    crops = split.crops if len(kept) == len(split) else split.crops[kept]  # a copy would be gigabytes
     return Material(
-        torch.from_numpy(split.crops[kept]).unsqueeze(1),
+        torch.from_numpy(crops).unsqueeze(1),
         torch.from_numpy(targets[kept]),
         torch.from_numpy(balanced(targets[kept], weights[kept], balance)),
     )

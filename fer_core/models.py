@@ -125,22 +125,28 @@ def load_model(ref: ModelRef) -> tuple["MultiscaleNet", ModelSpec]:
 def save_model(folder: Path, state: dict[str, "Tensor"], spec: ModelSpec, card: dict[str, Any], half: bool = False) -> ModelRef:
     """Write weights first and the card, which makes it a model, last. card: all but digest and spec, which are added.
 
-    half: floats are stored in half precision; loading gives what `rounded` gives.
+    half: floats are stored in half precision; loading gives what `rounded` gives. What the disk refuses is a ModelError.
     """
     from safetensors.torch import save  # noqa: PLC0415  (see above)
 
-    folder.mkdir(parents=True, exist_ok=True)
     kept = {name: tensor.detach().cpu() for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
     tensors = {name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous() for name, tensor in kept.items()}
-    partial = folder / (WEIGHTS + ".partial")
     # not save_file: that one makes a file that its owner alone may read
-    partial.write_bytes(save(tensors, metadata={"spec": json.dumps(spec.to_json(), sort_keys=True)}))
-    partial.replace(folder / WEIGHTS)
+    _replace(folder / WEIGHTS, save(tensors, metadata={"spec": json.dumps(spec.to_json(), sort_keys=True)}))
     whole = {**card, "digest": file_sha256(folder / WEIGHTS), "spec": spec.to_json()}
-    partial = folder / (CARD + ".partial")
-    partial.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
-    partial.replace(folder / CARD)
-    return resolve_model(str(folder))
+    _replace(folder / CARD, (json.dumps(whole, indent=2) + "\n").encode())
+    return resolve_model(str(folder.absolute()))  # a bare name would be a shipped model's
+
+
+def _replace(file: Path, data: bytes) -> None:
+    """Write a file and its folder, whole or not at all."""
+    partial = file.with_name(file.name + ".partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        partial.replace(file)
+    except OSError as error:
+        raise ModelError(f"cannot write the model {file.parent} ({error.strerror})") from error
 
 
 def rounded(network: "MultiscaleNet") -> "MultiscaleNet":

@@ -1,5 +1,6 @@
 """Train a MultiscaleNet on face sets: vote targets, teachers, augmentation, averaged weights, early stop, exact resume, calibration."""
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -100,6 +101,8 @@ def train(  # noqa: PLR0917  (a table of plain values)
         del learned  # on a GPU the run has a copy
         if resume:
             run.progress = load_checkpoint(folder / STATE, run.tensors(), identity)
+        if ranks.first:
+            _make(folder)
         with TensorBoardLog(folder / EVENTS, run.progress.epochs) if ranks.first else nullcontext() as log:
             while not run.finished:
                 start = time.monotonic()
@@ -114,7 +117,17 @@ def train(  # noqa: PLR0917  (a table of plain values)
             _finish(run, held_back, folder, sources)
             _draw(folder, run.progress.best_epoch)
         ranks.wait()
-    return resolve_model(str(folder))
+    return resolve_model(str(folder.absolute()))
+
+
+def _make(folder: Path) -> None:
+    """Where a folder cannot be written, a TrainingError says so before the work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"cannot write a model to {folder} ({error.strerror})") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise TrainingError(f"cannot write a model to {folder} (permission denied)")
 
 
 def _parts(sources: Sources, config: TrainConfig, device: Device) -> tuple[Material, HeldBack]:

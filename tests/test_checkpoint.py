@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from fer_core import checkpoint
 from fer_core.checkpoint import Progress, load_checkpoint, save_checkpoint
 from fer_core.errors import TrainingError
 
@@ -91,3 +92,14 @@ def test_missing_tensor_wrong_shape_and_wrong_kind(tmp_path: Path) -> None:
     damaged(tmp_path, {"b": torch.zeros(1)})
     damaged(tmp_path, {"a": torch.zeros(5)})  # not stretched to fit
     damaged(tmp_path, {"a": torch.zeros(1, dtype=torch.int64)})
+
+
+def test_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_checkpoint(tmp_path / "state", tensors(1), Progress(1), RUN)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(checkpoint, "safe_open", refuse)
+    with pytest.raises(TrainingError, match=r"cannot read the checkpoint .*Permission denied"):
+        load_checkpoint(tmp_path / "state", tensors(0), RUN)

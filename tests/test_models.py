@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from fer_core.digest import file_sha256
 from fer_core.errors import ModelError
-from fer_core.models import CARD, WEIGHTS, ModelRef, ModelSpec, load_model, resolve_model, shipped_names
+from fer_core.models import CARD, DEFAULT, WEIGHTS, ModelRef, ModelSpec, load_model, resolve_model, shipped_names
 from fer_core.network import MultiscaleNet
 
 
@@ -201,3 +201,14 @@ def test_shipped_models_are_whole() -> None:
 def test_reading_a_card_does_not_load_torch(ref: ModelRef) -> None:
     code = "import sys; from fer_core.models import resolve_model; resolve_model(sys.argv[1]); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code, str(ref.path)], cwd=Path(__file__).parents[1], check=False).returncode == 0
+
+
+def test_saved_where_a_shipped_model_has_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert small_model(Path(DEFAULT)).path == tmp_path / DEFAULT
+
+
+def test_nowhere_to_save(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ModelError, match="cannot write the model"):
+        small_model(tmp_path / "file" / "model")
