@@ -23,6 +23,7 @@ from typing import Any
 from fer_core.evaluate import Protocol, evaluate
 from fer_core.faceset import Row, read_card, read_rows, write_card, write_split
 from fer_core.models import CARD, resolve_model
+from fer_core.train_config import TrainConfig
 
 LOSSES = ("cross_entropy", "center", "cosface", "island", "center_cosine")
 FEATURES: dict[str, dict[str, Any]] = {
@@ -103,9 +104,7 @@ def _drawn(rows: Iterator[Row], limit: int) -> Iterator[Row]:
 
 
 def _train(cell: Cell, faceset: Path, args: argparse.Namespace) -> None:
-    if (args.to / cell.name / CARD).is_file():
-        return
-    config = {
+    config: dict[str, Any] = {
         "name": cell.name,
         "network": {"size": args.network, **FEATURES[cell.features]},
         "loss": {"kind": cell.loss},
@@ -113,6 +112,11 @@ def _train(cell: Cell, faceset: Path, args: argparse.Namespace) -> None:
         "patience": 0,
         "seed": cell.seed,
     }
+    if (args.to / cell.name / CARD).is_file():
+        done = resolve_model(str(args.to / cell.name)).card["training"]
+        if done != json.loads(json.dumps(TrainConfig.from_json(config).to_json())):
+            sys.exit(f"{args.to / cell.name} was trained in another way: choose another folder with --to")
+        return
     file = args.to / f"{cell.name}.json"
     file.write_text(json.dumps(config), encoding="utf-8")
     command = [sys.executable, "-m", "flows.cli", "train", str(faceset), "--to", str(args.to), "--config", str(file), "--resume"]
