@@ -133,9 +133,19 @@ def save_model(folder: Path, state: dict[str, "Tensor"], spec: ModelSpec, card: 
     tensors = {name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous() for name, tensor in kept.items()}
     # not save_file: that one makes a file that its owner alone may read
     _replace(folder / WEIGHTS, save(tensors, metadata={"spec": json.dumps(spec.to_json(), sort_keys=True)}))
-    whole = {**card, "digest": file_sha256(folder / WEIGHTS), "spec": spec.to_json()}
+    digest = file_sha256(folder / WEIGHTS)
+    whole = {**_told_of(digest, folder / CARD), **card, "digest": digest, "spec": spec.to_json()}
     _replace(folder / CARD, (json.dumps(whole, indent=2) + "\n").encode())
     return resolve_model(str(folder.absolute()))  # a bare name would be a shipped model's
+
+
+def _told_of(digest: str, file: Path) -> dict[str, Any]:
+    """What a card that is there says, if it is of the very same weights: figures that were added to it still hold."""
+    try:
+        card = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return card if isinstance(card, dict) and card.get("digest") == digest else {}
 
 
 def _replace(file: Path, data: bytes) -> None:

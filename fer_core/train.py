@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -157,9 +158,9 @@ def _judged(run: TrainingRun, held_back: HeldBack, train_loss: float, start: flo
 
 
 def _draw(folder: Path, best: int) -> None:
-    """The curves of the whole run; none for a run of an older release, which left no history."""
+    """The curves of the whole run, where matplotlib is installed; a machine that only trains may lack it."""
     records = history.read(folder / HISTORY)
-    if records:
+    if records and find_spec("matplotlib") is not None:
         curves_png(records, folder / CURVES, f"Training of {folder.name}", best)
 
 

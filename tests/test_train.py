@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -131,6 +132,14 @@ def test_resuming_a_finished_run_gives_the_same_model(faceset: Path, short: Mode
     assert again.digest == short.digest
 
 
+def test_figures_on_a_card_outlive_resuming_but_not_other_weights(faceset: Path, tmp_path: Path) -> None:
+    once = replace(SHORT, epochs=1)
+    ref = trained(faceset, tmp_path, once)
+    (ref.path / "card.json").write_text(json.dumps({**ref.card, "figures": {"majority": {}}}))
+    assert trained(faceset, tmp_path, once, resume=True).card == {**ref.card, "figures": {"majority": {}}}
+    assert "figures" not in trained(faceset, tmp_path, replace(once, seed=5)).card
+
+
 def test_resume_with_nothing_there_starts_anew(faceset: Path, short: ModelRef, tmp_path: Path) -> None:
     assert trained(faceset, tmp_path, SHORT, resume=True).digest == short.digest
 
@@ -171,6 +180,30 @@ def test_pictures_of_a_run(short: ModelRef) -> None:
     records = history.read(short.path / HISTORY)
     assert [e.step for e in log.Scalars("dev/accuracy")] == [1, 2, 3]
     assert [e.value for e in log.Scalars("dev/accuracy")] == pytest.approx([r.dev_accuracy for r in records])
+
+
+BARE = """
+import sys
+for name in "tensorboardX matplotlib prefect distributed dask rich duckdb fsspec s3fs insightface skimage psutil".split():
+    sys.modules[name] = None
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name in sys.modules and sys.modules[name] is None else found(name, package)
+from flows.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_machine_that_only_trains_needs_little(faceset: Path, short: ModelRef, tmp_path: Path) -> None:
+    """torch, NumPy, OpenCV, PyArrow and safetensors are enough, also for the command."""
+    (tmp_path / "short.json").write_text(json.dumps(SHORT.to_json()))
+    options = ["--to", str(tmp_path), "--config", str(tmp_path / "short.json"), "--device", "cpu", "--json"]
+    command = [sys.executable, "-c", BARE, "train", str(faceset), *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["digest"] == short.digest
+    assert not (tmp_path / "short" / CURVES).exists()
 
 
 def test_steps_are_told(faceset: Path, tmp_path: Path) -> None:
