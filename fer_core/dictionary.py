@@ -10,10 +10,23 @@ from typing import Final
 import pyarrow as pa
 
 from fer_core.labels import EXPRESSIONS
+from fer_core.quality_rule import QualityRule
 from fer_core.schema import FACES, IMAGES, LABELS, SCHEMA_VERSION
 
+_RULE: Final = QualityRule()
+_REVIEW: Final = (
+    "`needs_review` marks a row, it never drops one. It is set where the model's own rule on confidence and entropy says so (see its\n"
+    f"card), or where the face shows too little: `face_size_px` below {_RULE.face_size_px:g}, `sharpness` below {_RULE.sharpness:.2f}, "
+    f"`yaw_deg` beyond {_RULE.yaw_deg:g} to\neither side, or exposure below {_RULE.exposure:.2f}. Exposure is the share of the inner face "
+    "that is neither crushed to black nor\nblown out to white; it has no column."
+)
+
 TABLES: Final = (
-    ("labels", LABELS, "One row a face. Sorted by `image_uri` and `face_index`; (`run_id`, `image_uri`, `face_index`) is unique."),
+    (
+        "labels",
+        LABELS,
+        "One row a face. Sorted by `image_uri` and `face_index`; (`run_id`, `image_uri`, `face_index`) is unique.\n\n" + _REVIEW,
+    ),
     (
         "images",
         IMAGES,

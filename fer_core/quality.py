@@ -1,4 +1,4 @@
-"""How good a look at each face the image gives: size, sharpness, and head pose from the five points."""
+"""How good a look at each face the image gives: size, sharpness, exposure, and head pose from the five points."""
 
 from typing import Final
 
@@ -30,6 +30,12 @@ FLAT: Final = 0.2
 """Mean step between neighbouring pixels, in grey levels, that is added to what is measured: rounding in a blank crop is no detail."""
 SMALLEST: Final = 28
 """Smallest side at which sharpness is measured; the moving average needs that much room."""
+CELLS: Final = 28
+"""Exposure is judged on so many means of 3x3 pixels a side: no more detail than a face of 40 px has."""
+CRUSHED: Final = 16
+"""Luma below which 8 bits and JPEG leave nothing to see."""
+BLOWN: Final = 240
+"""Luma above which the sensor was full, or nearly."""
 
 
 def assess(pixels: NDArray[np.uint8], faces: Faces, crops: NDArray[np.uint8]) -> Quality:
@@ -41,6 +47,7 @@ def assess(pixels: NDArray[np.uint8], faces: Faces, crops: NDArray[np.uint8]) ->
     return Quality(
         face_size_px=np.sqrt(sides[:, 0] * sides[:, 1]).astype(np.float32),
         sharpness=np.array(sharp, np.float32),
+        exposure=np.array([exposure(crop) for crop in crops], np.float32),
         yaw_deg=pose[:, 0],
         pitch_deg=pose[:, 1],
         roll_deg=pose[:, 2],
@@ -66,6 +73,19 @@ def sharpness(crop: NDArray[np.uint8], points: NDArray[np.float32]) -> float:
         lost = np.clip(steps - left, 0, None).mean(dtype=np.float64)
         shares.append(float(lost / (steps.mean(dtype=np.float64) + FLAT)))
     return min(1.0, max(0.0, (min(shares) - BLURRED) / (SHARP - BLURRED)))
+
+
+def exposure(crop: NDArray[np.uint8]) -> float:
+    """How much of the inner face is neither crushed to black nor blown out to white.
+
+    The share of its 28x28 cells whose mean luma is in [16, 240]. Cells, not pixels: catchlights, nostrils and noise do not count, and a
+    face has the same exposure at every size. Luma, not the largest channel: skin in warm light fills the red one and still shows all.
+
+    crop: (112, 112, 3) RGB uint8. Returns 0 (nothing can be seen) to 1.
+    """
+    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[INNER].astype(np.float32)
+    cells = np.asarray(cv2.resize(grey, (CELLS, CELLS), interpolation=cv2.INTER_AREA), np.float32)
+    return float(np.mean((cells >= CRUSHED) & (cells <= BLOWN)))
 
 
 def _enlargement(points: NDArray[np.float32]) -> float:

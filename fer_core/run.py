@@ -1,12 +1,15 @@
 """What one run is: its configuration, the jobs it hands out and the receipts it gets back. Plain values, JSON both ways."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
 
 from fer_core.digest import json_sha256
+from fer_core.quality_rule import QualityRule
 
 ALIGNMENT: Final = "arcface-112-v1"
 """Changes whenever the crop of a given face changes."""
+QUALITY: Final = "quality-v1"
+"""Changes whenever the size, sharpness, exposure or pose of a given face changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +44,15 @@ class RunConfig:
     """Pictures of more pixels are not decoded (`too_large`)."""
     min_face_px: float = 16.0
     """Faces whose shorter box side is below this are not labelled."""
+    quality_rule: QualityRule = field(default_factory=QualityRule)
+    """Labelled faces that are worse than this need review, however sure the network is."""
     started_us: int = 0
     """When the run was planned, microseconds since the epoch, UTC. It is stamped on every row (`labeled_at`, `seen_at`), so that a shard
     that is run twice writes the same bytes twice."""
 
     @property
     def pipeline_digest(self) -> str:
-        """Digest of what changes answers: detector, alignment, model, thresholds; not workers, shards, device or paths."""
+        """Digest of what changes answers: detector, alignment, model, quality, thresholds; not workers, shards, device or paths."""
         return json_sha256(
             {
                 "detector": self.detector_identity,
@@ -56,6 +61,7 @@ class RunConfig:
                 "max_bytes": self.max_bytes,
                 "max_pixels": self.max_pixels,
                 "min_face_px": self.min_face_px,
+                "quality": {"measures": QUALITY, **asdict(self.quality_rule)},
             }
         )
 
@@ -66,7 +72,7 @@ class RunConfig:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """The inverse of `to_json`."""
-        return cls(**value)
+        return cls(**{**value, "quality_rule": QualityRule(**value.get("quality_rule", {}))})
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,11 @@ LABELS: Final[pa.Schema] = _schema(
         ("confidence", pa.float32(), "that probability"),
         *((f"p_{name}", pa.float32(), f"calibrated probability of {name}, four decimals") for name in EXPRESSIONS),
         ("entropy", pa.float32(), "Shannon entropy of the probabilities over ln 8: 0 certain, 1 ignorant"),
-        ("needs_review", pa.bool_(), "a person should look at this label"),
+        (
+            "needs_review",
+            pa.bool_(),
+            "a person should look: the network is unsure, or the face small, blurred, badly lit or turned",
+        ),
         ("model_name", pa.string(), "name on the model's card"),
         ("model_digest", pa.string(), "digest of the model's weights"),
         ("detector", pa.string(), "identity of the detector, with its file's digest and thresholds"),

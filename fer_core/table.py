@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -79,9 +79,11 @@ def labels_table(config: RunConfig, facts: Sequence[ImageFacts], predictions: Pr
     """One row a face, `schema.LABELS`, sorted by URI and face index.
 
     predictions: the answers for the faces of `facts`, in the order of `facts` and of the faces in each. ValueError when the counts differ.
+    A label needs review when the model's own rule says so, or the run's rule about quality.
     """
     labelled = [row for row in facts if row.faces is not None and row.quality is not None and row.n_faces]
-    faces, quality = [row.faces for row in labelled if row.faces], [row.quality for row in labelled if row.quality]
+    faces = [row.faces for row in labelled if row.faces]
+    quality = _joined_quality([row.quality for row in labelled if row.quality])
     count = sum(len(found) for found in faces)
     if count != len(predictions):
         raise ValueError(f"{count} faces, {len(predictions)} predictions")
@@ -95,16 +97,16 @@ def labels_table(config: RunConfig, facts: Sequence[ImageFacts], predictions: Pr
         "box_h": boxes[:, 3] - boxes[:, 1],
         "detection_score": _joined([found.scores for found in faces], ()),
         **{f"{name}_{axis}": points[:, i, j] for i, name in enumerate(POINT_NAMES) for j, axis in enumerate("xy")},
-        "face_size_px": _joined([look.face_size_px for look in quality], ()),
-        "sharpness": _joined([look.sharpness for look in quality], ()),
-        "yaw_deg": _joined([look.yaw_deg for look in quality], ()),
-        "pitch_deg": _joined([look.pitch_deg for look in quality], ()),
-        "roll_deg": _joined([look.roll_deg for look in quality], ()),
+        "face_size_px": quality.face_size_px,
+        "sharpness": quality.sharpness,
+        "yaw_deg": quality.yaw_deg,
+        "pitch_deg": quality.pitch_deg,
+        "roll_deg": quality.roll_deg,
         "expression": [EXPRESSIONS[index] for index in predictions.expression],
         "confidence": predictions.confidence,
         **{f"p_{name}": predictions.probabilities[:, index] for index, name in enumerate(EXPRESSIONS)},
         "entropy": predictions.entropy,
-        "needs_review": predictions.needs_review,
+        "needs_review": predictions.needs_review | config.quality_rule.marks(quality),
         "labeled_at": [config.started_us] * count,
         **_provenance(config, count, ("model_name", "model_digest", "detector", "pipeline_digest", "run_id")),
     }
@@ -183,6 +185,10 @@ def _provenance(config: RunConfig, count: int, names: Sequence[str]) -> dict[str
 def _joined(blocks: Sequence[NDArray[np.float32]], tail: tuple[int, ...]) -> NDArray[np.float32]:
     """The faces of all images one after another; (0, *tail) when there are none."""
     return np.concatenate([np.zeros((0, *tail), np.float32), *blocks])
+
+
+def _joined_quality(looks: Sequence[Quality]) -> Quality:
+    return Quality(**{field.name: _joined([getattr(look, field.name) for look in looks], ()) for field in fields(Quality)})
 
 
 def _table(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:

@@ -68,6 +68,8 @@ class Quality:
     """(N,) geometric mean of box width and height, pixels of the original image."""
     sharpness: NDArray[np.float32]
     """(N,) in [0, 1]; see `quality.sharpness`."""
+    exposure: NDArray[np.float32]
+    """(N,) in [0, 1]; see `quality.exposure`. Decides with the others about `needs_review`; no column of its own."""
     yaw_deg: NDArray[np.float32]
     """(N,) positive when the face turns towards the right edge of the image."""
     pitch_deg: NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""Quality: pose obeys geometry, sharpness falls with blur and not with size."""
+"""Quality: pose obeys geometry, sharpness falls with blur and not with size, exposure with light and not with size."""
 
 import json
 import os
@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_core.align import align_one
-from fer_core.quality import HEAD, assess, head_pose, sharpness
+from fer_core.align import TEMPLATE, align_one
+from fer_core.quality import CRUSHED, HEAD, INNER, assess, exposure, head_pose, sharpness
 from fer_core.types import CROP_SIZE, Faces
 
 SHARED = Path(os.environ.get("FERFLOW_SHARED", Path(__file__).resolve().parents[2] / "shared"))
@@ -142,7 +142,7 @@ def test_assess_fills_every_column():
     assert quality.face_size_px.tolist() == [60, 10]
     assert quality.yaw_deg[1] == pytest.approx(30, abs=1)
     assert quality.roll_deg[1] == pytest.approx(10, abs=1)
-    for column in ("face_size_px", "sharpness", "yaw_deg", "pitch_deg", "roll_deg"):
+    for column in ("face_size_px", "sharpness", "exposure", "yaw_deg", "pitch_deg", "roll_deg"):
         values = getattr(quality, column)
         assert values.shape == (2,)
         assert values.dtype == np.float32
@@ -151,7 +151,8 @@ def test_assess_fills_every_column():
 
 def test_an_image_without_faces_has_an_empty_quality():
     quality = assess(np.zeros((5, 5, 3), np.uint8), Faces.none(), np.zeros((0, CROP_SIZE, CROP_SIZE, 3), np.uint8))
-    assert quality.face_size_px.shape == quality.sharpness.shape == quality.yaw_deg.shape == quality.roll_deg.shape == (0,)
+    for column in ("face_size_px", "sharpness", "exposure", "yaw_deg", "pitch_deg", "roll_deg"):
+        assert getattr(quality, column).shape == (0,)
 
 
 @pytest.mark.shared_data
@@ -173,3 +174,64 @@ def test_yaw_agrees_with_annotated_heads():
                 errors.append(abs(head_pose(faces.points[face][None])[0, 0] - truth))
     assert len(errors) > 30
     assert np.mean(errors) < 10
+
+
+def test_exposure_counts_what_can_be_seen():
+    """A curtain of black or white over a grey face: what it leaves is its exposure."""
+    for hidden in (0, 255, 10, 250):
+        crop = np.full((CROP_SIZE, CROP_SIZE, 3), 128, np.uint8)
+        crop[:, : 14 + 63] = hidden  # three quarters of the inner face
+        assert exposure(crop) == pytest.approx(0.25)
+        crop[:] = hidden
+        assert exposure(crop) == 0
+    for grey in (16, 40, 128, 240):
+        assert exposure(np.full((CROP_SIZE, CROP_SIZE, 3), grey, np.uint8)) == 1
+
+
+def test_catchlights_background_and_a_full_red_channel_are_well_exposed():
+    crop = np.full((CROP_SIZE, CROP_SIZE, 3), 128, np.uint8)
+    crop[30:108:9, 20:98:9] = 255
+    crop[:24], crop[108:], crop[:, :14], crop[:, 98:] = 0, 255, 255, 0
+    assert exposure(crop) == 1
+    assert exposure(np.full_like(crop, (255, 170, 120))) == 1
+
+
+def lit(scale, degrees, brightness, slope, towards):
+    """A face of so many pixels per template pixel, drawn in its own light: smooth features under a ramp of light, with its five points."""
+    side = int(np.ceil(1.6 * CROP_SIZE * scale))
+    a = scale * np.exp(1j * np.radians(degrees))
+    ys, xs = np.mgrid[:side, :side].astype(np.float64)
+    at = (xs + 1j * ys - (side - 1) / 2 * (1 + 1j)) / a + 56 * (1 + 1j)
+    u, v = at.real, at.imag
+    across = (u - 56) * np.cos(towards) + (v - 66) * np.sin(towards)
+    grey = brightness + slope * across + 12 * np.sin(u / 7) * np.cos(v / 8)
+    points = (TEMPLATE[:, 0] + 1j * TEMPLATE[:, 1] - 56 * (1 + 1j)) * a + (side - 1) / 2 * (1 + 1j)
+    picture = np.repeat(np.rint(grey).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    return picture, np.stack([points.real, points.imag], axis=1).astype(np.float32)
+
+
+light = st.tuples(st.floats(-20, 275), st.floats(-6, 6), st.floats(-np.pi, np.pi))
+
+
+@settings(deadline=None, max_examples=60)
+@given(light, st.floats(np.log(0.25), np.log(6)).map(np.exp), st.floats(-180, 180))
+def test_exposure_knows_no_size(light, scale, degrees):
+    """A face of 23 px (scale 0.25) or 560 px (scale 6), upright or turned, is as well exposed as the same face of 93 px."""
+    usual, points = lit(1, 0, *light)
+    other, there = lit(scale, degrees, *light)
+    expected = exposure(align_one(usual, points))
+    assert 0 <= expected <= 1
+    assert exposure(align_one(other, there)) == pytest.approx(expected, abs=0.05)
+
+
+@settings(deadline=None, max_examples=40)
+@given(light, st.floats(0.05, 0.95))
+def test_less_light_never_crushes_less(light, factor):
+    crop = align_one(*lit(1, 0, *light))
+    darker = (crop * factor).astype(np.uint8)
+    crushed = cv2.resize(crop[INNER][..., 0].astype(np.float32), (28, 28), interpolation=cv2.INTER_AREA) < CRUSHED
+    assert exposure(darker) <= 1 - crushed.mean() + 1e-6
+
+
+def test_faces_without_points_are_not_exposed():
+    assert exposure(align_one(np.full((50, 50, 3), 128, np.uint8), np.full((5, 2), 7, np.float32))) == 0

@@ -14,6 +14,7 @@ import pytest
 from fer_core import shard
 from fer_core.errors import DetectorError, FerflowError, ImageError, StoreError
 from fer_core.layout import receipt_file, staged_file
+from fer_core.quality_rule import QualityRule
 from fer_core.run import ImageRef, ShardJob, ShardReceipt
 from fer_core.shard import label_shard
 from fer_core.store import open_store
@@ -260,3 +261,13 @@ def test_importing_it_is_quick_and_brings_no_orchestration():
     loaded = set(done.stdout.split())
     assert "pyarrow" in loaded
     assert loaded.isdisjoint({"prefect", "distributed", "dask", "torch", "cv2", "insightface", "pandas", "duckdb", "s3fs", "True"})
+
+
+def test_a_face_that_shows_too_little_is_marked_and_kept(run, folder):
+    """In a whole shard: the same pictures under a rule that no face can meet."""
+    ordinary = staged(run, label_shard(job_of(run, fakes.refs(folder)), fakes.tools()), "labels")
+    strict = replace(run, quality_rule=QualityRule(face_size_px=1000))
+    marked = staged(strict, label_shard(job_of(strict, fakes.refs(folder)), fakes.tools()), "labels")
+    assert [row["needs_review"] for row in ordinary] == [False] * 4
+    assert [row["needs_review"] for row in marked] == [True] * 4
+    assert [row["expression"] for row in marked] == [row["expression"] for row in ordinary]

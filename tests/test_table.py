@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fer_core.quality_rule import QualityRule
 from fer_core.run import ImageRef
 from fer_core.schema import FACES, IMAGES, LABELS
 from fer_core.table import ImageFacts, face_id, faces_table, images_table, labels_table, part_metadata, write_part
@@ -23,7 +24,7 @@ def some_facts(uri, count):
     spread = np.arange(count, dtype=np.float32)
     boxes = np.stack([spread, spread + 1, spread + 20, spread + 31], axis=1)
     points = np.arange(count * 10, dtype=np.float32).reshape(count, 5, 2)
-    quality = Quality(spread + 40, spread / 100, spread - 5, spread - 6, spread - 7)
+    quality = Quality(spread + 40, spread / 100, 1 - spread / 100, spread - 5, spread - 6, spread - 7)
     faces = Faces(boxes, points, (0.9 - spread / 100).astype(np.float32))
     status = "labeled" if count else "no_face"
     return ImageFacts(ImageRef(uri, 100, '"tag"', 5), status, None, hashlib.sha256(uri.encode()).hexdigest(), 640, 480, faces, quality)
@@ -54,6 +55,22 @@ def test_labels_have_the_schema_and_each_value_its_column():
     assert (row["run_id"], row["detector"], row["pipeline_digest"]) == ("run-a", "fake-1", RUN.pipeline_digest)
     assert row["labeled_at"].timestamp() == STARTED_US / 1e6
     assert row["face_id"] == face_id(row["image_sha256"], 1, RUN.pipeline_digest)
+
+
+def test_a_label_needs_review_by_the_models_rule_or_by_that_of_quality():
+    """Face by face, in two images; the label itself stays as it is."""
+    good = np.array([80, 0.7, 0.9, 0, 0, 0], np.float32)
+    looks = [good, good * [0.1, 1, 1, 1, 1, 1], good, good * [1, 1, 0.5, 1, 1, 1], good]
+    unsure = np.array([False, False, True, True, False])
+    predictions = replace(some_predictions(5), needs_review=unsure)
+    parts = [Quality(*np.array(looks[rows], np.float32).T) for rows in (slice(0, 2), slice(2, 5))]
+    facts = [replace(some_facts(uri, len(part.yaw_deg)), quality=part) for uri, part in zip(("/a.png", "/b.png"), parts, strict=True)]
+    table = labels_table(RUN, facts, predictions)
+    assert table["needs_review"].to_pylist() == [False, True, True, True, False]
+    lenient = labels_table(replace(RUN, quality_rule=QualityRule(0, 0, 0, 180)), facts, predictions)
+    assert lenient["needs_review"].to_pylist() == unsure.tolist()
+    for name in ("expression", "confidence", "entropy", "face_size_px", "sharpness"):
+        assert table[name].equals(lenient[name])
 
 
 def test_images_have_the_schema_and_say_why():
