@@ -51,8 +51,10 @@ class Cell:
 
 
 def cells(which: str, seeds: int) -> list[Cell]:
-    """`all`: every loss with every set of features. `cross`: what differs from ours in one thing, and the plainest of all."""
+    """`all`: every loss and set of features; `full`: all of our features; `cross`: what differs from ours in one thing, and the plainest."""
     pairs = [(loss, features) for loss in LOSSES for features in FEATURES]
+    if which == "full":
+        pairs = [pair for pair in pairs if pair[1] == FULL]
     if which == "cross":
         pairs = [p for p in pairs if p[1] == FULL or p[0] == "center_cosine" or p == ("cross_entropy", "last stage")]
     return [Cell(loss, features, seed) for seed in range(seeds) for loss, features in pairs]
@@ -63,7 +65,7 @@ def main() -> None:
     args = _arguments()
     args.to.mkdir(parents=True, exist_ok=True)
     faceset = _subset(args.faceset, args.faces, args.to / f"faces-{args.faces}") if args.faces else args.faceset
-    chosen = cells(args.cells, args.seeds)
+    chosen = [cell for cell in cells(args.cells, args.seeds) if cell.loss in args.losses]
     with ThreadPoolExecutor(args.jobs) as pool:
         list(pool.map(lambda cell: _train(cell, faceset, args), chosen))
     results = [_result(cell, args) for cell in chosen]
@@ -78,7 +80,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("faceset", type=Path)
     parser.add_argument("--to", type=Path, required=True)
-    parser.add_argument("--cells", choices=("all", "cross"), default="all")
+    parser.add_argument("--cells", choices=("all", "full", "cross"), default="all")
+    parser.add_argument("--losses", nargs="+", choices=LOSSES, default=LOSSES, help="of the cells, only those with these losses")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--faces", type=int, default=0, help="train on about this many faces only (default: all)")

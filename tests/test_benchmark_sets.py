@@ -50,6 +50,7 @@ def test_rafdb_layout_has_no_contempt(muxspace: Path, tmp_path: Path) -> None:
 
 def test_cells() -> None:
     assert len(cells("all", 3)) == 45
+    assert [cell.features for cell in cells("full", 1)] == [FULL] * 5
     cross = cells("cross", 1)
     assert len(cross) == 8
     assert Cell("center_cosine", FULL, 0) in cross
