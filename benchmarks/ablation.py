@@ -51,7 +51,7 @@ class Cell:
 
 
 def cells(which: str, seeds: int) -> list[Cell]:
-    """`all`: every loss and set of features; `full`: all of our features; `cross`: what differs from ours in one thing, and the plainest."""
+    """`all`: all losses and features; `full`: all of our features; `cross`: what differs from ours in one thing, and the plainest."""
     pairs = [(loss, features) for loss in LOSSES for features in FEATURES]
     if which == "full":
         pairs = [pair for pair in pairs if pair[1] == FULL]
