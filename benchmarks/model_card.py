@@ -1,8 +1,10 @@
 """Score a model on the validation split and write what was found onto its card, as JSON and as a page for people.
 
-python benchmarks/model_card.py MODEL FACESET [--unseen FACESET]
+python benchmarks/model_card.py MODEL FACESET [--unseen FACESET] [--names NAME ...]
 
 --unseen: a set of single labels whose `test` split the model has never seen anybody of; its figures are told apart.
+--names: what people call the sets that the model was trained on, in their order; the last is the unseen set's too. Without it sets are
+called by their layout.
 """
 
 import argparse
@@ -68,16 +70,19 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("faceset", type=Path)
     parser.add_argument("--unseen", type=Path)
+    parser.add_argument("--names", nargs="+", default=[])
     args = parser.parse_args()
     ref = resolve_model(args.model)
     found = {protocol: evaluate(args.faceset, args.model, "valid", protocol) for protocol in PROTOCOLS}
     card = {**ref.card, "figures": {protocol: _figures(found[protocol], "valid") for protocol in PROTOCOLS}}
+    for data, name in zip(card["trained_on"], args.names, strict=False):
+        data["name"] = name
     card["framing_of_figures"] = read_card(args.faceset).detector
     card["multiply_adds"] = multiply_adds(NetworkConfig.from_json(card["spec"]["network"]))
     card["known_gaps"] = list(GAPS)
     if args.unseen is not None:
         scored = evaluate(args.unseen, args.model, "test", "majority")
-        card["unseen"] = {"set": read_card(args.unseen).name, **_figures(scored, "test")}
+        card["unseen"] = {"set": args.names[-1] if args.names else read_card(args.unseen).name, **_figures(scored, "test")}
     (ref.path / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     (ref.path / "CARD.md").write_text(_page(card, ref), encoding="utf-8")
     print(json.dumps({**card["figures"], "unseen": card.get("unseen")}, indent=2))
