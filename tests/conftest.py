@@ -4,6 +4,8 @@ import itertools
 import os
 
 import pytest
+from file_server import home  # noqa: F401  (a fixture)
+from prepared_sets import here  # noqa: F401  (a fixture)
 from processes import commands, labelled, two_pictures  # noqa: F401  (fixtures)
 
 _NUMBERS = itertools.count()

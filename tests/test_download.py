@@ -8,139 +8,19 @@ import signal
 import subprocess
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from file_server import BAD, DIGEST, GOOD
 
 from fer_core import download
 from fer_core.detect.choice import YUNET_FILE, resolve
-from fer_core.detect.measured import MEASURED
 from fer_core.download import pull_yunet
 from fer_core.errors import DetectorError, StoreError, UsageError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("FERFLOW_SHARED", REPOSITORY.parent / "shared"))
 REAL = SHARED / "data" / "detectors" / YUNET_FILE
-
-GOOD = bytes(range(256)) * 900
-DIGEST = hashlib.sha256(GOOD).hexdigest()
-BAD = GOOD[:-1] + b"?"
-
-
-class Home(BaseHTTPRequestHandler):
-    """What a server may do, by path."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.server.asked.append(self.path)
-        self.close_connection = True
-        getattr(self, self.path.strip("/").partition("?")[0])()
-
-    def head(self, status, **headers):
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), str(value))
-        self.send_header("Connection", "close")
-        self.end_headers()
-
-    def whole(self, content):
-        self.head(200, Content_Length=len(content))
-        self.wfile.write(content)
-
-    def good(self):
-        self.whole(GOOD)
-
-    def wrong(self):
-        self.whole(BAD)
-
-    def empty(self):
-        self.whole(b"")
-
-    def missing(self):
-        self.head(404, Content_Length=0)
-
-    def broken(self):
-        self.head(503, Content_Length=0)
-
-    def moved(self):
-        self.head(302, Location="/good", Content_Length=0)
-
-    def round(self):
-        self.head(302, Location="/round", Content_Length=0)
-
-    def away(self):
-        self.head(302, Location=f"file://{__file__}", Content_Length=0)
-
-    def truncated(self):
-        self.head(200, Content_Length=len(GOOD))
-        self.wfile.write(GOOD[:1000])
-
-    def unsized(self):
-        self.head(200)
-        self.wfile.write(GOOD)
-
-    def chunked(self):
-        self.head(200, Transfer_Encoding="chunked")
-        for start in range(0, len(GOOD), 50_000):
-            piece = GOOD[start : start + 50_000]
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
-        self.wfile.write(b"0\r\n\r\n")
-
-    def chunked_truncated(self):
-        self.head(200, Transfer_Encoding="chunked")
-        self.wfile.write(b"ffff\r\nonly this")
-
-    def promises_much(self):
-        self.head(200, Content_Length=download.LARGEST + 1)
-
-    def sends_much(self):
-        self.head(200)
-        try:
-            for _ in range(10 * download.LARGEST // 100_000):
-                self.wfile.write(bytes(100_000))
-        except OSError:
-            self.server.cut_off.set()
-
-    def mute(self):
-        self.server.let_go.wait(30)
-
-    def half(self):
-        self.head(200, Content_Length=len(GOOD))
-        self.wfile.write(GOOD[: len(GOOD) // 2])
-        self.server.half_sent.set()
-        self.server.let_go.wait(30)
-
-    def drips(self):
-        self.head(200, Content_Length=len(GOOD))
-        try:
-            while not self.server.let_go.wait(0.02):
-                self.wfile.write(b"x")
-        except OSError:
-            pass
-
-    def nonsense(self):
-        self.wfile.write(b"SSH-2.0-whatever\r\n\r\n")
-
-    def log_message(self, *words):
-        pass
-
-
-@pytest.fixture
-def home(monkeypatch):
-    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Home)
-    server.asked, server.let_go, server.half_sent, server.cut_off = [], threading.Event(), threading.Event(), threading.Event()
-    server.url = f"http://127.0.0.1:{server.server_address[1]}/"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield server
-    server.let_go.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -368,36 +248,3 @@ def test_many_at_once_are_as_one(home, detectors):
         thread.join()
     assert len(pulled) == 6
     assert left(detectors) == {YUNET_FILE: GOOD}
-
-
-def test_help_says_what_touches_the_network(commands):
-    told = commands.run("detectors", "pull", "--help").out
-    assert "the only thing ferflow itself fetches from the internet" in told
-    assert "insightface" in told
-    assert "--to FOLDER" in told
-
-
-def test_the_list_keeps_its_keys_and_tells_what_was_measured(commands):
-    told = commands.run("detectors", "list", "--json").json
-    assert {"detectors", "auto", "folder"} <= told.keys()
-    rows = {row["detector"]: row for row in told["detectors"]}
-    assert list(rows) == ["builtin", "yunet", "scrfd:FILE", "insightface:PACK"]
-    assert all({"detector", "present", "licence", "what", "path", "measured"} == row.keys() for row in rows.values())
-    assert Path(rows["builtin"]["path"]).is_dir()
-    assert (rows["yunet"]["present"], rows["yunet"]["path"]) == (False, None)
-    assert rows["yunet"]["measured"][0]["recall_20px"] == MEASURED["yunet"][0].recall_20px
-    text = commands.run("detectors", "list").out
-    assert "get it with: ferflow detectors pull yunet" in text
-    assert "500M: finds" in text
-
-
-def test_the_figures_are_those_of_the_benchmarks():
-    """By the first words of each row of the table."""
-    document = (REPOSITORY / "docs" / "benchmarks.md").read_text("utf-8")
-    table = {row.split("|")[1].replace("`", "").strip(): row.split("|")[2:-1] for row in document.splitlines() if row.startswith("| `")}
-    for spec, rows in MEASURED.items():
-        for row in rows:
-            name = f"{spec.partition(':')[0]} {row.variant}".strip()
-            cells = next(cells for head, cells in table.items() if head.startswith(name))
-            photographs, larger, _, afw, *_, speed = (float(cell) for cell in cells)
-            assert (photographs, larger, afw, speed) == (row.recall_20px, row.recall_40px, row.recall_afw, row.images_per_second)

@@ -1,10 +1,11 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from fer_core.optimiser import CLIP, Optimiser, update_average, warmed
+from fer_core.optimiser import CLIP, Optimiser, rate, update_average, warmed
 
 
 def untouched(gradients: list[Tensor]) -> None:
@@ -108,3 +109,14 @@ def test_a_short_run_has_an_average_too() -> None:
     for step in range(200):
         update_average(average, network, warmed(0.998, step))
     torch.testing.assert_close(average.weight, network.weight)  # 0.998 alone would leave two thirds of where it began
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 30])
+def test_learning_rate(epochs: int) -> None:
+    rates = np.array([rate(step, 10, epochs) for step in range(10 * epochs)])
+    assert rates.max() == 1
+    assert (rates > 0).all()
+    assert (np.diff(rates[:10]) > 0).all()
+    assert (np.diff(rates[10:]) < 0).all()
+    if epochs > 1:
+        assert rates[-1] < 0.1

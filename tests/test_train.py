@@ -21,7 +21,6 @@ from fer_core.history import EpochRecord
 from fer_core.labels import EXPRESSIONS
 from fer_core.losses.choice import classifier_of
 from fer_core.models import WEIGHTS, ModelRef, load_model, resolve_model
-from fer_core.optimiser import rate
 from fer_core.predict import load_predictor
 from fer_core.train import CURVES, EVENTS, HISTORY, SILENT, STATE, Listener, Sources, train
 from fer_core.train_config import TrainConfig
@@ -332,17 +331,6 @@ def test_coloured_faces_and_single_labels_of_a_seven_class_set(tmp_path: Path) -
     faceset = made_faceset(tmp_path / "set", {"train": 70}, "single", colour=True, classes=EXPRESSIONS[:7])
     ref = trained(faceset, tmp_path, replace(QUICK, epochs=1, batch=16))
     assert load_predictor(str(ref.path), "cpu").probabilities(faces(3, colour=True)).shape == (3, 8)
-
-
-@pytest.mark.parametrize("epochs", [1, 2, 30])
-def test_learning_rate(epochs: int) -> None:
-    rates = np.array([rate(step, 10, epochs) for step in range(10 * epochs)])
-    assert rates.max() == 1
-    assert (rates > 0).all()
-    assert (np.diff(rates[:10]) > 0).all()
-    assert (np.diff(rates[10:]) < 0).all()
-    if epochs > 1:
-        assert rates[-1] < 0.1
 
 
 def test_clock_is_told(faceset: Path, tmp_path: Path) -> None:
