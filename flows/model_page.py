@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from shlex import quote
+from textwrap import wrap
 from typing import Any, Final
 
 from fer_core.errors import ModelError
@@ -10,6 +11,8 @@ from fer_core.models import CARD, WEIGHTS, ModelRef
 PROTOCOLS: Final = ("majority", "argmax")
 _WIDTH: Final = 15
 """Characters of the first column."""
+_PAGE: Final = 130
+"""Characters of a line of running text."""
 
 
 def size_bytes(ref: ModelRef) -> int:
@@ -67,7 +70,7 @@ def _lines(ref: ModelRef, multiply_adds: int | None) -> Iterator[str]:
     if gaps:
         yield from ("", "known gaps")
         for gap in [gaps] if isinstance(gaps, str) else gaps:
-            yield f"  - {' '.join(str(gap).split())}"
+            yield from wrap(str(gap), _PAGE, initial_indent="  - ", subsequent_indent="    ")
 
 
 def _more(ref: ModelRef, asked: str) -> str:
