@@ -42,9 +42,10 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    interruption.listen()
-    args = _parser(given).parse_args(given)
+    args = argparse.Namespace()
     try:
+        interruption.listen()
+        args = _parser(given).parse_args(given)
         code: int = args.run(args)
     except KeyboardInterrupt:
         code = _fail(args, "interrupted", 1)

@@ -7,10 +7,14 @@ be swallowed or wrapped, and the run would go on; so the wish is also remembered
 import os
 import signal
 import time
+from types import FrameType
 from typing import Final
 
 IMPATIENCE_SECONDS: Final = 1.0
 """A terminal and a parent may both pass on one Ctrl-C: signals this close together are one."""
+
+RETRY_SECONDS: Final = 0.05
+"""How long an interrupt that came during an import waits before it looks again."""
 
 _asked_at: float | None = None
 
@@ -32,12 +36,33 @@ def stop_if_asked() -> None:
         raise KeyboardInterrupt
 
 
-def _interrupt(_signal: int, _frame: object) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
     """The first signal unwinds the command. One that follows at once is the same wish; a later one means now."""
     global _asked_at  # noqa: PLW0603  (a signal handler has no other place to leave word)
     now = time.monotonic()
     if _asked_at is None:
         _asked_at = now
-        raise KeyboardInterrupt
+        _unwind(number, frame)
+        return
     if now - _asked_at > IMPATIENCE_SECONDS:
         os._exit(1)  # the watchdog ends what is still running
+
+
+def _unwind(_number: int, frame: FrameType | None) -> None:
+    """KeyboardInterrupt, or a little later where a module is just being imported.
+
+    Raised between the steps of an import it is swallowed, or leaves a module's lock taken, and the next thread that imports waits for ever.
+    """
+    if _importing(frame):
+        signal.signal(signal.SIGALRM, _unwind)
+        signal.setitimer(signal.ITIMER_REAL, RETRY_SECONDS)
+        return
+    raise KeyboardInterrupt
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
