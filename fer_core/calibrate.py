@@ -57,7 +57,7 @@ class ReliabilityBins:
         pairs = ((self.faces, other.faces), (self.right, other.right), (self.confidence_sum, other.confidence_sum))
         return all(np.array_equal(one, two) for one, two in pairs)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # arrays compare by content and may change, so the record has no hash
 
     @property
     def accuracy(self) -> NDArray[np.float64]:

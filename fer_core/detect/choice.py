@@ -57,14 +57,14 @@ def build(spec: str) -> Detector:
 
         return YuNet(Path(argument))
     if name == "scrfd":
-        from fer_core.detect.scrfd import Scrfd  # noqa: PLC0415
+        from fer_core.detect.scrfd import Scrfd  # noqa: PLC0415  (the same)
 
         return Scrfd(Path(argument))
     if name == "insightface":
-        from fer_core.detect.insightface_pack import InsightFacePack  # noqa: PLC0415
+        from fer_core.detect.insightface_pack import InsightFacePack  # noqa: PLC0415  (the same)
 
         return InsightFacePack(argument)
-    from fer_core.detect.builtin import Cascade  # noqa: PLC0415
+    from fer_core.detect.builtin import Cascade  # noqa: PLC0415  (the same)
 
     return Cascade()
 

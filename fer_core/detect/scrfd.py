@@ -64,7 +64,7 @@ def _load(file: Path) -> Any:  # noqa: ANN401  (insightface is untyped)
     try:
         with _silence():
             import onnxruntime  # noqa: PLC0415  (slow to import, and only this detector needs it)
-            from insightface.model_zoo.scrfd import SCRFD  # noqa: PLC0415
+            from insightface.model_zoo.scrfd import SCRFD  # noqa: PLC0415  (the same)
     except ImportError as error:
         raise DetectorError(f"SCRFD needs the packages insightface and onnxruntime: {error}") from error
     onnxruntime.disable_telemetry_events()
