@@ -71,9 +71,16 @@ def read_plan(store: Store, run_id: str) -> Plan:
         said = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
         config = RunConfig.from_json(json.loads(said["fer.config"]))
         counts = (int(said["fer.listed"]), int(said["fer.unchanged"]), int(said["fer.deleted"]))
-        return Plan(config, table.cast(PLAN), *counts)
+        return Plan(config, _as_plan(table), *counts)
     except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise CommitError(f"the plan of run {run_id} cannot be read: {plan_file(run_id)}") from error
+
+
+def _as_plan(table: pa.Table) -> pa.Table:
+    """`schema.PLAN`; version 0.1 knew no `earlier_part`."""
+    if "earlier_part" not in table.column_names:
+        table = table.append_column("earlier_part", pa.nulls(table.num_rows, pa.string()))
+    return table.cast(PLAN)
 
 
 def is_committed(store: Store, run_id: str) -> bool:
@@ -189,6 +196,7 @@ def _manifest(plan: Plan, receipts: Iterable[ShardReceipt], committed_at: dateti
         started_at=datetime.fromtimestamp(config.started_us / 1e6, UTC).isoformat(timespec="microseconds"),
         committed_at=committed_at.astimezone(UTC).isoformat(timespec="microseconds"),
         seconds={stage: round(sum(receipt.seconds.get(stage, 0.0) for receipt in receipts), 3) for stage in STAGES},
+        reused=sum(receipt.reused for receipt in receipts),
     )
 
 

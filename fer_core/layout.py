@@ -28,6 +28,11 @@ def part_name(shard: int) -> str:
     return f"part-{shard:05d}"
 
 
+def part_beside(path: str, table: str) -> str:
+    """The published part of another table that holds the same images: parts of one name belong together."""
+    return f"{table}/{path.partition('/')[2]}"
+
+
 def plan_file(run_id: str) -> str:
     """What the run set out to do. Its presence makes the run known."""
     return f"{RUNS}/{run_id}/plan.parquet"

@@ -1,23 +1,33 @@
 """What committed runs have already answered, and so which listed images are new tonight."""
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer_core.commit import committed_runs, read_manifest
 from fer_core.errors import CommitError
-from fer_core.schema import IMAGES, MISSING, UNREADABLE
-from fer_core.store import Store
+from fer_core.manifest import Manifest, Part
+from fer_core.schema import CANDIDATES, INVENTORY, LABELED, MISSING, NO_FACE, UNREADABLE
+from fer_core.store import REQUESTS_AT_ONCE, Store
 
-_COLUMNS: Final = ("image_uri", "image_sha256", "bytes", "etag", "modified_at", "status", "pipeline_digest", "seen_at", "run_id")
+_BESIDES: Final = [("final", pa.bool_()), ("same_source", pa.bool_()), ("earlier_part", pa.dictionary(pa.int32(), pa.string()))]
 
-KNOWN: Final[pa.Schema] = pa.schema([*(pa.field(name, IMAGES.field(name).type) for name in _COLUMNS), pa.field("same_source", pa.bool_())])
-"""One row an image that a committed run has processed, as its latest run saw it; no URI twice.
+KNOWN: Final[pa.Schema] = pa.schema([*INVENTORY, *_BESIDES])
+"""One row an image that a committed run has processed, listed as its latest run saw it; no URI twice.
 
-`same_source`: whether any run of the source in question processed it.
+`final`: whether its latest answer is of the pipeline in question and stands for as long as the listing does. `same_source`: whether any run
+of the source in question processed it. `earlier_part`: the images part with the latest answer of that pipeline that another run can take
+over, should the content be the same; null where there is none.
 """
+
+_READ: Final = (*INVENTORY.names, "image_sha256", "status", "pipeline_digest")
+_ANSWERS: Final = pa.schema([*INVENTORY, ("final", pa.bool_()), ("same_source", pa.bool_()), ("kept_in", pa.int32())])
+"""Rows of one images part; `kept_in` is the part's number where the answer can be taken over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,68 +35,84 @@ class Selection:
     """What tonight's listing means, given what is known."""
 
     new: pa.Table
-    """`schema.INVENTORY`: the listed images to be read, in the order of the listing."""
+    """`schema.CANDIDATES`: the listed images to be read, in the order of the listing."""
     unchanged: int
     """Listed images that need no reading."""
     deleted: int
     """Images that runs of this source processed and that its listing no longer holds, however long ago they went."""
 
 
-def known_images(store: Store, source: str) -> pa.Table:
+def known_images(store: Store, source: str, pipeline_digest: str) -> pa.Table:
     """`KNOWN` from the images parts of every committed run, following their manifests only, so that nothing half-published counts.
 
-    source: SOURCE of the run that asks. Deletions are a matter of one source: an image that another folder, glob or list does not name
-    has not gone. CommitError when a promised part is missing or damaged.
+    source, pipeline_digest: of the run that asks. Deletions are a matter of one source: an image that another folder, glob or list does not
+    name has not gone. CommitError when a promised part is missing or damaged.
     """
-    tables = [_answered(store, run_id, source) for run_id in committed_runs(store)]
-    return _latest(pa.concat_tables([KNOWN.empty_table(), *tables]))
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        manifests = pool.map(lambda run_id: read_manifest(store, run_id), committed_runs(store))
+        # of two runs planned in the same microsecond, the one whose id sorts last counts as the later
+        by_age = sorted(manifests, key=lambda manifest: (manifest.config["started_us"], manifest.run_id))
+        parts = [(manifest, part) for manifest in by_age for part in manifest.parts_of("images")]
+
+        def answers(number: int) -> pa.Table:
+            manifest, part = parts[number]
+            return _answers(_read(store, manifest, part), manifest.source == source, pipeline_digest, number)
+
+        rows = pa.concat_tables([_ANSWERS.empty_table(), *pool.map(answers, range(len(parts)))])
+    return _latest(rows, [part.path for _, part in parts])
 
 
-def select_new(inventory: pa.Table, known: pa.Table, pipeline_digest: str) -> Selection:
+def select_new(inventory: pa.Table, known: pa.Table) -> Selection:
     """Split a listing into images to be read and images that may be skipped.
 
-    inventory: `schema.INVENTORY`. known: `KNOWN`. An image is skipped when its latest row is of the same pipeline and final, and the
-    listing has not changed: same size, and same etag where both have one, else same modification time. Where a value that would decide is
-    unknown, the image is read again. Not final are `missing`, and `unreadable` without a digest: permission was denied, no byte came.
+    inventory: `schema.INVENTORY`. known: `KNOWN`. An image is skipped when its latest answer is final and the listing has not changed: the
+    same size, and the same etag where both have one, else the same modification time. Where a value that would decide is unknown, the image
+    is read again.
     """
     at = pc.index_in(inventory["image_uri"], value_set=known["image_uri"].combine_chunks())
-    before = known.take(at)
+    before = known.select(["bytes", "etag", "modified_at", "final"]).take(at)
     etags = pc.equal(inventory["etag"], before["etag"])
     same_content = pc.if_else(pc.is_valid(etags), etags, pc.equal(inventory["modified_at"], before["modified_at"]))
-    same = pc.equal(inventory["bytes"], before["bytes"])
-    never_read = pc.and_(pc.equal(before["status"], UNREADABLE), pc.is_null(before["image_sha256"]))
-    final = pc.and_not(pc.not_equal(before["status"], MISSING), never_read)
-    for condition in (same_content, pc.equal(before["pipeline_digest"], pipeline_digest), final):
-        same = pc.and_(same, condition)
-    skip = pc.fill_null(same, False)
+    same = pc.and_(pc.equal(inventory["bytes"], before["bytes"]), same_content)
+    unknown = pc.invert(pc.fill_null(pc.and_(same, before["final"]), False))
+    new = inventory.filter(unknown)
+    earlier = known["earlier_part"].take(at.filter(unknown)).cast(pa.string())
     ours = known.filter(known["same_source"])
     gone = pc.invert(pc.is_in(ours["image_uri"], value_set=inventory["image_uri"].combine_chunks()))
-    new = inventory.filter(pc.invert(skip))
-    return Selection(new, inventory.num_rows - new.num_rows, pc.sum(gone).as_py() or 0)
+    unchanged = inventory.num_rows - new.num_rows
+    return Selection(new.append_column("earlier_part", earlier).cast(CANDIDATES), unchanged, pc.sum(gone).as_py() or 0)
 
 
-def _answered(store: Store, run_id: str, source: str) -> pa.Table:
-    """The rows of one run."""
+def _read(store: Store, manifest: Manifest, part: Part) -> pa.Table:
+    """What a plan needs of one images part."""
     import pyarrow.parquet as pq  # noqa: PLC0415  (only planning reads Parquet)
 
-    manifest = read_manifest(store, run_id)
-    tables = []
-    for part in manifest.parts_of("images"):
-        if not store.exists(part.path):
-            raise CommitError(f"a part of the committed run {run_id} is missing: {part.path}")
-        try:
-            tables.append(pq.read_table(pa.BufferReader(store.read_bytes(part.path)), columns=list(_COLUMNS)))
-        except (pa.ArrowException, OSError) as error:
-            raise CommitError(f"a part of the committed run {run_id} is damaged: {part.path}") from error
-    rows = pa.concat_tables([table.cast(pa.schema(list(KNOWN)[:-1])) for table in tables] or [KNOWN.empty_table().drop(["same_source"])])
-    return rows.append_column("same_source", pa.repeat(manifest.source == source, rows.num_rows))
+    if not store.exists(part.path):
+        raise CommitError(f"a part of the committed run {manifest.run_id} is missing: {part.path}")
+    try:
+        return pq.read_table(pa.BufferReader(store.read_bytes(part.path)), columns=list(_READ), use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise CommitError(f"a part of the committed run {manifest.run_id} is damaged: {part.path}") from error
 
 
-def _latest(rows: pa.Table) -> pa.Table:
-    """The latest row of each URI; of two runs planned in the same microsecond, the one whose id sorts last."""
-    ours = rows.filter(rows["same_source"])["image_uri"]
-    rows = rows.sort_by([("image_uri", "ascending"), ("seen_at", "descending"), ("run_id", "descending")])
-    uris = rows["image_uri"].combine_chunks()
-    first = pc.fill_null(pc.not_equal(uris[1:], uris[:-1]), True)
-    rows = rows.filter(pa.concat_arrays([pa.array([True] * min(1, len(uris)), pa.bool_()), first]))
-    return rows.set_column(rows.num_columns - 1, "same_source", pc.is_in(rows["image_uri"], value_set=ours.combine_chunks()))
+def _answers(rows: pa.Table, same_source: bool, pipeline_digest: str, number: int) -> pa.Table:
+    """`_ANSWERS` of one part. Not final are `missing`, and `unreadable` without a digest: permission was denied, no byte came."""
+    never_read = pc.and_(pc.equal(rows["status"], UNREADABLE), pc.is_null(rows["image_sha256"]))
+    ours = pc.fill_null(pc.equal(rows["pipeline_digest"], pipeline_digest), False)
+    final = pc.fill_null(pc.and_not(pc.and_(ours, pc.not_equal(rows["status"], MISSING)), never_read), False)
+    looked_at = pc.is_in(rows["status"], value_set=pa.array([LABELED, NO_FACE]))
+    kept = pc.and_(pc.and_(ours, looked_at), pc.is_valid(rows["image_sha256"]))
+    columns = [rows[name].cast(INVENTORY.field(name).type) for name in INVENTORY.names]
+    columns += [final, pa.repeat(same_source, rows.num_rows), pc.if_else(kept, pa.scalar(number, pa.int32()), None)]
+    return pa.table(columns, schema=_ANSWERS)
+
+
+def _latest(rows: pa.Table, parts: Sequence[str]) -> pa.Table:
+    """The last of `_ANSWERS` for each URI, as `KNOWN`. parts: the paths behind the numbers, which rise with the runs' age."""
+    numbered = rows.select(["image_uri", "same_source", "kept_in"]).append_column("row", pa.array(np.arange(rows.num_rows)))
+    wanted = [("row", "max"), ("same_source", "any"), ("kept_in", "max")]
+    found = numbered.group_by("image_uri").aggregate(wanted).select(["row_max", "same_source_any", "kept_in_max"]).combine_chunks()
+    known = rows.select([*INVENTORY.names, "final"]).take(found["row_max"])
+    kept_in = found["kept_in_max"].combine_chunks()
+    earlier = pa.DictionaryArray.from_arrays(kept_in, pa.array(parts, pa.string()))
+    return known.append_column("same_source", found["same_source_any"]).append_column("earlier_part", earlier).cast(KNOWN)

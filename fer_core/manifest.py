@@ -61,6 +61,8 @@ class Manifest:
     """When this manifest was written, ISO 8601, UTC."""
     seconds: dict[str, float]
     """Busy seconds by stage, summed over workers."""
+    reused: int = 0
+    """Images processed whose content was as an earlier run had seen it, so that its answers were taken over. Not told by version 0.1."""
 
     def check(self) -> None:
         """CommitError unless labelled + no face + quarantined = listed - unchanged, and the parts hold as many rows as are counted."""

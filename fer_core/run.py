@@ -85,6 +85,8 @@ class ImageRef:
     etag: str | None
     modified_us: int | None
     """Microseconds since the epoch, UTC."""
+    earlier_part: str | None = None
+    """Images part in which an earlier run under the same pipeline answered for this URI; see `schema.CANDIDATES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,8 @@ class ShardReceipt:
     faces: int
     seconds: dict[str, float]
     """Busy seconds by stage: read, decode, detect, align, predict, write, load (models, first shard of a process only)."""
+    reused: int = 0
+    """Images whose content was as an earlier run had seen it, so that its answers were taken over."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
@@ -149,4 +153,4 @@ class ShardReceipt:
     def from_json(cls, value: dict[str, Any]) -> Self:
         """The inverse of `to_json`."""
         parts = tuple(PartReceipt(**part) for part in value["parts"])
-        return cls(value["part"], parts, value["statuses"], value["expressions"], value["faces"], value["seconds"])
+        return cls(**{**value, "parts": parts})

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from fer_core.errors import FerflowError, ImageError, StoreError
 from fer_core.labels import EXPRESSIONS
 from fer_core.layout import receipt_file, staged_file
+from fer_core.reuse import Reused, earlier_answers
 from fer_core.run import ImageRef, PartReceipt, RunConfig, ShardJob, ShardReceipt
 from fer_core.schema import CRASHED, LABELED, MISSING, NO_FACE, TOO_LARGE, UNREADABLE
 from fer_core.stopwatch import Stopwatch
 from fer_core.store import Store, open_store, read_uri
-from fer_core.table import ImageFacts, faces_table, images_table, labels_table, part_metadata, write_part
+from fer_core.table import ImageFacts, faces_table, images_table, labels_table, merged, part_metadata, write_part
 from fer_core.tools import ShardTools, tools_for
 from fer_core.types import Faces, Predictions, Quality
 
@@ -35,21 +36,27 @@ def label_shard(job: ShardJob, tools: ShardTools | None = None) -> ShardReceipt:
     """Label the images of one shard, stage its parts and its receipt.
 
     tools: a detector and a predictor to use instead of those the run names. Every image of the job ends as one row of the images part,
-    whatever is wrong with it. DetectorError or ModelError when this worker's tools are not the run's; StoreError when staging fails.
+    whatever is wrong with it; what an earlier run said of the same content is taken over. DetectorError or ModelError when this worker's
+    tools are not the run's; StoreError when staging fails.
     """
     watch = Stopwatch()
     images = tuple(sorted(job.images, key=lambda ref: ref.uri))
+    store = open_store(job.config.root)
+    with watch.stage("read"):
+        reused = earlier_answers(store, job.config, () if job.crashed else images)
+    images = tuple(ref for ref in images if ref.uri not in reused.uris)
     if job.crashed:
         reason = "the worker died each time it looked at this image"
         labelled = _Labelled([ImageFacts(ref, CRASHED, reason) for ref in images], _no_predictions(), [])
-    else:
+    elif images:
         with watch.stage("load"):
             ready = tools or tools_for(job.config)
         labelled = _label(images, job.config, ready, watch)
-    store = open_store(job.config.root)
+    else:
+        labelled = _Labelled([], _no_predictions(), [])
     with watch.stage("write"):
-        parts = _stage(store, job, labelled)
-    receipt = _receipt(job.part, parts, labelled, watch)
+        parts = _stage(store, job, labelled, reused)
+    receipt = _receipt(job.part, parts, labelled, reused, watch)
     store.write_bytes(receipt_file(job.config.run_id, job.part), json.dumps(receipt.to_json(), indent=1).encode())
     return receipt
 
@@ -161,7 +168,7 @@ def _kept(faces: Faces, min_face_px: float) -> Faces:
     return faces.take(large[np.argsort(-faces.scores[large], kind="stable")])
 
 
-def _stage(store: Store, job: ShardJob, labelled: _Labelled) -> tuple[PartReceipt, ...]:
+def _stage(store: Store, job: ShardJob, labelled: _Labelled, reused: Reused) -> tuple[PartReceipt, ...]:
     """Write the parts; a part without rows is written too, so that every table can be read after the first run."""
     tables = {
         "labels": labels_table(job.config, labelled.facts, labelled.predictions),
@@ -169,7 +176,7 @@ def _stage(store: Store, job: ShardJob, labelled: _Labelled) -> tuple[PartReceip
     }
     if job.config.keep_crops:
         tables["faces"] = faces_table(job.config, labelled.facts, labelled.crops_png)
-    return tuple(_stage_part(store, job, name, table) for name, table in tables.items())
+    return tuple(_stage_part(store, job, name, merged([table, reused.tables[name]])) for name, table in tables.items())
 
 
 def _stage_part(store: Store, job: ShardJob, name: str, table: pa.Table) -> PartReceipt:
@@ -179,11 +186,15 @@ def _stage_part(store: Store, job: ShardJob, name: str, table: pa.Table) -> Part
     return part
 
 
-def _receipt(part: str, parts: tuple[PartReceipt, ...], labelled: _Labelled, watch: Stopwatch) -> ShardReceipt:
-    statuses = Counter(facts.status for facts in labelled.facts)
+def _receipt(part: str, parts: tuple[PartReceipt, ...], labelled: _Labelled, reused: Reused, watch: Stopwatch) -> ShardReceipt:
+    statuses = Counter(facts.status for facts in labelled.facts) + Counter(reused.tables["images"]["status"].to_pylist())
     expressions = Counter(EXPRESSIONS[index] for index in labelled.predictions.expression)
+    expressions += Counter(reused.tables["labels"]["expression"].to_pylist())
     seconds = {stage: round(value, 4) for stage, value in watch.seconds.items()}
-    return ShardReceipt(part, parts, dict(sorted(statuses.items())), dict(sorted(expressions.items())), len(labelled.predictions), seconds)
+    faces = len(labelled.predictions) + reused.tables["labels"].num_rows
+    return ShardReceipt(
+        part, parts, dict(sorted(statuses.items())), dict(sorted(expressions.items())), faces, seconds, reused=len(reused.uris)
+    )
 
 
 def _joined(answers: Sequence[Predictions]) -> Predictions:

@@ -124,6 +124,12 @@ def faces_table(config: RunConfig, facts: Sequence[ImageFacts], crops_png: Seque
     return _by_face(_table(columns, FACES))
 
 
+def merged(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables of one schema as one, sorted by URI and, where there is one, face index."""
+    keys = [(name, "ascending") for name in ("image_uri", "face_index") if name in tables[0].column_names]
+    return pa.concat_tables(tables).sort_by(keys)
+
+
 def write_part(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
     """The table as one Parquet file in memory: zstd, statistics, field ids, the sorting columns and the `fer.*` key-value pairs recorded.
 

@@ -38,6 +38,7 @@ def as_json(summary: Summary, started_at: float) -> dict[str, object]:
         "steady_images_per_second": round(summary.images_per_second, 3) if images else 0.0,
         "manifest": summary.manifest_url,
         "resumed": summary.resumed,
+        "reused": manifest.reused,
         "detector": manifest.detector,
         "model": {"name": manifest.model_name, "digest": manifest.model_digest},
         "pipeline_digest": manifest.pipeline_digest,
@@ -55,6 +56,8 @@ def as_text(summary: Summary, started_at: float, first_line: str) -> str:
     )
     if not summary.images:
         lines.append("nothing was new")
+    if manifest.reused:
+        lines.append(f"{manifest.reused:,} of them have the content that an earlier run labelled, and keep its labels")
     lines += ["", *_bars("images", manifest.statuses)] if summary.images else []
     lines += ["", *_bars("faces", manifest.expressions)] if manifest.faces else []
     if images:

@@ -39,8 +39,8 @@ def shard_size_for(images: int, workers: int) -> int:
 
 def draft(store: Store, config: RunConfig, inventory: pa.Table, *, workers: int, force: bool) -> Draft:
     """Decide what to read. inventory: `schema.INVENTORY`. A shard size of 0 in the configuration is chosen here. force: read everything."""
-    known = known_images(store, config.source)
-    selection = select_new(inventory, known, config.pipeline_digest)
+    known = known_images(store, config.source, config.pipeline_digest)
+    selection = select_new(inventory, known)
     if force:
         selection = Selection(inventory, 0, selection.deleted)
     size = config.shard_size or shard_size_for(selection.new.num_rows, workers)

@@ -123,7 +123,8 @@ def inventory(images: Sequence[ImageRef]) -> pa.Table:
 
 def plan_table(images: Sequence[ImageRef], shard_size: int) -> pa.Table:
     shards = pa.array([number // shard_size for number in range(len(images))], pa.int32())
-    return inventory(images).append_column("shard", shards).cast(PLAN)
+    earlier = pa.array([ref.earlier_part for ref in images], pa.string())
+    return inventory(images).append_column("shard", shards).append_column("earlier_part", earlier).cast(PLAN)
 
 
 def jobs(run: RunConfig, images: Sequence[ImageRef], shard_size: int) -> list[ShardJob]:

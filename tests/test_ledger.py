@@ -8,9 +8,13 @@ from hypothesis import strategies as st
 
 from fer_core.commit import publish
 from fer_core.errors import CommitError
+from fer_core.layout import manifest_file, published_file
 from fer_core.ledger import KNOWN, known_images, select_new
-from fer_core.schema import IMAGE_STATUSES, INVENTORY
+from fer_core.manifest import Manifest, Part
+from fer_core.run import PartReceipt
+from fer_core.schema import CANDIDATES, IMAGE_STATUSES, IMAGES, INVENTORY
 from fer_core.store import open_store
+from fer_core.table import write_part
 from tests import fakes
 
 URIS = st.sampled_from(["/a", "/b", "/c", "/d"])
@@ -18,9 +22,8 @@ SIZES = st.sampled_from([None, 1, 2])
 TAGS = st.sampled_from([None, "x", "y"])
 TIMES = st.sampled_from([None, 10, 20])
 LISTED = st.dictionaries(URIS, st.tuples(SIZES, TAGS, TIMES))
-ANSWERED = st.dictionaries(
-    URIS, st.tuples(SIZES, TAGS, TIMES, st.sampled_from(IMAGE_STATUSES), st.sampled_from(["p", "q", None]), st.booleans(), st.booleans())
-)
+EARLIER = st.sampled_from([None, "images/x", "images/y"])
+ANSWERED = st.dictionaries(URIS, st.tuples(SIZES, TAGS, TIMES, st.booleans(), st.booleans(), EARLIER))
 
 
 def moment(microseconds):
@@ -28,12 +31,8 @@ def moment(microseconds):
 
 
 def known_table(rows):
-    columns = ["bytes", "etag", "modified_at", "status", "pipeline_digest", "image_sha256", "same_source"]
-    records = []
-    for uri, row in rows.items():
-        record = dict(zip(columns, row, strict=True))
-        record |= {"image_uri": uri, "modified_at": moment(record["modified_at"]), "image_sha256": "ff" if record["image_sha256"] else None}
-        records.append(record)
+    columns = ["bytes", "etag", "modified_at", "final", "same_source", "earlier_part"]
+    records = [{"image_uri": uri, **dict(zip(columns, row, strict=True)), "modified_at": moment(row[2])} for uri, row in rows.items()]
     return pa.Table.from_pylist(records, KNOWN)
 
 
@@ -47,10 +46,8 @@ def needs_reading(listed, answered):
     if answered is None:
         return True
     size, tag, time = listed
-    old_size, old_tag, old_time, status, pipeline, has_digest, _ = answered
-    if status == "missing" or (status == "unreadable" and not has_digest) or pipeline != "p":
-        return True
-    if size is None or size != old_size:
+    old_size, old_tag, old_time, final, _, _ = answered
+    if not final or size is None or size != old_size:
         return True
     if tag is not None and old_tag is not None:
         return tag != old_tag
@@ -61,25 +58,26 @@ def needs_reading(listed, answered):
 @given(LISTED, ANSWERED)
 def test_the_selection_follows_the_rule(listed, answered):
     inventory = listing(listed)
-    selection = select_new(inventory, known_table(answered), "p")
+    selection = select_new(inventory, known_table(answered))
     expected = [uri for uri in sorted(listed) if needs_reading(listed[uri], answered.get(uri))]
     assert selection.new["image_uri"].to_pylist() == expected
-    assert selection.new.schema.equals(INVENTORY)
+    assert selection.new.schema.equals(CANDIDATES)
+    assert selection.new["earlier_part"].to_pylist() == [answered[uri][5] if uri in answered else None for uri in expected]
     assert selection.unchanged == len(listed) - len(expected)
-    assert selection.deleted == sum(1 for uri, row in answered.items() if row[-1] and uri not in listed)
+    assert selection.deleted == sum(1 for uri, row in answered.items() if row[4] and uri not in listed)
 
 
 def test_tables_in_many_chunks():
     rows = dict.fromkeys([f"/{number}" for number in range(6)], (1, None, 10))
     inventory = pa.concat_tables([listing(rows).slice(start, 2) for start in (0, 2, 4)])
-    known = known_table(dict.fromkeys(list(rows)[:5], (1, None, 10, "labeled", "p", True, True)))
-    selection = select_new(inventory, pa.concat_tables([known.slice(0, 1), known.slice(1)]), "p")
+    known = known_table(dict.fromkeys(list(rows)[:5], (1, None, 10, True, True, "images/x")))
+    selection = select_new(inventory, pa.concat_tables([known.slice(0, 1), known.slice(1)]))
     assert (selection.new["image_uri"].to_pylist(), selection.unchanged) == (["/5"], 5)
 
 
 def test_nothing_known_and_nothing_listed():
-    assert select_new(listing({}), KNOWN.empty_table(), "p").new.num_rows == 0
-    assert select_new(listing({"/a": (1, None, 1)}), KNOWN.empty_table(), "p").new.num_rows == 1
+    assert select_new(listing({}), KNOWN.empty_table()).new.num_rows == 0
+    assert select_new(listing({"/a": (1, None, 1)}), KNOWN.empty_table()).new.num_rows == 1
 
 
 @pytest.fixture
@@ -96,14 +94,16 @@ def later(run, run_id, minutes=1, **changes):
     return replace(run, run_id=run_id, started_us=run.started_us + minutes * 60_000_000, **changes)
 
 
+def known_of(run):
+    return known_images(open_store(run.root), run.source, run.pipeline_digest)
+
+
 def select(run, photos):
-    known = known_images(open_store(run.root), run.source)
-    return select_new(fakes.inventory(fakes.refs(photos)), known, run.pipeline_digest)
+    return select_new(fakes.inventory(fakes.refs(photos)), known_of(run))
 
 
 def test_the_second_night_reads_what_changed(run, photos):
-    store = open_store(run.root)
-    assert known_images(store, run.source).num_rows == 0
+    assert known_of(run).num_rows == 0
     fakes.label(run, fakes.refs(photos))
     assert (select(run, photos).new.num_rows, select(run, photos).unchanged) == (0, 4)
 
@@ -131,11 +131,55 @@ def test_the_latest_row_wins_whatever_the_ids_say(run, photos):
     (photos / "image-000.png").rename(photos.parent / "away.png")
     fakes.label(later(run, "a-second", 1), missing)
     (photos.parent / "away.png").rename(photos / "image-000.png")
-    known = known_images(open_store(run.root), run.source)
+    known = known_of(run)
     rows = {row["image_uri"].rsplit("/", 1)[1]: row for row in known.to_pylist()}
     assert len(known) == len(rows) == 4
-    assert (rows["image-000.png"]["status"], rows["image-000.png"]["run_id"]) == ("missing", "a-second")
+    assert not rows["image-000.png"]["final"]
+    assert {row["earlier_part"].split("/")[2] for row in rows.values()} == {"run=z-first"}, "what was seen before it went still holds"
     assert [uri.rsplit("/", 1)[1] for uri in select(run, photos).new["image_uri"].to_pylist()] == ["image-000.png"]
+
+
+def commit_rows(run, rows):
+    """A run whose images part is just that."""
+    table = pa.Table.from_pylist([{**row, "run_id": run.run_id, "bytes": 1} for row in rows], IMAGES)
+    data = write_part(table, {})
+    part = PartReceipt("images", "part-00000.parquet", len(rows), len(data), "")
+    store = open_store(run.root)
+    store.write_bytes(published_file(run, part), data)
+    counts = {status: sum(row["status"] == status for row in rows) for status in IMAGE_STATUSES}
+    parts = (Part("images", published_file(run, part), len(rows), len(data), ""),)
+    times = ("2026-01-01T00:00:00+00:00",) * 2
+    start = (1, run.run_id, run.run_date, run.source, "", "fake-1", "fake", "0" * 64, run.pipeline_digest, "", run.to_json())
+    store.write_bytes(manifest_file(run.run_id), Manifest(*start, len(rows), 0, 0, counts, 0, {}, parts, *times, {}).to_bytes())
+
+
+@pytest.mark.parametrize("digest", ["ff", None])
+@pytest.mark.parametrize("pipeline", ["ours", "other", None])
+@pytest.mark.parametrize("status", IMAGE_STATUSES)
+def test_which_answers_are_final_and_which_can_be_taken_over(run, status, pipeline, digest):
+    said = run.pipeline_digest if pipeline == "ours" else pipeline
+    commit_rows(run, [{"image_uri": "/a", "status": status, "pipeline_digest": said, "image_sha256": digest}])
+    (row,) = known_of(run).to_pylist()
+    no_byte_came = status == "missing" or (status == "unreadable" and digest is None)
+    assert row["final"] == (pipeline == "ours" and not no_byte_came)
+    assert (row["earlier_part"] is not None) == (pipeline == "ours" and digest is not None and status in ("labeled", "no_face"))
+
+
+def test_the_latest_answer_of_this_pipeline_can_be_taken_over(run):
+    def row(uri, pipeline, status="labeled"):
+        return {"image_uri": uri, "status": status, "pipeline_digest": pipeline, "image_sha256": "ff"}
+
+    ours, times = run.pipeline_digest, iter(range(1, 5))
+    commit_rows(later(run, "run-d", next(times)), [row("/a", ours), row("/b", ours), row("/c", "other")])
+    commit_rows(later(run, "run-c", next(times)), [row("/a", ours)])
+    commit_rows(later(run, "run-b", next(times)), [row("/a", "other"), row("/b", ours, "missing")])
+    found = {row["image_uri"]: row for row in known_of(run).to_pylist()}
+    assert {uri: row["earlier_part"] and row["earlier_part"].split("/")[2] for uri, row in found.items()} == {
+        "/a": "run=run-c",
+        "/b": "run=run-d",
+        "/c": None,
+    }
+    assert not any(row["final"] for row in found.values())
 
 
 def test_deletions_are_a_matter_of_one_source(run, photos, tmp_path):
@@ -171,7 +215,7 @@ def test_lost_parts_are_told(run, photos):
     path = manifest.parts_of("images")[0].path
     store.write_bytes(path, b"PAR1")
     with pytest.raises(CommitError, match=f"damaged: {path}"):
-        known_images(store, run.source)
+        known_of(run)
     store.move(path, "elsewhere")
     with pytest.raises(CommitError, match=f"missing: {path}"):
-        known_images(store, run.source)
+        known_of(run)
