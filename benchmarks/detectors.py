@@ -1,215 +1,222 @@
-"""How many faces each detector finds, what it invents, how good its five points are and how fast it is.
+"""How many faces each detector finds, what it invents, how good its five points and the head pose are, and how fast it is.
 
-    python benchmarks/detectors.py [DATA] [--json] [--misses FOLDER]
+    python benchmarks/detectors.py [DATA] [--only NAME ...] [--json] [--curves FILE.png] [--misses FOLDER]
+    python benchmarks/detectors.py [DATA] --only builtin [--weights FILE] [--threshold 0.4]    # what is being trained
 
-DATA (default ../shared/data) holds photos/boxes_xyxy.json, photos/afw, photos/helen5 and detectors/. A face is found where a box overlaps
-it by an IoU of 0.4 (or 0.5), one box for one face. Sizes are the shorter side of the annotated box. Boxes with a shorter side below 16 px
-are ignored, as labelling ignores them. Many boxes that match nothing are faces nobody annotated: look at the picture of the misses.
+DATA (default ../shared/data) holds photos/boxes_xyxy.json, photos/afw, photos/helen5 and detectors/. AFW's pictures are brought to a
+longest side of 640 px first, the others are taken as they are. A face is found where a box overlaps it by an IoU of 0.4 (or 0.5), one box
+for one face. Sizes are the shorter side of a box; boxes below 16 px are ignored, as labelling ignores them.
+
+Many boxes that match nothing are faces nobody annotated. Called false is only what neither YuNet at 0.6 nor SCRFD 2.5G at 0.5 finds at
+IoU 0.4, so these two vouch for themselves above those scores. Every detector runs at the threshold that labelling ships.
 """
 
 import argparse
 import json
+import math
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 import cv2
+import detector_figures as figures
+import detector_misses
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from detector_contenders import NAMES, Contender, Found, Speed, contenders, find, speeds
+from detector_curves import LEAST, Panel, curve, curves_png
+from detector_figures import GOALS, LOOSE, STRICT, Judged, Row
+from detector_table import table
+from detector_truth import AFW_SIDE, Floats, Scene, Truth, kept, load, shorter_sides
 
-from fer_core.detect.choice import build
-from fer_core.detect.protocol import Detector, overlaps
+from fer_core.detect.protocol import Detector
+from fer_core.detect.weights_file import SHIPPED
+from fer_core.errors import DetectorError
 from fer_core.types import Faces
 
-MIN_FACE_PX = 16
-FILES = ("yunet:face_detection_yunet_2023mar.onnx", "scrfd:scrfd_500m_kps.onnx", "scrfd:scrfd_2.5g_kps.onnx")
+MIN_FACE_PX: Final = 16
+WITNESSES: Final = {"yunet": 0.6, "scrfd_2.5g": 0.5}
+"""Detector -> score from which its box vouches for a face that nobody annotated."""
+EVERYTHING: Final = 0.02
+"""Score threshold for the curves."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One detector's figures."""
+class Vouched:
+    """(K, 4) boxes of the witnesses, scene by scene."""
 
-    detector: str
-    identity: str
-    recall_20px_iou40: float
-    recall_20px_iou50: float
-    recall_40px_iou40: float
-    recall_40px_iou50: float
-    unmatched_per_image: float
-    afw_recall_iou40: float
-    afw_recall_iou50: float
-    afw_unmatched_per_image: float
-    helen_missed: int
-    """Of 120 faces."""
-    point_error: float
-    """Mean distance of the five points over the distance of the eyes, faces found only."""
-    eye_error: float
-    images_per_second: float
-    """One thread, all pictures, without decoding."""
+    afw: list[Floats]
+    photographs: list[Floats]
 
 
-def read(file: Path) -> NDArray[np.uint8]:
-    """RGB."""
-    return np.asarray(cv2.imread(str(file), cv2.IMREAD_COLOR_RGB), np.uint8)
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One detector, held against what was annotated."""
+
+    afw: list[Judged]
+    photographs: list[Judged]
 
 
-def matches(truth: NDArray[np.floating], boxes: NDArray[np.floating], limit: float) -> NDArray[np.intp]:
-    """For every true box the box that found it, or -1; best overlaps first, one for one."""
-    overlap = overlaps(truth, boxes)
-    found = np.full(len(truth), -1, np.intp)
-    while overlap.size and overlap.max() >= limit:
-        face, box = np.unravel_index(overlap.argmax(), overlap.shape)
-        found[face] = box
-        overlap[face], overlap[:, box] = 0, 0
-    return found
+def vouching(witnesses: Sequence[tuple[float, Sequence[Faces]]], count: int) -> list[Floats]:
+    """The score from which each witness counts and what it found in each of `count` scenes -> (K, 4) boxes for each scene."""
+    boxes: list[list[Floats]] = [[np.zeros((0, 4), np.float32)] for _ in range(count)]
+    for least, found in witnesses:
+        for scene, faces in zip(boxes, found, strict=True):
+            scene.append(faces.boxes[faces.scores >= least])
+    return [np.concatenate(scene) for scene in boxes]
 
 
-class Measured:
-    """One detector over one folder of boxed photographs."""
+def judged(truth: Truth, found: Found, vouched: Vouched) -> Result:
+    """Scene by scene, without the boxes that labelling ignores."""
 
-    def __init__(self, detector: Detector, folder: Path, truth: dict[str, NDArray[np.float64]]) -> None:
-        self.truth, self.folder, self.seconds = truth, folder, 0.0
-        self.faces: dict[str, Faces] = {}
-        for name in truth:
-            picture = read(folder / name)
-            started = time.perf_counter()
-            faces = detector.detect(picture)
-            self.seconds += time.perf_counter() - started
-            sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
-            self.faces[name] = faces.take(np.flatnonzero((sides >= MIN_FACE_PX).all(axis=1)))
+    def over(scenes: Sequence[Scene], faces: Sequence[Faces], boxes: Sequence[Floats]) -> list[Judged]:
+        return [figures.judge(scene, kept(seen, MIN_FACE_PX), known) for scene, seen, known in zip(scenes, faces, boxes, strict=True)]
 
-    def recall(self, limit: float, min_side: float = 0) -> float:
-        """Share of the true faces of at least `min_side` that were found."""
-        hits = faces = 0
-        for name, boxes in self.truth.items():
-            large = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= min_side
-            hits += int((matches(boxes, self.faces[name].boxes, limit)[large] >= 0).sum())
-            faces += int(large.sum())
-        return hits / faces
-
-    def unmatched(self) -> float:
-        """Boxes a picture that found no annotated face."""
-        extra = sum(
-            len(self.faces[name]) - int((matches(boxes, self.faces[name].boxes, 0.4) >= 0).sum()) for name, boxes in self.truth.items()
-        )
-        return extra / len(self.truth)
+    return Result(over(truth.afw, found.afw, vouched.afw), over(truth.photographs, found.photographs, vouched.photographs))
 
 
-def point_errors(detector: Detector, folder: Path) -> tuple[int, NDArray[np.float64], float, int]:
-    """Faces missed, (N, 5) errors over the distance of the eyes, seconds and pictures on HELEN."""
-    truth = {name: np.array(points) for name, points in json.loads((folder / "five_points.json").read_text()).items()}
-    missed, errors, seconds = 0, [], 0.0
-    for name, points in truth.items():
-        picture = read(folder / name)
-        started = time.perf_counter()
-        faces = detector.detect(picture)
-        seconds += time.perf_counter() - started
-        middle = points.mean(axis=0)
-        around = np.flatnonzero(((faces.boxes[:, :2] < middle) & (middle < faces.boxes[:, 2:])).all(axis=1))
-        if len(around) == 0:
-            missed += 1
-            continue
-        apart = np.hypot(*(faces.points[around[0]] - points).T)  # faces come by falling score
-        errors.append(apart / np.hypot(*(points[1] - points[0])))
-    return missed, np.array(errors).reshape(-1, 5), seconds, len(truth)
-
-
-def measure(spec: str, name: str, data: Path) -> tuple[Row, Measured]:
+def row(contender: Contender, truth: Truth, found: Found, result: Result, speed: Speed) -> Row:
     """All figures of one detector."""
-    detector = build(spec)
-    photos = data / "photos"
-    boxed = {file: np.array(boxes) for file, boxes in json.loads((photos / "boxes_xyxy.json").read_text()).items()}
-    annotated = json.loads((photos / "afw" / "annotations.json").read_text())
-    wider = Measured(detector, photos, boxed)
-    afw = Measured(detector, photos / "afw", {file: np.array(value["boxes_xyxy"]) for file, value in annotated.items()})
-    missed, errors, seconds, pictures = point_errors(detector, photos / "helen5")
-    row = Row(
-        detector=name,
-        identity=detector.identity,
-        recall_20px_iou40=wider.recall(0.4, 20),
-        recall_20px_iou50=wider.recall(0.5, 20),
-        recall_40px_iou40=wider.recall(0.4, 40),
-        recall_40px_iou50=wider.recall(0.5, 40),
-        unmatched_per_image=wider.unmatched(),
-        afw_recall_iou40=afw.recall(0.4),
-        afw_recall_iou50=afw.recall(0.5),
-        afw_unmatched_per_image=afw.unmatched(),
-        helen_missed=missed,
-        point_error=float(errors.mean()),
-        eye_error=float(errors[:, :2].mean()),
-        images_per_second=(len(boxed) + len(annotated) + pictures) / (wider.seconds + afw.seconds + seconds),
+    afw, photographs = (truth.afw, result.afw), (truth.photographs, result.photographs)
+    missed, errors = figures.point_errors(truth.helen, found.helen)
+    return Row(
+        detector=contender.name,
+        identity=found.identity,
+        score_threshold=contender.score_threshold,
+        afw_recall_iou50=figures.recall(*afw, STRICT),
+        afw_recall_iou40=figures.recall(*afw, LOOSE),
+        afw_unmatched_per_image=sum(int(seen.unmatched.sum()) for seen in result.afw) / len(truth.afw),
+        afw_false_per_image=sum(int(seen.false.sum()) for seen in result.afw) / len(truth.afw),
+        photos_recall_20px_iou40=figures.recall(*photographs, LOOSE, 20),
+        photos_recall_20px_iou50=figures.recall(*photographs, STRICT, 20),
+        photos_recall_40px_iou40=figures.recall(*photographs, LOOSE, 40),
+        photos_recall_40px_iou50=figures.recall(*photographs, STRICT, 40),
+        photos_unmatched_per_image=sum(int(seen.unmatched.sum()) for seen in result.photographs) / len(truth.photographs),
+        photos_false_per_image=sum(int(seen.false.sum()) for seen in result.photographs) / len(truth.photographs),
+        eye_error=figures.mean(figures.eye_errors(*afw)),
+        yaw_error_deg=figures.mean(figures.yaw_errors(*afw)),
+        helen_point_error=figures.mean(errors),
+        helen_missed=len(missed),
+        images_per_second=speed.images_per_second,
+        images_per_cpu_second=speed.images_per_cpu_second,
     )
-    return row, wider
 
 
-def drawn(measured: Measured) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Each photograph twice as large: found faces green, missed ones of at least 20 px red, boxes that match nothing yellow with scores."""
-    for name, truth in measured.truth.items():
-        canvas = cv2.cvtColor(cv2.resize(read(measured.folder / name), None, fx=2, fy=2), cv2.COLOR_RGB2BGR)
-        faces = measured.faces[name]
-        found = matches(truth, faces.boxes, 0.4)
-        for box, match in zip(truth, found, strict=True):
-            if match >= 0 or (box[2:] - box[:2]).min() >= 20:
-                colour = (0, 200, 0) if match >= 0 else (0, 0, 255)
-                low, high = ((int(x * 2), int(y * 2)) for x, y in box.reshape(2, 2))
-                cv2.rectangle(canvas, low, high, colour, 2)
-        for index in set(range(len(faces))) - set(found.tolist()):
-            low, high = ((int(x * 2), int(y * 2)) for x, y in faces.boxes[index].reshape(2, 2))
-            cv2.rectangle(canvas, low, high, (0, 220, 255), 2)
-            cv2.putText(canvas, f"{faces.scores[index]:.2f}", low, cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 220, 255), 2)
-        yield name, np.asarray(canvas, np.uint8)
+def lowered(listed: Mapping[str, Contender], found: Mapping[str, Found], truth: Truth) -> dict[str, Found]:
+    """Every detector once more, at a very low threshold; the cascade, which has none, as it was."""
+    low = {}
+    for name, before in found.items():
+        low[name] = before if listed[name].score_threshold is None else find(listed[name].at(EVERYTHING), truth, helen=False)
+        print(f"ran {name} at {EVERYTHING}", file=sys.stderr)
+    return low
 
 
-COLUMNS = ("20px .4/.5", "40px .4/.5", "extra", "AFW .4/.5", "extra", "HELEN lost", "points", "eyes", "img/s")
+def panels(truth: Truth, results: Mapping[str, Result], low: Mapping[str, Result]) -> tuple[Panel, Panel]:
+    """Curves of what was found at very low thresholds, with the shipped ones to be marked."""
+    faces = sum(len(scene.boxes) for scene in truth.afw)
+    large = sum(int(np.count_nonzero(shorter_sides(scene.boxes) >= LEAST)) for scene in truth.photographs)
+    return (
+        Panel(
+            f"AFW at {AFW_SIDE} px: {faces} faces in {len(truth.afw)} pictures",
+            {name: curve(truth.afw, seen.afw) for name, seen in low.items()},
+            {name: curve(truth.afw, results[name].afw) for name in low},
+        ),
+        Panel(
+            f"photographs: {large} faces of at least {LEAST} px in {len(truth.photographs)} pictures",
+            {name: curve(truth.photographs, seen.photographs, LEAST) for name, seen in low.items()},
+            {name: curve(truth.photographs, results[name].photographs, LEAST) for name in low},
+        ),
+    )
 
 
-def table(rows: list[Row]) -> str:
-    """One line a detector."""
-    lines = [f"{'':<12}" + "".join(f"{column:>13}" for column in COLUMNS)]
-    for row in rows:
-        cells = (
-            f"{row.recall_20px_iou40:.2f}/{row.recall_20px_iou50:.2f}",
-            f"{row.recall_40px_iou40:.2f}/{row.recall_40px_iou50:.2f}",
-            f"{row.unmatched_per_image:.1f}",
-            f"{row.afw_recall_iou40:.3f}/{row.afw_recall_iou50:.3f}",
-            f"{row.afw_unmatched_per_image:.2f}",
-            f"{row.helen_missed}/120",
-            f"{row.point_error:.3f}",
-            f"{row.eye_error:.3f}",
-            f"{row.images_per_second:.1f}",
-        )
-        lines.append(f"{row.detector:<12}" + "".join(f"{cell:>13}" for cell in cells))
-    return "\n".join(lines)
+def draw_misses(truth: Truth, found: Found, result: Result, folder: Path) -> None:
+    """One detector's pictures and sheets."""
+    missed, _ = figures.point_errors(truth.helen, found.helen)
+    sets = (("afw", truth.afw, result.afw, 0.0), ("photographs", truth.photographs, result.photographs, float(LEAST)))
+    detector_misses.write(folder, sets, [(truth.helen[number], found.helen[number]) for number in missed])
+
+
+def told(witnesses: Sequence[str]) -> tuple[str, str]:
+    """What has to be known to read the curves."""
+    others = " or ".join(f"{name} at {WITNESSES[name]:g}" for name in witnesses) or "no witness, for there is none,"
+    return (
+        f"False: a box that matches no annotated face and no box of {others} (IoU {LOOSE:g}). What only a witness finds does not count.",
+        "Large open marks: the thresholds named below.",
+    )
+
+
+def written(rows: Sequence[Row], witnesses: Sequence[str], skipped: Mapping[str, str]) -> str:
+    """One JSON object; null where there was nothing to measure."""
+    cells = [{name: None if _nan(value) else value for name, value in asdict(row).items()} for row in rows]
+    goals = {field: {"floor": floor, "goal": goal} for field, (floor, goal) in GOALS.items()}
+    told = {"detectors": cells, "goals": goals, "witnesses": {name: WITNESSES[name] for name in witnesses}, "skipped": skipped}
+    return json.dumps(told, indent=1, allow_nan=False)
+
+
+def _nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def built(listed: Mapping[str, Contender], names: Sequence[str]) -> tuple[dict[str, Detector], dict[str, str]]:
+    """The detectors that can be had here, and for the others why not."""
+    detectors, skipped = {}, {}
+    for name in names:
+        try:
+            detectors[name] = listed[name].build()
+        except DetectorError as error:
+            skipped[name] = str(error)
+            print(f"skipped {name}: {error}", file=sys.stderr)
+    return detectors, skipped
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="?", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--only", action="append", choices=NAMES, metavar="NAME", help=f"one of {', '.join(NAMES)}; may be repeated")
+    parser.add_argument("--weights", type=Path, default=SHIPPED, metavar="FILE", help="another weights file of the built-in detector")
+    parser.add_argument("--threshold", type=float, metavar="SCORE", help="another threshold of the built-in detector")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--curves", type=Path, metavar="FILE.png", help="draw precision over recall")
+    parser.add_argument("--misses", type=Path, metavar="FOLDER", help="draw what was found, missed and invented, and sheets of it")
+    return parser.parse_args()
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="?", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--json", action="store_true", help="one JSON list on stdout")
-    parser.add_argument("--misses", type=Path, metavar="FOLDER", help="write the photographs with what was found, missed and invented")
-    options = parser.parse_args()
+    """See the module's text."""
+    options = _options()
     if not (options.data / "photos" / "boxes_xyxy.json").is_file():
         print(f"no photographs in {options.data}", file=sys.stderr)
         return 1
     cv2.setNumThreads(1)
-    rows = []
-    for named in ("builtin", *FILES):
-        kind, _, file = named.partition(":")
-        path = options.data / "detectors" / file
-        if file and not path.is_file():
-            print(f"skipped, no file: {path}", file=sys.stderr)
-            continue
-        name = file.removesuffix("_kps.onnx") if kind == "scrfd" else kind
-        row, measured = measure(f"{kind}:{path}" if file else kind, name, options.data)
-        rows.append(row)
-        print(f"measured {name}", file=sys.stderr)
-        if options.misses:
-            options.misses.mkdir(parents=True, exist_ok=True)
-            for photograph, canvas in drawn(measured):
-                cv2.imwrite(str(options.misses / f"{name}-{Path(photograph).stem}.png"), canvas)
-    print(json.dumps([asdict(row) for row in rows], indent=1) if options.json else table(rows))
+    torch.set_num_threads(1)
+    truth = load(options.data)
+    listed = contenders(options.data / "detectors", options.weights, options.threshold)
+    asked = [name for name in NAMES if not options.only or name in options.only]
+    every, skipped = built(listed, [name for name in NAMES if name in asked or name in WITNESSES])
+    found: dict[str, Found] = {}
+    for name, detector in every.items():
+        found[name] = find(detector, truth, helen=name in asked)
+        print(f"ran {name}", file=sys.stderr)
+    witnesses = [name for name in WITNESSES if name in found]
+    vouched = Vouched(
+        vouching([(WITNESSES[name], found[name].afw) for name in witnesses], len(truth.afw)),
+        vouching([(WITNESSES[name], found[name].photographs) for name in witnesses], len(truth.photographs)),
+    )
+    detectors = {name: detector for name, detector in every.items() if name in asked}
+    results = {name: judged(truth, found[name], vouched) for name in detectors}
+    speed = speeds(detectors, [scene.pixels for scene in truth.afw])
+    rows = [row(listed[name], truth, found[name], results[name], speed[name]) for name in detectors]
+    print(written(rows, witnesses, skipped) if options.json else table(rows, witnesses), flush=True)
+    for name in detectors if options.misses else ():
+        draw_misses(truth, found[name], results[name], options.misses / name)
+    if options.curves and detectors:
+        low = {
+            name: judged(truth, seen, vouched) for name, seen in lowered(listed, {name: found[name] for name in detectors}, truth).items()
+        }
+        thresholds = {name: listed[name].score_threshold for name in low}
+        curves_png(panels(truth, results, low), thresholds, told(witnesses), options.curves)
     return 0
 
 
