@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -130,11 +130,18 @@ def unfinished(plan: Plan, receipts: Mapping[str, ShardReceipt]) -> list[int]:
     return sorted(shard for shard, count in planned.items() if done[shard] != count)
 
 
-def publish(store: Store, config: RunConfig, receipts: Iterable[ShardReceipt], committed_at: datetime | None = None) -> Manifest:
+def publish(
+    store: Store,
+    config: RunConfig,
+    receipts: Iterable[ShardReceipt],
+    committed_at: datetime | None = None,
+    still_ours: Callable[[], None] = lambda: None,
+) -> Manifest:
     """Make a run visible and final: parts move into their tables, the manifest is written last, staging goes.
 
     Whoever is interrupted does it again with the same receipts, or those of `staged_receipts`. On a committed run it only tidies up.
-    committed_at: UTC, now if None. CommitError unless the receipts account for each planned image exactly once.
+    committed_at: UTC, now if None. still_ours: called before each step that readers see; it raises when somebody else has taken over.
+    CommitError unless the receipts account for each planned image exactly once.
     """
     if is_committed(store, config.run_id):
         store.remove_tree(staging_folder(config.run_id))
@@ -145,21 +152,24 @@ def publish(store: Store, config: RunConfig, receipts: Iterable[ShardReceipt], c
     manifest = _manifest(plan, chosen, committed_at or datetime.now(UTC))
     manifest.check()
     for table in TABLES:
-        _publish_table(store, config, table, [part for receipt in chosen for part in receipt.parts if part.table == table])
+        _publish_table(store, config, table, [part for receipt in chosen for part in receipt.parts if part.table == table], still_ours)
+    still_ours()
     store.write_bytes(manifest_file(config.run_id), manifest.to_bytes())
     store.remove_tree(staging_folder(config.run_id))
     return manifest
 
 
-def _publish_table(store: Store, config: RunConfig, table: str, parts: Iterable[PartReceipt]) -> None:
+def _publish_table(store: Store, config: RunConfig, table: str, parts: Iterable[PartReceipt], still_ours: Callable[[], None]) -> None:
     """Move a table's parts, each in one step, in order of their names; see `layout.TABLES` for the order of tables."""
     promised = {published_file(config, part): part for part in parts}
     present = set(store.list_files(run_folder(config, table)))
     # left by an interrupted commit of other receipts, such as the halves of a shard that has since been done as a whole;
     # they go first, so that no reader sees a face twice, and end with the staging folder
     for path in sorted(present - promised.keys()):
+        still_ours()
         store.move(path, f"{staging_folder(config.run_id)}/set-aside/{path}")
     for path, part in sorted(promised.items()):
+        still_ours()
         staged = staged_file(config.run_id, part)
         if path not in present or store.exists(staged):
             store.move(staged, path)

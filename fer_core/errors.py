@@ -53,3 +53,7 @@ class OrchestrationError(FerflowError):
 
 class CommitError(FerflowError):
     """A run cannot be published, resumed or read back as its manifest promises."""
+
+
+class LeaseError(FerflowError):
+    """Somebody else is writing to a labels root."""

@@ -13,6 +13,7 @@ never misses a label, even while a run is being published.
 """
 
 RUNS: Final = "_meta/runs"
+LEASES: Final = "_meta/leases"
 STAGING: Final = "_staging"
 
 _RUN_ID: Final = re.compile(r"[a-z][a-z0-9-]*")

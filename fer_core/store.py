@@ -11,8 +11,9 @@ import shutil
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from fsspec import AbstractFileSystem
@@ -63,6 +64,21 @@ class Store:
             else:
                 self.fs.pipe_file(self._full(path), data, **({"chunksize": SINGLE_PUT} if "s3" in self.fs.protocol else {}))
 
+    @contextmanager
+    def replacing(self, path: str) -> Iterator[str]:
+        """A local file for the block to fill, of any size. When the block ends it becomes the file at `path`, in one step as with
+        `write_bytes`; where the block raises, nothing has happened.
+        """
+        full = self._full(path)
+        with one_line("write", self.url(path)):
+            if self.local:
+                with _replacing(full) as unfinished:
+                    yield unfinished
+                return
+            with TemporaryDirectory(prefix="ferflow-") as folder:
+                yield f"{folder}/whole"
+                self.fs.put_file(f"{folder}/whole", full)
+
     def move(self, source: str, target: str) -> None:
         """Rename one file, replacing what is there; object stores copy, then delete. Nothing happens where an earlier call came as far."""
         with one_line("move", self.url(source)):
@@ -87,6 +103,11 @@ class Store:
             found = _local_files(full) if self.local else self._objects(full)
             inside = len(self.root.rstrip("/")) + 1
             return sorted(path[inside:] for path in found if not _UNFINISHED.fullmatch(path.rpartition("/")[2]))
+
+    def remove_file(self, path: str) -> None:
+        """Delete one file; nothing happens where it is absent."""
+        with one_line("remove", self.url(path)), suppress(FileNotFoundError):
+            self.fs.rm_file(self._full(path))
 
     def remove_tree(self, folder: str) -> None:
         """Delete a folder with all that is below; nothing happens where it is absent."""
@@ -215,14 +236,19 @@ def _too_large(limit: int) -> ImageError:
 
 
 def _replace_file(full: str, data: bytes) -> None:
+    with _replacing(full) as unfinished, open(unfinished, "xb") as stream:
+        stream.write(data)
+
+
+@contextmanager
+def _replacing(full: str) -> Iterator[str]:
     """Temporary file in the same folder, fsync, rename, fsync of the folder: after a power cut the file is whole or as before."""
     folder, name = os.path.split(full)
     os.makedirs(folder, exist_ok=True)
     unfinished = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.tmp")
     try:
-        with open(unfinished, "xb") as stream:
-            stream.write(data)
-            stream.flush()
+        yield unfinished
+        with open(unfinished, "rb+") as stream:
             os.fsync(stream.fileno())
         os.replace(unfinished, full)
     except BaseException:  # also KeyboardInterrupt: no litter is left, and the error goes on

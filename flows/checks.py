@@ -15,6 +15,7 @@ from fer_core.collection import list_images
 from fer_core.commit import is_committed
 from fer_core.errors import ClusterError, CommitError, UsageError
 from fer_core.layout import plan_file
+from fer_core.lease import refuse_beside
 from fer_core.listing import walk
 from fer_core.store import open_store
 from flows.begin import pipeline, take_up
@@ -53,6 +54,7 @@ def check_label(params: LabelParams) -> int:
             raise CommitError(f"run {params.run_id} {done}, or choose another id")
         pipeline(params)
     store.check_writable()
+    refuse_beside(store)
     if cluster.address is not None:
         _check_scheduler(cluster.address)
     return images

@@ -4,8 +4,9 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from fer_core.commit import is_committed
+from fer_core.lease import lease
 from fer_core.store import open_store
-from flows.begin import configure, take_up
+from flows.begin import configure, named, take_up
 from flows.label_summary import already
 from flows.params import LabelParams
 from tasks.cluster import ClusterSpec
@@ -27,16 +28,21 @@ def _run_name() -> str:
 def label_collection(params: LabelParams) -> Summary:
     """Label the faces of a photo collection: inventory, plan, label shards on Dask, commit, report.
 
-    Nothing of a run is visible before its commit; an interrupted one is finished by resuming it.
+    Nothing of a run is visible before its commit; an interrupted one is finished by resuming it, as a retry of the flow run does. One run
+    at a time writes to a root.
     """
     cluster = ClusterSpec.parse(params.cluster, params.workers)
-    if params.resume is None:
-        inventory = list_inventory(params.source)
-        plan = plan_run(configure(params), inventory, cluster.workers, params.force)
-    else:
-        plan = take_up(params)
-        if is_committed(open_store(params.to), params.resume):
-            return already(params.to, params.resume)
-    labelled = label_shards(plan, cluster)
-    manifest = commit_run(plan.config, labelled)
+    store = open_store(params.to)
+    params = named(params, flow_run.id, flow_run.scheduled_start_time, flow_run.run_count)
+    if params.resume is not None and is_committed(store, params.resume):
+        take_up(params)
+        return already(params.to, params.resume)
+    with lease(store, f"run {params.resume or params.run_id}") as held:
+        if params.resume is None:
+            inventory = list_inventory(params.source)
+            plan = plan_run(configure(params), inventory, cluster.workers, params.force)
+        else:
+            plan = take_up(params)
+        labelled = label_shards(plan, cluster)
+        manifest = commit_run(plan.config, labelled, held)
     return report_run(manifest, labelled)

@@ -69,8 +69,8 @@ class LabelParams(BaseModel):
         return self
 
 
-def new_run_id(now: datetime | None = None) -> str:
-    """`run-20261124-101500-ab12`: sorts by time, and two that start in the same second differ."""
-    run_id = f"run-{now or datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+def new_run_id(now: datetime | None = None, token: str | None = None) -> str:
+    """`run-20261124-101500-ab12`: sorts by time, and two that start in the same second differ, at random or by the end of a hex `token`."""
+    run_id = f"run-{now or datetime.now(UTC):%Y%m%d-%H%M%S}-{(token or secrets.token_hex(2))[-4:]}"
     assert is_run_id(run_id)
     return run_id

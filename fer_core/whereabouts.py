@@ -1,0 +1,71 @@
+"""Which process this is, told so that another can find out whether it still lives."""
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """One process of one machine."""
+
+    host: str
+    """The machine's name, for people."""
+    place: str
+    """Where process numbers mean the same: this start of this machine, inside the same container."""
+    pid: int
+    started: str
+    """When the process began, in the operating system's own measure: numbers of processes are given again, with another beginning."""
+
+
+def here() -> Whereabouts:
+    """This process."""
+    pid = os.getpid()
+    return Whereabouts(platform.node() or "unknown", _place(), pid, _started(pid) or "")
+
+
+def is_gone(process: Whereabouts) -> bool:
+    """Whether that process certainly runs no more. False for any that would run elsewhere: nobody here can tell."""
+    return process.place == _place() and _started(process.pid) != process.started
+
+
+def is_beside(process: Whereabouts) -> bool:
+    """Whether that process runs here and now."""
+    return process.place == _place() and _started(process.pid) == process.started
+
+
+def _place() -> str:
+    try:
+        # containers share the machine's boot but number their processes each for itself
+        return f"{_BOOT.read_text().strip()}/{os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        import psutil  # noqa: PLC0415  (only where the kernel does not say it)
+
+        return f"{platform.node()}/{psutil.boot_time():.0f}"
+
+
+def _started(pid: int) -> str | None:
+    """None when no such process runs; one that has ended and waits for its parent to notice does not run."""
+    if not _BOOT.exists():
+        return _started_elsewhere(pid)
+    try:
+        # the name in brackets may hold anything; after it come the state and, 19 fields on, ticks from the machine's start
+        state, *fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state in "ZX" else fields[18]
+
+
+def _started_elsewhere(pid: int) -> str | None:
+    """The same without /proc."""
+    import psutil  # noqa: PLC0415  (only where the kernel does not say it)
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.0f}"
+    except psutil.Error:
+        return None

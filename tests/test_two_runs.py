@@ -1,0 +1,89 @@
+"""Runs that meet on one root, as real processes; and a flow run that is tried again."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import duckdb
+import pytest
+
+from fer_core.commit import committed_runs
+from fer_core.lease import living_claims
+from fer_core.store import open_store
+
+RETRIED = """
+import json, sys
+from flows.prefect_api import prefect_api
+from flows.session import session
+
+attempts = []
+
+with session(), prefect_api() as api, api.ready():
+    import flows.label
+    from fer_core.errors import StoreError
+    from flows.params import LabelParams
+
+    whole = flows.label.commit_run
+
+    def commit_run(config, labelled, held):
+        attempts.append((config.run_id, labelled.resumed))
+        if len(attempts) == 1:
+            raise StoreError("cannot write: try again")
+        return whole(config, labelled, held)
+
+    flows.label.commit_run = commit_run
+    params = LabelParams(source=sys.argv[1], to=sys.argv[2], workers=1, shard_size=1)
+    summary = flows.label.label_collection.with_options(retries=1, retry_delay_seconds=2)(params)
+print(json.dumps({"attempts": attempts, "run_id": summary.manifest.run_id, "images": summary.images, "resumed": summary.resumed}))
+"""
+
+
+def wait_for(condition, process):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.timeout(400)
+def test_the_second_run_is_refused_and_a_killed_one_is_in_nobodys_way(labelled, two_pictures, tmp_path):
+    """One run at work; a second is refused; the first is killed; a third goes on at once and labels each image."""
+    commands, root = labelled.commands, tmp_path / "labels"
+    store = open_store(str(root))
+    words = ["label", two_pictures, "--to", root, "--workers", 1, "--shard-size", 1]
+    first = commands.start(*words, "--run-id", "first")
+    wait_for(lambda: store.list_files("_staging/first"), first)
+
+    second = commands.run(*words, "--run-id", "second", "--json")
+    assert second.code == 1
+    assert f"another process is writing to {root} (run first, process {first.pid} on" in second.line
+    assert "wait until it has ended" in second.json["error"]
+    assert not store.exists("_meta/runs/second/plan.parquet")
+
+    first.send_signal(signal.SIGKILL)
+    first.communicate(timeout=30)
+    third = commands.run(*words, "--run-id", "third", "--json")
+    assert third.code == 0, third.err
+    assert third.json["images"]["labeled"] == 2
+    assert committed_runs(store) == ["third"]
+    assert living_claims(store) == []
+    seen = duckdb.sql(f"select count(*), count(distinct image_uri), min(run_id) from '{root}/images/**/*.parquet'").fetchall()
+    assert seen == [(2, 2, "third")]
+    assert commands.run("verify", root).code == 0
+    commands.wait_until_gone()
+
+
+@pytest.mark.timeout(300)
+def test_a_retry_of_the_flow_goes_on_where_it_stopped(labelled, two_pictures, tmp_path):
+    words = [sys.executable, "-c", RETRIED, str(two_pictures), str(tmp_path / "labels")]
+    ended = subprocess.run(words, env=labelled.commands.environment(), capture_output=True, text=True, check=False, timeout=200)
+    assert ended.returncode == 0, ended.stderr
+    said = json.loads(ended.stdout.splitlines()[-1])
+    assert [run_id for run_id, _ in said["attempts"]] == [said["run_id"]] * 2
+    assert [resumed for _, resumed in said["attempts"]] == [0, 2]
+    assert said["images"] == said["resumed"] == 2
+    assert committed_runs(open_store(str(tmp_path / "labels"))) == [said["run_id"]]
+    labelled.commands.wait_until_gone()
