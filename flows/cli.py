@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 import flows.started  # noqa: F401  (notes the time)
 from tasks import interruption
 
-COMMANDS: Final = ("label", "verify", "gallery", "detectors", "dataset", "train", "evaluate", "models")
+COMMANDS: Final = ("label", "verify", "gallery", "export", "detectors", "dataset", "train", "evaluate", "models")
 """Each `flows.commands.<name>` with `add_parser(subparsers)`, which sets `run(args) -> int` as the parser's default."""
 
 
@@ -22,6 +22,7 @@ HELP: Final = """Turns a photo collection into facial-expression labels in Parqu
   ferflow label ~/Photos --to ~/labels          label every face below a folder
   ferflow label ~/Photos --to ~/labels          the next night: reads only what is new or has changed
   ferflow gallery ~/labels --to gallery.html    look at what was found
+  ferflow export current ~/labels --to newest   the newest label of each face as one file
   ferflow verify ~/labels                       check that every committed row is there and intact
 
 Labels name the apparent expression in a picture, not what a person feels."""

@@ -1,0 +1,175 @@
+"""The view `current` written down: one compact Parquet file of each face's newest label, sorted, whole or not at all."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fer_core.address import one_line, split
+from fer_core.commit import committed_runs, read_manifest
+from fer_core.current import CURRENT
+from fer_core.errors import CommitError, StoreError, UsageError
+from fer_core.manifest import Manifest, Part
+from fer_core.schema import IMAGES, LABELS, SCHEMA_VERSION
+from fer_core.store import REQUESTS_AT_ONCE, Store
+from fer_core.uri_ranges import UriRanges, cuts
+
+FILE: Final = "current.parquet"
+"""Under the target, which holds nothing else."""
+ROWS_AT_ONCE: Final = 200_000
+"""Rows of both tables, of all runs, that are sorted in memory at a time."""
+BYTES_AHEAD: Final = 64 * 2**20
+"""Parts that are read before their turn, together; a larger one is read alone."""
+SAMPLE: Final = 256
+"""Every so many rows the URI is looked at, to cut the ranges."""
+
+_READ: Final = {
+    "images": pa.schema([IMAGES.field(name) for name in ("image_uri", "image_sha256", "status", "run_id", "seen_at")]).remove_metadata(),
+    "labels": LABELS.remove_metadata(),
+}
+_MARK: Final = {"fer.schema_version": str(SCHEMA_VERSION), "fer.export": "current"}
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentExport:
+    """What was written."""
+
+    file: str
+    """Where it lies."""
+    faces: int
+    """Rows."""
+    images: int
+    """Different images among them."""
+    runs: int
+    """Committed runs they were chosen from."""
+    deleted: int
+    """Images that earlier runs processed and that the newest listing of their source does not hold. Which ones no run has written down,
+    so their last labels are among the rows."""
+    bytes: int
+    """Size of the file."""
+
+
+def export_current(store: Store, target: Store) -> CurrentExport:
+    """Write what committed runs say is current, replacing an earlier export in one step. The same root gives the same bytes.
+
+    Takes less than 1 GB of memory and the size of the largest part, however many rows there are, and about as much temporary disk as the
+    tables and the export. UsageError when the target lies inside the root; StoreError when it holds anything but an earlier export, or
+    cannot be written; CommitError when there is no committed run, or a part is missing or not what was promised.
+    """
+    manifests = _manifests(store)
+    _check_apart(store, target)
+    _check_target(target)
+    target.check_writable()
+    parts = {table: [part for manifest in manifests for part in manifest.parts_of(table)] for table in _READ}
+    with TemporaryDirectory(prefix="ferflow-export-") as folder, one_line("sort in", folder):
+        samples = (sample for table in _READ for data in _contents(store, parts[table]) for sample in _samples(data))
+        ranges = UriRanges(folder, cuts(samples, ROWS_AT_ONCE))
+        for table, schema in _READ.items():
+            for data in _contents(store, parts[table]):
+                for rows in _batches(data, schema.names):
+                    ranges.deal(table, rows.cast(schema))
+        with target.replacing(FILE) as file:
+            faces, images, size = _write(ranges, file)
+    return CurrentExport(target.url(FILE), faces, images, len(manifests), _deleted(manifests), size)
+
+
+def _manifests(store: Store) -> list[Manifest]:
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        manifests = list(pool.map(lambda run_id: read_manifest(store, run_id), committed_runs(store)))
+    if not manifests:
+        raise CommitError(f"no run has been committed under {store.url()} yet")
+    return manifests
+
+
+def _deleted(manifests: Sequence[Manifest]) -> int:
+    newest = {manifest.source: manifest for manifest in sorted(manifests, key=lambda manifest: (manifest.started_at, manifest.run_id))}
+    return sum(manifest.deleted for manifest in newest.values())
+
+
+def _check_apart(store: Store, target: Store) -> None:
+    """Nothing but committed Parquet lies under a table's prefix."""
+    root, inside = (os.path.realpath(place.root) if place.local else place.root for place in (store, target))
+    if type(store.fs) is type(target.fs) and f"{inside}/".startswith(f"{root.rstrip('/')}/"):
+        raise UsageError(f"the target {target.url()} lies inside the labels root {store.url()}: choose a place outside of it")
+
+
+def _check_target(target: Store) -> None:
+    found = target.list_files()
+    if found and (found != [FILE] or not _is_export(target)):
+        raise StoreError(f"{target.url()} is not empty and no earlier export: choose another place")
+
+
+def _is_export(target: Store) -> bool:
+    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
+
+    fs, full = split(target.url(FILE))
+    with one_line("read", target.url(FILE)), fs.open(full, "rb") as stream:
+        try:
+            metadata = pq.read_schema(stream).metadata or {}
+        except pa.ArrowInvalid:
+            return False
+    return bool(metadata.get(b"fer.export") == b"current")
+
+
+def _contents(store: Store, parts: Sequence[Part]) -> Iterator[bytes]:
+    """The bytes of each part, as promised. The next ones are fetched meanwhile, since an object store takes its time to answer."""
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        ahead: list[tuple[Part, Future[bytes]]] = []
+        waiting = list(reversed(parts))
+        while ahead or waiting:
+            while waiting and (not ahead or sum(part.bytes for part, _ in ahead) + waiting[-1].bytes <= BYTES_AHEAD):
+                part = waiting.pop()
+                ahead.append((part, pool.submit(_content, store, part)))
+            yield ahead.pop(0)[1].result()
+
+
+def _content(store: Store, part: Part) -> bytes:
+    if not store.exists(part.path):
+        raise CommitError(f"a part of a committed run is missing: {part.path}")
+    data = store.read_bytes(part.path)
+    if len(data) != part.bytes or hashlib.sha256(data).hexdigest() != part.sha256:
+        raise CommitError(f"a part of a committed run is damaged: {part.path}")
+    return data
+
+
+def _batches(data: bytes, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The rows of a part, some at a time."""
+    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
+
+    for batch in pq.ParquetFile(pa.BufferReader(data)).iter_batches(columns=list(columns)):
+        yield pa.Table.from_batches([batch]).replace_schema_metadata(None)
+
+
+def _samples(data: bytes) -> Iterator[tuple[str, int]]:
+    """URIs of a part, each with the number of rows it stands for."""
+    for rows in _batches(data, ["image_uri"]):
+        for start in range(0, rows.num_rows, SAMPLE):
+            yield rows["image_uri"][start].as_py(), min(SAMPLE, rows.num_rows - start)
+
+
+def _write(ranges: UriRanges, file: str) -> tuple[int, int, int]:
+    """Rows, different images, bytes."""
+    import duckdb  # noqa: PLC0415  (heavy)
+    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
+
+    order = [(name, "ascending") for name in ("image_uri", "face_index")]
+    sorting = pq.SortingColumn.from_ordering(LABELS, order)
+    faces = images = 0
+    with (
+        duckdb.connect() as database,
+        pq.ParquetWriter(file, LABELS.with_metadata(_MARK), compression="zstd", sorting_columns=sorting) as out,
+    ):
+        for number in range(len(ranges)):
+            for table, schema in _READ.items():
+                database.register(table, ranges.take(table, number, schema))
+            rows = database.sql(f"{CURRENT} ORDER BY image_uri, face_index").to_arrow_table().cast(LABELS)
+            faces, images = faces + rows.num_rows, images + pc.count_distinct(rows["image_uri"]).as_py()
+            out.write_table(rows)
+    with open(file, "rb") as stream:
+        return faces, images, stream.seek(0, 2)

@@ -1,0 +1,220 @@
+"""The committed parts of a table registered as a Delta table: a transaction log is written beside the tables, and no part is touched.
+
+A log cannot lie under a table's prefix, where nothing but Parquet does, and should not lie at the root, where whoever vacuums the one table
+removes the others. So it lies under `_meta/delta/<table>` and names the parts by absolute URLs, as the Delta protocol allows ("Add File and
+Remove File"). `DeltaTable.scan` and `QueryBuilder`, which are DataFusion, read such a table; `DeltaTable.to_pyarrow_dataset`, `to_pandas`
+and Polars' `scan_delta` put the table's own folder before every path and find nothing (delta-io/delta-rs, issue 865).
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, unquote
+
+import pyarrow as pa
+
+from fer_core.address import one_line
+from fer_core.commit import committed_runs, read_manifest
+from fer_core.errors import CommitError, StoreError
+from fer_core.manifest import Manifest, Part
+from fer_core.schema import IMAGES, LABELS
+from fer_core.store import Store
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+    from deltalake.transaction import AddAction, CommitProperties, RemoveAction
+
+SCHEMAS: Final = {"labels": LABELS, "images": IMAGES}
+
+_PARTITIONS: Final = {"run_date": pa.date32(), "run": pa.string()}
+_FOR_EVER: Final = {"delta.logRetentionDuration": "interval 36500 days", "delta.enableExpiredLogCleanup": "false"}
+"""Old versions stay readable."""
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What the Delta table is after a registration."""
+
+    table: str
+    """URL of the Delta table."""
+    version: int
+    """Its newest version."""
+    runs: tuple[str, ...]
+    """Ids of the runs that this registration added, oldest commit first."""
+    parts: int
+    """Files in the newest version."""
+
+
+def register(store: Store, table: str) -> Registered:
+    """Add to the Delta table what committed runs have written since it was last registered: a version a run, in order of their commits.
+
+    table: `labels` or `images`. Parts that no manifest promises any more leave the table in one version with those that took their place.
+    Reads manifests, not parts. StoreError when deltalake is not installed or fails, or when another process registers at the same time;
+    CommitError when no run has written such a table.
+    """
+    _check(store)
+    manifests = [read_manifest(store, run_id) for run_id in committed_runs(store)]
+    manifests = sorted((found for found in manifests if found.parts_of(table)), key=lambda found: (found.committed_at, found.run_id))
+    if not manifests:
+        raise CommitError(f"no run that wrote {table} has been committed under {store.url()} yet")
+    with one_line("register", _location(store, table)):
+        try:
+            return _register(store, table, manifests)
+        except _failures() as error:
+            raise StoreError(f"cannot register {_location(store, table)}: {_first_line(error)}") from error
+
+
+def _check(store: Store) -> None:
+    try:
+        import deltalake  # noqa: F401, PLC0415  (an extra)
+    except ImportError as error:
+        raise StoreError("a Delta table needs the package deltalake: pip install 'ferflow[delta]'") from error
+    if store.url().startswith("memory://") or "%" in store.url():
+        raise StoreError(f"deltalake cannot open {store.url()}: it takes neither memory:// nor a % in a name")
+
+
+def _register(store: Store, table: str, manifests: Sequence[Manifest]) -> Registered:
+    log = _Log(store, table)
+    held = log.parts()
+    promised = {store.url(part.path) for manifest in manifests for part in manifest.parts_of(table)}
+    news = [(manifest, [part for part in manifest.parts_of(table) if store.url(part.path) not in held]) for manifest in manifests]
+    news = [(manifest, parts) for manifest, parts in news if parts]
+    gone = sorted(held - promised)
+    if gone:  # what replaces them may stand in any manifest: one version, so that none lacks rows or has them twice
+        log.replace(gone, news)
+    else:
+        for manifest, parts in news:
+            log.append(manifest, parts)
+    return Registered(log.url, log.version(), tuple(manifest.run_id for manifest, _ in news), len(promised))
+
+
+class _Log:
+    """The transaction log of one table."""
+
+    def __init__(self, store: Store, table: str) -> None:
+        self.url = _location(store, table)
+        self._store, self._table = store, table
+        self._options = _storage_options(store)
+
+    def version(self) -> int:
+        """The newest one."""
+        return self._opened().version()
+
+    def parts(self) -> set[str]:
+        """URLs of the parts in the newest version; none while there is no table."""
+        from deltalake import DeltaTable  # noqa: PLC0415  (an extra)
+
+        if not DeltaTable.is_deltatable(self._uri(), self._options):
+            return set()
+        added = pa.table(self._opened().get_add_actions())
+        return {unquote(path).removeprefix("file://") for path in added["path"].to_pylist()}
+
+    def append(self, manifest: Manifest, parts: Sequence[Part]) -> None:
+        """One version with the parts of one run, the first of which makes the table."""
+        from deltalake import DeltaTable, Schema  # noqa: PLC0415  (an extra)
+        from deltalake.transaction import create_table_with_add_actions  # noqa: PLC0415  (an extra)
+
+        adds, said = [self._add(manifest, part) for part in parts], _said({"fer.run_id": manifest.run_id})
+        if DeltaTable.is_deltatable(self._uri(), self._options):
+            self._commit(adds, said)
+            return
+        create_table_with_add_actions(
+            self._uri(),
+            Schema.from_arrow(self._schema()),
+            adds,
+            mode="error",
+            partition_by=list(_PARTITIONS),
+            name=f"ferflow {self._table}",
+            configuration=_FOR_EVER,
+            storage_options=self._options,
+            commit_properties=said,
+        )
+
+    def replace(self, gone: Sequence[str], news: Sequence[tuple[Manifest, Sequence[Part]]]) -> None:
+        """One version without some parts and with others."""
+        from deltalake.transaction import RemoveAction  # noqa: PLC0415  (an extra)
+
+        now = int(datetime.now().timestamp() * 1000)
+        removes = [RemoveAction(_absolute(url), data_change=True, deletion_timestamp=now, partition_values=_values(url)) for url in gone]
+        adds = [self._add(manifest, part) for manifest, parts in news for part in parts]
+        self._commit([*removes, *adds], _said({"fer.replaced_parts": len(gone)}))
+
+    def _commit(self, actions: "Sequence[AddAction | RemoveAction]", said: "CommitProperties") -> None:
+        self._opened().create_write_transaction(list(actions), "append", self._schema(), list(_PARTITIONS), commit_properties=said)
+
+    def _add(self, manifest: Manifest, part: Part) -> "AddAction":
+        from deltalake.transaction import AddAction  # noqa: PLC0415  (an extra)
+
+        written = int(datetime.fromisoformat(manifest.committed_at).timestamp() * 1000)
+        url = self._store.url(part.path)
+        return AddAction(_absolute(url), part.bytes, _values(url), written, True, json.dumps({"numRecords": part.rows}))
+
+    def _opened(self) -> "DeltaTable":
+        from deltalake import DeltaTable  # noqa: PLC0415  (an extra)
+
+        return DeltaTable(self._uri(), storage_options=self._options)
+
+    def _uri(self) -> str:
+        return f"file://{quote(self.url)}" if self._store.local else self.url
+
+    def _schema(self) -> pa.Schema:
+        """The columns of the files and of their paths, described as Delta does it."""
+        fields = [field.with_metadata({"comment": field.metadata[b"description"]}) for field in SCHEMAS[self._table]]
+        return pa.schema([*fields, *(pa.field(name, kind) for name, kind in _PARTITIONS.items())])
+
+
+def _location(store: Store, table: str) -> str:
+    return store.url(f"_meta/delta/{table}")
+
+
+def _absolute(url: str) -> str:
+    """As an action names a file; deltalake encodes it."""
+    return f"file://{url}" if url.startswith("/") else url
+
+
+def _values(url: str) -> dict[str, str | None]:
+    """Partition values, from the folders of a part's path."""
+    folders = dict(name.split("=", 1) for name in url.split("/")[-3:-1])
+    return {name: folders[name] for name in _PARTITIONS}
+
+
+def _said(metadata: dict[str, object]) -> "CommitProperties":
+    """What the version says of itself. No second try: whoever committed in between has registered the same parts."""
+    from deltalake.transaction import CommitProperties  # noqa: PLC0415  (an extra)
+
+    return CommitProperties(custom_metadata=metadata, max_commit_retries=0)
+
+
+def _storage_options(store: Store) -> dict[str, str] | None:
+    """The place and the credentials that the store itself has found, in deltalake's words."""
+    if "s3" not in store.fs.protocol:
+        return None
+    from fsspec.asyn import sync  # noqa: PLC0415  (only for S3)
+
+    store.fs.connect()
+    client = store.fs.s3
+    found = {"AWS_ENDPOINT_URL": client.meta.endpoint_url, "AWS_REGION": client.meta.region_name}
+    get: Callable[[], object] = store.fs.session.get_credentials
+    credentials = sync(store.fs.loop, get)
+    if credentials is not None:
+        names = {"AWS_ACCESS_KEY_ID": "access_key", "AWS_SECRET_ACCESS_KEY": "secret_key", "AWS_SESSION_TOKEN": "token"}
+        found |= {name: getattr(credentials, attribute) for name, attribute in names.items()}
+    if str(client.meta.endpoint_url).startswith("http://"):
+        found["AWS_ALLOW_HTTP"] = "true"
+    return {name: str(value) for name, value in found.items() if value}
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    from deltalake.exceptions import DeltaError  # noqa: PLC0415  (an extra)
+
+    return (DeltaError, OSError)
+
+
+def _first_line(error: Exception) -> str:
+    """deltalake writes chains of causes, one a line, in colours."""
+    lines = _COLOURS.sub("", str(error)).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
