@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from tempfile import TemporaryDirectory
 from typing import Final
 
@@ -104,6 +105,12 @@ class Store:
             inside = len(self.root.rstrip("/")) + 1
             return sorted(path[inside:] for path in found if not _UNFINISHED.fullmatch(path.rpartition("/")[2]))
 
+    def newest(self, path: str) -> float | None:
+        """When a file, or the newest of those below a folder, was written, in seconds since the epoch by the storage's clock; or None."""
+        with one_line("look at", self.url(path)):
+            full = self._full(path)
+            return max(_local_moments(full) if self.local else self._moments(full), default=None)
+
     def remove_file(self, path: str) -> None:
         """Delete one file; nothing happens where it is absent."""
         with one_line("remove", self.url(path)), suppress(FileNotFoundError):
@@ -156,6 +163,14 @@ class Store:
             return [str(path) for path in self.fs.find(full)]
         except FileNotFoundError:
             return []
+
+    def _moments(self, full: str) -> list[float]:
+        try:
+            found = self.fs.find(full, detail=True).values()
+        except FileNotFoundError:
+            return []
+        moments = [info.get("LastModified", info.get("created")) for info in found]
+        return [moment.timestamp() if isinstance(moment, datetime) else float(moment) for moment in moments]
 
     def _remove_object(self, full: str) -> None:
         with suppress(FileNotFoundError):
@@ -269,8 +284,15 @@ def _sync_folder(folder: str) -> None:
 def _local_files(full: str) -> Iterator[str]:
     if os.path.isfile(full):
         yield full
+        return
     for folder, _, names in os.walk(full, onerror=_unless_absent):
         yield from (f"{folder.rstrip('/')}/{name}" for name in names)
+
+
+def _local_moments(full: str) -> Iterator[float]:
+    for path in _local_files(full):
+        with suppress(FileNotFoundError):  # removed since it was listed
+            yield os.stat(path).st_mtime
 
 
 def _unless_absent(error: OSError) -> None:

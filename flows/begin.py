@@ -1,6 +1,6 @@
 """From parameters to a run's configuration: names become digests. Knows no Prefect."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from fer_core.commit import Plan, is_committed, read_plan
@@ -70,10 +70,14 @@ def configure(params: LabelParams) -> RunConfig:
 
 
 def take_up(params: LabelParams) -> Plan:
-    """The plan of the run to be resumed. CommitError when it is unknown, UsageError when it was begun with other things to do."""
+    """The plan of the run to be resumed, its root where it is now: the folder may have been moved since.
+
+    CommitError when it is unknown, UsageError when it was begun with other things to do.
+    """
     assert params.resume is not None
     try:
         plan = read_plan(open_store(params.to), params.resume)
+        plan = replace(plan, config=replace(plan.config, root=open_store(params.to).url()))
     except CommitError as error:
         raise CommitError(f"{error} (in {open_store(params.to).url()})" if "unknown" in str(error) else str(error)) from error
     config = plan.config

@@ -40,7 +40,7 @@ def label_collection(params: LabelParams) -> Summary:
     with lease(store, f"run {params.resume or params.run_id}") as held:
         if params.resume is None:
             inventory = list_inventory(params.source)
-            plan = plan_run(configure(params), inventory, cluster.workers, params.force)
+            plan = plan_run(configure(params), inventory, cluster.workers, params.force, held)
         else:
             plan = take_up(params)
         labelled = label_shards(plan, cluster)

@@ -1,10 +1,14 @@
 """Task `commit`: receipts -> published parts and the manifest."""
 
+from contextlib import suppress
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from fer_core.commit import publish
+from fer_core.errors import StoreError
 from fer_core.lease import Lease
+from fer_core.leftovers import collect_abandoned
 from fer_core.manifest import Manifest
 from fer_core.run import RunConfig
 from fer_core.store import open_store
@@ -14,7 +18,11 @@ from tasks.label_shards import Labelled
 
 @task(name="commit", cache_policy=NO_CACHE, persist_result=False)
 def commit_run(config: RunConfig, labelled: Labelled, held: Lease) -> Manifest:
-    """Make the run visible and final. LeaseError when somebody else writes to the root by now."""
+    """Make the run visible and final, then collect what interrupted runs left long ago. LeaseError when somebody else writes by now."""
     stop_if_asked()
     held.check_now()
-    return publish(open_store(config.root), config, labelled.receipts, still_ours=held.check)
+    store = open_store(config.root)
+    manifest = publish(store, config, labelled.receipts, still_ours=held.check)
+    with suppress(StoreError):  # the run is committed; what cannot be removed now is left to the next night
+        collect_abandoned(store)
+    return manifest

@@ -3,6 +3,7 @@ import os
 import socket
 import stat
 import threading
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -73,6 +74,24 @@ class TestEveryStorage:
             store.move("from/x[1] *.bin", "to/y.bin")
             assert store.list_files() == ["to/y.bin"]
             assert store.read_bytes("to/y.bin") == b"content"
+
+    def test_the_newest_file_tells_the_storages_time(self, any_root):
+        store = open_store(any_root)
+        assert store.newest("a") is None
+        store.write_bytes("a/b/c", b"1")
+        first = store.newest("a")
+        assert first == store.newest("a/b/c")
+        assert abs(first - time.time()) < 60
+        store.write_bytes("a/d", b"1")
+        assert store.newest("a") >= first
+
+    def test_removing_one_file(self, any_root):
+        store = open_store(any_root)
+        store.write_bytes("a/b", b"1")
+        store.write_bytes("a/b*", b"1")
+        store.remove_file("a/b*")
+        store.remove_file("a/nothing")
+        assert store.list_files() == ["a/b"]
 
     def test_moving_nothing_is_an_error(self, any_root):
         with pytest.raises(StoreError) as error:

@@ -1,0 +1,74 @@
+"""What runs leave that were killed: half-published commits, which the next run finishes, and staging, which is collected when it is old.
+
+All of this is for the holder of the root's lease: then no other run is at work, and whatever lies about belongs to one that has ended.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+from fer_core.commit import publish, read_plan, staged_receipts
+from fer_core.errors import CommitError
+from fer_core.layout import LEASES, RUNS, STAGING, TABLES, is_run_id, run_folder, staging_folder
+from fer_core.lease import living_claims
+from fer_core.store import Store
+
+KEEP: Final = timedelta(days=14)
+"""How long an interrupted run can be resumed without doing again what it had finished."""
+_FENCES_FOR: Final = timedelta(days=1)
+
+
+def finish_begun(store: Store, still_ours: Callable[[], None] = lambda: None) -> list[str]:
+    """Finish each commit that was cut off between its first part and its manifest. Returns the ids of the runs that are committed by it.
+
+    A commit begins when every shard is finished, so its receipts are all there. Should they have been lost, the parts that are visible are
+    taken back into staging: until a manifest promises them they are no answers, and tonight's run will look at their images.
+    """
+    finished = []
+    for run_id in _half_published(store):
+        config = read_plan(store, run_id).config
+        try:
+            publish(store, config, staged_receipts(store, run_id).values(), still_ours=still_ours)
+            finished.append(run_id)
+        except CommitError:
+            for path in (path for table in TABLES for path in store.list_files(run_folder(config, table))):
+                still_ours()
+                store.move(path, f"{staging_folder(run_id)}/set-aside/{path}")
+    return finished
+
+
+def collect_abandoned(store: Store, keep: timedelta = KEEP) -> list[str]:
+    """Remove the staging of runs that have written nothing for so long, never that of a run at work. Returns the ids of those runs.
+
+    Ages are told by the storage's own clock. Doing it again after an interruption removes the rest. A run whose staging is gone can still
+    be resumed; it does its shards again.
+    """
+    now = store.newest(LEASES)  # renewed every few seconds by whoever holds the lease
+    if now is None:
+        return []
+    at_work = {claim.work for claim in living_claims(store)}
+    staged = sorted({path.split("/")[1] for path in store.list_files(STAGING)})
+    old = [name for name in staged if is_run_id(name) and f"run {name}" not in at_work and _age(store, staging_folder(name), now) > keep]
+    for run_id in old:
+        store.remove_tree(staging_folder(run_id))
+    for path in store.list_files(LEASES):
+        if path.endswith(".fenced") and _age(store, path, now) > _FENCES_FOR:
+            store.remove_file(path)
+    return old
+
+
+def _age(store: Store, folder: str, now: float) -> timedelta:
+    return timedelta(seconds=now - (store.newest(folder) or now))
+
+
+def _half_published(store: Store) -> list[str]:
+    """Runs with a plan and parts but without a manifest."""
+    known: dict[str, set[str]] = {"plan.parquet": set(), "manifest.json": set()}
+    for path in store.list_files(RUNS):
+        run_id, _, name = path.removeprefix(f"{RUNS}/").partition("/")
+        known.get(name, set()).add(run_id)
+    begun = {run_id for run_id in known["plan.parquet"] - known["manifest.json"] if is_run_id(run_id)}
+    if not begun:
+        return []
+    folders = (path.split("/") for table in TABLES for path in store.list_files(table))
+    return sorted(begun & {parts[2].removeprefix("run=") for parts in folders if len(parts) == 4})
