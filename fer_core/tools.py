@@ -70,14 +70,14 @@ def prepare_process() -> None:
 
 def _load(config: RunConfig) -> ShardTools:
     from fer_core.detect.choice import build  # noqa: PLC0415  (loads OpenCV)
-    from fer_core.predict import load_predictor  # noqa: PLC0415  (loads torch)
+    from fer_core.predict import load_predictor, torch_device  # noqa: PLC0415  (loads torch)
 
     prepare_process()
     predictor = load_predictor(config.model, cast("Device", config.device))
     if predictor.digest != config.model_digest:
         planned = f"the run was planned with {config.model_digest[:12]}"
         raise ModelError(f"model {config.model} is {predictor.digest[:12]} on this worker, {planned}")
-    detector = build(config.detector)
+    detector = build(config.detector, torch_device(cast("Device", config.device)).type)
     if detector.identity != config.detector_identity:
         planned = f"the run was planned with {config.detector_identity}"
         raise DetectorError(f"detector {config.detector} is {detector.identity} on this worker, {planned}")

@@ -20,7 +20,7 @@ def test_the_list_keeps_its_keys_and_tells_what_was_measured(commands):
     rows = {row["detector"]: row for row in told["detectors"]}
     assert list(rows) == ["builtin", "yunet", "scrfd:FILE", "insightface:PACK"]
     assert all({"detector", "present", "licence", "what", "path", "measured"} == row.keys() for row in rows.values())
-    assert Path(rows["builtin"]["path"]).is_dir()
+    assert Path(rows["builtin"]["path"]).is_file()
     assert (rows["yunet"]["present"], rows["yunet"]["path"]) == (False, None)
     assert rows["yunet"]["measured"][0]["recall_20px"] == MEASURED["yunet"][0].recall_20px
     text = commands.run("detectors", "list").out

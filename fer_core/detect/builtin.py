@@ -1,131 +1,102 @@
-"""OpenCV's cascades (Viola and Jones, CVPR 2001), which come inside the opencv-python wheel: nothing to download, frontal faces only.
+"""The detector that comes with ferflow: a `DetectionNet` trained by benchmarks/train_detector.py, over a pyramid of tiles."""
 
-The cascades give a square and sometimes eyes, not five points. Box and points are therefore derived: the constants below are medians
-over the 804 of 882 stock portraits with one face by YuNet on which the cascade found it too, with YuNet's box and points as the truth and
-left and right averaged. Of those faces 76 % have both eyes found, 0.02 of the square from YuNet's on average.
-"""
-
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from fer_core.detect.protocol import cleaned, suppressed
-from fer_core.errors import DetectorError
+from fer_core.detect.pieces import Piece, pieces
+from fer_core.detect.protocol import cleaned, overlaps, suppressed
+from fer_core.detect.weights_file import SHIPPED, load_detector
+from fer_core.digest import file_sha256
 from fer_core.types import Faces
 
-MAX_SIDE: Final = 1024
-MIN_SIDE: Final = 24
-"""Smallest square in the shrunk picture, the cascade's own training size being 20."""
-NEIGHBOURS: Final = 5
-NMS_THRESHOLD: Final = 0.3
-Floats = NDArray[np.float32]
+SCORE_THRESHOLD: Final = 0.6
+NMS_THRESHOLD: Final = 0.4
+AGREEING: Final = 0.6
+"""Findings that overlap the best one by so much are averaged with it, weighted by their scores."""
+LARGEST_SIDE: Final = 4096
+"""Longest side of the finest look."""
+BATCH: Final = 16
+"""Pieces that pass the network together, at most."""
+CANDIDATES: Final = 2000
+"""Best places of a picture that are looked at."""
+EDGE: Final = 3.0
+"""A box that comes so near to the cut edge of a tile, in pixels, is seen whole elsewhere."""
 
-EYE_WINDOW: Final = 160
-"""Side at which a face is searched for eyes."""
-
-BOX: Final[NDArray[np.float32]] = np.array([0.09, -0.04, 0.91, 1.08], np.float32)
-"""Face from brows to chin (x0, y0, x1, y1) in parts of the cascade's square."""
-POINTS: Final[NDArray[np.float32]] = np.array([[0.314, 0.389], [0.686, 0.389], [0.5, 0.614], [0.342, 0.789], [0.658, 0.789]], np.float32)
-"""The five points in parts of the cascade's square."""
-EYE_REACH: Final = 0.12
-"""An eye further than this from its usual place, in parts of the square, is not believed."""
+Rows = NDArray[np.float32]
+"""(N, 15) box, five points, score, in pixels of the picture."""
 
 
-class Cascade:
-    """A `Detector` over the wheel's cascades. OpenCV's cascades keep state: one instance a thread."""
+class Builtin:
+    """A `Detector`. On a GPU where `device` says so; the same pixels always give the same faces on the same kind of device."""
 
-    def __init__(self) -> None:
-        self._face = _load("haarcascade_frontalface_alt2.xml")
-        self._second = _load("haarcascade_frontalface_default.xml")
-        self._strict = _load("haarcascade_frontalface_alt_tree.xml")
-        self._eye = _load("haarcascade_eye_tree_eyeglasses.xml")
-        self.identity = f"builtin-cascade-3-s{MAX_SIDE}-n{NEIGHBOURS}"
+    def __init__(
+        self, file: Path = SHIPPED, score_threshold: float = SCORE_THRESHOLD, largest_side: int = LARGEST_SIDE, device: str = "cpu"
+    ) -> None:
+        network = load_detector(file)
+        self._device = torch.device(device)
+        self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotation
+        self._threshold, self._largest = score_threshold, largest_side
+        self.identity = f"builtin-{file_sha256(file)[:12]}-t{score_threshold:g}-n{NMS_THRESHOLD:g}-s{largest_side}"
 
     def detect(self, pixels: NDArray[np.uint8]) -> Faces:
-        """(H, W, 3) RGB uint8 -> frontal faces in its pixels. The score is the share of the looks at it that agree."""
-        height, width = pixels.shape[:2]
-        scale = min(1.0, MAX_SIDE / max(height, width))
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        if min(size) < MIN_SIDE:
-            return Faces.none()
-        plain = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-        small = cv2.resize(plain, size, interpolation=cv2.INTER_AREA) if scale < 1 else plain
-        grey: NDArray[np.uint8] = np.asarray(cv2.equalizeHist(small), np.uint8)
-        squares = self._face.detectMultiScale(grey, scaleFactor=1.1, minNeighbors=NEIGHBOURS, minSize=(MIN_SIDE, MIN_SIDE))
-        looks = [self._look(grey, np.asarray(square, np.float32)) for square in squares]
-        sure = [look for look in looks if look is not None]
-        if not sure:
-            return Faces.none()
-        boxes = np.stack([box for box, _, _ in sure])
-        points = np.stack([five for _, five, _ in sure])
-        scores = np.array([score for _, _, score in sure], np.float32)
-        best = suppressed(boxes, scores, NMS_THRESHOLD)
-        back = np.array([width / size[0], height / size[1]], np.float32)
-        return cleaned(boxes[best] * np.tile(back, 2), points[best] * back, scores[best], width, height)
+        """(H, W, 3) RGB uint8 -> faces in its pixels."""
+        return self.detect_many([pixels])[0]
 
-    def _look(self, grey: NDArray[np.uint8], square: NDArray[np.float32]) -> tuple[Floats, Floats, float] | None:
-        """Box (4,), five points (5, 2) and score of a square (x, y, side, side), or None where nothing else confirms a face.
+    def detect_many(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Faces]:
+        """Pictures (H, W, 3) RGB uint8 of any sizes -> the faces of each. Pieces of one shape pass the network together."""
+        waiting: dict[tuple[int, ...], list[tuple[int, Piece]]] = defaultdict(list)
+        found: list[list[Rows]] = [[] for _ in pictures]
+        for number, pixels in enumerate(pictures):
+            for piece in pieces(pixels, self._largest):
+                alike = waiting[piece.pixels.shape]
+                alike.append((number, piece))
+                if len(alike) == BATCH:
+                    self._look(waiting.pop(piece.pixels.shape), found)
+        for alike in waiting.values():
+            self._look(alike, found)
+        return [self._joined(rows, pixels.shape) for rows, pixels in zip(found, pictures, strict=True)]
 
-        On AFW, where it was picked among ten rules, it drops 15 of 18 squares that are no face, and 18 of 133 that are one.
-        """
-        surroundings = _window(grey, square, margin=0.25, side=128)
-        eyes = self._eyes(grey, square)
-        strict = _fires(self._strict, surroundings)
-        seen = sum(eye is not None for eye in eyes)
-        if not (seen or strict) or not _fires(self._second, surroundings):
-            return None
-        box = (square[:2] + square[2:] * BOX.reshape(2, 2)).reshape(-1)
-        return box, _laid_through(square[:2] + POINTS * square[2], eyes), (2 + seen + strict) / 5
+    @torch.inference_mode()
+    def _look(self, alike: list[tuple[int, Piece]], found: list[list[Rows]]) -> None:
+        """Pass pieces of one shape through the network; findings go to their pictures."""
+        stacked = torch.from_numpy(np.stack([piece.pixels for _, piece in alike])).to(self._device)
+        seen = self._network(stacked.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last))
+        scores = seen.logits.sigmoid()
+        for index, (number, piece) in enumerate(alike):
+            kept = torch.nonzero(scores[index] >= self._threshold).flatten()
+            parts = (seen.boxes[index, kept], seen.points[index, kept].flatten(1), scores[index, kept].unsqueeze(1))
+            found[number].append(_placed(torch.cat(parts, 1).cpu().numpy(), piece))
 
-    def _eyes(self, grey: NDArray[np.uint8], square: NDArray[np.float32]) -> tuple[Floats | None, Floats | None]:
-        """Centres (2,) of the left and of the right eye, each None unless one is seen near its usual place."""
-        window = _window(grey, square, margin=0, side=EYE_WINDOW)
-        squares = self._eye.detectMultiScale(window[: round(0.65 * EYE_WINDOW)], scaleFactor=1.05, minNeighbors=3, minSize=(20, 20))
-        if len(squares) == 0:
-            return None, None
-        found = np.asarray(squares, np.float32)
-        centres = np.asarray((found[:, :2] + found[:, 2:] / 2) / EYE_WINDOW, np.float32)
-        return _nearest(centres, square, POINTS[0]), _nearest(centres, square, POINTS[1])
+    def _joined(self, parts: list[Rows], shape: tuple[int, ...]) -> Faces:
+        """Findings of all pieces of a picture -> its faces."""
+        rows = np.concatenate(parts)
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        rows = rows[np.argsort(-rows[:, 14], kind="stable")[:CANDIDATES]]
+        kept = suppressed(rows[:, :4], rows[:, 14], NMS_THRESHOLD)
+        faces = averaged(rows, kept)
+        return cleaned(faces[:, :4], faces[:, 4:14].reshape(-1, 5, 2), faces[:, 14], shape[1], shape[0])
 
 
-def _window(grey: NDArray[np.uint8], square: NDArray[np.float32], margin: float, side: int) -> NDArray[np.uint8]:
-    """(side, side) of a square and `margin` of its side around; what lies outside the picture repeats its border."""
-    reach = float(square[2]) * (1 + 2 * margin)
-    scale = side / reach
-    origin = square[:2] - margin * square[2]
-    matrix = np.array([[scale, 0, -origin[0] * scale], [0, scale, -origin[1] * scale]], np.float64)
-    return np.asarray(cv2.warpAffine(grey, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+def _placed(rows: Rows, piece: Piece) -> Rows:
+    """Rows in a piece's pixels -> in the picture's; without those that a tile's edge cuts."""
+    low, high = rows[:, :2] > piece.cut[:2] + EDGE, rows[:, 2:4] < piece.cut[2:] - EDGE
+    rows = rows[(low & high).all(axis=1)]
+    rows[:, :14] = (rows[:, :14] + np.tile(piece.origin, 7)) * np.tile(piece.scale, 7)
+    return rows
 
 
-def _fires(cascade: cv2.CascadeClassifier, surroundings: NDArray[np.uint8]) -> bool:
-    """Whether a face cascade sees a face of about the right size."""
-    return len(cascade.detectMultiScale(surroundings, scaleFactor=1.05, minNeighbors=2, minSize=(64, 64))) > 0
+def averaged(rows: Rows, kept: NDArray[np.intp]) -> Rows:
+    """(N, 15) findings and the indices of the best of each face -> (K, 15): box and points are means of all findings that agree with it.
 
-
-def _nearest(centres: Floats, square: Floats, usual: Floats) -> Floats | None:
-    """The eye nearest to its usual place, in the picture's pixels, unless it is too far away."""
-    distance = np.hypot(*(centres - usual).T)
-    best = int(distance.argmin())
-    return square[:2] + centres[best] * square[2] if distance[best] < EYE_REACH else None
-
-
-def _laid_through(usual: Floats, eyes: tuple[Floats | None, Floats | None]) -> Floats:
-    """The usual five points (5, 2), turned, scaled and moved onto both eyes where both are seen."""
-    if eyes[0] is None or eyes[1] is None:
-        return usual.astype(np.float32)
-    there, seen = usual[:2, 0] + 1j * usual[:2, 1], np.array([complex(eye[0], eye[1]) for eye in (eyes[0], eyes[1])])
-    turn = (seen[1] - seen[0]) / (there[1] - there[0])
-    moved = (usual[:, 0] + 1j * usual[:, 1] - there.mean()) * turn + seen.mean()
-    return np.stack([moved.real, moved.imag], axis=1).astype(np.float32)
-
-
-def _load(name: str) -> cv2.CascadeClassifier:
-    folder = getattr(getattr(cv2, "data", None), "haarcascades", "")
-    file = Path(folder) / name
-    cascade = cv2.CascadeClassifier(str(file)) if file.is_file() else None
-    if cascade is None or cascade.empty():
-        raise DetectorError(f"the installed OpenCV brings no {name}; opencv-python 4 does")
-    return cascade
+    Weighted by score, as in Gidaris and Komodakis' box voting (ICCV 2015). The score stays that of the best.
+    """
+    weights = np.where(overlaps(rows[kept, :4], rows[:, :4]) >= AGREEING, rows[:, 14], 0)
+    out = weights @ rows / np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
+    out[:, 14] = rows[kept, 14]
+    return np.asarray(out, np.float32)

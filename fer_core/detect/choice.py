@@ -48,8 +48,8 @@ def resolve(spec: str) -> str:
     raise UsageError(f"unknown detector {spec!r}; choose one of {CHOICES}")
 
 
-def build(spec: str) -> Detector:
-    """The detector of a spec. DetectorError: its file is missing or is not what it should be, or a pack cannot be downloaded."""
+def build(spec: str, device: str = "cpu") -> Detector:
+    """The detector of a spec; the built-in one on `device`, the others where their libraries put them. DetectorError: its file is missing or is not what it should be, or a pack cannot be downloaded."""
     resolved = resolve(spec)
     name, _, argument = resolved.partition(":")
     if name == "yunet":
@@ -64,9 +64,9 @@ def build(spec: str) -> Detector:
         from fer_core.detect.insightface_pack import InsightFacePack  # noqa: PLC0415  (the same)
 
         return InsightFacePack(argument)
-    from fer_core.detect.builtin import Cascade  # noqa: PLC0415  (the same)
+    from fer_core.detect.builtin import Builtin  # noqa: PLC0415  (the same)
 
-    return Cascade()
+    return Builtin(device=device)
 
 
 def notice(spec: str) -> str | None:

@@ -31,7 +31,7 @@ class YuNet:
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # one sentence instead of a parser's complaints
         try:
             self._net = cv2.FaceDetectorYN.create(str(file), "", (320, 320), score_threshold, NMS_THRESHOLD, CANDIDATES)
-            self._rows(np.zeros((64, 64, 3), np.uint8), 0)  # a network with other outputs fails only when it runs
+            self.rows(np.zeros((64, 64, 3), np.uint8), 0)  # a network with other outputs fails only when it runs
         except cv2.error as error:
             raise DetectorError(f"not a YuNet file OpenCV can read: {file}") from error
         finally:
@@ -47,7 +47,7 @@ class YuNet:
         side = finest_side(height, width, self._max_side)
         found = []
         for (look, back), margin in zip(looks(pixels, [side, max(1, side // 2)]), (round(MARGIN * side), 0), strict=True):
-            rows = self._rows(look, margin)
+            rows = self.rows(look, margin)
             rows[:, :14] *= np.tile(back, 7)
             found.append(rows)
         rows = np.concatenate(found)
@@ -55,7 +55,7 @@ class YuNet:
         kept = suppressed(boxes, rows[:, 14], NMS_THRESHOLD)
         return cleaned(boxes[kept], rows[kept, 4:14].reshape(-1, 5, 2), rows[kept, 14], width, height)
 
-    def _rows(self, look: NDArray[np.uint8], margin: int) -> NDArray[np.float32]:
+    def rows(self, look: NDArray[np.uint8], margin: int) -> NDArray[np.float32]:
         """(h, w, 3) RGB -> (N, 15) x, y, w, h, five points, score, in its pixels."""
         framed = cv2.copyMakeBorder(cv2.cvtColor(look, cv2.COLOR_RGB2BGR), margin, margin, margin, margin, cv2.BORDER_CONSTANT)
         self._net.setInputSize((framed.shape[1], framed.shape[0]))

@@ -8,7 +8,7 @@ from typing import Any, Final
 from flows.answer import answer
 
 KINDS: Final = (
-    ("builtin", "Apache-2.0", "OpenCV's cascades, in the installed wheel: frontal faces, estimated points"),
+    ("builtin", "Apache-2.0", "comes with ferflow and was trained in its repository: five points, nothing to download"),
     ("yunet", "Apache-2.0", "YuNet: fast and good; or yunet:FILE"),
     ("scrfd:FILE", "non-commercial research only", "InsightFace's SCRFD, an .onnx file with five points"),
     (
@@ -138,7 +138,7 @@ def _place(spec: str) -> str | None:
     if spec == "yunet":
         return resolve(spec).partition(":")[2]
     if spec == "builtin":
-        found = find_spec("cv2")  # does not load it
-        return str(Path(found.origin).parent / "data") if found and found.origin else None
+        found = find_spec("fer_core.detect")  # does not load torch
+        return str(Path(found.origin).parent / "weights" / "builtin.safetensors") if found and found.origin else None
     packs = Path("~/.insightface/models").expanduser()
     return str(packs) if spec == "insightface:PACK" and packs.is_dir() else None
