@@ -101,6 +101,8 @@ def _check_apart(store: Store, target: Store) -> None:
 
 def _check_target(target: Store) -> None:
     found = target.list_files()
+    if found == [""]:
+        raise StoreError(f"{target.url()} is a file, not a folder")
     if found and (found != [FILE] or not _is_export(target)):
         raise StoreError(f"{target.url()} is not empty and no earlier export: choose another place")
 

@@ -32,7 +32,7 @@ SCHEMAS: Final = {"labels": LABELS, "images": IMAGES}
 _PARTITIONS: Final = {"run_date": pa.date32(), "run": pa.string()}
 _FOR_EVER: Final = {"delta.logRetentionDuration": "interval 36500 days", "delta.enableExpiredLogCleanup": "false"}
 """Old versions stay readable."""
-_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
+_DECORATION: Final = re.compile("\x1b\\[[0-9;]*m|↳")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def register(store: Store, table: str) -> Registered:
         try:
             return _register(store, table, manifests)
         except _failures() as error:
-            raise StoreError(f"cannot register {_location(store, table)}: {_first_line(error)}") from error
+            raise StoreError(f"cannot register {_location(store, table)}: {_one_line(error)}") from error
 
 
 def _check(store: Store) -> None:
@@ -101,25 +101,25 @@ class _Log:
         self._options = _storage_options(store)
 
     def version(self) -> int:
-        """The newest one."""
-        return self._opened().version()
+        """The newest one, from 0; -1 while there is no table."""
+        table = self._opened()
+        return -1 if table is None else table.version()
 
     def parts(self) -> set[str]:
         """URLs of the parts in the newest version; none while there is no table."""
-        from deltalake import DeltaTable  # noqa: PLC0415  (an extra)
-
-        if not DeltaTable.is_deltatable(self._uri(), self._options):
+        table = self._opened()
+        if table is None:
             return set()
-        added = pa.table(self._opened().get_add_actions())
+        added = pa.table(table.get_add_actions())
         return {unquote(path).removeprefix("file://") for path in added["path"].to_pylist()}
 
     def append(self, manifest: Manifest, parts: Sequence[Part]) -> None:
         """One version with the parts of one run, the first of which makes the table."""
-        from deltalake import DeltaTable, Schema  # noqa: PLC0415  (an extra)
+        from deltalake import Schema  # noqa: PLC0415  (an extra)
         from deltalake.transaction import create_table_with_add_actions  # noqa: PLC0415  (an extra)
 
         adds, said = [self._add(manifest, part) for part in parts], _said({"fer.run_id": manifest.run_id})
-        if DeltaTable.is_deltatable(self._uri(), self._options):
+        if self.version() >= 0:
             self._commit(adds, said)
             return
         create_table_with_add_actions(
@@ -144,7 +144,10 @@ class _Log:
         self._commit([*removes, *adds], _said({"fer.replaced_parts": len(gone)}))
 
     def _commit(self, actions: "Sequence[AddAction | RemoveAction]", said: "CommitProperties") -> None:
-        self._opened().create_write_transaction(list(actions), "append", self._schema(), list(_PARTITIONS), commit_properties=said)
+        table = self._opened()
+        if table is None:
+            raise StoreError(f"the Delta table {self.url} has gone")
+        table.create_write_transaction(list(actions), "append", self._schema(), list(_PARTITIONS), commit_properties=said)
 
     def _add(self, manifest: Manifest, part: Part) -> "AddAction":
         from deltalake.transaction import AddAction  # noqa: PLC0415  (an extra)
@@ -153,10 +156,15 @@ class _Log:
         url = self._store.url(part.path)
         return AddAction(_absolute(url), part.bytes, _values(url), written, True, json.dumps({"numRecords": part.rows}))
 
-    def _opened(self) -> "DeltaTable":
+    def _opened(self) -> "DeltaTable | None":
+        """The newest version; None while there is none."""
         from deltalake import DeltaTable  # noqa: PLC0415  (an extra)
+        from deltalake.exceptions import TableNotFoundError  # noqa: PLC0415  (an extra)
 
-        return DeltaTable(self._uri(), storage_options=self._options)
+        try:  # not DeltaTable.is_deltatable: it holds every Python thread up while it waits for the network
+            return DeltaTable(self._uri(), storage_options=self._options)
+        except TableNotFoundError:
+            return None
 
     def _uri(self) -> str:
         return f"file://{quote(self.url)}" if self._store.local else self.url
@@ -214,7 +222,7 @@ def _failures() -> tuple[type[Exception], ...]:
     return (DeltaError, OSError)
 
 
-def _first_line(error: Exception) -> str:
-    """deltalake writes chains of causes, one a line, in colours."""
-    lines = _COLOURS.sub("", str(error)).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+def _one_line(error: Exception) -> str:
+    """deltalake writes a chain of causes, one a line, with arrows in colours."""
+    causes = [line.strip() for line in _DECORATION.sub("", str(error)).splitlines()]
+    return ": ".join(filter(None, causes)).rstrip(".") or type(error).__name__
