@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fer_core.detect.pieces import Piece, pieces
 from fer_core.detect.protocol import cleaned, overlaps, suppressed
+from fer_core.detect.second_look import Rows, looked_again
 from fer_core.detect.weights_file import SHIPPED, load_detector
 from fer_core.digest import file_sha256
 from fer_core.types import Faces
@@ -27,9 +28,6 @@ CANDIDATES: Final = 2000
 """Best places of a picture that are looked at."""
 EDGE: Final = 3.0
 """A box that comes so near to the cut edge of a tile, in pixels, is seen whole elsewhere."""
-
-Rows = NDArray[np.float32]
-"""(N, 15) box, five points, score, in pixels of the picture."""
 
 
 class Builtin:
@@ -60,7 +58,7 @@ class Builtin:
                     self._look(waiting.pop(piece.pixels.shape), found)
         for alike in waiting.values():
             self._look(alike, found)
-        return [self._joined(rows, pixels.shape) for rows, pixels in zip(found, pictures, strict=True)]
+        return [self._joined(rows, pixels) for rows, pixels in zip(found, pictures, strict=True)]
 
     @torch.inference_mode()
     def _look(self, alike: list[tuple[int, Piece]], found: list[list[Rows]]) -> None:
@@ -69,18 +67,21 @@ class Builtin:
         seen = self._network(stacked.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last))
         scores = seen.logits.sigmoid()
         for index, (number, piece) in enumerate(alike):
-            kept = torch.nonzero(scores[index] >= self._threshold).flatten()
+            kept = torch.nonzero(scores[index] >= self._threshold**2).flatten()  # what the second look may raise to it
             parts = (seen.boxes[index, kept], seen.points[index, kept].flatten(1), scores[index, kept].unsqueeze(1))
             found[number].append(_placed(torch.cat(parts, 1).cpu().numpy(), piece))
 
-    def _joined(self, parts: list[Rows], shape: tuple[int, ...]) -> Faces:
+    @torch.inference_mode()
+    def _joined(self, parts: list[Rows], pixels: NDArray[np.uint8]) -> Faces:
         """Findings of all pieces of a picture -> its faces."""
         rows = np.concatenate(parts)
         rows = rows[np.isfinite(rows).all(axis=1)]
         rows = rows[np.argsort(-rows[:, 14], kind="stable")[:CANDIDATES]]
         kept = suppressed(rows[:, :4], rows[:, 14], NMS_THRESHOLD)
-        faces = averaged(rows, kept)
-        return cleaned(faces[:, :4], faces[:, 4:14].reshape(-1, 5, 2), faces[:, 14], shape[1], shape[0])
+        faces = looked_again(self._network, pixels, averaged(rows, kept))
+        faces = faces[faces[:, 14] >= self._threshold]
+        faces = faces[suppressed(faces[:, :4], faces[:, 14], NMS_THRESHOLD)]  # two that were apart may be one now
+        return cleaned(faces[:, :4], faces[:, 4:14].reshape(-1, 5, 2), faces[:, 14], pixels.shape[1], pixels.shape[0])
 
 
 def _placed(rows: Rows, piece: Piece) -> Rows:

@@ -49,7 +49,10 @@ def resolve(spec: str) -> str:
 
 
 def build(spec: str, device: str = "cpu") -> Detector:
-    """The detector of a spec; the built-in one on `device`, the others where their libraries put them. DetectorError: its file is missing or is not what it should be, or a pack cannot be downloaded."""
+    """The detector of a spec; the built-in one on `device`, the others where their libraries put them.
+
+    DetectorError: its file is missing or is not what it should be, or a pack cannot be downloaded.
+    """
     resolved = resolve(spec)
     name, _, argument = resolved.partition(":")
     if name == "yunet":
