@@ -43,8 +43,8 @@ Under the labels root, `<table>/run_date=YYYY-MM-DD/run=<id>/part-*.parquet`. `r
 files only. Every column may be null and keeps its field id for ever. Files are compressed with zstd; their key-value metadata `fer.*` name
 the schema version, run, pipeline, model, detector and purpose.
 
-Within a run no face appears twice. Across runs (a changed image, `--force`, another pipeline) take each image's newest row of `images` and
-join `labels` by `image_uri` and `run_id`.
+Within a run no face appears twice. Across runs (a changed image, `--force`, another pipeline) the newest label of each face is the view
+`current`, which [queries.md](queries.md) shows and `ferflow export current` writes as one file with the columns of `labels`.
 
 Expressions, in the order of every vector and tie-break: {", ".join(EXPRESSIONS)}.
 They name what a face appears to express, not what a person feels.

@@ -11,7 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from fer_core.current import views
 from fer_core.errors import FerflowError, SourceError, StoreError, UsageError
+from fer_core.store import open_store
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,19 +23,14 @@ PICTURES: Final = (("skimage", "data/astronaut.png"), ("insightface", "data/imag
 
 QUESTION: Final = "Which expressions appear, how sure is the model, and how many faces should a person look at?"
 
-QUERY: Final = """WITH newest AS (  -- a picture may have been read on several nights
-  SELECT * FROM read_parquet($images)
-  QUALIFY seen_at = max(seen_at) OVER (PARTITION BY image_uri)
-)
-SELECT
+QUERY: Final = """SELECT
   expression,
   count(*) AS faces,
   count(DISTINCT image_uri) AS pictures,
   round(avg(confidence), 2) AS mean_confidence,
   round(median(face_size_px))::INTEGER AS median_face_px,
   count(*) FILTER (needs_review) AS to_review
-FROM read_parquet($labels)
-JOIN newest USING (image_uri, run_id)
+FROM current
 GROUP BY expression
 ORDER BY faces DESC, expression"""
 
@@ -55,13 +52,8 @@ def _copy(package: str, path: str, folder: Path) -> Path:
     return target
 
 
-def parts(root: str, table: str) -> str:
-    """The glob under which any Parquet reader finds a table's parts."""
-    return f"{root.rstrip('/')}/{table}/*/*/*.parquet"
-
-
 def answer(root: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Ask `QUERY` of the tables below a labels root. Returns column names and rows; no rows while no face has been labelled.
+    """Ask `QUERY` of the view `current` of a labels root. Returns column names and rows; no rows while no face has been labelled.
 
     StoreError when DuckDB cannot read them.
     """
@@ -69,7 +61,8 @@ def answer(root: str) -> tuple[list[str], list[tuple[Any, ...]]]:
 
     with duckdb.connect() as connection:
         try:
-            cursor = connection.execute(QUERY, {"images": parts(root, "images"), "labels": parts(root, "labels")})
+            connection.execute(views(open_store(root)))
+            cursor = connection.execute(QUERY)
         except duckdb.Error as error:
             if "No files found" in str(error):
                 return [], []
@@ -78,9 +71,8 @@ def answer(root: str) -> tuple[list[str], list[tuple[Any, ...]]]:
 
 
 def typed(root: str) -> str:
-    """The query as a person would type it."""
-    quoted = {table: parts(root, table).replace("'", "''") for table in ("images", "labels")}
-    return QUERY.replace("$images", f"'{quoted['images']}'").replace("$labels", f"'{quoted['labels']}'")
+    """The query as a person would type it, after the views it asks."""
+    return f"{views(open_store(root))}\n\n{QUERY};"
 
 
 def show_query(root: str, console: "Console") -> None:

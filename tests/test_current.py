@@ -127,9 +127,16 @@ def test_only_committed_runs_can_be_asked_for(tmp_path):
         assert database.sql("SELECT DISTINCT run_id FROM current").fetchall() == [("a",)]
 
 
-@pytest.mark.parametrize("document", ["docs/queries.md"])
-def test_the_documentation_shows_the_view_as_it_is(document):
-    assert CURRENT in (REPOSITORY / document).read_text("utf-8")
+def test_the_documentation_shows_the_view_as_it_is():
+    assert CURRENT in (REPOSITORY / "docs" / "queries.md").read_text("utf-8")
+
+
+def test_the_question_in_the_readme_can_be_asked(tmp_path):
+    histories.commit(tmp_path, Night("a", 0, {"/x": labeled(1), "/y": labeled(2)}))
+    question = next(block for block in (REPOSITORY / "README.md").read_text("utf-8").split("```") if block.startswith("sql\n"))
+    with duckdb.connect() as database:
+        database.execute(views(open_store(str(tmp_path))))
+        assert database.sql(question.removeprefix("sql\n")).fetchall() == [("neutral", 3, 0.65)]
 
 
 @given(st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=20))
