@@ -66,6 +66,19 @@ def export_current(store: Store, target: Store) -> CurrentExport:
     _check_apart(store, target)
     _check_target(target)
     target.check_writable()
+    while True:
+        try:
+            faces, images, size = _export(store, target, manifests)
+        except CommitError:  # a part is not there: unless it was compacted meanwhile, that is the end
+            before, manifests = manifests, _manifests(store)
+            if manifests == before:
+                raise
+        else:
+            return CurrentExport(target.url(FILE), faces, images, len(manifests), _deleted(manifests), size)
+
+
+def _export(store: Store, target: Store, manifests: Sequence[Manifest]) -> tuple[int, int, int]:
+    """Rows, different images, bytes."""
     parts = {table: [part for manifest in manifests for part in manifest.parts_of(table)] for table in _READ}
     with TemporaryDirectory(prefix="ferflow-export-") as folder, one_line("sort in", folder):
         samples = (sample for table in _READ for data in _contents(store, parts[table]) for sample in _samples(data))
@@ -75,8 +88,7 @@ def export_current(store: Store, target: Store) -> CurrentExport:
                 for rows in _batches(data, schema.names):
                     ranges.deal(table, rows.cast(schema))
         with target.replacing(FILE) as file:
-            faces, images, size = _write(ranges, file)
-    return CurrentExport(target.url(FILE), faces, images, len(manifests), _deleted(manifests), size)
+            return _write(ranges, file)
 
 
 def _manifests(store: Store) -> list[Manifest]:

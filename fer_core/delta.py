@@ -8,6 +8,7 @@ and Polars' `scan_delta` put the table's own folder before every path and find n
 
 import json
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -52,7 +53,7 @@ class Registered:
 def register(store: Store, table: str) -> Registered:
     """Add to the Delta table what committed runs have written since it was last registered: a version a run, in order of their commits.
 
-    table: `labels` or `images`. Parts that no manifest promises any more leave the table in one version with those that took their place.
+    table: `labels` or `images`. Where a run has other parts now, as after a compaction, they take the old ones' place in one version.
     Reads manifests, not parts. StoreError when deltalake is not installed or fails, or when another process registers at the same time;
     CommitError when no run has written such a table.
     """
@@ -78,18 +79,24 @@ def _check(store: Store) -> None:
 
 
 def _register(store: Store, table: str, manifests: Sequence[Manifest]) -> Registered:
-    log = _Log(store, table)
+    log, added = _Log(store, table), []
     held = log.parts()
     promised = {store.url(part.path) for manifest in manifests for part in manifest.parts_of(table)}
-    news = [(manifest, [part for part in manifest.parts_of(table) if store.url(part.path) not in held]) for manifest in manifests]
-    news = [(manifest, parts) for manifest, parts in news if parts]
-    gone = sorted(held - promised)
-    if gone:  # what replaces them may stand in any manifest: one version, so that none lacks rows or has them twice
-        log.replace(gone, news)
-    else:
-        for manifest, parts in news:
-            log.append(manifest, parts)
-    return Registered(log.url, log.version(), tuple(manifest.run_id for manifest, _ in news), len(promised))
+    gone: dict[str, list[str]] = {}
+    for url in sorted(held.keys() - promised):
+        gone.setdefault(str(_values(url)["run"]), []).append(url)
+    for manifest in manifests:
+        news = [part for part in manifest.parts_of(table) if store.url(part.path) not in held]
+        old = gone.pop(manifest.run_id, [])
+        if old:
+            same = sum(held[url] for url in old) == sum(part.rows for part in news)
+            log.replace(manifest.run_id, old, [log.add(manifest, part, not same) for part in news], not same)
+        elif news:
+            log.append(manifest.run_id, [log.add(manifest, part, True) for part in news])
+            added.append(manifest.run_id)
+    for run_id, old in gone.items():
+        log.replace(run_id, old, [], True)
+    return Registered(log.url, log.version(), tuple(added), len(promised))
 
 
 class _Log:
@@ -105,27 +112,28 @@ class _Log:
         table = self._opened()
         return -1 if table is None else table.version()
 
-    def parts(self) -> set[str]:
-        """URLs of the parts in the newest version; none while there is no table."""
+    def parts(self) -> dict[str, int]:
+        """URLs of the parts in the newest version, with their rows; none while there is no table."""
         table = self._opened()
         if table is None:
-            return set()
+            return {}
         added = pa.table(table.get_add_actions())
-        return {unquote(path).removeprefix("file://") for path in added["path"].to_pylist()}
+        urls = [unquote(path).removeprefix("file://") for path in added["path"].to_pylist()]
+        return dict(zip(urls, added["num_records"].to_pylist(), strict=True))
 
-    def append(self, manifest: Manifest, parts: Sequence[Part]) -> None:
+    def append(self, run_id: str, adds: "Sequence[AddAction]") -> None:
         """One version with the parts of one run, the first of which makes the table."""
         from deltalake import Schema  # noqa: PLC0415  (an extra)
         from deltalake.transaction import create_table_with_add_actions  # noqa: PLC0415  (an extra)
 
-        adds, said = [self._add(manifest, part) for part in parts], _said({"fer.run_id": manifest.run_id})
+        said = _said({"fer.run_id": run_id})
         if self.version() >= 0:
             self._commit(adds, said)
             return
         create_table_with_add_actions(
             self._uri(),
             Schema.from_arrow(self._schema()),
-            adds,
+            list(adds),
             mode="error",
             partition_by=list(_PARTITIONS),
             name=f"ferflow {self._table}",
@@ -134,27 +142,27 @@ class _Log:
             commit_properties=said,
         )
 
-    def replace(self, gone: Sequence[str], news: Sequence[tuple[Manifest, Sequence[Part]]]) -> None:
-        """One version without some parts and with others."""
+    def replace(self, run_id: str, gone: Sequence[str], adds: "Sequence[AddAction]", changes: bool) -> None:
+        """One version in which a run has other parts. changes: whether it has other rows, too."""
         from deltalake.transaction import RemoveAction  # noqa: PLC0415  (an extra)
 
-        now = int(datetime.now().timestamp() * 1000)
-        removes = [RemoveAction(_absolute(url), data_change=True, deletion_timestamp=now, partition_values=_values(url)) for url in gone]
-        adds = [self._add(manifest, part) for manifest, parts in news for part in parts]
-        self._commit([*removes, *adds], _said({"fer.replaced_parts": len(gone)}))
+        now = time.time_ns() // 1_000_000
+        removes = [RemoveAction(_absolute(url), changes, now, partition_values=_values(url)) for url in gone]
+        self._commit([*removes, *adds], _said({"fer.run_id": run_id, "fer.replaced_parts": len(gone)}))
+
+    def add(self, manifest: Manifest, part: Part, changes: bool) -> "AddAction":
+        """What the log says of one part. changes: whether its rows are new to the table."""
+        from deltalake.transaction import AddAction  # noqa: PLC0415  (an extra)
+
+        written = int(datetime.fromisoformat(manifest.committed_at).timestamp() * 1000)
+        url = self._store.url(part.path)
+        return AddAction(_absolute(url), part.bytes, _values(url), written, changes, json.dumps({"numRecords": part.rows}))
 
     def _commit(self, actions: "Sequence[AddAction | RemoveAction]", said: "CommitProperties") -> None:
         table = self._opened()
         if table is None:
             raise StoreError(f"the Delta table {self.url} has gone")
         table.create_write_transaction(list(actions), "append", self._schema(), list(_PARTITIONS), commit_properties=said)
-
-    def _add(self, manifest: Manifest, part: Part) -> "AddAction":
-        from deltalake.transaction import AddAction  # noqa: PLC0415  (an extra)
-
-        written = int(datetime.fromisoformat(manifest.committed_at).timestamp() * 1000)
-        url = self._store.url(part.path)
-        return AddAction(_absolute(url), part.bytes, _values(url), written, True, json.dumps({"numRecords": part.rows}))
 
     def _opened(self) -> "DeltaTable | None":
         """The newest version; None while there is none."""

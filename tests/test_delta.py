@@ -5,6 +5,7 @@ import json
 
 import fsspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fer_core import delta
@@ -12,6 +13,7 @@ from fer_core.delta import register
 from fer_core.errors import CommitError, StoreError
 from fer_core.schema import IMAGES, LABELS
 from fer_core.store import open_store
+from fer_core.table import write_part
 from fer_core.verify import verify
 from tests import fakes, histories
 from tests.histories import Night, Outcome, labeled
@@ -125,7 +127,36 @@ def test_old_versions_outlive_a_checkpoint(tmp_path):
     assert register(open_store(str(tmp_path)), "labels").runs == ("later",)
 
 
-def test_parts_that_no_manifest_promises_any_more_leave_in_one_version(tmp_path):
+def compact(root, run_id):
+    """The run's labels in one part, as its manifest promises them afterwards."""
+    file = root / "_meta/runs" / run_id / "manifest.json"
+    manifest = json.loads(file.read_bytes())
+    old = [part for part in manifest["parts"] if part["table"] == "labels"]
+    data = write_part(pa.concat_tables([pq.ParquetFile(root / part["path"]).read() for part in old]).replace_schema_metadata(), {})
+    path = f"{old[0]['path'].rpartition('/')[0]}/part-all.parquet"
+    (root / path).write_bytes(data)
+    new = {"table": "labels", "path": path, "rows": sum(part["rows"] for part in old), "bytes": len(data), "sha256": "0" * 64}
+    manifest["parts"] = [part for part in manifest["parts"] if part not in old] + [new]
+    file.write_text(json.dumps(manifest))
+
+
+def test_a_compacted_run_is_a_version_that_changes_no_row(tmp_path):
+    for night in NIGHTS[:2]:
+        histories.commit(tmp_path, night)
+    register(open_store(str(tmp_path)), "labels")
+    compact(tmp_path, "c")
+    histories.commit(tmp_path, NIGHTS[2])
+    found = register(open_store(str(tmp_path)), "labels")
+    assert (found.version, found.runs, found.parts) == (3, ("a",), 3)
+    assert [rows(tmp_path, version=version) for version in (2, 3)] == [expected(NIGHTS[:2]), expected(NIGHTS)]
+    assert [said["fer.run_id"] for said in commits(tmp_path)] == ["c", "b", "c", "a"]
+    log = (tmp_path / "_meta/delta/labels/_delta_log/00000000000000000002.json").read_text().splitlines()
+    actions = [action for line in log for name, action in json.loads(line).items() if name in ("add", "remove")]
+    assert [action["dataChange"] for action in actions] == [False] * 5
+    assert register(open_store(str(tmp_path)), "labels").version == 3
+
+
+def test_parts_that_no_manifest_promises_any_more_leave(tmp_path):
     for night in NIGHTS[:2]:
         histories.commit(tmp_path, night)
     register(open_store(str(tmp_path)), "labels")
@@ -135,10 +166,12 @@ def test_parts_that_no_manifest_promises_any_more_leave_in_one_version(tmp_path)
     (tmp_path / "_meta/runs/c/manifest.json").write_text(json.dumps(manifest))
     histories.commit(tmp_path, NIGHTS[2])
     found = register(open_store(str(tmp_path)), "labels")
-    assert (found.version, found.runs, found.parts) == (2, ("a",), 5)
+    assert (found.version, found.runs, found.parts) == (3, ("a",), 5)
     assert len(rows(tmp_path)) == len(expected(NIGHTS)) - dropped["rows"]
     assert rows(tmp_path, version=1) == expected(NIGHTS[:2])
-    assert register(open_store(str(tmp_path)), "labels").version == 2
+    assert register(open_store(str(tmp_path)), "labels").version == 3
+    (tmp_path / "_meta/runs/b/manifest.json").unlink()
+    assert (register(open_store(str(tmp_path)), "labels").version, rows(tmp_path, predicate="run = 'b'")) == (4, [])
 
 
 def test_of_two_that_register_at_once_one_is_refused(tmp_path, monkeypatch):

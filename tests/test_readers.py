@@ -1,9 +1,14 @@
-"""What other programs read. Every engine must see the same rows in what a real commit wrote."""
+"""What other programs read. Every engine must see the same rows in what a real commit wrote, on disk and in S3."""
 
+import json
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
-from datetime import date
+from pathlib import Path
 
 import duckdb
+import fsspec
 import pandas
 import polars
 import pyarrow.compute as pc
@@ -11,109 +16,104 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from fer_core.schema import FACES, IMAGES, LABELS
 from tests import fakes
+from tests.reader_engines import ENGINES, KINDS, LIKELY, Answers
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 FACES_IN = [1, 0, 2, 3, 0, 1, 2, 1]
+DAY, RUN = "2026-01-02", "run-a"
+
+
+def label_two_days(root, photos):
+    """Eight images with ten faces on the first day, three of them again on the second."""
+    first = fakes.keeping_crops(fakes.config(root))
+    fakes.label(first, photos)
+    fakes.label(replace(first, run_id="run-b", run_date=DAY, started_us=first.started_us + 86_400_000_000), photos[:3], 2)
+
+
+def expected(root) -> Answers:
+    """In plain Python, from the bytes of the files."""
+    rows = {"labels": [], "images": []}
+    for table in rows:
+        fs, path = fsspec.url_to_fs(f"{root}/{table}")
+        for file in fs.find(path):
+            with fs.open(file, "rb") as stream:
+                rows[table] += pq.ParquetFile(stream).read().to_pylist()
+    images = {(row["image_uri"], row["run_id"]): row for row in rows["images"]}
+    newest = {row["image_uri"]: row["run_id"] for row in sorted(rows["images"], key=lambda row: row["seen_at"])}
+    tonight = [row for row in rows["labels"] if row["run_id"] == "run-b"]
+    likely = [row for row in rows["labels"] if max(row[name] for name in LIKELY) > 0.6]
+    now = [row for row in rows["labels"] if newest[row["image_uri"]] == row["run_id"]]
+    assert (len(rows["labels"]), len(rows["images"]), len(tonight), len(now)) == (13, 11, 3, 10)
+    assert 0 < len(likely) < 13
+    return Answers(
+        sorted(
+            (r["image_uri"], r["face_index"], r["expression"], r["p_happiness"], images[r["image_uri"], r["run_id"]]["status"])
+            for r in tonight
+        ),
+        sum(row["run_id"] == RUN for row in rows["labels"]),
+        sorted((row["image_uri"], row["face_index"], row["run_id"]) for row in likely),
+        sorted((row["image_uri"], row["face_index"], row["run_id"]) for row in now),
+        KINDS,
+    )
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """Two days: eight images with ten faces on the first, three of them again on the second."""
-    folder = tmp_path_factory.mktemp("readers")
-    photos = fakes.refs(fakes.write_pictures(folder / "photos", FACES_IN))
-    first = fakes.keeping_crops(fakes.config(folder / "labels"))
-    fakes.label(first, photos)
-    fakes.label(replace(first, run_id="run-b", run_date="2026-01-02", started_us=first.started_us + 86_400_000_000), photos[:3], 2)
-    return folder / "labels"
+def photos(tmp_path_factory):
+    return fakes.refs(fakes.write_pictures(tmp_path_factory.mktemp("readers") / "photos", FACES_IN))
 
 
-def expected(root):
-    """Straight from the files: (uri, face index, expression, p_happiness, status) of the second day."""
-    labels = [row for file in sorted((root / "labels").rglob("run=run-b/*.parquet")) for row in pq.ParquetFile(file).read().to_pylist()]
-    images = {row["image_uri"]: row for file in (root / "images").rglob("run=run-b/*") for row in pq.ParquetFile(file).read().to_pylist()}
-    rows = [(r["image_uri"], r["face_index"], r["expression"], r["p_happiness"], images[r["image_uri"]]["status"]) for r in labels]
-    assert len(rows) == 3
-    return rows
+@pytest.fixture(scope="module")
+def root(tmp_path_factory, photos):
+    folder = tmp_path_factory.mktemp("readers") / "labels"
+    label_two_days(folder, photos)
+    return folder
 
 
-@pytest.mark.parametrize("pattern", ["{root}/{table}/**/*.parquet", "{root}/{table}/*/*/*.parquet"])
-def test_duckdb(root, pattern):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_gives_the_same_answers(root, engine):
+    agree(ENGINES[engine](str(root), DAY, RUN), expected(root))
+
+
+def test_every_engine_gives_the_same_answers_in_s3(s3_root, photos):
+    label_two_days(s3_root, photos)
+    right = expected(s3_root)
+    for engine in ENGINES.values():
+        agree(engine(s3_root, DAY, RUN), right)
+
+
+def agree(found: Answers, right: Answers):
+    plain = [row[:3] + row[4:] for row in right.of_day]
+    assert [row[:3] + row[4:] for row in found.of_day] == plain
+    assert [row[3] for row in found.of_day] == pytest.approx([row[3] for row in right.of_day])
+    assert (found.of_run, list(found.likely)) == (right.of_run, right.likely)
+    assert found.current is None or list(found.current) == right.current
+    assert found.columns == right.columns
+
+
+@pytest.mark.parametrize("pattern", ["{root}/{table}", "{root}/{table}/**/*.parquet", "{root}/{table}/*/*/*.parquet"])
+def test_other_ways_to_name_the_files(root, pattern):
     labels, images = (pattern.format(root=root, table=table) for table in ("labels", "images"))
-    rows = duckdb.sql(
-        f"""select image_uri, face_index, expression, p_happiness, i.status
-            from read_parquet('{labels}', hive_partitioning = true) l
-            join read_parquet('{images}', hive_partitioning = true) i using (image_uri, run_id, run_date)
-            where l.run_date = date '2026-01-02' order by 1, 2"""
-    ).fetchall()
-    assert [row[:3] + row[4:] for row in rows] == [row[:3] + row[4:] for row in expected(root)]
-    assert [row[3] for row in rows] == pytest.approx([row[3] for row in expected(root)])
-    assert duckdb.sql(f"select count(*), count(distinct run_id), sum(n_faces) from '{images}'").fetchall() == [(11, 2, 13)]
-    likely = duckdb.sql(f"select count(*) from '{labels}' where greatest(p_neutral, p_happiness, p_fear) > 0.6").fetchall()
-    assert likely == [(count_likely(root),)]
+    assert polars.scan_parquet(labels, hive_partitioning=True).collect().height == 13
+    if "*" in pattern:
+        assert duckdb.sql(f"select count(*), count(distinct run_id), sum(n_faces) from '{images}'").fetchall() == [(11, 2, 13)]
 
 
-def count_likely(root):
-    rows = [row for file in (root / "labels").rglob("*.parquet") for row in pq.ParquetFile(file).read().to_pylist()]
-    assert len(rows) == 13
-    return sum(max(row["p_neutral"], row["p_happiness"], row["p_fear"]) > 0.6 for row in rows)
-
-
-@pytest.mark.parametrize("pattern", ["{root}/{table}", "{root}/{table}/**/*.parquet"])
-def test_polars(root, pattern):
-    labels, images = (polars.scan_parquet(pattern.format(root=root, table=t), hive_partitioning=True) for t in ("labels", "images"))
-    joined = labels.filter(polars.col("run_date") == date(2026, 1, 2)).join(images, on=["image_uri", "run_id"])
-    rows = joined.sort("image_uri", "face_index").select("image_uri", "face_index", "expression", "p_happiness", "status").collect().rows()
-    assert [row[:3] + row[4:] for row in rows] == [row[:3] + row[4:] for row in expected(root)]
-    likely = labels.filter(polars.max_horizontal("p_neutral", "p_happiness", "p_fear") > 0.6).collect()
-    assert likely.height == count_likely(root)
-
-
-def test_pandas(root):
-    labels, images = pandas.read_parquet(root / "labels"), pandas.read_parquet(root / "images")
-    assert (len(labels), len(images)) == (13, 11)
-    day = labels[labels["run_date"].astype(str) == "2026-01-02"]
-    joined = day.merge(images, on=["image_uri", "run_id"]).sort_values(["image_uri", "face_index"])
-    rows = list(joined[["image_uri", "face_index", "expression", "p_happiness", "status"]].itertuples(index=False, name=None))
-    assert [row[:3] + row[4:] for row in rows] == [row[:3] + row[4:] for row in expected(root)]
-    assert int((labels[["p_neutral", "p_happiness", "p_fear"]].max(axis=1) > 0.6).sum()) == count_likely(root)
-    assert len(pandas.read_parquet(root / "labels", filters=[("run_date", "==", "2026-01-02")])) == 3
-    assert str(labels["labeled_at"].dtype) == "datetime64[us, UTC]"
-
-
-def test_pyarrow(root):
-    labels, images = (ds.dataset(root / table, partitioning="hive") for table in ("labels", "images"))
-    day = labels.to_table(filter=pc.field("run_date") == "2026-01-02")
-    joined = day.join(images.to_table(columns=["image_uri", "run_id", "status"]), ["image_uri", "run_id"])
-    joined = joined.sort_by([("image_uri", "ascending"), ("face_index", "ascending")])
-    rows = [tuple(row.values()) for row in joined.select(["image_uri", "face_index", "expression", "p_happiness", "status"]).to_pylist()]
-    assert rows == expected(root)
-    likely = pc.max_element_wise(*(pc.field(name) for name in ("p_neutral", "p_happiness", "p_fear"))) > 0.6
-    assert labels.count_rows(filter=likely) == count_likely(root)
-
-
-def test_each_part_has_the_schema_of_its_table(root):
-    seen = 0
-    for table, schema in (("labels", LABELS), ("images", IMAGES), ("faces", FACES)):
-        for file in (root / table).rglob("*.parquet"):
-            assert pq.read_schema(file).remove_metadata().equals(schema, check_metadata=True)
-            seen += 1
-    assert seen == 15
-
-
-def test_only_parquet_lies_under_a_table(root):
-    files = [file for table in ("labels", "images", "faces") for file in (root / table).rglob("*") if file.is_file()]
-    assert files
-    assert {file.suffix for file in files} == {".parquet"}
-
-
-def test_the_run_stands_in_the_files_and_its_day_in_the_path(root):
-    for file in (root / "labels").rglob("*.parquet"):
-        names = pq.read_schema(file).names
-        assert "run_id" in names
-        assert not {"run_date", "run"} & set(names)
-        assert [part.split("=")[0] for part in file.relative_to(root / "labels").parts[:-1]] == ["run_date", "run"]
-        assert set(pq.ParquetFile(file).read(["run_id"])["run_id"].to_pylist()) <= {file.parent.name.removeprefix("run=")}
+@pytest.mark.parametrize(("column", "value"), [("run", RUN), ("run_date", "2026-01-01")])
+def test_a_partition_filter_opens_no_other_file(root, tmp_path, column, value):
+    """Files of the other day are made unreadable: whoever prunes by path does not notice."""
+    shutil.copytree(root, tmp_path / "labels")
+    for file in (tmp_path / "labels" / "labels").rglob("run=run-b/*.parquet"):
+        file.write_bytes(b"no parquet")
+    labels = tmp_path / "labels" / "labels"
+    scan = polars.scan_parquet(f"{labels}/*/*/*.parquet", hive_partitioning=True)
+    assert scan.filter(polars.col(column).cast(polars.String) == value).collect().height == 10
+    assert len(pandas.read_parquet(labels, filters=[(column, "=", value)])) == 10
+    assert ds.dataset(labels, partitioning="hive").count_rows(filter=pc.field(column) == value) == 10
+    found = duckdb.sql(
+        f"select count(face_id) from read_parquet('{labels}/*/*/*.parquet', hive_partitioning = true) where {column} = '{value}'"
+    )
+    assert found.fetchall() == [(10,)]
 
 
 def test_kept_crops_are_pictures_of_their_faces(root):
@@ -136,3 +136,20 @@ def test_a_root_without_any_face_is_still_readable(tmp_path):
     assert duckdb.sql(f"select count(*) from '{labels}/**/*.parquet'").fetchall() == [(0,)]
     assert len(pandas.read_parquet(labels)) == 0
     assert polars.scan_parquet(labels).collect().height == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_spark_gives_the_same_answers(root):
+    """On a folder. Reading s3:// takes Hadoop's S3 connector, which is no Python package."""
+    pytest.importorskip("pyspark", reason="pyspark is not installed")
+    if not shutil.which("java"):
+        pytest.skip("Java is not installed")
+    command = [sys.executable, "-m", "tests.spark_reader", root, DAY, RUN]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=800)
+    assert ended.returncode == 0, ended.stderr
+    said = json.loads(ended.stdout.splitlines()[-1])
+    rows = {name: [tuple(row) for row in said[name]] for name in ("of_day", "likely", "current")}
+    columns = {name: said["columns"][name] for name in KINDS}
+    agree(Answers(rows["of_day"], said["of_run"], rows["likely"], rows["current"], columns), expected(root))
+    assert said["moments"] == [["2026-01-01 00:00:00"], ["2026-01-02 00:00:00"]]
