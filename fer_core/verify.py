@@ -1,7 +1,8 @@
 """Does a labels root hold what its manifests promise? Reads everything, changes nothing."""
 
 import hashlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -46,12 +47,15 @@ def verify(store: Store) -> VerifyReport:
     notes: list[str] = []
     manifests = _manifests(store, problems)
     rows = sum(_check_run(store, manifest, problems) for manifest in manifests)
-    promised = {part.path for manifest in manifests for part in manifest.parts}
+    promised = [part for manifest in manifests for part in manifest.parts]
+    problems.extend(f"promised {times} times: {path}" for path, times in Counter(part.path for part in promised).items() if times > 1)
+    known = {part.path for part in promised}
     for path in _under_tables(store):
-        if path not in promised:
-            _judge_stranger(store, path, problems, notes)
+        if path not in known:
+            _judge_stranger(store, path, promised, problems, notes)
+    notes.extend(f"a compaction of run {manifest.run_id} is not finished: compact again" for manifest in manifests if manifest.compacting)
     staged = {path.split("/")[1] for path in store.list_files(STAGING)}
-    notes.extend(f"staging of run {run_id} is left over" for run_id in sorted(staged))
+    notes.extend(f"staging of run {run_id} is left over" for run_id in sorted(staged) if is_run_id(run_id))
     return VerifyReport(
         len(manifests), sum(len(manifest.parts) for manifest in manifests), rows, tuple(problems), tuple(dict.fromkeys(notes))
     )
@@ -62,9 +66,14 @@ def _manifests(store: Store, problems: list[str]) -> list[Manifest]:
     found = []
     for run_id in committed_runs(store):
         try:
-            found.append(read_manifest(store, run_id))
+            manifest = read_manifest(store, run_id)
         except CommitError as error:
             problems.append(str(error))
+            continue
+        if manifest.run_id == run_id:
+            found.append(manifest)
+        else:
+            problems.append(f"the manifest of run {run_id} is that of run {manifest.run_id}")
     return found
 
 
@@ -82,8 +91,12 @@ def _check_run(store: Store, manifest: Manifest, problems: list[str]) -> int:
     for name, tables in keys.items():
         if tables:
             problems.extend(f"run {manifest.run_id}: {found}" for found in _check_keys(name, pa.concat_tables(tables)))
-    if keys["images"] and len(keys["images"]) == len(manifest.parts_of("images")):
-        problems.extend(f"run {manifest.run_id}: {found}" for found in _check_counts(manifest, pa.concat_tables(keys["images"])))
+    whole = {name: pa.concat_tables(tables) for name, tables in keys.items() if tables and len(tables) == len(manifest.parts_of(name))}
+    if "images" in whole:
+        problems.extend(f"run {manifest.run_id}: {found}" for found in _check_counts(manifest, whole["images"]))
+    for name in ("labels", "faces"):
+        if name in whole and "images" in whole and whole[name].num_rows == sum(part.rows for part in manifest.parts_of(name)):
+            problems.extend(f"run {manifest.run_id}: {found}" for found in _check_faces(name, whole[name], whole["images"]))
     return sum(table.num_rows for tables in keys.values() for table in tables)
 
 
@@ -135,17 +148,36 @@ def _check_counts(manifest: Manifest, images: pa.Table) -> Iterator[str]:
         yield f"images name {faces} faces, the manifest {manifest.faces}"
 
 
+def _check_faces(name: str, faces: pa.Table, images: pa.Table) -> Iterator[str]:
+    """Each image has as many rows in another table as it says it has faces."""
+    counted = faces.group_by("image_uri", use_threads=False).aggregate([([], "count_all")])
+    at = pc.index_in(images["image_uri"], value_set=counted["image_uri"].combine_chunks())
+    found = pc.fill_null(counted["count_all"].take(at), 0)
+    other = images.filter(pc.not_equal(found, pc.fill_null(images["n_faces"], 0)))
+    if other.num_rows:
+        yield f"{other.num_rows} images name other numbers of faces than they have in {name}, such as {other['image_uri'][0].as_py()}"
+    nowhere = pc.is_in(counted["image_uri"], value_set=images["image_uri"].combine_chunks())
+    strangers = counted.filter(pc.invert(nowhere))
+    if strangers.num_rows:
+        yield f"{strangers.num_rows} images in {name} are not in images, such as {strangers['image_uri'][0].as_py()}"
+
+
 def _under_tables(store: Store) -> Iterator[str]:
     for table in TABLES:
         yield from sorted(store.list_files(table))
 
 
-def _judge_stranger(store: Store, path: str, problems: list[str], notes: list[str]) -> None:
-    """A file that no manifest promises: part of a run that is being published or was interrupted at it, or somebody else's."""
+def _judge_stranger(store: Store, path: str, promised: Sequence[Part], problems: list[str], notes: list[str]) -> None:
+    """A file that no manifest promises: part of a run that is being published or was cut off at it, a second copy, or somebody else's."""
     folders = path.split("/")
     run_id = folders[2].removeprefix("run=") if len(folders) == 4 and folders[2].startswith("run=") else ""
     begun = is_run_id(run_id) and store.exists(plan_file(run_id)) and not is_committed(store, run_id)
     if begun and path.endswith(".parquet"):
         notes.append(f"run {run_id} is published in part and not committed: resume it")
-    else:
-        problems.append(f"no committed run knows this file: {path}")
+        return
+    data = store.read_bytes(path)
+    alike = [part for part in promised if part.bytes == len(data)]
+    digest = hashlib.sha256(data).hexdigest() if alike else ""
+    original = next((part.path for part in alike if part.sha256 == digest), None)
+    told = f"no committed run knows this file: {path}"
+    problems.append(told if original is None else f"{told}, a second copy of {original}")

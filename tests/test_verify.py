@@ -118,6 +118,46 @@ def test_files_that_no_run_knows(store, path):
     assert verify(store).problems == (f"no committed run knows this file: {path}",)
 
 
+def test_a_part_that_is_there_twice(run, store):
+    path = f"{run_folder(run, 'labels')}/part-00001.parquet"
+    for copy in (f"{run_folder(run, 'labels')}/part-00001 (copy).parquet", "labels/run_date=2026-01-02/run=run-b/part-00000.parquet"):
+        store.write_bytes(copy, store.read_bytes(path))
+        assert verify(store).problems == (f"no committed run knows this file: {copy}, a second copy of {path}",)
+        store.remove_file(copy)
+    manifest = json.loads(store.read_bytes(manifest_file("run-a")))
+    twice = [part for part in manifest["parts"] if part["path"] == path]
+    store.write_bytes(manifest_file("run-a"), json.dumps({**manifest, "parts": manifest["parts"] + twice}).encode())
+    problems = verify(store).problems
+    assert f"promised 2 times: {path}" in problems
+    assert any("more than once in labels" in problem for problem in problems)
+
+
+def test_a_manifest_in_another_runs_place(run, store):
+    store.write_bytes(manifest_file("run-b"), store.read_bytes(manifest_file("run-a")))
+    assert verify(store).problems == ("the manifest of run run-b is that of run run-a",)
+
+
+@pytest.mark.parametrize("table", ["labels", "faces"])
+def test_rows_that_do_not_belong_together(run, store, table):
+    """The same number of rows, but of other images than the images table says."""
+    rows = part(store, run, table, 1)
+    other = rows.set_column(rows.column_names.index("image_uri"), rows.schema.field("image_uri"), pa.array(["/elsewhere"] * rows.num_rows))
+    promise(store, run, table, other)
+    problems = verify(store).problems
+    assert len(problems) == 2
+    assert f"1 images name other numbers of faces than they have in {table}, such as" in problems[0]
+    assert f"1 images in {table} are not in images, such as /elsewhere" in problems[1]
+
+
+def test_a_torn_part_of_a_run_with_many_is_the_only_problem(run, pictures):
+    run = replace(run, run_id="run-m")
+    fakes.label(run, pictures, 1)
+    store = open_store(run.root)
+    path = f"{run_folder(run, 'images')}/part-00002.parquet"
+    store.write_bytes(path, store.read_bytes(path)[:100])
+    assert verify(store).problems == (f"damaged: {path} is not the file that was committed",)
+
+
 def test_files_elsewhere_are_none_of_its_business(store):
     store.write_bytes("report.html", b"<p>")
     assert verify(store).ok
