@@ -89,13 +89,18 @@ def is_committed(store: Store, run_id: str) -> bool:
 
 
 def read_manifest(store: Store, run_id: str) -> Manifest:
-    """The promise of a committed run. CommitError when there is none, or when it is damaged."""
+    """The promise of a committed run. CommitError when there is none, or when it is damaged.
+
+    While a compaction is under way, `parts` are those that lie in the tables: a table's old ones, or already the new ones.
+    """
     if not is_committed(store, run_id):
         raise CommitError(f"run {run_id} is not committed")
     try:
-        return Manifest.from_bytes(store.read_bytes(manifest_file(run_id)))
+        manifest = Manifest.from_bytes(store.read_bytes(manifest_file(run_id)))
     except (ValueError, KeyError, TypeError) as error:
         raise CommitError(f"the manifest of run {run_id} cannot be read: {manifest_file(run_id)}") from error
+    firsts = {part.table: part for part in reversed(manifest.compacting)}
+    return manifest.with_new([table for table, part in firsts.items() if store.exists(part.path)]) if firsts else manifest
 
 
 def committed_runs(store: Store) -> list[str]:

@@ -49,6 +49,11 @@ def staging_folder(run_id: str) -> str:
     return f"{STAGING}/{run_id}"
 
 
+def compaction_folder(run_id: str, table: str = "") -> str:
+    """Where the new folder of a run waits for its place in a table, and afterwards the old one for its end. No run can have that name."""
+    return f"{STAGING}/_compaction/{run_id}/{table}".rstrip("/")
+
+
 def receipts_folder(run_id: str) -> str:
     """One JSON file a finished shard."""
     return f"{STAGING}/{run_id}/receipts"

@@ -1,8 +1,8 @@
 """The manifest: what a committed run promises. Its file is the commit point."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from fer_core.errors import CommitError
@@ -63,6 +63,10 @@ class Manifest:
     """Busy seconds by stage, summed over workers."""
     reused: int = 0
     """Images processed whose content was as an earlier run had seen it, so that its answers were taken over. Not told by version 0.1."""
+    compacting: tuple[Part, ...] = ()
+    """Parts that a compaction is putting in the place of `parts`, table by table; empty unless it is under way or was cut off."""
+    replaced: tuple[Part, ...] = ()
+    """Parts that were committed and that compactions have put others in the place of."""
 
     def check(self) -> None:
         """CommitError unless labelled + no face + quarantined = listed - unchanged, and the parts hold as many rows as are counted."""
@@ -78,6 +82,16 @@ class Manifest:
         """The parts of one table."""
         return [part for part in self.parts if part.table == table]
 
+    def with_new(self, tables: Collection[str]) -> Self:
+        """The same where a compaction has put its parts into some tables; it stays under way while there are others."""
+        rest = tuple(part for part in self.compacting if part.table not in tables)
+        new = [part for part in self.compacting if part.table in tables]
+        old = tuple(part for part in self.parts if part.table in tables)
+        kept = [part for part in self.parts if part.table not in tables]
+        order = list(dict.fromkeys(part.table for part in self.parts))
+        parts = sorted([*kept, *new], key=lambda part: (order.index(part.table), part.path))
+        return replace(self, parts=tuple(parts), compacting=rest, replaced=(*self.replaced, *old))
+
     def run_config(self) -> RunConfig:
         """`config` as a record."""
         return RunConfig.from_json(self.config)
@@ -90,4 +104,5 @@ class Manifest:
     def from_bytes(cls, data: bytes) -> Self:
         """Reads `to_bytes` back; ValueError, KeyError or TypeError where it is something else."""
         value = json.loads(data)
-        return cls(**{**value, "parts": tuple(Part(**part) for part in value["parts"])})
+        parts = {name: tuple(Part(**part) for part in value.get(name, ())) for name in ("compacting", "replaced")}
+        return cls(**{**value, **parts, "parts": tuple(Part(**part) for part in value["parts"])})

@@ -22,6 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from fer_core.address import OBJECT_STORES, failures, local_path, one_line, plain, scheme, split, unsplit
 from fer_core.errors import ImageError, StoreError
+from fer_core.exchange import exchange, why_not
 from fer_core.schema import MISSING, TOO_LARGE, UNREADABLE, UNSUPPORTED
 
 REQUESTS_AT_ONCE: Final = 16
@@ -128,6 +129,21 @@ class Store:
             # not fs.rm(recursive=True): it reads `*` and `[` in names as patterns
             with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
                 list(pool.map(self._remove_object, self._objects(self._full(folder))))
+
+    def why_no_exchange(self) -> str | None:
+        """Why `exchange` cannot be used here, in words that end a sentence; None where it can."""
+        return why_not(self.root) if self.local else "an object store cannot exchange folders in one step"
+
+    def exchange(self, one: str, other: str) -> None:
+        """Let two folders change places in one step. Local folders only, see `why_no_exchange`."""
+        with one_line("exchange", self.url(one)):
+            exchange(self._full(one), self._full(other))
+
+    def sync_folders(self, *folders: str) -> None:
+        """Let the names in local folders, such as those of folders that changed places, survive a power cut."""
+        for folder in folders:
+            with one_line("write", self.url(folder)):
+                _sync_folder(self._full(folder))
 
     def check_writable(self) -> None:
         """Create the root and write, read and remove a small file in it. StoreError says in one line why a run could not write there."""

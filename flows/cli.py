@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 import flows.started  # noqa: F401  (notes the time)
 from tasks import interruption
 
-COMMANDS: Final = ("label", "verify", "gallery", "export", "detectors", "dataset", "train", "evaluate", "models")
+COMMANDS: Final = ("label", "verify", "compact", "gallery", "export", "detectors", "dataset", "train", "evaluate", "models")
 """Each `flows.commands.<name>` with `add_parser(subparsers)`, which sets `run(args) -> int` as the parser's default."""
 
 
