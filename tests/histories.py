@@ -89,7 +89,7 @@ def facts_of(uri: str, outcome: Outcome) -> ImageFacts:
     left = np.arange(count, dtype=np.float32) * 40
     boxes = np.stack([left, left, left + 30, left + 36], axis=1)
     faces = Faces(boxes, np.zeros((count, 5, 2), np.float32), np.full(count, 0.9, np.float32))
-    quality = Quality(*[np.full(count, 0.5, np.float32)] * 6)
+    quality = Quality(*(np.full(count, value, np.float32) for value in (32.9, 0.9, 0.9, 0, 0, 0)))
     sha256 = hashlib.sha256(uri.encode()).hexdigest() if outcome.read else None
     return ImageFacts(
         ImageRef(uri, 1, None, 0), outcome.status, None, sha256, None, None, faces if count else None, quality if count else None
