@@ -17,7 +17,7 @@ from tasks.cluster import ClusterSpec
 from tasks.draft import draft
 
 START_SECONDS: Final = 8.0
-BUSY_SECONDS: Final = {"builtin": 0.75, "yunet": 0.5, "scrfd": 0.3, "insightface": 0.4}
+BUSY_SECONDS: Final = {"builtin": 0.25, "yunet": 0.5, "scrfd": 0.3, "insightface": 0.4}
 """Of one core for one photograph, detection to table: 37 photographs of about a megapixel, crowds among them, on a small busy machine."""
 
 
