@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-WHERE: Final = "docs/benchmarks.md: shares of annotated faces found; images a second at 640 px on one thread of a busy Intel Xeon with two cores"
+WHERE: Final = "docs/benchmarks.md: shares of annotated faces found; images a second at 640 px on one thread of a busy Intel Xeon"
 
 
 @dataclass(frozen=True, slots=True)
