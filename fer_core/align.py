@@ -14,8 +14,9 @@ TEMPLATE: Final[NDArray[np.float32]] = np.array(
 )
 """(5, 2) where ArcFace (Deng et al., CVPR 2019) puts the five points in a 112x112 crop."""
 
-WIDEST: Final = 32766
-"""OpenCV's warp takes no picture with a longer side (it counts in 16 bits); of such panoramas it gets the face's surroundings."""
+WIDEST: Final = 4096
+"""Of pictures with a longer side the warp gets the face's surroundings only: OpenCV takes none above 32,766 px, and OpenCV 5 places pixels
+less exactly the further they are from the origin."""
 
 
 def similarity(points: NDArray[np.float32], template: NDArray[np.float32] = TEMPLATE) -> NDArray[np.float64]:

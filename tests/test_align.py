@@ -212,6 +212,11 @@ def test_repeating_the_border_beforehand_changes_little(place, width):
     assert apart.mean() < 4
 
 
+def apart(crop, other):
+    """Largest difference in grey levels."""
+    return int(np.abs(crop.astype(int) - other).max())
+
+
 @pytest.mark.parametrize("long", [32766, 32767, 40_000])
 @pytest.mark.parametrize("upright", [False, True])
 def test_panoramas_longer_than_opencv_counts_are_cropped(long, upright):
@@ -223,7 +228,7 @@ def test_panoramas_longer_than_opencv_counts_are_cropped(long, upright):
         picture, corner = np.ascontiguousarray(picture.transpose(1, 0, 2)), corner[::-1]
     left, top = corner.astype(int)
     whole = picture[top : top + CROP_SIZE, left : left + CROP_SIZE]
-    assert np.array_equal(align_one(picture, TEMPLATE + corner), whole)
+    assert apart(align_one(picture, TEMPLATE + corner), whole) <= 1  # OpenCV 5 rounds once more than 4 does
     around = np.ascontiguousarray(picture[max(0, top - 100) : top + 250, max(0, left - 100) : left + 250])
     offset = corner - np.maximum(corner - 100, 0)
-    assert np.array_equal(align_one(picture, TEMPLATE * 0.7 + corner), align_one(around, (TEMPLATE * 0.7 + offset).astype(np.float32)))
+    assert apart(align_one(picture, TEMPLATE * 0.7 + corner), align_one(around, (TEMPLATE * 0.7 + offset).astype(np.float32))) <= 1
