@@ -104,5 +104,7 @@ class Manifest:
     def from_bytes(cls, data: bytes) -> Self:
         """Reads `to_bytes` back; ValueError, KeyError or TypeError where it is something else."""
         value = json.loads(data)
+        if not isinstance(value, dict):
+            raise TypeError("not a JSON object")
         parts = {name: tuple(Part(**part) for part in value.get(name, ())) for name in ("compacting", "replaced")}
         return cls(**{**value, **parts, "parts": tuple(Part(**part) for part in value["parts"])})
