@@ -269,7 +269,7 @@ def reading(root, how, pause):
     pipe = subprocess.PIPE
     process = subprocess.Popen([sys.executable, "-c", READER, root, str(pause), how], stdin=pipe, stdout=pipe, text=True)
     while process.stdout.readline() != "10\n":
-        assert process.poll() is None
+        assert process.poll() is None, process.returncode
     return process
 
 
