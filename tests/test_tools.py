@@ -29,7 +29,7 @@ def model(tmp_path_factory):
 @pytest.fixture
 def run(model, monkeypatch):
     monkeypatch.setattr(tools._thread, "tools", {}, raising=False)
-    monkeypatch.setattr("fer_core.detect.choice.build", lambda spec: fakes.FakeDetector())
+    monkeypatch.setattr("fer_core.detect.choice.build", lambda spec, device: fakes.FakeDetector())
     return replace(fakes.config("/labels"), model=str(model.path), model_digest=model.digest, device="cpu")
 
 
