@@ -56,6 +56,7 @@ def test_the_second_run_is_refused_and_a_killed_one_is_in_nobodys_way(labelled, 
     words = ["label", two_pictures, "--to", root, "--workers", 1, "--shard-size", 1]
     first = commands.start(*words, "--run-id", "first")
     wait_for(lambda: store.list_files("_staging/first"), first)
+    first.send_signal(signal.SIGSTOP)  # or it might end before the second has begun
 
     second = commands.run(*words, "--run-id", "second", "--json")
     assert second.code == 1
