@@ -24,6 +24,7 @@ HELP: Final = """Turns a photo collection into facial-expression labels in Parqu
   ferflow gallery ~/labels --to gallery.html    look at what was found
   ferflow export current ~/labels --to newest   the newest label of each face as one file
   ferflow verify ~/labels                       check that every committed row is there and intact
+  ferflow compact ~/labels                      merge the many small files of earlier nights
 
 Labels name the apparent expression in a picture, not what a person feels."""
 
