@@ -24,7 +24,7 @@ def _run_name() -> str:
     return given.get("resume") or given.get("run_id") or "label"
 
 
-@flow(name="label-collection", flow_run_name=_run_name, persist_result=False)
+@flow(name="label-collection", flow_run_name=_run_name, persist_result=False, result_serializer="json")  # a retry writes down what failed
 def label_collection(params: LabelParams) -> Summary:
     """Label the faces of a photo collection: inventory, plan, label shards on Dask, commit, report.
 

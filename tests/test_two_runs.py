@@ -54,37 +54,39 @@ def test_the_second_run_is_refused_and_a_killed_one_is_in_nobodys_way(labelled, 
     commands, root = labelled.commands, tmp_path / "labels"
     store = open_store(str(root))
     words = ["label", two_pictures, "--to", root, "--workers", 1, "--shard-size", 1]
-    first = commands.start(*words, "--run-id", "first")
-    wait_for(lambda: store.list_files("_staging/first"), first)
+    first = commands.start(*words, "--run-id", "one")
+    wait_for(lambda: store.list_files("_staging/one"), first)
     first.send_signal(signal.SIGSTOP)  # or it might end before the second has begun
 
-    second = commands.run(*words, "--run-id", "second", "--json")
+    second = commands.run(*words, "--run-id", "two", "--json")
     assert second.code == 1
-    assert f"another process is writing to {root} (run first, process {first.pid} on" in second.line
+    assert f"another process is writing to {root} (run one, process {first.pid} on" in second.line
     assert "wait until it has ended" in second.json["error"]
-    assert not store.exists("_meta/runs/second/plan.parquet")
+    assert not store.exists("_meta/runs/two/plan.parquet")
 
     first.send_signal(signal.SIGKILL)
     first.communicate(timeout=30)
-    third = commands.run(*words, "--run-id", "third", "--json")
+    third = commands.run(*words, "--run-id", "three", "--json")
     assert third.code == 0, third.err
     assert third.json["images"]["labeled"] == 2
-    assert committed_runs(store) == ["third"]
+    assert committed_runs(store) == ["three"]
     assert living_claims(store) == []
     seen = duckdb.sql(f"select count(*), count(distinct image_uri), min(run_id) from '{root}/images/**/*.parquet'").fetchall()
-    assert seen == [(2, 2, "third")]
+    assert seen == [(2, 2, "three")]
     assert commands.run("verify", root).code == 0
     commands.wait_until_gone()
 
 
 @pytest.mark.timeout(300)
-def test_a_retry_of_the_flow_goes_on_where_it_stopped(labelled, two_pictures, tmp_path):
+def test_a_retry_of_the_flow_goes_on_where_it_stopped(commands, two_pictures, tmp_path):
     words = [sys.executable, "-c", RETRIED, str(two_pictures), str(tmp_path / "labels")]
-    ended = subprocess.run(words, env=labelled.commands.environment(), capture_output=True, text=True, check=False, timeout=200)
+    ended = subprocess.run(words, env=commands.environment(), capture_output=True, text=True, check=False, timeout=200)
     assert ended.returncode == 0, ended.stderr
     said = json.loads(ended.stdout.splitlines()[-1])
     assert [run_id for run_id, _ in said["attempts"]] == [said["run_id"]] * 2
     assert [resumed for _, resumed in said["attempts"]] == [0, 2]
     assert said["images"] == said["resumed"] == 2
     assert committed_runs(open_store(str(tmp_path / "labels"))) == [said["run_id"]]
-    labelled.commands.wait_until_gone()
+    # what is written down of the failure, for the retry, is no pickle
+    assert all(json.loads(file.read_text()) for file in (commands.home / ".prefect" / "storage").iterdir())
+    commands.wait_until_gone()
