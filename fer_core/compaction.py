@@ -135,14 +135,18 @@ def _exchange_all(store: Store, table: str, manifests: Sequence[Manifest], wait:
     while waiting:
         folders = {store.url(run_folder(manifest.run_config(), table)): manifest for manifest in waiting}
         still_ours()
-        with _watching(store, table, list(folders), wait) as watch:
+        with _watching(store, table, folders, wait) as watch:
             if not watch.idle(wait + PATIENCE_SECONDS):
                 return
             waiting = _exchange_some(store, table, folders, watch)
 
 
 def _exchange_some(store: Store, table: str, folders: dict[str, Manifest], watch: Watch) -> list[Manifest]:
-    """Exchange folder after folder until somebody lists one. Returns those that are left."""
+    """Exchange folder after folder until somebody lists one. Returns those that are left.
+
+    Who lists an old folder in the very moment before it goes has the old names and has not come to open them yet: then it comes back,
+    unless its successor has been listed as well, since many readers list twice, first for folders and then for files.
+    """
     pairs = {
         folder: (run_folder(manifest.run_config(), table), compaction_folder(manifest.run_id, table))
         for folder, manifest in folders.items()
@@ -152,7 +156,8 @@ def _exchange_some(store: Store, table: str, folders: dict[str, Manifest], watch
         if watch.listed():
             break
         store.exchange(*pair)
-        if folder in watch.listed():  # just before the exchange: its reader has the old names, and has not come to open them yet
+        listed = watch.listed()
+        if folder in listed and store.url(pair[1]) not in listed:
             store.exchange(*pair)
             break
         done.append(folder)
@@ -161,11 +166,12 @@ def _exchange_some(store: Store, table: str, folders: dict[str, Manifest], watch
     return [manifest for folder, manifest in folders.items() if folder not in done]
 
 
-def _watching(store: Store, table: str, folders: Sequence[str], wait: float) -> Watch:
+def _watching(store: Store, table: str, folders: dict[str, Manifest], wait: float) -> Watch:
     """All runs' folders of the table are watched: whoever has a part of any run open is in the middle of a question."""
-    others = {store.url(path.rpartition("/")[0]) for path in store.list_files(table)}
+    all_folders = {store.url(path.rpartition("/")[0]) for path in store.list_files(table)} | folders.keys()
+    successors = [store.url(compaction_folder(manifest.run_id, table)) for manifest in folders.values()]
     try:
-        return Watch([*folders, *sorted(others - set(folders))], wait)
+        return Watch(sorted(all_folders), wait, successors)
     except OSError as error:
         raise StoreError(f"cannot watch who reads {store.url(table)}: {error.strerror}") from error
 

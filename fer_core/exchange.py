@@ -9,20 +9,21 @@ from typing import Final
 LOCAL_FILESYSTEMS: Final = ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs", "overlay", "zfs", "bcachefs")
 """Those that only this machine writes to and reads from, so that it knows of everybody who reads."""
 
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
 
 
 def exchange(one: str, other: str) -> None:
     """Let two existing paths of one filesystem change places (Linux, renameat2). Whoever looks sees both before or both after. OSError."""
-    if ctypes.CDLL(None, use_errno=True).renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE):
+    if _LIBC.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), one)
 
 
 def why_not(folder: str) -> str | None:
     """Why folders below an existing one cannot be exchanged while others read them; None when they can. In words that end a sentence."""
-    if sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "renameat2"):
+    if sys.platform != "linux" or not hasattr(_LIBC, "renameat2"):
         return "this system cannot exchange folders in one step"
     kind = filesystem(folder, Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
     return None if kind in LOCAL_FILESYSTEMS else f"it lies on {kind}, which other machines may be reading from"

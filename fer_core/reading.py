@@ -114,9 +114,10 @@ class Activity:
 
 
 class Watch:
-    """Watches folders and what is in them when it begins. A context manager. OSError when the kernel cannot."""
+    """Watches folders, and what is in them when it begins. A context manager. OSError when the kernel cannot."""
 
-    def __init__(self, folders: Iterable[str], wait: float) -> None:
+    def __init__(self, folders: Iterable[str], wait: float, others: Iterable[str] = ()) -> None:
+        """others: folders whose listings are told, too, but are no readers' activity."""
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._events = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._events < 0:
@@ -124,6 +125,9 @@ class Watch:
         self._folders: dict[int, str] = {}
         try:
             names = {name for folder in folders for name in self._add(folder)}
+            self._others = frozenset(others)
+            for folder in self._others:
+                self._add(folder)
             self._take()  # our own listings
         except BaseException:  # nobody will leave a context that was never entered
             os.close(self._events)
@@ -156,10 +160,12 @@ class Watch:
         return self._tell(self._take())
 
     def _tell(self, events: Iterable[tuple[str, str, int]]) -> set[str]:
-        found = set()
+        found: set[str] = set()
         for folder, name, what in events:
             now = time.monotonic()
-            if what & _OVERFLOW:  # more happened than the kernel could keep, so nothing is known
+            if folder in self._others:
+                found.update([folder] if what & _FOLDER and what & _OPEN else ())
+            elif what & _OVERFLOW:  # more happened than the kernel could keep, so nothing is known
                 self._activity = Activity(self._activity.wait, now, self._activity.names)
             elif not what & _OPEN:
                 self._activity.closed(now)

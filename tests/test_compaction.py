@@ -264,6 +264,30 @@ def test_manifests_of_a_compaction_are_plain_json(nights):
     assert {part["table"] for part in json.loads(data)["replaced"]} == {"labels", "images"}
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_listing_in_the_very_last_moment(nights, monkeypatch, again):
+    """Between the last look and the exchange somebody lists the old folder: it comes back, unless the new one was listed as well."""
+    name = "labels/run_date=2026-01-01/run=run-a"
+    folder, exchange, moves, found = Path(nights.url(name)), compaction.Store.exchange, [], []
+
+    def late(store, one, other):
+        if one == name and not moves:
+            found.append(os.listdir(folder))
+        exchange(store, one, other)
+        if one == name:
+            moves.append(one)
+            if len(moves) == 1 and again:
+                found.append(os.listdir(folder))
+            if len(moves) == 2:  # back: the reader comes to open what it found
+                assert all((folder / part).read_bytes() for part in found[0])
+
+    monkeypatch.setattr(compaction.Store, "exchange", late)
+    assert compact(nights, wait=WAIT).busy == ()
+    assert len(moves) == (1 if again else 3)
+    assert [len(names) for names in found] == ([4, 1] if again else [4])
+    assert verify(nights).ok
+
+
 def reading(root, how, pause):
     """A reader at work."""
     pipe = subprocess.PIPE

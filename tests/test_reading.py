@@ -170,6 +170,17 @@ def test_the_kernel_tells(folders):
         assert time.monotonic() - started > 0.1
 
 
+def test_other_folders_are_told_and_are_no_activity(folders):
+    with Watch(folders[:1], 0.2, folders[1:]) as watch:
+        time.sleep(0.2)
+        os.listdir(folders[1])
+        assert watch.listed() == {folders[1]}
+        assert watch._activity.quiet(time.monotonic())
+        os.listdir(folders[0])
+        assert watch.listed() == {folders[0]}
+        assert not watch._activity.quiet(time.monotonic())
+
+
 def test_a_part_that_another_process_has_open_is_seen(folders):
     code = f"import sys; stream = open({folders[0] + '/0'!r}); print('open', flush=True); sys.stdin.read()"
     pipe = subprocess.PIPE
