@@ -54,7 +54,8 @@ def check_label(params: LabelParams) -> int:
             raise CommitError(f"run {params.run_id} {done}, or choose another id")
         pipeline(params)
     store.check_writable()
-    refuse_beside(store)
+    if params.resume is None or not is_committed(store, params.resume):
+        refuse_beside(store)
     if cluster.address is not None:
         _check_scheduler(cluster.address)
     return images

@@ -64,6 +64,9 @@ def test_the_second_run_is_refused_and_a_killed_one_is_in_nobodys_way(labelled, 
     assert "wait until it has ended" in second.json["error"]
     assert not store.exists("_meta/runs/two/plan.parquet")
 
+    done = commands.run("label", labelled.source, "--to", labelled.root, "--resume", "first", "--json")
+    assert done.code == 0, "what is committed needs no lease"
+
     first.send_signal(signal.SIGKILL)
     first.communicate(timeout=30)
     third = commands.run(*words, "--run-id", "three", "--json")
