@@ -2,8 +2,9 @@
 
     python benchmarks/train_detector.py out/detector/*.parquet --to out/detector/run [--bfloat16] [--processes 1]
 
-Resumes where it stopped; the network of every save lies in the folder as builtin.safetensors. --bfloat16 is quick on GPUs and on CPUs with
-matrix units, slow on others.
+Resumes where it stopped. At the end (or at --until) the averaged network lies in the folder as builtin.safetensors. --bfloat16 is quick on
+GPUs and on CPUs with matrix units, slow on others. --start goes on from a weights file instead of drawn weights, such as from the shipped
+one with new pictures; choose a lower --rate then.
 """
 
 import argparse
@@ -26,14 +27,16 @@ def main() -> None:
     parser.add_argument("--until", type=int, help="stop at this step (default: the last)")
     parser.add_argument("--batch", type=int, default=RunConfig().batch)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=RunConfig().rate, help="highest learning rate")
+    parser.add_argument("--start", type=Path, metavar="FILE", help="weights to learn on from")
     parser.add_argument("--bfloat16", action="store_true")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--processes", type=int, default=1, help="that compose scenes")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     pictures = [picture for picture in read(args.labelled) if not held_out(picture.name)]
-    config = RunConfig(steps=args.steps, batch=args.batch, seed=args.seed, bfloat16=args.bfloat16)
-    run = DetectorRun(config, pictures, torch.device(args.device), args.to)
+    config = RunConfig(steps=args.steps, batch=args.batch, rate=args.rate, seed=args.seed, bfloat16=args.bfloat16)
+    run = DetectorRun(config, pictures, torch.device(args.device), args.to, args.start)
     run.learn(args.until or args.steps, args.processes, lambda line: print(line, flush=True))
     save_detector(run.averaged(), args.to / "builtin.safetensors")
 

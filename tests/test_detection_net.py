@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from fer_core.detect.detection_net import LARGEST, STRIDES, DetectionConfig, DetectionNet, folded
+from fer_core.detect.detection_net import LARGEST, STRIDES, DetectionConfig, DetectionNet, folded, unfolded
 from fer_core.detect.weights_file import SHIPPED, load_detector, save_detector
 from fer_core.errors import DetectorError
 
@@ -129,6 +129,21 @@ def test_folding_what_is_folded_changes_nothing():
     plain = folded(trained())
     pictures = 255 * torch.rand(1, 3, 64, 64)
     assert same(folded(plain)(pictures), plain(pictures), {"rtol": 0, "atol": 0})
+
+
+def test_what_is_shipped_can_learn_on():
+    """Unfolded, in evaluation mode, it answers as before, whatever the pictures; in training mode too, on those that it was settled on."""
+    plain, pictures = folded(trained()), 255 * torch.rand(4, 3, 64, 96)
+    learning = unfolded(plain, pictures)
+    assert not learning.training
+    assert set(learning.state_dict()) == set(trained().state_dict())
+    others = 255 * torch.rand(2, 3, 64, 64)
+    for batch in (pictures, others):
+        assert same(learning(batch), plain(batch), {"rtol": 1e-3, "atol": 1e-3})
+    assert same(folded(learning)(others), plain(others), {"rtol": 1e-3, "atol": 1e-3})
+    assert same(learning.train()(pictures), plain(pictures), {"rtol": 1e-3, "atol": 1e-3})
+    learning(others).logits.sum().backward()
+    assert all(parameter.grad is not None for name, parameter in learning.named_parameters() if "conv" in name)
 
 
 def test_a_batch_is_its_pictures():

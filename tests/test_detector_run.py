@@ -18,7 +18,7 @@ from fer_core.detect_training.detection_loss import detection_loss
 from fer_core.detect_training.detector_run import DetectorRun, RunConfig
 from fer_core.detect_training.material import PORTRAIT, SCENE, SCHEMA, Found, held_out, material_digest, read, write
 from fer_core.detect_training.scenes import SceneMaker
-from fer_core.errors import TrainingError, UsageError
+from fer_core.errors import DetectorError, TrainingError, UsageError
 from fer_core.types import Faces
 
 CONFIG = RunConfig(steps=10, batch=2, side=64, rate=2e-3, seed=5)
@@ -156,6 +156,24 @@ class TestResuming:
         with pytest.raises(TrainingError, match="another configuration") as caught:
             started(pictures, tmp_path, replace(CONFIG, **change))
         assert "\n" not in str(caught.value)
+
+    def test_a_run_goes_on_from_a_weights_file(self, pictures, tmp_path):
+        run = started(pictures, tmp_path / "first")
+        run.learn(2, 0, ignored)
+        file = tmp_path / "net.safetensors"
+        save_detector(run.averaged(), file)
+        second = DetectorRun(CONFIG, pictures, CPU, tmp_path / "second", file)
+        look = 255 * torch.rand(1, 3, 64, 64)
+        with torch.no_grad():
+            told, expected = second.averaged()(look), load_detector(file)(look)
+        assert torch.allclose(told.boxes, expected.boxes, atol=0.05)
+        assert torch.allclose(told.logits, expected.logits, atol=0.01)
+        second.learn(1, 0, ignored)
+        assert DetectorRun(CONFIG, pictures, CPU, tmp_path / "second", file).step == 1
+        with pytest.raises(TrainingError, match="another configuration|belongs to another"):
+            started(pictures, tmp_path / "second")  # from drawn weights
+        with pytest.raises(DetectorError, match="not found"):
+            DetectorRun(CONFIG, pictures, CPU, tmp_path / "third", tmp_path / "none.safetensors")
 
     def test_other_pictures_are_refused(self, pictures, tmp_path):
         started(pictures, tmp_path).save()

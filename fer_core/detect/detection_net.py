@@ -189,3 +189,45 @@ def folded(network: DetectionNet) -> DetectionNet:
         elif isinstance(module, nn.Conv2d) and isinstance(mine, nn.Conv2d) and module.bias is not None:
             mine.load_state_dict(module.state_dict())
     return plain.eval()
+
+
+@torch.no_grad()
+def unfolded(plain: DetectionNet, pictures: Tensor) -> DetectionNet:
+    """The same answers with batch norm, in evaluation mode, so that a network as it is shipped can learn on: what `folded` undoes.
+
+    pictures: (B, 3, H, W) RGB, 0 to 255, as they will come in training; the norms' statistics are those of these pictures.
+    """
+    network = DetectionNet(plain.config, norm=True).eval()
+    theirs = dict(plain.named_modules())
+    hooks = []
+    for name, module in network.named_modules():
+        known = theirs.get(name)
+        if isinstance(module, Convolution) and isinstance(known, Convolution):
+            hooks.append(module.register_forward_pre_hook(_Settling(known)))
+        elif isinstance(module, nn.Conv2d) and isinstance(known, nn.Conv2d) and module.bias is not None:
+            module.load_state_dict(known.state_dict())
+    network(pictures)  # each norm is settled right before its first use, so that later ones see the right pictures
+    for hook in hooks:
+        hook.remove()
+    return network
+
+
+class _Settling:
+    """Gives one convolution the weights of one without norm, and its norm the statistics of what comes in."""
+
+    def __init__(self, known: Convolution) -> None:
+        self._known = known
+
+    def __call__(self, module: nn.Module, inputs: tuple[Tensor]) -> None:
+        assert isinstance(module, Convolution)
+        norm, bias = module.norm, self._known.conv.bias
+        assert norm is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        assert bias is not None
+        module.conv.weight.copy_(self._known.conv.weight)
+        variance, mean = torch.var_mean(module.conv(inputs[0]), (0, 2, 3), correction=0)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.weight.copy_((variance + norm.eps).sqrt())
+        norm.bias.copy_(bias + mean)

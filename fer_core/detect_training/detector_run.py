@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from fer_core.checkpoint import Progress, load_checkpoint, save_checkpoint
-from fer_core.detect.detection_net import DetectionConfig, DetectionNet
+from fer_core.detect.detection_net import DetectionConfig, DetectionNet, unfolded
+from fer_core.detect.weights_file import load_detector
 from fer_core.detect_training.assignment import Truth
 from fer_core.detect_training.batches import Batch, batches
 from fer_core.detect_training.detection_loss import detection_loss
 from fer_core.detect_training.material import Labelled, material_digest
 from fer_core.detect_training.scenes import SceneMaker
+from fer_core.digest import file_sha256
 
 CHECKPOINT: Final = "detector"
 AVERAGE: Final = 0.999
@@ -24,6 +26,8 @@ WARM_UP: Final = 300
 """Steps over which the learning rate rises."""
 SAVE_EVERY: Final = 250
 SAY_EVERY: Final = 50
+SETTLING: Final = 64
+"""Scenes that the norms of weights from a file are settled on."""
 CLIP: Final = 10.0
 """Largest norm of a step's gradient."""
 
@@ -46,11 +50,20 @@ class RunConfig:
 class DetectorRun:
     """The network, its averaged weights, the optimiser and how far they are."""
 
-    def __init__(self, config: RunConfig, pictures: Sequence[Labelled], device: torch.device, folder: Path) -> None:
+    def __init__(
+        self, config: RunConfig, pictures: Sequence[Labelled], device: torch.device, folder: Path, start: Path | None = None
+    ) -> None:
+        """start: a weights file to learn on from; without it the weights are drawn.
+
+        DetectorError: that file cannot be read. TrainingError: the folder holds another run.
+        """
         torch.manual_seed(config.seed)
         self.config, self.device, self._file = config, device, folder / CHECKPOINT
         self._pictures, self._digest = pictures, material_digest(pictures)
-        self.network = DetectionNet(DetectionConfig(), norm=True).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._maker = SceneMaker(pictures, config.side, config.seed)
+        network = DetectionNet(DetectionConfig(), norm=True) if start is None else self._learnt(start)
+        self._start = None if start is None else file_sha256(start)
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._average = {name: tensor.detach().clone().float() for name, tensor in self.network.state_dict().items()}
         self._optimiser = torch.optim.AdamW(self.network.parameters(), lr=config.rate, weight_decay=config.decay, betas=(0.9, 0.99))
         self._prime()
@@ -59,16 +72,15 @@ class DetectorRun:
 
     def learn(self, until: int, processes: int, say: Callable[[str], None]) -> None:
         """Go on to step `until`, saving now and then, with a line of progress for `say`."""
-        maker = SceneMaker(self._pictures, self.config.side, self.config.seed)
         self.network.train()
-        started, sums, first = time.monotonic(), torch.zeros(3), self.step
-        for batch in batches(maker, self.config.batch, self.step, min(until, self.config.steps), processes):
-            sums += self._update(batch)
+        started, sums, first, summed = time.monotonic(), torch.zeros(3), self.step, 0
+        for batch in batches(self._maker, self.config.batch, self.step, min(until, self.config.steps), processes):
+            sums, summed = sums + self._update(batch), summed + 1
             if self.step % SAY_EVERY == 0:
                 pace = self.config.batch * (self.step - first) / (time.monotonic() - started)
-                score, box, points = (sums / SAY_EVERY).tolist()
+                score, box, points = (sums / summed).tolist()
                 say(f"step {self.step} score {score:.4f} box {box:.4f} points {points:.4f} {pace:.0f} scenes/s")
-                sums.zero_()
+                sums, summed = torch.zeros(3), 0
             if self.step % SAVE_EVERY == 0:
                 self.save()
         self.save()
@@ -82,6 +94,11 @@ class DetectorRun:
     def save(self) -> None:
         """Write the checkpoint."""
         save_checkpoint(self._file, self._tensors(), Progress(epochs=self.step), self._identity())
+
+    def _learnt(self, start: Path) -> DetectionNet:
+        """What a weights file holds, its batch norm settled on a few of the run's scenes."""
+        scenes = next(batches(self._maker, SETTLING, 0, 1, 0))
+        return unfolded(load_detector(start), scenes.pictures.float())
 
     def _update(self, batch: Batch) -> Tensor:
         """One step; returns (3,) score, box and point loss."""
@@ -136,4 +153,8 @@ class DetectorRun:
         return tensors
 
     def _identity(self) -> dict[str, object]:
-        return {"config": {**asdict(self.config), "network": self.network.config.to_json()}, "pictures": self._digest}
+        identity: dict[str, object] = {
+            "config": {**asdict(self.config), "network": self.network.config.to_json()},
+            "pictures": self._digest,
+        }
+        return identity if self._start is None else {**identity, "start": self._start}

@@ -26,8 +26,8 @@ def spoilt(scene: Pixels, draws: np.random.Generator) -> Pixels:
     if draws.random() < GRAIN:
         scene = _grainy(scene, draws)
     if draws.random() < JPEG:
-        _, data = cv2.imencode(".jpg", scene, [cv2.IMWRITE_JPEG_QUALITY, int(draws.integers(20, 85))])
-        scene = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+        _, data = cv2.imencode(".jpg", np.ascontiguousarray(scene[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, int(draws.integers(20, 85))])
+        scene = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
     return scene
 
 
