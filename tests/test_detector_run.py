@@ -170,7 +170,7 @@ class TestResuming:
         assert torch.allclose(told.logits, expected.logits, atol=0.01)
         second.learn(1, 0, ignored)
         assert DetectorRun(CONFIG, pictures, CPU, tmp_path / "second", file).step == 1
-        with pytest.raises(TrainingError, match="another configuration|belongs to another"):
+        with pytest.raises(TrainingError, match=r"another configuration|belongs to another"):
             started(pictures, tmp_path / "second")  # from drawn weights
         with pytest.raises(DetectorError, match="not found"):
             DetectorRun(CONFIG, pictures, CPU, tmp_path / "third", tmp_path / "none.safetensors")
