@@ -9,7 +9,7 @@ and Polars' `scan_delta` put the table's own folder before every path and find n
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -21,6 +21,7 @@ from fer_core.address import one_line
 from fer_core.commit import committed_runs, read_manifest
 from fer_core.errors import CommitError, StoreError
 from fer_core.manifest import Manifest, Part
+from fer_core.s3_options import table_options
 from fer_core.schema import IMAGES, LABELS
 from fer_core.store import Store
 
@@ -206,22 +207,8 @@ def _said(metadata: dict[str, object]) -> "CommitProperties":
 
 
 def _storage_options(store: Store) -> dict[str, str] | None:
-    """The place and the credentials that the store itself has found, in deltalake's words."""
-    if "s3" not in store.fs.protocol:
-        return None
-    from fsspec.asyn import sync  # noqa: PLC0415  (only for S3)
-
-    store.fs.connect()
-    client = store.fs.s3
-    found = {"AWS_ENDPOINT_URL": client.meta.endpoint_url, "AWS_REGION": client.meta.region_name}
-    get: Callable[[], object] = store.fs.session.get_credentials
-    credentials = sync(store.fs.loop, get)
-    if credentials is not None:
-        names = {"AWS_ACCESS_KEY_ID": "access_key", "AWS_SECRET_ACCESS_KEY": "secret_key", "AWS_SESSION_TOKEN": "token"}
-        found |= {name: getattr(credentials, attribute) for name, attribute in names.items()}
-    if str(client.meta.endpoint_url).startswith("http://"):
-        found["AWS_ALLOW_HTTP"] = "true"
-    return {name: str(value) for name, value in found.items() if value}
+    """The place and the credentials that the store itself has found; None on local disks."""
+    return table_options(store.fs, store.root.partition("/")[0]) if "s3" in store.fs.protocol else None
 
 
 def _failures() -> tuple[type[Exception], ...]:
