@@ -10,10 +10,12 @@ import copy
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from fer_core.champion import champion, promotions
 from fer_core.digest import file_sha256
 from fer_core.errors import ModelError
+from fer_core.model_card import CARD, DEFAULT, SHIPPED, WEIGHTS, ModelRef, read_model
 from fer_core.review_rule import ReviewRule
 
 if TYPE_CHECKING:
@@ -21,10 +23,19 @@ if TYPE_CHECKING:
 
     from fer_core.network import MultiscaleNet, NetworkConfig
 
-WEIGHTS: Final = "weights.safetensors"
-CARD: Final = "card.json"
-SHIPPED: Final = Path(__file__).parent / "weights"
-DEFAULT: Final = "tiny"
+__all__ = [
+    "CARD",
+    "DEFAULT",
+    "SHIPPED",
+    "WEIGHTS",
+    "ModelRef",
+    "ModelSpec",
+    "load_model",
+    "resolve_model",
+    "rounded",
+    "save_model",
+    "shipped_names",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,29 +68,15 @@ class ModelSpec:
         return spec
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRef:
-    """A model that is there, by its card; nothing is loaded yet."""
-
-    path: Path
-    name: str
-    digest: str
-    """SHA-256 of the weights file, as the card promises."""
-    card: dict[str, Any]
-
-
 def resolve_model(model: str) -> ModelRef:
-    """A shipped name or a model folder -> its card, read without torch."""
+    """A shipped name, a model folder, or a folder of models in which one was promoted (its champion) -> the card, read without torch."""
     folder = _folder(model)
     if folder is None:
+        if (promoted := _champion(model)) is not None:
+            return promoted
         known = ", ".join(shipped_names()) or "none yet"
         raise ModelError(f"unknown model {model!r}: neither a shipped name ({known}) nor a folder with a {CARD}")
-    file = folder / CARD
-    try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-        return ModelRef(folder.absolute(), str(card["name"]), str(card["digest"]), card)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"damaged model card: {file}") from error
+    return read_model(folder)
 
 
 def _folder(model: str) -> Path | None:
@@ -89,6 +86,17 @@ def _folder(model: str) -> Path | None:
         return folder if (folder / CARD).is_file() else None
     except (OSError, RuntimeError, ValueError):  # longer than a name may be, no such user behind ~, a null character
         return None
+
+
+def _champion(model: str) -> ModelRef | None:
+    """The promoted model of a folder of models."""
+    try:
+        models = Path(model).expanduser()
+        if not models.is_dir():
+            return None
+    except (OSError, RuntimeError, ValueError):  # as above
+        return None
+    return champion(models) if promotions(models) else None
 
 
 def _is_name(model: str) -> bool:
