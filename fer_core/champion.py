@@ -178,3 +178,8 @@ def _read(file: Path) -> Promotion:
     if f"{promotion.number:06d}.json" != file.name or ".." in promotion.path.split("/") or promotion.path.startswith("/"):
         raise ModelError(f"damaged record of a promotion: {file}")
     return promotion
+
+
+def was_champion(models: Path, digest: str) -> bool:
+    """Whether a model with this digest was ever promoted there: a run that began under it may be finished under it."""
+    return any(one.digest == digest for one in promotions(models))

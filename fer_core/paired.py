@@ -58,7 +58,9 @@ def compared(
     cells = (truth * CLASSES + champion) * CLASSES + challenger
     counts = np.bincount(cells, minlength=CLASSES**3)
     support = np.bincount(truth, minlength=CLASSES)
-    draws = np.random.default_rng(seed).multinomial(len(truth), counts / len(truth), DRAWS)
+    there = np.flatnonzero(counts)
+    draws = np.zeros((DRAWS, CLASSES**3), np.int64)
+    draws[:, there] = np.random.default_rng(seed).multinomial(len(truth), counts[there] / len(truth), DRAWS)
     judged = np.flatnonzero(support >= max(1, least))
     seen, drawn = _figures(counts[None], judged), _figures(draws, judged)
     occurring = np.flatnonzero(support)

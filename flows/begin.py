@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
+from fer_core.champion import was_champion
 from fer_core.commit import Plan, is_committed, read_plan
 from fer_core.errors import CommitError, UsageError
 from fer_core.layout import plan_file
@@ -85,8 +87,13 @@ def take_up(params: LabelParams) -> Plan:
         raise UsageError(f"run {params.resume} labels {config.source}, not {params.source}: resume it with the same source and options")
     if is_committed(open_store(params.to), params.resume):
         return plan
-    if params.model != config.model and resolve_model(params.model).digest != config.model_digest:
+    if params.model != config.model and not _same_model(params.model, config.model_digest):
         raise UsageError(f"run {params.resume} was begun with model {config.model_name}: resume it with the same options")
     if params.detector != "auto" and pipeline(params).detector_identity != config.detector_identity:
         raise UsageError(f"run {params.resume} was begun with detector {config.detector}: resume it with the same options")
     return plan
+
+
+def _same_model(model: str, digest: str) -> bool:
+    """Whether a run under that digest may be gone on with: also where another champion was promoted since it began."""
+    return resolve_model(model).digest == digest or was_champion(Path(model).expanduser(), digest)
