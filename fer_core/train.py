@@ -17,7 +17,7 @@ from fer_core.calibrate import fit_temperature, log_loss, softmax
 from fer_core.checkpoint import load_checkpoint, save_checkpoint
 from fer_core.errors import TrainingError
 from fer_core.evaluate import majority_classes, score
-from fer_core.faceset import carve_dev, faceset_digest, held_out_pictures, join, read_card, read_split
+from fer_core.faceset import FaceSplit, carve_dev, faceset_digest, held_out_pictures, join, read_card, read_split
 from fer_core.history import EpochRecord
 from fer_core.labels import EXPRESSIONS
 from fer_core.material import Material, material, taught
@@ -46,14 +46,18 @@ class Sources:
     """Models whose answers are mixed into the targets."""
     start: ModelRef | None = None
     """Model of the same network whose weights the run starts from."""
+    prevailing: tuple[Path, ...] = ()
+    """Those of the sets whose rows win: of a picture that is in one of them, the other sets' rows are left out."""
 
     def to_json(self) -> dict[str, Any]:
         """Digests of all of it: for the card, and to know a run again."""
-        return {
+        told = {
             "facesets": [faceset_digest(folder) for folder in self.facesets],
             "teachers": [model.digest for model in self.teachers],
             "start": None if self.start is None else self.start.digest,
         }
+        # left out where there is none, so that runs of before know their checkpoints again
+        return {**told, "prevailing": [faceset_digest(folder) for folder in self.prevailing]} if self.prevailing else told
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +141,22 @@ def _parts(sources: Sources, config: TrainConfig, device: Device) -> tuple[Mater
     Only the first set gives held-back faces. Pictures of theirs, or of any set's other splits, are not trained on from any set.
     """
     rest, dev = carve_dev(read_split(sources.facesets[0], "train", luma=True), config.dev_share)
-    others = [read_split(folder, "train", luma=True) for folder in sources.facesets[1:]]
+    others = [_prevailed(read_split(folder, "train", luma=True), folder, sources) for folder in sources.facesets[1:]]
     held_out = frozenset(dev.pictures).union(*map(held_out_pictures, sources.facesets))
-    learned = material(join([rest, *others], held_out), config.smoothing, config.balance)
+    learned = material(join([_prevailed(rest, sources.facesets[0], sources), *others], held_out), config.smoothing, config.balance)
     classes, kept = majority_classes(dev.votes, dev.kind)
     if len(learned) < config.batch or len(kept) == 0:
         raise TrainingError(f"too few faces to train on: {len(learned)} for training, {len(kept)} held back, batches of {config.batch}")
     teachers = [Predictor(model, device) for model in sources.teachers]
     return taught(learned, teachers, config.distill), HeldBack(dev.crops[kept], classes, dev.classes)
+
+
+def _prevailed(split: FaceSplit, folder: Path, sources: Sources) -> FaceSplit:
+    """The faces of a set that no prevailing set speaks of."""
+    if folder in sources.prevailing or not sources.prevailing:
+        return split
+    spoken = frozenset[str]().union(*(read_split(other, "train", luma=True).pictures for other in sources.prevailing))
+    return split.take(np.array([i for i, picture in enumerate(split.pictures) if picture not in spoken], np.intp))
 
 
 def _judged(run: TrainingRun, held_back: HeldBack, train_loss: float, start: float) -> EpochRecord:

@@ -13,7 +13,21 @@ from typing import Final, NoReturn
 import flows.started  # noqa: F401  (notes the time)
 from tasks import interruption
 
-COMMANDS: Final = ("label", "verify", "compact", "gallery", "export", "detectors", "dataset", "train", "evaluate", "models")
+COMMANDS: Final = (
+    "label",
+    "relabel",
+    "verify",
+    "compact",
+    "gallery",
+    "export",
+    "review",
+    "detectors",
+    "dataset",
+    "train",
+    "retrain",
+    "evaluate",
+    "models",
+)
 """Each `flows.commands.<name>` with `add_parser(subparsers)`, which sets `run(args) -> int` as the parser's default."""
 
 
@@ -22,9 +36,11 @@ HELP: Final = """Turns a photo collection into facial-expression labels in Parqu
   ferflow label ~/Photos --to ~/labels          label every face below a folder
   ferflow label ~/Photos --to ~/labels          the next night: reads only what is new or has changed
   ferflow gallery ~/labels --to gallery.html    look at what was found
+  ferflow review export ~/labels --to review    a page with the faces that are worth a person's minute
   ferflow export current ~/labels --to newest   the newest label of each face as one file
   ferflow verify ~/labels                       check that every committed row is there and intact
   ferflow compact ~/labels                      merge the many small files of earlier nights
+  ferflow relabel ~/labels --model DIR          new labels for kept faces, without the photographs
 
 Labels name the apparent expression in a picture, not what a person feels."""
 

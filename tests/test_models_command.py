@@ -146,3 +146,31 @@ def test_only_the_validation_split_counts() -> None:
     assert validation_accuracy({"figures": {"majority": row}}, "majority") is None
     assert validation_accuracy({"figures": {"majority": {**row, "split": "valid"}}}, "majority") == 0.9
     assert validation_accuracy({"figures": {}}, "majority") is None
+
+
+def test_promote_list_and_roll_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine, models = small_model(tmp_path / "mine"), str(tmp_path / "models")
+    assert called("promote", str(mine.path), "--to", models, "--reason", "looks right", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["number"], said["digest"], said["reason"]) == (1, mine.digest, "looks right")
+    assert called("list", models) == 0
+    page = capsys.readouterr().out
+    assert "looks right" in page
+    assert f"champion: mine {mine.digest[:12]}" in page
+    assert called("rollback", models) == 0
+    assert "tiny" in capsys.readouterr().out
+    assert called("list", models, "--json") == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["champion"]["name"] == "tiny"
+    assert [one["kind"] for one in listed["promotions"]] == ["promote", "rollback"]
+    with pytest.raises(ModelError, match="none before it"):
+        called("rollback", models)
+
+
+def test_what_cannot_be_loaded_is_not_promoted(tmp_path: Path) -> None:
+    mine = small_model(tmp_path / "mine")
+    (mine.path / "weights.safetensors").write_bytes(b"torn")
+    with pytest.raises(ModelError, match="not the ones the card names"):
+        called("promote", str(mine.path), "--to", str(tmp_path / "models"))
+    with pytest.raises(ModelError, match="no such folder of models"):
+        called("list", str(tmp_path / "none"))

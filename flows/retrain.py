@@ -1,0 +1,39 @@
+"""Flow `retrain`: reviewed faces in, a challenger out, which labels from the next night on if it is better."""
+
+from pathlib import Path
+
+from prefect import flow
+
+from fer_core.champion import champion
+from fer_core.train_config import TrainConfig
+from flows.retrain_params import RetrainParams
+from tasks.retrain import gather_faces, judge_challenger, promote_challenger, report_retraining, train_challenger
+from tasks.retrain_page import Outcome
+
+
+@flow(name="retrain", persist_result=False, result_serializer="json")  # a retry writes down what failed
+def retrain(params: RetrainParams) -> Outcome:
+    """Train a challenger on base face sets and reviewed faces, judge it and the champion on the same faces, promote it if it passes.
+
+    A challenger that fails is kept with its verdict. What was killed is gone on with by a retry, or by a run with the same parameters.
+    """
+    models = Path(params.models).expanduser().absolute()
+    before = champion(models)
+    base = tuple(Path(folder).expanduser().absolute() for folder in params.facesets)
+    found = gather_faces(models, base, params.reviewed, before, config(params), params.start)
+    challenger = train_challenger(models, found, params.device)
+    judged = judge_challenger(before, challenger, found, params.protocol, params.gate.bounds(), params.device)
+    promotion = promote_challenger(models, before, challenger, judged) if judged.verdict.passed and params.promote else None
+    return report_retraining(found, before, challenger, judged, promotion)
+
+
+def config(params: RetrainParams) -> TrainConfig:
+    """What the form says of training; the rest as the shipped model was made."""
+    return TrainConfig(
+        epochs=params.epochs,
+        batch=params.batch,
+        learning_rate=params.learning_rate,
+        balance=params.balance,
+        seed=params.seed,
+        half=True,
+    )

@@ -1,0 +1,136 @@
+"""Tasks of the flow `retrain`: gather faces, train a challenger, judge it, promote it, tell why."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from fer_core.champion import Promotion, promote
+from fer_core.contest import contest, judges
+from fer_core.errors import TrainingError
+from fer_core.evaluate import Evaluation, Protocol, argmax_classes, majority_classes, score
+from fer_core.faceset import FaceSplit
+from fer_core.gate import GateBounds, Verdict, judge
+from fer_core.history import EpochRecord
+from fer_core.model_card import ModelRef
+from fer_core.predict import Device, Predictor
+from fer_core.retraining import How, Lesson, lesson
+from fer_core.train import Listener, train
+from fer_core.train_config import TrainConfig
+from tasks.interruption import stop_if_asked
+from tasks.retrain_page import Outcome, headline, page
+
+VERDICT: Final = "verdict.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A challenger's verdict, and how it and the champion do on the faces that had no say in it."""
+
+    verdict: Verdict
+    where: str
+    """Which faces gated and which are reported."""
+    champion: Evaluation
+    challenger: Evaluation
+
+
+@task(name="gather-faces", cache_policy=NO_CACHE, persist_result=False)
+def gather_faces(  # noqa: PLR0917  (a table of plain values)
+    models: Path, base: tuple[Path, ...], reviewed: str | None, champion: ModelRef, config: TrainConfig, how: How
+) -> Lesson:
+    """Face sets that are there and the reviewed faces of a labels root, written out as one more. TrainingError: they are too few."""
+    stop_if_asked()
+    corrections = None if reviewed is None else _reviewed(models, reviewed)
+    found = lesson(base, corrections, champion, config, how)
+    get_run_logger().info("challenger %s learns from %d face sets", found.config.name, len(found.sources.facesets))
+    return found
+
+
+@task(name="train-challenger", cache_policy=NO_CACHE, persist_result=False)
+def train_challenger(models: Path, found: Lesson, device: Device) -> ModelRef:
+    """Train, or go on where an interrupted run of the very same faces, champion and configuration stopped."""
+    log = get_run_logger()
+
+    def told(record: EpochRecord) -> None:
+        stop_if_asked()
+        log.info(
+            "epoch %d of %d: loss %.4f, held-back accuracy %.2f %%",
+            record.epoch,
+            found.config.epochs,
+            record.train_loss,
+            100 * record.dev_accuracy,
+        )
+
+    with one_at_a_time(models / found.config.name):
+        return train(found.sources, models, found.config, device, resume=True, listener=Listener(epoch=told))
+
+
+@task(name="judge-challenger", cache_policy=NO_CACHE, persist_result=False)
+def judge_challenger(  # noqa: PLR0917  (a table of plain values)
+    champion: ModelRef, challenger: ModelRef, found: Lesson, protocol: Protocol, bounds: GateBounds, device: Device
+) -> Judged:
+    """Both on the same faces that neither learnt from in this run. The verdict is kept beside the challenger."""
+    stop_if_asked()
+    faces = judges(found.judge)
+    models = Predictor(champion, device), Predictor(challenger, device)
+    met = contest(faces.gate, protocol, models, found.config.seed)
+    verdict = judge(met.truth, met.champion, met.challenger, bounds, found.config.seed)
+    first, second = (_reported(model, faces.report, protocol) for model in models)
+    written = json.dumps({**verdict.to_json(), "protocol": protocol, "faces": faces.where}, indent=1)
+    (challenger.path / VERDICT).write_text(written + "\n", encoding="utf-8")
+    for reason in verdict.reasons:
+        get_run_logger().warning("not promoted: %s", reason)
+    return Judged(verdict, faces.where, first, second)
+
+
+@task(name="promote-challenger", cache_policy=NO_CACHE, persist_result=False)
+def promote_challenger(models: Path, champion: ModelRef, challenger: ModelRef, judged: Judged) -> Promotion:
+    """Take the champion's place. ModelError when somebody else took it since the challenger was judged."""
+    stop_if_asked()
+    gain = judged.verdict.comparison.accuracy
+    return promote(models, challenger, champion.digest, f"gate passed: accuracy {gain.gain:+.4f}, at least {gain.lower:+.4f}")
+
+
+@task(name="report-retraining", cache_policy=NO_CACHE, persist_result=False)
+def report_retraining(found: Lesson, champion: ModelRef, challenger: ModelRef, judged: Judged, promotion: Promotion | None) -> Outcome:
+    """Verdict, reasons, both models' figures, confusion matrices and curves, as an artifact and as a value."""
+    outcome = Outcome(champion, challenger, judged.verdict, judged.where, judged.champion, judged.challenger, promotion)
+    text = page(outcome, found)
+    (challenger.path / "verdict.md").write_text(text, encoding="utf-8")
+    create_markdown_artifact(text, key="retraining", description=headline(outcome))
+    return outcome
+
+
+def _reported(model: Predictor, faces: FaceSplit, protocol: Protocol) -> Evaluation:
+    truth, kept = majority_classes(faces.votes, faces.kind) if protocol == "majority" else argmax_classes(faces.votes)
+    return score(model.probabilities(faces.crops[kept]), truth, faces.classes)
+
+
+def _reviewed(models: Path, root: str) -> Path:
+    """The reviewed faces of a labels root as a face set below the folder of models, anew each time: reviews are added and changed."""
+    from fer_core.importers.reviewed import import_reviewed  # noqa: PLC0415  (loads OpenCV)
+
+    return import_reviewed(root, models / "reviewed")
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """TrainingError when another process trains this very challenger. The lock of a process that was killed is gone with it."""
+    import fcntl  # noqa: PLC0415  (not on Windows)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise TrainingError(f"another process trains {folder.name} already") from error
+    finally:
+        os.close(handle)
