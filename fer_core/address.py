@@ -17,10 +17,15 @@ import fsspec
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from fer_core.errors import FerflowError, StoreError
+from fer_core.errors import FerflowError, OutageError, StoreError
+from fer_core.patience import may_pass
+from fer_core.s3_options import client_options
 
 OBJECT_STORES: Final = ("s3", "s3a", "gs", "gcs", "az", "abfs", "memory")
 """What is read and written besides local disks. Web addresses are not: a list of images must not make workers fetch from anywhere."""
+
+S3: Final = frozenset({"s3", "s3a"})
+VERSION: Final = "?versionId="
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _FILE_URI: Final = "file://"
@@ -32,20 +37,48 @@ def scheme(url: str) -> str:
     return match[1].lower() if match else "file"
 
 
+def holds_credentials(url: str) -> bool:
+    """Whether somebody has written a key or a password before the bucket or host, as in `s3://key:secret@bucket`.
+
+    Addresses are stored with every row and shown by the orchestrator. Amazon's secret keys may hold slashes, so a colon before the first
+    one is enough: no bucket's name has one, but for the ARNs of access points.
+    """
+    kind, rest = scheme(url), _SCHEME.sub("", url, count=1)
+    place = rest.partition("/")[0]
+    if kind in {"file", "local"} or place.startswith("arn:"):
+        return False
+    if "@" in place:
+        return ":" in place or kind not in {"az", "abfs"}  # their containers are written container@account
+    return ":" in place and (kind in OBJECT_STORES or ("@" in rest and not place.rpartition(":")[2].isdigit()))
+
+
+def refuse_credentials(url: str) -> None:
+    """StoreError, which does not repeat the address."""
+    if holds_credentials(url):
+        raise StoreError("credentials do not belong in an address: put them into the environment or a profile")
+
+
 def split(url: str) -> tuple[AbstractFileSystem, str]:
-    """URL -> fsspec filesystem and the path in it. StoreError for storage that is unknown or not installed."""
+    """URL -> fsspec filesystem and the path in it. StoreError for storage that is unknown, not installed or not well described."""
     kind = scheme(url)
     if kind in {"file", "local"}:
         return LocalFileSystem(), os.path.abspath(_SCHEME.sub("", url, count=1))
+    refuse_credentials(url)
     if kind not in OBJECT_STORES:
         raise StoreError(f"{kind}:// is no storage that ferflow reads or writes")
     path = _SCHEME.sub("", url, count=1)
+    if kind in S3 and VERSION in path:
+        raise StoreError(f"cannot open {url}: the S3 client takes {VERSION} in a name for a question about versions")
     with one_line("open", url):
         try:
+            options = client_options(os.environ) if kind in S3 else {}
             # without the cache a listing never hides what another process has written
-            return fsspec.filesystem(kind, use_listings_cache=False), f"/{path.strip('/')}" if kind == "memory" else path
+            fs = fsspec.filesystem(kind, use_listings_cache=False, **options)
         except (ImportError, ValueError) as error:
             raise StoreError(f"{kind}:// needs a package that is not installed: {plain(error)}") from error
+    if kind in S3:
+        fs.retries = 1  # it would multiply the tries of the client below it (`s3_options.TRIES`) by 5, and those of reading by 25
+    return fs, f"/{path.strip('/')}" if kind == "memory" else path
 
 
 def unsplit(fs: AbstractFileSystem, path: str) -> str:
@@ -58,18 +91,24 @@ def unsplit(fs: AbstractFileSystem, path: str) -> str:
 
 @contextmanager
 def one_line(action: str, where: str) -> Iterator[None]:
-    """Whatever a storage raises inside becomes a StoreError `cannot <action> <where>: <why>`."""
+    """Whatever a storage raises inside becomes a StoreError `cannot <action> <where>: <why>`, an OutageError where it may pass."""
     try:
         yield
     except FerflowError:
         raise
     except failures() as error:
-        raise StoreError(f"cannot {action} {where}: {plain(error)}") from error
+        kind = OutageError if may_pass(error) else StoreError
+        raise kind(f"cannot {action} {where}: {plain(error)}") from error
 
 
 def failures() -> tuple[type[BaseException], ...]:
     """What storage raises: OSError, and the S3 client's own errors, which exist only once that client is loaded."""
-    names = (("botocore.exceptions", "BotoCoreError"), ("botocore.exceptions", "ClientError"), ("aiohttp", "ClientError"))
+    names = (
+        ("botocore.exceptions", "BotoCoreError"),
+        ("botocore.exceptions", "ClientError"),
+        ("botocore.parsers", "ResponseParserError"),
+        ("aiohttp", "ClientError"),
+    )
     return (OSError, *(getattr(sys.modules[module], name) for module, name in names if module in sys.modules))
 
 

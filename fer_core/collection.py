@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -13,9 +14,10 @@ import pyarrow.compute as pc
 from fsspec import AbstractFileSystem
 
 from fer_core import listfile
-from fer_core.address import OBJECT_STORES, local_path, local_uri, one_line, plain, scheme, split, unsplit
+from fer_core.address import OBJECT_STORES, S3, local_path, local_uri, one_line, plain, refuse_credentials, scheme, split, unsplit
 from fer_core.errors import SourceError, StoreError
 from fer_core.listing import MAGIC, Listed, expand, look, walk
+from fer_core.patience import PATIENT
 from fer_core.run import ImageRef
 from fer_core.schema import INVENTORY, PLAN, TIMESTAMP
 
@@ -45,6 +47,21 @@ def list_images(source: str) -> pa.Table:
     if not inventory.num_rows:
         raise SourceError(f"there is nothing in {_shown(source)}")
     return inventory
+
+
+def at_first_sight(source: str) -> int | None:
+    """How many images a source in S3 has, told by one or two requests; None where they do not tell: more than a page, a list, a pattern.
+
+    SourceError in one line when it is not there, empty, or cannot be listed, as `list_images` would find after all its pages.
+    """
+    try:
+        fs, path = split(source)
+        if not path.strip("/"):
+            raise SourceError(f"{source} names no bucket")
+        with one_line("list", source):
+            return _first_page(fs, path, source)
+    except StoreError as error:
+        raise SourceError(str(error)) from error
 
 
 def inventory_of(listed: Iterable[Listed]) -> pa.Table:
@@ -134,6 +151,8 @@ def _listed_by(file: str) -> Iterator[Listed]:
 def _looked_up(names: Iterable[str]) -> Iterator[Listed]:
     """Local paths are looked at one by one, objects by several requests at once. Other addresses stay for reading to refuse."""
     unique = list(dict.fromkeys(names))
+    for name in unique:
+        refuse_credentials(name)  # also where it names nothing that is read: names are written down
     objects = [name for name in unique if _is_object(name)]
     yield from (look(name) for name in unique if scheme(name) == "file")
     yield from (Listed(name) for name in objects if scheme(name) not in OBJECT_STORES)
@@ -145,7 +164,7 @@ def _look_object(uri: str) -> Listed:
     fs, path = split(uri)
     with one_line("look for", uri):
         try:
-            info = fs.info(path)
+            info = PATIENT.ask(lambda: fs.info(path))
         except (FileNotFoundError, PermissionError):
             return Listed(unsplit(fs, path))
     return _object(fs, path, info) if info["type"] == "file" else Listed(unsplit(fs, path))
@@ -156,11 +175,13 @@ def _remote(source: str) -> list[Listed]:
     if not path.strip("/"):
         raise SourceError(f"{source} names no bucket")
     with one_line("list", source):
-        found = _found(fs, path)
+        found = PATIENT.ask(lambda: _found(fs, path))
         if len(found) == 1 and listfile.is_list(path) and path.rstrip("/") in found:
-            data = bytes(fs.cat_file(path))
+            data = PATIENT.ask(lambda: bytes(fs.cat_file(path)))
             folder = unsplit(fs, path).rpartition("/")[0]
             return list(_looked_up(name if _is_object(name) else f"{folder}/{name}" for name in listfile.entries(source, data)))
+        if not found and scheme(source) in S3:
+            _first_page(fs, path, source)  # a bucket that is not there is told from an empty one
     if not found:
         raise SourceError(f"there is nothing at {source}")
     return [_object(fs, name, info) for name, info in found.items()]
@@ -176,6 +197,23 @@ def _found(fs: AbstractFileSystem, path: str) -> dict[str, Mapping[str, Any]]:
         found = fs.glob(path, detail=True)
     # objects named like folders are markers that some tools leave behind
     return {name: info for name, info in found.items() if info["type"] == "file" and not (name.endswith("/") and not info["size"])}
+
+
+def _first_page(fs: AbstractFileSystem, path: str, source: str) -> int | None:
+    """See `at_first_sight`. Below the name, then the very name, then what a pattern may match: as `_found` looks."""
+    bucket, key, _ = fs.split_path(path.rstrip("/"))
+    start = key[: min((key.index(mark) for mark in MAGIC if mark in key), default=len(key))]
+    below = f"{key}/" if key else ""
+    for prefix in dict.fromkeys((below, key, start)):
+        page = PATIENT.ask(partial(fs.call_s3, "list_objects_v2", Bucket=bucket, Prefix=prefix))
+        names = [row["Key"] for row in page.get("Contents", ()) if not (row["Key"].endswith("/") and not row["Size"])]
+        if page.get("IsTruncated") or (names and prefix not in (below, key)):
+            return None
+        if names and prefix == below:
+            return len(names)
+        if key in names:
+            return None if listfile.is_list(key) else 1
+    raise SourceError(f"there is nothing at {source}")
 
 
 def _object(fs: AbstractFileSystem, path: str, info: Mapping[str, Any]) -> Listed:

@@ -17,6 +17,10 @@ class StoreError(FerflowError):
     """A storage location cannot be read or written."""
 
 
+class OutageError(StoreError):
+    """A storage location does not answer, or refuses for now; it was asked for as long as is reasonable."""
+
+
 class ImageError(FerflowError):
     """One image cannot be turned into pixels; `status` is what its row in the images table says."""
 
@@ -37,6 +41,10 @@ class ModelError(FerflowError):
 
 class FaceSetError(FerflowError):
     """A training set does not have the layout or the content it should have."""
+
+
+class ReviewError(FerflowError):
+    """A file of reviews is not what it should be, or the reviews that are kept are damaged."""
 
 
 class TrainingError(FerflowError):

@@ -4,7 +4,7 @@ A lease is a file of its own, `_meta/leases/<token>.json`, so that no storage ne
 its claim and then lists all claims; it holds the lease once such a list shows no other living claim. Of two that write claims at the same
 time both see the other's, since a claim is written before it is looked for others; the one whose token sorts first waits for the other to
 step back. (After Lamport's bakery, CACM 1974: what is shared is written by one and read by all.) This needs a storage whose listings show
-what was written before, as local disks and S3 do.
+what was written before, as local disks and S3 do; a list that does not even show the claim of whoever asks is late, and not believed.
 
 A claim is dead when its process is gone, which is seen at once on the same machine. Elsewhere it counts as dead when its holder has not
 renewed it for `EXPIRY_SECONDS` of the watcher's own clock: no two clocks are compared. Who is taken for dead is fenced off by a file
@@ -54,6 +54,7 @@ class Lease:
 
     def __init__(self, store: Store, claim: Claim) -> None:
         self._store, self._claim = store, claim
+        self._once = store.impatient()  # renewing is tried again every few seconds anyway, and giving back must not hold up the end
         self._renewed = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
@@ -71,24 +72,27 @@ class Lease:
 
     def check_now(self) -> None:
         """The same, asking the storage."""
-        if _is_fenced(self._store, self.token) or not self._store.exists(_file(self.token)):
-            raise LeaseError(f"the lease on {self._store.url()} was lost: this process stood still and was taken for dead")
+        self._check(self._store)
+
+    def _check(self, store: Store) -> None:
+        if _is_fenced(store, self.token) or not store.exists(_file(self.token)):
+            raise LeaseError(f"the lease on {store.url()} was lost: this process stood still and was taken for dead")
 
     def give_back(self) -> None:
         """Let the next one in."""
         self._ended.set()
         self._thread.join()
         with suppress(StoreError):  # whoever comes next finds this process gone
-            _withdraw(self._store, self.token)
-            self._store.remove_file(_fenced_file(self.token))
+            _withdraw(self._once, self.token)
+            self._once.remove_file(_fenced_file(self.token))
 
     def _renew(self) -> None:
         while not self._ended.wait(BEAT_SECONDS):
             asked = time.monotonic()
             try:
-                self.check_now()
+                self._check(self._once)
                 self._claim = replace(self._claim, beat=self._claim.beat + 1)
-                _write(self._store, self._claim)
+                _write(self._once, self._claim)
                 self._renewed = asked
             except LeaseError:
                 return
@@ -106,7 +110,7 @@ def lease(store: Store, work: str) -> Iterator[Lease]:
         _write(store, claim)
     except BaseException:  # also an interrupt: whatever ends the wait, the claim goes
         with suppress(StoreError):
-            _withdraw(store, claim.token)
+            _withdraw(store.impatient(), claim.token)
         raise
     held = Lease(store, claim)
     try:
@@ -130,14 +134,18 @@ def living_claims(store: Store) -> list[Claim]:
 def _wait_for_others(store: Store, claim: Claim) -> Claim:
     """The claim, when there is no other living one; the dead are fenced off. LeaseError when somebody else holds it, or goes first."""
     watched: dict[str, tuple[int, float]] = {}
-    renewed = time.monotonic()
+    began = renewed = time.monotonic()
     while True:
-        others = [other for other in _claims(store) if other.token != claim.token]
+        claims = _claims(store)
+        others = [other for other in claims if other.token != claim.token]
+        late = len(others) == len(claims)
+        if late and time.monotonic() - began > EXPIRY_SECONDS:
+            raise LeaseError(f"{store.url()} does not list what was written there {EXPIRY_SECONDS:g} s ago: no lease can be had")
         waiting = [other for other in others if not _is_dead(other, watched)]
         for other in others:
             if other not in waiting:
                 _fence(store, other)
-        if not waiting:
+        if not waiting and not late:
             return claim
         for other in waiting:
             beats = watched.setdefault(other.token, (other.beat, time.monotonic()))[0]

@@ -22,6 +22,10 @@ STYLES: Final = ("auto", "path", "virtual")
 CONNECTIONS: Final = 64
 """To one host at a time. The client's own limit, 10, is below what is read and written at once."""
 
+TRIES: Final = 3
+"""Of one request, by the client: so a listing of many pages does not begin anew for one that was lost. What fails all the same, and what
+the client does not see, such as an answer that ends too early, is tried again by `fer_core.patience`."""
+
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 
@@ -32,7 +36,7 @@ def client_options(environment: Mapping[str, str]) -> dict[str, Any]:
     """
     for name in _ENDPOINTS:
         _check_endpoint(name, environment.get(name, ""))
-    config: dict[str, Any] = {"max_pool_connections": CONNECTIONS}
+    config: dict[str, Any] = {"max_pool_connections": CONNECTIONS, "retries": {"mode": "standard", "total_max_attempts": TRIES}}
     style = environment.get(ADDRESSING)
     if style:
         if style not in STYLES:

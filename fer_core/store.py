@@ -7,23 +7,26 @@ import errno
 import os
 import re
 import secrets
-import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Final, Self, TypeVar
 
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from fer_core import disk
 from fer_core.address import OBJECT_STORES, failures, local_path, one_line, plain, scheme, split, unsplit
 from fer_core.errors import ImageError, StoreError
 from fer_core.exchange import exchange, why_not
+from fer_core.patience import FOR_AN_IMAGE, ONCE, PATIENT, Patience, may_pass
 from fer_core.schema import MISSING, TOO_LARGE, UNREADABLE, UNSUPPORTED
+
+T = TypeVar("T")
 
 REQUESTS_AT_ONCE: Final = 16
 SINGLE_PUT: Final = 4 * 2**30
@@ -36,13 +39,19 @@ _UNFINISHED: Final = re.compile(r"\..*\.[0-9a-f]{16}\.tmp")
 class Store:
     """A labels root. Every path given to it or got from it is relative to the root, with `/` between names and no `..`.
 
-    All methods raise StoreError with one line when the storage fails; all may be called from several threads.
+    All methods raise StoreError with one line when the storage fails, OutageError when it did so until the patience was at its end; all may
+    be called from several threads, and all may be repeated: a failure may have come after the deed.
     """
 
     fs: AbstractFileSystem
     """fsspec filesystem without listing cache."""
     root: str
     """Where the root is inside `fs`, without a trailing slash."""
+    patience: Patience = PATIENT
+
+    def impatient(self) -> Self:
+        """The same, asking once."""
+        return replace(self, patience=ONCE)
 
     @property
     def local(self) -> bool:
@@ -55,80 +64,77 @@ class Store:
 
     def read_bytes(self, path: str) -> bytes:
         """The content of one file."""
-        with one_line("read", self.url(path)):
-            return bytes(self.fs.cat_file(self._full(path)))
+        return self._ask("read", path, self._content)
 
     def write_bytes(self, path: str, data: bytes) -> None:
         """Create or replace one file in one step: whoever reads meanwhile sees the old content or the new, never a part."""
-        with one_line("write", self.url(path)):
+
+        def write(full: str) -> None:
             if self.local:
-                _replace_file(self._full(path), data)
+                disk.replace_file(full, data)
             else:
-                self.fs.pipe_file(self._full(path), data, **({"chunksize": SINGLE_PUT} if "s3" in self.fs.protocol else {}))
+                self.fs.pipe_file(full, data, **({"chunksize": SINGLE_PUT} if "s3" in self.fs.protocol else {}))
+
+        self._ask("write", path, write)
 
     @contextmanager
     def replacing(self, path: str) -> Iterator[str]:
         """A local file for the block to fill, of any size. When the block ends it becomes the file at `path`, in one step as with
         `write_bytes`; where the block raises, nothing has happened.
         """
-        full = self._full(path)
         with one_line("write", self.url(path)):
             if self.local:
-                with _replacing(full) as unfinished:
+                with disk.replacing(self._full(path)) as unfinished:
                     yield unfinished
                 return
             with TemporaryDirectory(prefix="ferflow-") as folder:
                 yield f"{folder}/whole"
-                self.fs.put_file(f"{folder}/whole", full)
+                self._ask("write", path, lambda full: self.fs.put_file(f"{folder}/whole", full))
 
     def move(self, source: str, target: str) -> None:
         """Rename one file, replacing what is there; object stores copy, then delete. Nothing happens where an earlier call came as far."""
-        with one_line("move", self.url(source)):
+
+        def rename(full: str) -> None:
             try:
-                self._rename(self._full(source), self._full(target))
+                self._rename(full, self._full(target))
             except FileNotFoundError:
-                if not self.exists(target):
+                if not self._is_file(self._full(target)):
                     raise
+
+        self._ask("move", source, rename)
 
     def exists(self, path: str) -> bool:
         """Whether there is a file of that name. A storage that does not answer raises instead of saying no."""
-        with one_line("look for", self.url(path)):
-            try:
-                return bool(self.fs.info(self._full(path))["type"] == "file")
-            except (FileNotFoundError, NotADirectoryError):
-                return False
+        return self._ask("look for", path, self._is_file)
 
     def list_files(self, folder: str = "") -> list[str]:
-        """All files below a folder, sorted; none where the folder is absent. Unfinished writes are left out."""
-        with one_line("list", self.url(folder)):
-            full = self._full(folder)
-            found = _local_files(full) if self.local else self._objects(full)
-            inside = len(self.root.rstrip("/")) + 1
-            return sorted(path[inside:] for path in found if not _UNFINISHED.fullmatch(path.rpartition("/")[2]))
+        """All files below a folder, sorted; none where the folder is absent. Unfinished writes are left out.
+
+        Some object stores list late: what was just written may be missing, what was just removed may still be named; `read_bytes` and
+        `exists` know better.
+        """
+        found = self._ask("list", folder, lambda full: list(disk.files_below(full)) if self.local else self._objects(full))
+        inside = len(self.root.rstrip("/")) + 1
+        return sorted(path[inside:] for path in found if not _UNFINISHED.fullmatch(path.rpartition("/")[2]))
 
     def newest(self, path: str) -> float | None:
         """When a file, or the newest of those below a folder, was written, in seconds since the epoch by the storage's clock; or None."""
-        with one_line("look at", self.url(path)):
-            full = self._full(path)
-            return max(_local_moments(full) if self.local else self._moments(full), default=None)
+        return self._ask("look at", path, lambda full: max(disk.moments_below(full) if self.local else self._moments(full), default=None))
 
     def remove_file(self, path: str) -> None:
         """Delete one file; nothing happens where it is absent."""
-        with one_line("remove", self.url(path)), suppress(FileNotFoundError):
-            self.fs.rm_file(self._full(path))
+        self._ask("remove", path, self._remove_object)
 
     def remove_tree(self, folder: str) -> None:
         """Delete a folder with all that is below; nothing happens where it is absent."""
         if not folder.strip("/"):
             raise ValueError("the root itself is not removed")
-        with one_line("remove", self.url(folder)):
-            if self.local:
-                with suppress(FileNotFoundError):
-                    shutil.rmtree(self._full(folder))
-                return
-            # not fs.rm(recursive=True): it reads `*` and `[` in names as patterns
-            with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-                list(pool.map(self._remove_object, self._objects(self._full(folder))))
+        if self.local:
+            return self._ask("remove", folder, disk.remove_folder)
+        # not fs.rm(recursive=True): it reads `*` and `[` in names as patterns
+        paths = self._ask("remove", folder, self._objects)
+        with one_line("remove", self.url(folder)), ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+            list(pool.map(lambda path: self.patience.ask(lambda: self._remove_object(path)), paths))
 
     def why_no_exchange(self) -> str | None:
         """Why `exchange` cannot be used here, in words that end a sentence; None where it can."""
@@ -143,20 +149,44 @@ class Store:
         """Let the names in local folders, such as those of folders that changed places, survive a power cut."""
         for folder in folders:
             with one_line("write", self.url(folder)):
-                _sync_folder(self._full(folder))
+                disk.sync_folder(self._full(folder))
 
     def check_writable(self) -> None:
         """Create the root and write, read and remove a small file in it. StoreError says in one line why a run could not write there."""
-        probe = f".ferflow-probe-{secrets.token_hex(8)}"
-        with one_line("write to", self.url()):
+        if self.local and os.path.isfile(self.root):
+            raise StoreError(f"cannot write to {self.root}: it is a file, not a folder")
+        probe = self._full(f".ferflow-probe-{secrets.token_hex(8)}")
+
+        def write(root: str) -> None:
             if self.local:
-                if os.path.isfile(self.root):
-                    raise StoreError(f"cannot write to {self.root}: it is a file, not a folder")
-                os.makedirs(self.root, exist_ok=True)
-            self.fs.pipe_file(self._full(probe), b"ferflow")
-            if self.fs.cat_file(self._full(probe)) != b"ferflow":
+                os.makedirs(root, exist_ok=True)
+            self.fs.pipe_file(probe, b"ferflow")
+            if self.fs.cat_file(probe) != b"ferflow":
                 raise StoreError(f"cannot write to {self.url()}: what was written did not come back")
-            self.fs.rm_file(self._full(probe))
+            self._remove_object(probe)
+
+        self._ask("write to", "", write)
+
+    def _ask(self, action: str, path: str, question: Callable[[str], T]) -> T:
+        """The answer to a question about one full path."""
+        full = self._full(path)
+        with one_line(action, self.url(path)):
+            return self.patience.ask(lambda: question(full))
+
+    def _content(self, full: str) -> bytes:
+        if self.local:
+            return bytes(self.fs.cat_file(full))
+        size = self.fs.info(full)["size"]
+        # from a start, or S3 is asked for the size once more; and of nothing it gives no range
+        data = bytes(self.fs.cat_file(full, start=0)) if size else b""
+        _check_whole(data, size)
+        return data
+
+    def _is_file(self, full: str) -> bool:
+        try:
+            return bool(self.fs.info(full)["type"] == "file")
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def _full(self, path: str) -> str:
         if path.startswith("/") or ".." in path.split("/"):
@@ -169,7 +199,7 @@ class Store:
                 raise FileNotFoundError(2, "no such file", source)
             os.makedirs(os.path.dirname(target), exist_ok=True)
             os.replace(source, target)
-            _sync_folder(os.path.dirname(target))
+            disk.sync_folder(os.path.dirname(target))
         else:
             self.fs.cp_file(source, target)
             self.fs.rm_file(source)
@@ -201,15 +231,17 @@ def open_store(url: str) -> Store:
     return Store(fs, path.rstrip("/") or "/")
 
 
-def read_uri(uri: str, limit: int) -> bytes:
+def read_uri(uri: str, limit: int, listed: int | None = None) -> bytes:
     """The bytes of one image.
 
-    uri: as `collection.list_images` writes it. limit: most bytes to read. ImageError with status `missing`, `too_large`, `unreadable`
-    (permission) or `unsupported` (a folder, a pipe, a device: never opened, so never waited for); StoreError when the storage itself fails.
+    uri: as `collection.list_images` writes it. limit: most bytes to read. listed: its size as far as known; where fewer come, the storage
+    is asked whether that was all. ImageError with status `missing`, `too_large`, `unreadable` (permission) or `unsupported` (a folder, a
+    pipe, a device: never opened, so never waited for); StoreError when the storage fails with this image, OutageError when it does not
+    answer at all.
     """
     with one_line("read", uri):
         try:
-            data = _read_local(local_path(uri), limit) if scheme(uri) == "file" else _read_object(uri, limit)
+            data = _read_local(local_path(uri), limit) if scheme(uri) == "file" else _read_object(uri, limit, listed)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ImageError(MISSING, "the file is not there") from error
         except PermissionError as error:
@@ -248,69 +280,45 @@ def _check_regular(path: str) -> None:
         raise ImageError(UNSUPPORTED, "a pipe, socket or device, not an image")
 
 
-def _read_object(uri: str, limit: int) -> bytes:
+def _read_object(uri: str, limit: int, listed: int | None) -> bytes:
     if scheme(uri) not in OBJECT_STORES:
         raise ImageError(UNSUPPORTED, f"{scheme(uri)}:// addresses are not read")
     fs, path = split(uri)
+
+    def read() -> bytes:
+        try:
+            data = bytes(fs.cat_file(path, start=0, end=limit + 1))
+        except (FileNotFoundError, PermissionError):
+            raise
+        except failures() as error:
+            if not may_pass(error) and fs.info(path)["size"] == 0:  # S3 answers a range of an empty object with an error
+                return b""
+            raise
+        if listed is not None and len(data) < min(listed, limit + 1):
+            _check_whole(data, min(fs.info(path)["size"], limit + 1))  # it may have been replaced since it was listed
+        return data
+
     try:
-        return bytes(fs.cat_file(path, start=0, end=limit + 1))
-    except (FileNotFoundError, PermissionError):
+        return FOR_AN_IMAGE.ask(read)
+    except failures() as error:
+        if may_pass(error) and _answers(fs, path):
+            raise StoreError(f"cannot read {uri}: {plain(error)}") from error
         raise
-    except failures():
-        if fs.info(path)["size"] == 0:  # S3 answers a range of an empty object with an error
-            return b""
-        raise
+
+
+def _answers(fs: AbstractFileSystem, path: str) -> bool:
+    """Whether a storage says anything, if only no, about the bucket of a path: then what failed is a matter of that path alone."""
+    try:
+        fs.info(f"{'/' * path.startswith('/')}{path.strip('/').partition('/')[0]}")
+    except failures() as error:
+        return not may_pass(error)
+    return True
+
+
+def _check_whole(data: bytes, size: int) -> None:
+    if len(data) != size:
+        raise ConnectionError(errno.ECONNRESET, f"{len(data):,} of {size:,} bytes came")
 
 
 def _too_large(limit: int) -> ImageError:
     return ImageError(TOO_LARGE, f"more than {limit:,} bytes")
-
-
-def _replace_file(full: str, data: bytes) -> None:
-    with _replacing(full) as unfinished, open(unfinished, "xb") as stream:
-        stream.write(data)
-
-
-@contextmanager
-def _replacing(full: str) -> Iterator[str]:
-    """Temporary file in the same folder, fsync, rename, fsync of the folder: after a power cut the file is whole or as before."""
-    folder, name = os.path.split(full)
-    os.makedirs(folder, exist_ok=True)
-    unfinished = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.tmp")
-    try:
-        yield unfinished
-        with open(unfinished, "rb+") as stream:
-            os.fsync(stream.fileno())
-        os.replace(unfinished, full)
-    except BaseException:  # also KeyboardInterrupt: no litter is left, and the error goes on
-        with suppress(FileNotFoundError):
-            os.unlink(unfinished)
-        raise
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: str) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _local_files(full: str) -> Iterator[str]:
-    if os.path.isfile(full):
-        yield full
-        return
-    for folder, _, names in os.walk(full, onerror=_unless_absent):
-        yield from (f"{folder.rstrip('/')}/{name}" for name in names)
-
-
-def _local_moments(full: str) -> Iterator[float]:
-    for path in _local_files(full):
-        with suppress(FileNotFoundError):  # removed since it was listed
-            yield os.stat(path).st_mtime
-
-
-def _unless_absent(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise error
