@@ -75,9 +75,8 @@ class TestLessons:
         shared = set(ours.pictures) & set(theirs.pictures)
         assert len(shared) == 40
         plain = Sources(sources.facesets)
-        twice, once = (
-            len(_parts(each, replace(CONFIG, distill=0.0), "cpu")[0]) for each in (plain, replace(plain, prevailing=(reviewed,)))
-        )
+        winning = replace(plain, prevailing=(reviewed,))
+        twice, once = (len(_parts(each, replace(CONFIG, distill=0.0), "cpu")[0]) for each in (plain, winning))
         in_base = len(theirs) - len(_held_back(base))
         assert once < twice <= in_base + 40
         assert plain.to_json() != winning.to_json()
@@ -139,9 +138,8 @@ class TestJudges:
         assert verdict.faces == len(met.truth) <= 120
 
     def test_classes_that_a_set_lacks_are_masked(self, tmp_path, champion):
-        seven = made_faceset(
-            tmp_path / "set", {"train": 8, "valid": 60, "test": 20}, kind="single", classes=("neutral", "happiness", "anger")
-        )
+        counts, classes = {"train": 8, "valid": 60, "test": 20}, ("neutral", "happiness", "anger")
+        three = made_faceset(tmp_path / "set", counts, kind="single", classes=classes)
         model = Predictor(champion, "cpu")
         clean = contest(judges(three).gate, "majority", (model, model)).champion.clean
         assert set(np.flatnonzero(clean.sum(axis=0))) <= {0, 1, 4}
