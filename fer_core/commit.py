@@ -149,7 +149,7 @@ def publish(
     CommitError unless the receipts account for each planned image exactly once.
     """
     if is_committed(store, config.run_id):
-        store.remove_tree(staging_folder(config.run_id))
+        tidy(store, config.run_id)
         return read_manifest(store, config.run_id)
     plan = read_plan(store, config.run_id)
     chosen = settled(receipts)
@@ -162,6 +162,13 @@ def publish(
     store.write_bytes(manifest_file(config.run_id), manifest.to_bytes())
     store.remove_tree(staging_folder(config.run_id))
     return manifest
+
+
+def tidy(store: Store, run_id: str) -> None:
+    """Remove what a committed run has left in staging, where it was cut off at the very end. Nobody reads or writes there any more, so no
+    lease is needed.
+    """
+    store.remove_tree(staging_folder(run_id))
 
 
 def _publish_table(store: Store, config: RunConfig, table: str, parts: Iterable[PartReceipt], still_ours: Callable[[], None]) -> None:

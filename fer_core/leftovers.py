@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from fer_core.commit import publish, read_plan, staged_receipts
+from fer_core.commit import is_committed, publish, read_plan, staged_receipts
 from fer_core.errors import CommitError
 from fer_core.layout import LEASES, RUNS, STAGING, TABLES, is_run_id, run_folder, staging_folder
 from fer_core.lease import living_claims
@@ -38,7 +38,8 @@ def finish_begun(store: Store, still_ours: Callable[[], None] = lambda: None) ->
 
 
 def collect_abandoned(store: Store, keep: timedelta = KEEP) -> list[str]:
-    """Remove the staging of runs that have written nothing for so long, never that of a run at work. Returns the ids of those runs.
+    """Remove the staging of runs that have written nothing for so long, and of those that are committed, which were cut off at the very end;
+    never that of a run at work. Returns the ids of those runs.
 
     Ages are told by the storage's own clock. Doing it again after an interruption removes the rest. A run whose staging is gone can still
     be resumed; it does its shards again.
@@ -48,7 +49,8 @@ def collect_abandoned(store: Store, keep: timedelta = KEEP) -> list[str]:
         return []
     at_work = {claim.work for claim in living_claims(store)}
     staged = sorted({path.split("/")[1] for path in store.list_files(STAGING)})
-    old = [name for name in staged if is_run_id(name) and f"run {name}" not in at_work and _age(store, staging_folder(name), now) > keep]
+    ended = [name for name in staged if is_run_id(name) and f"run {name}" not in at_work]
+    old = [name for name in ended if is_committed(store, name) or _age(store, staging_folder(name), now) > keep]
     for run_id in old:
         store.remove_tree(staging_folder(run_id))
     for path in store.list_files(LEASES):

@@ -1,9 +1,11 @@
 """What `ferflow label` says about a run, for programs and for people."""
 
 import time
+from contextlib import suppress
 from typing import Final
 
-from fer_core.commit import read_manifest
+from fer_core.commit import read_manifest, tidy
+from fer_core.errors import StoreError
 from fer_core.layout import manifest_file
 from fer_core.store import open_store
 from tasks.summary import Summary
@@ -13,9 +15,11 @@ BAR: Final = 24
 
 
 def already(root: str, run_id: str) -> Summary:
-    """What there is to say about a run that was committed before."""
+    """What there is to say about a run that was committed before. What it left in staging, should it have been killed at its end, goes."""
     store = open_store(root)
     manifest = read_manifest(store, run_id)
+    with suppress(StoreError):  # whoever may only read the root may ask all the same
+        tidy(store, run_id)
     now = time.time()
     return Summary(manifest, store.url(manifest_file(run_id)), sum(manifest.statuses.values()), now, now)
 

@@ -20,6 +20,7 @@ from fer_core.ledger import known_images
 from fer_core.leftovers import KEEP, collect_abandoned, finish_begun
 from fer_core.store import open_store
 from fer_core.verify import verify
+from flows.label_summary import already
 from tasks.draft import draft
 from tests import fakes
 
@@ -146,6 +147,33 @@ def test_staging_is_collected_by_its_age(run, pictures, tmp_path):
     grow_old(tmp_path / "labels", "run-b", 30)
     next((tmp_path / "labels" / "_staging" / "run-b").rglob("*.json")).touch()
     assert collect(store) == []
+
+
+def test_staging_of_a_committed_run_goes_at_once(any_root, pictures):
+    """Regression: a run that was killed while it removed its staging left the rest for two weeks, though nobody could resume it."""
+    run = fakes.config(any_root)
+    receipts = fakes.stage_run(run, pictures, 2)
+    store = open_store(any_root)
+    with pytest.raises(fakes.CutOffError):
+        publish(fakes.FaultyStore(store, 6, "before"), run, receipts)
+    assert is_committed(store, "run-a")
+    assert store.list_files("_staging/run-a") != []
+    with lease(store, "run run-a"):
+        assert collect_abandoned(store) == []
+    fakes.stage_run(replace(run, run_id="run-b"), pictures, 2)
+    assert collect(store) == ["run-a"]
+    assert {path.split("/")[1] for path in store.list_files("_staging")} == {"run-b"}
+
+
+def test_resuming_a_committed_run_tidies_up(run, pictures):
+    """Regression: it told of the run and left its staging where it was."""
+    receipts = fakes.stage_run(run, pictures, 2)
+    store = open_store(run.root)
+    with pytest.raises(fakes.CutOffError):
+        publish(fakes.FaultyStore(store, 6, "before"), run, receipts)
+    assert store.list_files("_staging") != []
+    assert already(run.root, "run-a").manifest == read_manifest(store, "run-a")
+    assert store.list_files("_staging") == []
 
 
 def test_ages_are_the_storages_own(any_root, pictures):
