@@ -38,7 +38,7 @@ def finish_begun(store: Store, still_ours: Callable[[], None] = lambda: None) ->
 
 
 def collect_abandoned(store: Store, keep: timedelta = KEEP) -> list[str]:
-    """Remove the staging of runs that have written nothing for so long, and of those that are committed, which were cut off at the very end;
+    """Remove the staging of runs that have written nothing for so long, and of those that are committed and were cut off at the very end;
     never that of a run at work. Returns the ids of those runs.
 
     Ages are told by the storage's own clock. Doing it again after an interruption removes the rest. A run whose staging is gone can still
