@@ -6,14 +6,14 @@ part that has gone or is damaged, only means that the image is looked at like an
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fer_core.errors import FerflowError
+from fer_core.errors import FerflowError, OutageError
 from fer_core.layout import part_beside
 from fer_core.run import ImageRef, RunConfig
 from fer_core.schema import FACES, IMAGES, LABELED, LABELS, NO_FACE
@@ -32,16 +32,19 @@ class Reused:
     """`labels` and `images`, and `faces` where crops are kept, each in its schema."""
 
 
-def earlier_answers(store: Store, config: RunConfig, images: Iterable[ImageRef]) -> Reused:
+def earlier_answers(
+    store: Store, config: RunConfig, images: Iterable[ImageRef], on_image: Callable[[str | None], None] = lambda _: None
+) -> Reused:
     """What earlier runs said of those images whose content is as they saw it.
 
-    images: any; those without an `earlier_part` are passed over.
+    images: any; those without an `earlier_part` are passed over. on_image: called with the URI of each image before it is read, and with
+    None before an earlier part is.
     """
     asked: dict[str, list[ImageRef]] = defaultdict(list)
     for ref in images:
         if ref.earlier_part is not None:
             asked[ref.earlier_part].append(ref)
-    found = [tables for part, refs in asked.items() if (tables := _from_part(store, config, part, refs)) is not None]
+    found = [tables for part, refs in asked.items() if (tables := _from_part(store, config, part, refs, on_image)) is not None]
     joined = {name: pa.concat_tables([SCHEMAS[name].empty_table(), *(tables[name] for tables in found)]) for name in _names(config)}
     return Reused(frozenset(joined["images"]["image_uri"].to_pylist()), joined)
 
@@ -50,8 +53,11 @@ def _names(config: RunConfig) -> Sequence[str]:
     return ("labels", "images", "faces") if config.keep_crops else ("labels", "images")
 
 
-def _from_part(store: Store, config: RunConfig, part: str, refs: Sequence[ImageRef]) -> dict[str, pa.Table] | None:
+def _from_part(
+    store: Store, config: RunConfig, part: str, refs: Sequence[ImageRef], on_image: Callable[[str | None], None]
+) -> dict[str, pa.Table] | None:
     """Rows of one earlier part and its siblings. None where one of them cannot be read."""
+    on_image(None)
     try:
         uris = pa.array([ref.uri for ref in refs], pa.string())
         earlier = {name: _rows(store, part_beside(part, name), SCHEMAS[name], uris) for name in _names(config)}
@@ -64,7 +70,7 @@ def _from_part(store: Store, config: RunConfig, part: str, refs: Sequence[ImageR
         for ref in refs
         if _can_be_taken(answers.get(ref.uri), config.pipeline_digest)
         and all(count.get(ref.uri, 0) == answers[ref.uri]["n_faces"] for count in faces.values())
-        and _sha256(ref, config.max_bytes) == answers[ref.uri]["image_sha256"]
+        and _sha256(ref, config.max_bytes, on_image) == answers[ref.uri]["image_sha256"]
     ]
     kept = pa.array([ref.uri for ref in same], pa.string())
     tables = {name: rows.filter(pc.is_in(rows["image_uri"], value_set=kept)) for name, rows in earlier.items()}
@@ -89,10 +95,13 @@ def _counts(rows: pa.Table) -> dict[str, int]:
     return {row["values"]: row["counts"] for row in rows["image_uri"].value_counts().to_pylist()}
 
 
-def _sha256(ref: ImageRef, limit: int) -> str | None:
+def _sha256(ref: ImageRef, limit: int, on_image: Callable[[str | None], None]) -> str | None:
     """Digest of an image's bytes now; None where they cannot be read, which whoever looks at the image will tell."""
+    on_image(ref.uri)
     try:
-        return hashlib.sha256(read_uri(ref.uri, limit)).hexdigest()
+        return hashlib.sha256(read_uri(ref.uri, limit, ref.size)).hexdigest()
+    except OutageError:
+        raise
     except FerflowError:
         return None
 

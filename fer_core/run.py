@@ -99,6 +99,8 @@ class ShardJob:
     images: tuple[ImageRef, ...]
     crashed: bool = False
     """True for a single image that keeps killing its worker: write its `crashed` row without reading it."""
+    reason: str = "the worker died each time it looked at this image"
+    """What that row says."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
@@ -112,6 +114,7 @@ class ShardJob:
             part=value["part"],
             images=tuple(ImageRef(**image) for image in value["images"]),
             crashed=value["crashed"],
+            reason=value["reason"],
         )
 
 

@@ -7,14 +7,14 @@ receipt, which alone makes a shard count, is written last.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fer_core.errors import FerflowError, ImageError, StoreError
+from fer_core.errors import FerflowError, ImageError, OutageError, StoreError
 from fer_core.labels import EXPRESSIONS
 from fer_core.layout import receipt_file, staged_file
 from fer_core.reuse import Reused, earlier_answers
@@ -32,10 +32,11 @@ FACES_A_BATCH = 256
 REASON_LENGTH = 300
 
 
-def label_shard(job: ShardJob, tools: ShardTools | None = None) -> ShardReceipt:
+def label_shard(job: ShardJob, tools: ShardTools | None = None, on_image: Callable[[str | None], None] = lambda _: None) -> ShardReceipt:
     """Label the images of one shard, stage its parts and its receipt.
 
-    tools: a detector and a predictor to use instead of those the run names. Every image of the job ends as one row of the images part,
+    tools: a detector and a predictor to use instead of those the run names. on_image: called with the URI of each image that it turns to,
+    and with None when it turns to something else. Every image of the job ends as one row of the images part,
     whatever is wrong with it; what an earlier run said of the same content is taken over. DetectorError or ModelError when this worker's
     tools are not the run's; StoreError when staging fails.
     """
@@ -43,15 +44,15 @@ def label_shard(job: ShardJob, tools: ShardTools | None = None) -> ShardReceipt:
     images = tuple(sorted(job.images, key=lambda ref: ref.uri))
     store = open_store(job.config.root)
     with watch.stage("read"):
-        reused = earlier_answers(store, job.config, () if job.crashed else images)
+        reused = earlier_answers(store, job.config, () if job.crashed else images, on_image)
+    on_image(None)
     images = tuple(ref for ref in images if ref.uri not in reused.uris)
     if job.crashed:
-        reason = "the worker died each time it looked at this image"
-        labelled = _Labelled([ImageFacts(ref, CRASHED, reason) for ref in images], _no_predictions(), [])
+        labelled = _Labelled([ImageFacts(ref, CRASHED, job.reason) for ref in images], _no_predictions(), [])
     elif images:
         with watch.stage("load"):
             ready = tools or tools_for(job.config)
-        labelled = _label(images, job.config, ready, watch)
+        labelled = _label(images, job.config, ready, watch, on_image)
     else:
         labelled = _Labelled([], _no_predictions(), [])
     with watch.stage("write"):
@@ -99,10 +100,16 @@ class _Batch:
                 self.crops_png.extend(_png(crop) for crop in crops)
 
 
-def _label(images: Sequence[ImageRef], config: RunConfig, tools: ShardTools, watch: Stopwatch) -> _Labelled:
+def _label(
+    images: Sequence[ImageRef], config: RunConfig, tools: ShardTools, watch: Stopwatch, on_image: Callable[[str | None], None]
+) -> _Labelled:
     """Images one after another, so that one picture is in memory; their faces together, so that the network gets full batches."""
     batch = _Batch(tools, config.keep_crops, watch)
-    facts = [_look(ref, config, tools, watch, batch) for ref in images]
+    facts = []
+    for ref in images:
+        on_image(ref.uri)
+        facts.append(_look(ref, config, tools, watch, batch))
+    on_image(None)
     while batch.waiting:
         batch.flush()
     return _Labelled(facts, _joined(batch.answers), batch.crops_png)
@@ -115,6 +122,8 @@ def _look(ref: ImageRef, config: RunConfig, tools: ShardTools, watch: Stopwatch,
         faces, quality, crops = _faces(ref, config, tools, watch, seen)
     except ImageError as error:
         return seen.lost(ref, error.status, error.reason)
+    except OutageError:
+        raise  # every next one would be lost as well
     except StoreError as error:
         return seen.lost(ref, MISSING, f"the store did not answer: {error}")
     except FerflowError:
@@ -149,7 +158,7 @@ def _faces(ref: ImageRef, config: RunConfig, tools: ShardTools, watch: Stopwatch
     from fer_core.quality import assess  # noqa: PLC0415
 
     with watch.stage("read"):
-        data = read_uri(ref.uri, config.max_bytes)
+        data = read_uri(ref.uri, config.max_bytes, ref.size)
     with watch.stage("decode"):
         seen.sha256 = hashlib.sha256(data).hexdigest()
         picture = decode(data, DecodeLimits(max_bytes=config.max_bytes, max_pixels=config.max_pixels))

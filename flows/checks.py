@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from fer_core.address import scheme
-from fer_core.collection import list_images
+from fer_core.address import OBJECT_STORES, S3, holds_credentials, scheme
+from fer_core.collection import at_first_sight, list_images
 from fer_core.commit import is_committed
 from fer_core.errors import ClusterError, CommitError, UsageError
 from fer_core.layout import plan_file
@@ -33,7 +33,8 @@ def label_params(values: dict[str, object]) -> LabelParams:
         first = error.errors()[0]
         option = "".join(f"--{str(part).replace('_', '-')} " for part in first["loc"]) if first["loc"] else ""
         reason = first["msg"].removeprefix("Value error, ")
-        tellable = isinstance(first["input"], str | int | float) and "@" not in str(first["input"])  # no credentials on the screen
+        given = str(first["input"])  # no credentials on the screen
+        tellable = isinstance(first["input"], str | int | float) and "@" not in given and not holds_credentials(given)
         shown = f" ({first['input']!r})" if first["loc"] and tellable else ""
         raise UsageError(f"{option.replace('--source', 'SOURCE')}{reason[:1].lower()}{reason[1:]}{shown}") from error
 
@@ -64,8 +65,11 @@ def check_label(params: LabelParams) -> int:
 def images_at_least(source: str, enough: int) -> int:
     """Images in the source, counted up to `enough` where that is quick. SourceError when it is absent or empty.
 
-    Object stores are listed once, by the run itself.
+    Object stores are listed once, by the run itself; of S3 the first page is looked at, which tells what is wrong before anything starts.
     """
+    if scheme(source) in S3:
+        found = at_first_sight(source)
+        return enough if found is None else found
     if scheme(source) != "file":
         return enough
     if Path(source).is_dir():
@@ -82,8 +86,11 @@ def _check_apart(source: str, root: str) -> None:
     """Tables inside the collection would be listed as pictures the next night."""
     if scheme(source) == "file" and scheme(root) == "file":
         folder, target = os.path.realpath(source), os.path.realpath(open_store(root).url())
-        if os.path.isdir(folder) and os.path.commonpath([folder, target]) == folder:
-            raise UsageError(f"the labels root {root} lies inside the source {source}: choose a place outside of it")
+        inside = os.path.isdir(folder) and os.path.commonpath([folder, target]) == folder
+    else:
+        inside = f"{root.rstrip('/')}/".startswith(f"{source.rstrip('/')}/") and scheme(root) in OBJECT_STORES
+    if inside:
+        raise UsageError(f"the labels root {root} lies inside the source {source}: choose a place outside of it")
 
 
 def _check_scheduler(address: str) -> None:

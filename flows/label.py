@@ -43,6 +43,6 @@ def label_collection(params: LabelParams) -> Summary:
             plan = plan_run(configure(params), inventory, cluster.workers, params.force, held)
         else:
             plan = take_up(params)
-        labelled = label_shards(plan, cluster)
+        labelled = label_shards(plan, cluster, params.image_timeout)
         manifest = commit_run(plan.config, labelled, held)
     return report_run(manifest, labelled)

@@ -1,16 +1,15 @@
 """Parameters of the flows: what the Prefect UI shows as forms and deployments store as JSON."""
 
-import re
 import secrets
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from fer_core.address import holds_credentials
 from fer_core.layout import is_run_id
 from fer_core.models import DEFAULT
-
-_CREDENTIALS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*@")
+from tasks.time_limit import IMAGE_SECONDS
 
 RunId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=100)]
 
@@ -18,7 +17,7 @@ RunId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=100)]
 class LabelParams(BaseModel):
     """One labelling run: which pictures, with what, to where."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
 
     source: str = Field(
         min_length=1,
@@ -44,6 +43,13 @@ class LabelParams(BaseModel):
     shard_size: int | None = Field(
         None, ge=1, le=1_000_000, title="Images a shard", description="If empty, a few shards a worker, of 1,000 images at most."
     )
+    image_timeout: float = Field(
+        IMAGE_SECONDS,
+        gt=0,
+        le=86_400,
+        title="Seconds an image",
+        description="Longest that one image may take; its worker is then ended, and an image that always takes longer is given up.",
+    )
     keep_crops: bool = Field(False, title="Keep aligned faces", description="Also write the aligned 112 x 112 faces: personal data.")
     purpose: str = Field("", max_length=500, title="Purpose", description="Why these faces are labelled. Kept with the run.")
     run_id: RunId | None = Field(None, title="Run id", description="Lower-case letters, digits, hyphens. Made from the time if empty.")
@@ -58,7 +64,7 @@ class LabelParams(BaseModel):
     @classmethod
     def _no_secrets(cls, value: str) -> str:
         """Parameters are stored and shown by the orchestrator."""
-        if _CREDENTIALS.match(value):
+        if holds_credentials(value):
             raise ValueError("credentials do not belong in an address; put them into the environment")
         return value
 

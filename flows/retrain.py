@@ -7,7 +7,7 @@ from prefect import flow
 from fer_core.champion import champion
 from fer_core.train_config import TrainConfig
 from flows.retrain_params import RetrainParams
-from tasks.retrain import gather_faces, judge_challenger, promote_challenger, report_retraining, train_challenger
+from tasks.retrain import gather_faces, judge_challenger, one_at_a_time, promote_challenger, report_retraining, train_challenger
 from tasks.retrain_page import Outcome
 
 
@@ -18,13 +18,14 @@ def retrain(params: RetrainParams) -> Outcome:
     A challenger that fails is kept with its verdict. What was killed is gone on with by a retry, or by a run with the same parameters.
     """
     models = Path(params.models).expanduser().absolute()
-    before = champion(models)
     base = tuple(Path(folder).expanduser().absolute() for folder in params.facesets)
-    found = gather_faces(models, base, params.reviewed, before, config(params), params.start)
-    challenger = train_challenger(models, found, params.device)
-    judged = judge_challenger(before, challenger, found, params.protocol, params.gate.bounds(), params.device)
-    promotion = promote_challenger(models, before, challenger, judged) if judged.verdict.passed and params.promote else None
-    return report_retraining(found, before, challenger, judged, promotion)
+    with one_at_a_time(models):
+        before = champion(models)
+        found = gather_faces(models, base, params.reviewed, before, config(params), params.start)
+        challenger = train_challenger(models, found, params.device)
+        judged = judge_challenger(before, challenger, found, params.protocol, params.gate.bounds(), params.device)
+        promotion = promote_challenger(models, before, challenger, judged) if judged.verdict.passed and params.promote else None
+        return report_retraining(found, before, challenger, judged, promotion)
 
 
 def config(params: RetrainParams) -> TrainConfig:

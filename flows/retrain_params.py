@@ -72,7 +72,7 @@ class RetrainParams(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where training runs.")
     protocol: Literal["majority", "argmax"] = Field("majority", title="Protocol", description="Which faces judge, and what is right.")
     promote: bool = Field(True, title="Promote", description="Let a challenger that passes take the champion's place.")
-    gate: GateForm = Field(GateForm(), title="Gate", description="What a challenger must hold.")
+    gate: GateForm = Field(GateForm.model_validate({}), title="Gate", description="What a challenger must hold.")
 
     @field_validator("models", "reviewed")
     @classmethod

@@ -24,6 +24,8 @@ CONNECT_SECONDS: Final = 8
 WORKERS_SECONDS: Final = 10
 """How long a scheduler may be without any worker."""
 START_SECONDS: Final = 60
+FROZEN_SECONDS: Final = 60
+"""How long a local worker may be silent (stopped, or deep in code that lets no other thread run) before it is killed and started anew."""
 
 _ADDRESS: Final = re.compile(r"(tcp|tls|ws|wss|ucx)://[^\s/@]+:\d+/?")
 
@@ -138,6 +140,7 @@ def _start_local(workers: int, verbose: bool) -> "tuple[Client, LocalCluster]":
             "distributed.worker.memory.spill": False,
             "distributed.worker.memory.pause": False,
             "distributed.worker.memory.terminate": 0.95,
+            "distributed.scheduler.worker-ttl": f"{FROZEN_SECONDS} s",
             "distributed.admin.low-level-log-length": 0,
         }
     )

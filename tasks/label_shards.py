@@ -1,6 +1,7 @@
 """Task `label-shards`: the images, shard by shard, on Dask workers."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -16,6 +17,8 @@ from tasks.cluster import ClusterSpec, open_client
 from tasks.draft import jobs
 from tasks.fanout import fan_out
 from tasks.progress import Progress, tell
+from tasks.time_limit import IMAGE_SECONDS
+from tasks.work import label_job
 
 ARTIFACT_SECONDS: Final = 5.0
 """A call to the orchestrator costs tens of milliseconds; nobody reads faster."""
@@ -33,8 +36,13 @@ class Labelled:
 
 
 @task(name="label-shards", cache_policy=NO_CACHE, persist_result=False)
-def label_shards(plan: Plan, cluster: ClusterSpec) -> Labelled:
-    """Label what is not staged yet. No workers are asked for where nothing is left to do."""
+def label_shards(plan: Plan, cluster: ClusterSpec, image_timeout: float = IMAGE_SECONDS) -> Labelled:
+    """Label what is not staged yet. No workers are asked for where nothing is left to do. image_timeout: seconds, see `time_limit`."""
+    return work_off(plan, cluster, image_timeout)
+
+
+def work_off(plan: Plan, cluster: ClusterSpec, image_timeout: float = IMAGE_SECONDS, work: Callable[[str], str] = label_job) -> Labelled:
+    """Have workers do the shards that are not staged yet. work: see `fan_out`. For the body of a task."""
     finished = staged_receipts(open_store(plan.config.root), plan.config.run_id)
     todo = unfinished(plan, finished)
     again = {f"part-{shard:05d}" for shard in todo}
@@ -54,7 +62,7 @@ def label_shards(plan: Plan, cluster: ClusterSpec) -> Labelled:
             shown.update(progress)
 
         tell(progress)
-        done = fan_out(client, jobs(plan.config, plan.images, todo), on_receipt)
+        done = fan_out(client, jobs(plan.config, plan.images, todo), on_receipt, work=work, limit=image_timeout)
     shown.finish()
     return Labelled((*kept, *done), progress.resumed, ready_at)
 

@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from fer_core.champion import Promotion, promote
 from fer_core.contest import contest, judges
-from fer_core.errors import TrainingError
+from fer_core.errors import FaceSetError, TrainingError
 from fer_core.evaluate import Evaluation, Protocol, argmax_classes, majority_classes, score
 from fer_core.faceset import FaceSplit
 from fer_core.gate import GateBounds, Verdict, judge
@@ -22,12 +22,14 @@ from fer_core.history import EpochRecord
 from fer_core.model_card import ModelRef
 from fer_core.predict import Device, Predictor
 from fer_core.retraining import How, Lesson, lesson
+from fer_core.store import open_store
 from fer_core.train import Listener, train
 from fer_core.train_config import TrainConfig
 from tasks.interruption import stop_if_asked
 from tasks.retrain_page import Outcome, headline, page
 
 VERDICT: Final = "verdict.json"
+REVIEWED: Final = "reviewed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def gather_faces(  # noqa: PLR0917  (a table of plain values)
 ) -> Lesson:
     """Face sets that are there and the reviewed faces of a labels root, written out as one more. TrainingError: they are too few."""
     stop_if_asked()
-    corrections = None if reviewed is None else _reviewed(models, reviewed)
+    corrections = None if reviewed is None else _reviewed(models, reviewed, bool(base))
     found = lesson(base, corrections, champion, config, how)
     get_run_logger().info("challenger %s learns from %d face sets", found.config.name, len(found.sources.facesets))
     return found
@@ -68,8 +70,7 @@ def train_challenger(models: Path, found: Lesson, device: Device) -> ModelRef:
             100 * record.dev_accuracy,
         )
 
-    with one_at_a_time(models / found.config.name):
-        return train(found.sources, models, found.config, device, resume=True, listener=Listener(epoch=told))
+    return train(found.sources, models, found.config, device, resume=True, listener=Listener(epoch=told))
 
 
 @task(name="judge-challenger", cache_policy=NO_CACHE, persist_result=False)
@@ -113,24 +114,33 @@ def _reported(model: Predictor, faces: FaceSplit, protocol: Protocol) -> Evaluat
     return score(model.probabilities(faces.crops[kept]), truth, faces.classes)
 
 
-def _reviewed(models: Path, root: str) -> Path:
+def _reviewed(models: Path, root: str, can_do_without: bool) -> Path | None:
     """The reviewed faces of a labels root as a face set below the folder of models, anew each time: reviews are added and changed."""
-    from fer_core.importers.reviewed import import_reviewed  # noqa: PLC0415  (loads OpenCV)
+    from fer_core.review.face_set import import_reviewed  # noqa: PLC0415  (loads OpenCV)
 
-    return import_reviewed(root, models / "reviewed")
+    folder = models / REVIEWED
+    try:
+        found = import_reviewed(open_store(root), folder)
+    except FaceSetError as error:
+        if not can_do_without:
+            raise
+        get_run_logger().warning("the base sets alone: %s", error)
+        return None
+    get_run_logger().info("%d reviewed faces: %s; %d orphans, %d gone", found.reviewed, found.card.counts, found.orphans, found.gone)
+    return folder
 
 
 @contextmanager
-def one_at_a_time(folder: Path) -> Iterator[None]:
-    """TrainingError when another process trains this very challenger. The lock of a process that was killed is gone with it."""
+def one_at_a_time(models: Path) -> Iterator[None]:
+    """TrainingError when another process retrains in this folder of models. The lock of a process that was killed is gone with it."""
     import fcntl  # noqa: PLC0415  (not on Windows)
 
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    models.mkdir(parents=True, exist_ok=True)
+    handle = os.open(models / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as error:
-        raise TrainingError(f"another process trains {folder.name} already") from error
+        raise TrainingError(f"another retraining is at work in {models}: wait until it has ended") from error
     finally:
         os.close(handle)

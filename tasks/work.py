@@ -2,10 +2,17 @@
 
 import json
 import sys
+import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from typing import Final
 
 from fer_core.errors import FerflowError
 from fer_core.run import ShardJob
+from tasks.time_limit import TimeLimit, turn_to
+
+WORD_SECONDS: Final = 0.01
+"""Dask sends what is told in batches of 2 ms. A process that dies at its very first step shall have got away the word that it began."""
 
 
 def label_job(text: str) -> str:
@@ -13,9 +20,24 @@ def label_job(text: str) -> str:
     from fer_core.shard import label_shard  # noqa: PLC0415  (the process that submits imports this module too and needs none of it)
 
     try:
-        return json.dumps({"receipt": label_shard(ShardJob.from_json(json.loads(text))).to_json()})
+        return json.dumps({"receipt": label_shard(ShardJob.from_json(json.loads(text)), on_image=turn_to).to_json()})
     except FerflowError as error:
         return json.dumps({"error": type(error).__name__, "message": str(error)})
+
+
+def watched(work: Callable[[str], str], text: str, topic: str, seconds: float) -> str:
+    """`work(text)` on a Dask worker that tells when it begins, and that ends, telling where, when an image takes longer than `seconds`.
+
+    What it tells are events of `topic`: `{"key": of the Dask task}`, and `{"key": ..., "stuck_at": URI or None}`.
+    """
+    from distributed import get_worker  # noqa: PLC0415  (see above)
+
+    worker = get_worker()
+    key = str(worker.get_current_task())
+    worker.log_event(topic, {"key": key})
+    time.sleep(WORD_SECONDS)
+    with TimeLimit(seconds, lambda image: worker.log_event(topic, {"key": key, "stuck_at": image})):
+        return work(text)
 
 
 def warm_up() -> None:

@@ -1,4 +1,6 @@
-"""Fixtures for all tests. Storage is tried in three kinds: local disk, memory, and S3 as a server in this process speaks it."""
+"""Fixtures for all tests. Storage is tried in four kinds: local disk, memory, S3 as a server in this process speaks it, and S3 as a
+production server does.
+"""
 
 import itertools
 import os
@@ -7,6 +9,7 @@ import pytest
 from file_server import home  # noqa: F401  (a fixture)
 from prepared_sets import here  # noqa: F401  (a fixture)
 from processes import commands, labelled, two_pictures  # noqa: F401  (fixtures)
+from swift_server import swift, swift_root  # noqa: F401  (fixtures)
 
 _NUMBERS = itertools.count()
 
@@ -41,11 +44,11 @@ def s3_root(s3_endpoint, monkeypatch):
     s3fs.S3FileSystem.clear_instance_cache()
 
 
-@pytest.fixture(params=["local", "memory", "s3"])
+@pytest.fixture(params=["local", "memory", "s3", "swift"])
 def any_root(request, tmp_path):
     """URL of an empty root in each kind of storage."""
     if request.param == "local":
         return str(tmp_path / "root")
     if request.param == "memory":
         return f"memory://memory-{next(_NUMBERS)}/some/root"
-    return request.getfixturevalue("s3_root")
+    return request.getfixturevalue(f"{request.param}_root")

@@ -223,7 +223,7 @@ class TestSpoiling:
         grey = sum(np.ptp(spoilt(scene, np.random.default_rng(seed)).astype(int), axis=2).max() == 0 for seed in range(100))
         assert 3 <= grey <= 30
 
-    def test_covers_hide_two_fifths_of_a_face_at_most(self):
+    def test_covers_hide_half_of_a_face_at_most(self):
         scene = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
         box = np.array([[20.0, 20, 70, 80], [60, 60, 110, 120]])
         hidden = []
@@ -231,8 +231,8 @@ class TestSpoiling:
             out = covered(scene.copy(), Marks(box, np.zeros((2, 5, 2)), np.ones(2)), np.random.default_rng(seed))
             changed = (out != scene).any(2)
             hidden.append(changed[20:80, 20:70].mean())
-        assert max(hidden) <= 0.42 + 0.1 * 0.42
-        assert 5 <= np.count_nonzero(hidden) <= 75
+        assert 0.42 < max(hidden) <= 0.53
+        assert 10 <= np.count_nonzero(hidden) <= 75
 
     def test_nothing_is_covered_without_a_face(self):
         scene = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)

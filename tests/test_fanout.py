@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from fer_core.errors import ClusterError, ModelError, StoreError
 from fer_core.run import ImageRef, RunConfig, ShardJob, ShardReceipt
 from tasks.cluster import EarlyCluster
-from tasks.fanout import DEATHS_TO_CRASH, after_death, bisect, fan_out
+from tasks.blame import DEATHS_TO_CRASH, Cause, Death, after_death, bisect
+from tasks.fanout import fan_out
 
 CONFIG = RunConfig("run-a", "2026-01-01", "photos", "/labels", "builtin", "builtin-1", "tiny", "tiny", "0" * 64)
 
@@ -40,14 +41,21 @@ def hateful(_: str) -> str:
 
 
 def moody(text: str) -> str:
-    """Fails as storage does, twice, then works."""
+    """Fails as a storage does that is out for a moment, then works."""
     given_job = ShardJob.from_json(json.loads(text))
     counter = Path(given_job.images[0].uri)
     tries = len(counter.read_text()) if counter.exists() else 0
     counter.write_text("x" * (tries + 1))
-    if tries < 2:
-        return json.dumps({"error": "StoreError", "message": "the store is tired"})
+    if tries < 1:
+        return json.dumps({"error": "OutageError", "message": "the store is tired"})
     return receipt(given_job)
+
+
+def full(text: str) -> str:
+    """Fails as a full disk does, and keeps count."""
+    with Path(ShardJob.from_json(json.loads(text)).images[0].uri).open("a") as counter:
+        counter.write("x")
+    return json.dumps({"error": "StoreError", "message": "no space left on device"})
 
 
 def misplaced(_: str) -> str:
@@ -80,12 +88,13 @@ def test_bisection_depends_on_the_job_alone():
 
 def test_a_single_image_is_given_up_after_its_second_death_and_then_not_looked_at():
     single = job(1)
-    assert after_death(single, 1) == (single,)
-    (last,) = after_death(single, DEATHS_TO_CRASH)
+    death = Death(Cause.DIED)
+    assert after_death(single, death, 1, 300) == (single,)
+    (last,) = after_death(single, death, DEATHS_TO_CRASH, 300)
     assert last.crashed
     assert last.part == single.part
     with pytest.raises(ClusterError, match="without looking"):
-        after_death(last, 1)
+        after_death(last, death, 1, 300)
 
 
 @pytest.fixture(scope="module")
@@ -123,13 +132,16 @@ def test_both_workers_work_and_nothing_stays_on_the_scheduler(client):
         time.sleep(0.05)
 
 
-def test_a_store_error_is_tried_again_others_are_not(client, tmp_path):
+def test_an_outage_is_tried_again_other_errors_are_not(client, tmp_path):
     tired = ShardJob(CONFIG, "part-00000", (ImageRef(str(tmp_path / "tries"), 1, None, 0),))
     assert len(fan_out(client, [tired], lambda _: None, work=moody)) == 1
     (tmp_path / "tries").unlink()
     always = ShardJob(CONFIG, "part-00001", (ImageRef(str(tmp_path / "none" / "tries"), 1, None, 0),))
     with pytest.raises(FileNotFoundError):  # a bug in the work is raised as it is
         fan_out(client, [always], lambda _: None, work=moody)
+    with pytest.raises(StoreError, match="no space left"):
+        fan_out(client, [tired], lambda _: None, work=full)
+    assert (tmp_path / "tries").read_text() == "x"
     with pytest.raises(ModelError, match="not that model"):
         fan_out(client, [job(1)], lambda _: None, work=misplaced)
     assert not issubclass(ModelError, StoreError)

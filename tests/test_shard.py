@@ -114,10 +114,10 @@ def test_nothing_is_lost(run, tmp_path, monkeypatch):
     images = [*fakes.refs(folder), ImageRef(str(folder / "z-gone.png"), None, None, None)]
     read = shard.read_uri
 
-    def throttled(uri, limit):
+    def throttled(uri, limit, listed):
         if "throttled" in uri:
             raise StoreError("cannot read s3://x: slow down")
-        return read(uri, limit)
+        return read(uri, limit, listed)
 
     monkeypatch.setattr(shard, "read_uri", throttled)
     receipt = label_shard(job_of(replace(run, max_bytes=100_000), images), fakes.tools())
@@ -145,7 +145,7 @@ def test_nothing_is_lost(run, tmp_path, monkeypatch):
 
 
 def test_a_long_reason_is_cut_to_one_line(run, folder, monkeypatch):
-    def refuse(uri, limit):
+    def refuse(uri, limit, listed):
         raise ImageError("unreadable", "why\n" * 1000)
 
     monkeypatch.setattr(shard, "read_uri", refuse)
@@ -178,7 +178,7 @@ def test_a_store_that_cannot_be_written_is_told(run, folder, monkeypatch):
 
 
 def test_a_crashed_image_is_not_touched(run, monkeypatch):
-    monkeypatch.setattr(shard, "read_uri", lambda uri, limit: pytest.fail("it was read"))
+    monkeypatch.setattr(shard, "read_uri", lambda uri, limit, listed: pytest.fail("it was read"))
     monkeypatch.setattr(shard, "tools_for", lambda config: pytest.fail("tools were loaded"))
     job = ShardJob(run, "part-00003-1", (ImageRef("/p/killer.png", 5, None, 7),), crashed=True)
     receipt = label_shard(job)

@@ -30,9 +30,11 @@ SMALLEST: Final = 9.0
 SEEN: Final = 0.4
 """Share of a face's box inside the scene from which it has to be found."""
 KINDS: Final = ("photograph", "portrait", "one", "mosaic", "heads", "nothing")
-SHARES: Final = (0.2, 0.26, 0.12, 0.22, 0.1, 0.1)
-TURNED: Final = 4.0
+SHARES: Final = (0.2, 0.23, 0.1, 0.2, 0.17, 0.1)
+TURNED: Final = 7.0
 """How much likelier a face in full profile is drawn than a frontal one, less 1: there are few."""
+PARTLY: Final = 0.45
+"""Share of a face behind another head up to which it has to be found."""
 MOSAICS: Final = (2, 3, 4, 5, 6)
 
 
@@ -221,7 +223,7 @@ def _face(source: Source, draws: np.random.Generator) -> Floats:
 def _laid(canvas: Pixels, marks: Marks, source: Source, matrix: Floats, head: Floats | None) -> tuple[Pixels, Marks]:
     """A picture over a canvas: all of it, or with `head`, (4,) a face's box, only the head with a soft edge.
 
-    Faces whose middle is hidden are gone; of others that are partly hidden nothing is asked.
+    Faces of which three quarters are hidden are gone; of others that are hidden by more than `PARTLY` nothing is asked.
     """
     side = canvas.shape[0]
     shape = np.zeros(source.pixels.shape[:2], np.uint8)
@@ -253,7 +255,7 @@ def _hidden(marks: Marks, mask: NDArray[Any]) -> Marks:
         x0, y0, x1, y1 = np.clip(box, 0, side).astype(int)
         part = mask[y0:y1, x0:x1]
         share = float(part.mean()) / 255 if part.size else 0.0
-        if share > 0.25:
+        if share > PARTLY:
             scores[index] = 0.0 if share > 0.75 else min(scores[index], KNOWN - 0.01)
     return Marks(marks.boxes, marks.points, scores).take(scores > 0)
 

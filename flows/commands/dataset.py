@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fer_core.faceset import FaceSetCard
     from fer_core.importers.samples import Sample
 
-KINDS = ("ferplus", "rafdb", "affectnet", "folder")
+KINDS = ("ferplus", "rafdb", "affectnet", "folder", "reviewed")
 RAW = argparse.RawDescriptionHelpFormatter
 IMPORT = """Reads a data set, finds and aligns every face with the detector and aligner that labelling uses, and writes a face set. Training
 pictures that are also in another split are left out. Faces the detector misses keep the set's usual framing.
@@ -25,6 +25,7 @@ pictures that are also in another split are left out. Faces the detector misses 
   rafdb      EmoLabel/list_patition_label.txt and Image/aligned/
   affectnet  the annotation CSVs, or train_set/{images,annotations}
   folder     <split>/<expression>/<file> or <expression>/<file>; identities.csv (file, identity) may say who is who
+  reviewed   a labels root: the faces that a person gave an expression (`ferflow review`), framed as they were labelled
 
 With --raw the pictures are stored as they are, to be aligned by `ferflow dataset prepare` once or for several detectors."""
 PREPARE = """Aligns a raw face set (`ferflow dataset import --raw`) as `ferflow dataset import` would have done.
@@ -39,9 +40,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     inner = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     parser = inner.add_parser("import", help="import and align a data set", description=IMPORT, formatter_class=RAW)
     parser.add_argument("kind", choices=KINDS)
-    parser.add_argument("source", metavar="SRC", type=Path, help="folder of the data set")
+    parser.add_argument("source", metavar="SRC", help="folder of the data set; reviewed: labels root")
     parser.add_argument("--raw", action="store_true", help="store the pictures as they are, do not align yet")
     parser.add_argument("--classes", type=int, choices=(7, 8), help="affectnet: without or with contempt (default: 8)")
+    parser.add_argument("--held-out", metavar="SHARE", type=float, help="reviewed: part of the images in valid, and in test (default: 0.1)")
     _add_common(parser)
     parser.set_defaults(run=run_import)
     parser = inner.add_parser("prepare", help="align a raw face set", description=PREPARE, formatter_class=RAW)
@@ -63,12 +65,17 @@ def run_import(args: argparse.Namespace) -> int:
         raise UsageError(f"--classes is for affectnet: {args.kind} has the classes it has")
     if args.raw and args.detector is not None:
         raise UsageError("--raw looks for no faces: give --detector to `ferflow dataset prepare`")
-    if not args.source.is_dir():
-        raise FaceSetError(f"no such folder: {args.source}")
-    if args.kind == "folder" and args.to.resolve().is_relative_to(args.source.resolve()):
-        raise UsageError(f"the target {args.to} lies inside the source {args.source}: choose a place outside of it")
+    if args.kind == "reviewed":
+        return _import_reviewed(args)
+    if args.held_out is not None:
+        raise UsageError(f"--held-out is for reviewed: {args.kind} has the splits it has")
+    source = Path(args.source)
+    if not source.is_dir():
+        raise FaceSetError(f"no such folder: {source}")
+    if args.kind == "folder" and args.to.resolve().is_relative_to(source.resolve()):
+        raise UsageError(f"the target {args.to} lies inside the source {source}: choose a place outside of it")
     _check_target(args.to)
-    samples = _samples(args.kind, args.source, args.classes or 8)
+    samples = _samples(args.kind, source, args.classes or 8)
     from fer_core.detect.choice import resolve  # noqa: PLC0415  (heavy imports come after the cheap checks)
     from fer_core.importers.raw import import_raw  # noqa: PLC0415
     from fer_core.prepare import import_aligned  # noqa: PLC0415
@@ -79,6 +86,27 @@ def run_import(args: argparse.Namespace) -> int:
         else:
             card = import_aligned(samples, args.to, args.kind, resolve(args.detector or "auto"), args.workers, told)
     return _answer(card, args.json, args.to)
+
+
+def _import_reviewed(args: argparse.Namespace) -> int:
+    if args.raw or args.detector is not None:
+        raise UsageError("reviewed faces are framed as they were labelled: leave --raw and --detector out")
+    if args.held_out is not None and not 0 <= args.held_out < 0.5:
+        raise UsageError(f"--held-out is a share from 0 to less than 0.5: {args.held_out:g}")
+    _check_target(args.to)
+    from fer_core.review.face_set import Shares, import_reviewed  # noqa: PLC0415  (see above)
+    from fer_core.store import open_store  # noqa: PLC0415
+
+    held_out = 0.1 if args.held_out is None else args.held_out
+    with _Told() as told:
+        found = import_reviewed(open_store(args.source), args.to, Shares(held_out, held_out), told)
+    lines = [_table(found.card), "", f"{found.reviewed} faces were reviewed"]
+    lines += [f"{found.no_expression} left out: no expression was seen in them"] if found.no_expression else []
+    lines += [f"{found.orphans} left out: no current label is about them"] if found.orphans else []
+    lines += [f"{found.gone} left out: neither their photographs nor crops of them are there"] if found.gone else []
+    lines += [f"{found.card.duplicates_removed} left out: the same picture is in another split"] if found.card.duplicates_removed else []
+    answer(args.json, asdict(found), "\n".join(lines))
+    return 0
 
 
 def run_prepare(args: argparse.Namespace) -> int:

@@ -47,6 +47,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     work.add_argument("--cluster", metavar="SPEC", help="local (default), or the address of a running Dask scheduler: tcp://host:8786")
     work.add_argument("--workers", metavar="N", type=int, help="local worker processes (default: every core)")
     work.add_argument("--shard-size", metavar="N", type=int, help="images a shard (default: a few shards a worker, at most 1,000 each)")
+    work.add_argument(
+        "--image-timeout", metavar="SECONDS", type=float, help="longest that one image may take before it is given up (default: 300)"
+    )
     runs = parser.add_argument_group("the run")
     which = runs.add_mutually_exclusive_group()
     which.add_argument("--run-id", metavar="ID", help="name of the run: lower-case letters, digits, hyphens (default: from the time)")
@@ -125,6 +128,7 @@ def _run_flow(params: "LabelParams", images: int, args: argparse.Namespace) -> "
 def _given(args: argparse.Namespace) -> dict[str, object]:
     """The options that were given, under the parameters' names."""
     names = ("source", "to", "detector", "model", "device", "cluster", "workers", "shard_size", "run_id", "resume", "purpose", "max_failed")
+    names += ("image_timeout",)
     values = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     return {**values, "force": args.force, "keep_crops": args.keep_crops}
 
