@@ -1,0 +1,53 @@
+"""Which face of today a box of yesterday means: one-to-one by overlap within an image."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAME_FACE: Final = 0.5
+"""Boxes that overlap at least so much (intersection over union) show the same face."""
+NOWHERE: Final = -1
+
+
+def overlap(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Intersection over union of boxes (M, 4) and (N, 4), each x, y, width, height in pixels -> (M, N) in [0, 1]."""
+    a, b = one.astype(np.float64)[:, None], other.astype(np.float64)[None]
+    near = np.maximum(a[..., :2], b[..., :2])
+    far = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
+    shared = np.prod(np.maximum(far - near, 0), axis=-1)
+    union = np.prod(a[..., 2:], axis=-1) + np.prod(b[..., 2:], axis=-1) - shared
+    return np.asarray(shared / np.maximum(union, 1e-12), np.float64)
+
+
+def attach(images: Sequence[str], boxes: NDArray[np.float32], there: Sequence[str], there_boxes: NDArray[np.float32]) -> NDArray[np.intp]:
+    """For each of M boxes which of N faces it means, or `NOWHERE`.
+
+    images, there: (M,) and (N,) digests; boxes: (M, 4) and (N, 4) x, y, width, height. Only faces of the same digest count. Of all pairs
+    that overlap by `SAME_FACE` the best is taken first, then the best of those that are left, so no face is meant twice. Equal overlaps
+    go by the order in which they stand.
+    """
+    found = np.full(len(images), NOWHERE, np.intp)
+    rows_there = _rows_by_image(there)
+    for image, asked in _rows_by_image(images).items():
+        faces = rows_there.get(image, [])
+        if not faces:
+            continue
+        shares = overlap(boxes[asked], there_boxes[faces])
+        pairs = np.argwhere(shares >= SAME_FACE)
+        order = np.argsort(-shares[pairs[:, 0], pairs[:, 1]], kind="stable")
+        taken_asked, taken_faces = set[int](), set[int]()
+        for row, column in pairs[order].tolist():
+            if row not in taken_asked and column not in taken_faces:
+                taken_asked.add(row)
+                taken_faces.add(column)
+                found[asked[row]] = faces[column]
+    return found
+
+
+def _rows_by_image(images: Sequence[str]) -> dict[str, list[int]]:
+    rows: dict[str, list[int]] = {}
+    for row, image in enumerate(images):
+        rows.setdefault(image, []).append(row)
+    return rows

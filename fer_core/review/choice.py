@@ -1,0 +1,106 @@
+"""Which faces are worth a person's minute.
+
+    worth = answerable x (1.0 doubt + 1.0 disagreement + 0.5 rarity + 0.5 drift)
+
+- doubt: 8/7 (1 - confidence), so that knowing nothing is 1.
+- disagreement: total variation distance between the label's probabilities and those of another pipeline that names another expression.
+- rarity: sum over the expressions of p_k (1 - n_k / max n), n_k being the probabilities of expression k summed over all faces: a face that
+  may show a rare expression counts, whatever its label says.
+- drift: how far the confidence of its slice fell (`slices`), or any weight in [0, 1] that the caller gives instead.
+- answerable: 1/2 where the face is small, blurred or turned so far that a person will hardly tell (the limits of `QualityRule`), else 1.
+
+Faces are asked by falling worth, one of each image first, then a second of each image, and so on. Faces reviewed already are left out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.quality_rule import QualityRule
+from fer_core.review.candidates import Candidates
+
+Policy = Literal["worth", "random"]
+
+TERMS: Final = ("doubt", "disagreement", "rarity", "drift")
+HARDLY: Final = 0.5
+"""What is left of the worth of a face that shows too little."""
+_DECIMALS: Final = 6
+"""Worth is compared to so many, so that the order of a sum decides nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How much each term counts."""
+
+    doubt: float = 1.0
+    disagreement: float = 1.0
+    rarity: float = 0.5
+    drift: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What N faces are worth."""
+
+    terms: NDArray[np.float64]
+    """(N, 4) by `TERMS`, weighted."""
+    answerable: NDArray[np.float64]
+    """(N,) in [0, 1]."""
+
+    @property
+    def total(self) -> NDArray[np.float64]:
+        """(N,)."""
+        return np.asarray(np.round(self.answerable * self.terms.sum(axis=1), _DECIMALS), np.float64)
+
+
+def worth(
+    faces: Candidates,
+    disagreement: NDArray[np.float64],
+    drift: NDArray[np.float64],
+    weights: Weights | None = None,
+    rule: QualityRule | None = None,
+) -> Worth:
+    """The formula. disagreement, drift: (N,) in [0, 1]."""
+    by, limits = weights or Weights(), rule or QualityRule()
+    terms = [by.doubt * doubt(faces), by.disagreement * disagreement, by.rarity * rarity(faces), by.drift * drift]
+    clear = (faces.size_px >= limits.face_size_px) & (faces.sharpness >= limits.sharpness) & (np.abs(faces.yaw_deg) <= limits.yaw_deg)
+    return Worth(np.stack(terms, axis=1), np.where(clear, 1.0, HARDLY))
+
+
+def doubt(faces: Candidates) -> NDArray[np.float64]:
+    """(N,) in [0, 1]."""
+    count = faces.probabilities.shape[1]
+    return np.asarray(np.clip((1 - faces.probabilities.max(axis=1, initial=0)) * count / (count - 1), 0, 1), np.float64)
+
+
+def rarity(faces: Candidates) -> NDArray[np.float64]:
+    """(N,) in [0, 1]."""
+    if not len(faces):
+        return np.zeros(0)
+    expected = np.round(faces.probabilities.sum(axis=0), _DECIMALS)
+    return np.asarray(np.clip(faces.probabilities @ (1 - expected / max(float(expected.max()), 1e-12)), 0, 1), np.float64)
+
+
+def in_order_of_worth(faces: Candidates, total: NDArray[np.float64]) -> NDArray[np.intp]:
+    """All faces, the ones to ask first in front. Nothing depends on the order in which they are given."""
+    within = _sorted(faces, -total, faces.image)
+    images = faces.image[within]
+    starts = np.flatnonzero(np.r_[True, images[1:] != images[:-1]]) if len(images) else np.zeros(0, np.intp)
+    turn = np.empty(len(faces), np.intp)
+    turn[within] = np.arange(len(faces)) - np.repeat(starts, np.diff(np.r_[starts, len(faces)]))
+    return _sorted(faces, faces.image, -total, turn)
+
+
+def in_random_order(faces: Candidates, seed: int) -> NDArray[np.intp]:
+    """All faces in an order that hangs on the seed and on which faces there are, not on how they are given."""
+    known = _sorted(faces, faces.image)
+    return np.asarray(known[np.random.default_rng(seed).permutation(len(faces))], np.intp)
+
+
+def _sorted(faces: Candidates, *keys: NDArray[np.generic]) -> NDArray[np.intp]:
+    """Numbers of the faces by these keys, the least important first; where those are equal, by box."""
+    columns: Sequence[NDArray[np.generic]] = [*(faces.boxes[:, axis] for axis in (3, 2, 1, 0)), *keys]
+    return np.asarray(np.lexsort(columns), np.intp)

@@ -1,0 +1,94 @@
+"""Reviews as they are kept: `_meta/reviews/<digest of the file they came in>.parquet`, `record.REVIEWS`. Files are added, never changed.
+
+Nobody has to hold the root's lease: each import writes one file of its own, in one step.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import pyarrow as pa
+
+from fer_core.errors import ReviewError
+from fer_core.review.record import REVIEWS, REVIEWS_VERSION, Correction
+from fer_core.store import REQUESTS_AT_ONCE, Store
+
+FOLDER: Final = "_meta/reviews"
+_SAID: Final = ("image_sha256", "box_x", "box_y", "box_w", "box_h", "verdict", "reviewed_at", "export_id")
+"""What tells two reviews apart. Who said it does not: a file may be imported under another name."""
+
+
+def history(store: Store) -> pa.Table:
+    """Every review that ever came in, `record.REVIEWS`, oldest first. ReviewError where a file is damaged."""
+    paths = [path for path in store.list_files(FOLDER) if path.endswith(".parquet")]
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        tables = list(pool.map(lambda path: _read(store, path), paths))
+    order = [(name, "ascending") for name in ("reviewed_at", "imported_at", "image_sha256", "box_x", "box_y", "verdict")]
+    return pa.concat_tables([REVIEWS.empty_table(), *tables]).sort_by(order)
+
+
+def is_imported(store: Store, data: bytes) -> bool:
+    """Whether a file of these bytes came in already."""
+    return store.exists(_path(hashlib.sha256(data).hexdigest()))
+
+
+def record(store: Store, corrections: Sequence[Correction], data: bytes, now_us: int) -> pa.Table:
+    """Keep what the history does not have yet, and return it, `record.REVIEWS`. data: the file's bytes, whose digest names the new file.
+
+    Nothing is written where there is nothing new.
+    """
+    source = hashlib.sha256(data).hexdigest()
+    table = _table(corrections, source, now_us)
+    known = set(_keys(history(store)))
+    new: list[int] = []
+    for row, key in enumerate(_keys(table)):
+        if key not in known:
+            known.add(key)
+            new.append(row)
+    table = table.take(pa.array(new, pa.int64()))
+    if table.num_rows:
+        store.write_bytes(_path(source), _bytes(table))
+    return table
+
+
+def _path(source_sha256: str) -> str:
+    return f"{FOLDER}/{source_sha256}.parquet"
+
+
+def _keys(table: pa.Table) -> list[tuple[object, ...]]:
+    return list(zip(*(table[name].to_pylist() for name in _SAID), strict=True))
+
+
+def _table(corrections: Sequence[Correction], source: str, now_us: int) -> pa.Table:
+    columns = {
+        "image_sha256": [row.image_sha256 for row in corrections],
+        "image_uri": [row.image_uri for row in corrections],
+        **{f"box_{name}": [row.box[axis] for row in corrections] for axis, name in enumerate("xywh")},
+        "verdict": [row.verdict for row in corrections],
+        "previous_expression": [row.previous_expression for row in corrections],
+        "previous_model": [row.previous_model for row in corrections],
+        "reviewer": [row.reviewer for row in corrections],
+        "reviewed_at": [row.reviewed_at_us for row in corrections],
+        "imported_at": [now_us] * len(corrections),
+        "export_id": [row.export_id for row in corrections],
+        "source_sha256": [source] * len(corrections),
+    }
+    return pa.Table.from_arrays([pa.array(columns[field.name], field.type) for field in REVIEWS], schema=REVIEWS)
+
+
+def _bytes(table: pa.Table) -> bytes:
+    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata({"fer.reviews_version": str(REVIEWS_VERSION)}), sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def _read(store: Store, path: str) -> pa.Table:
+    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
+
+    try:
+        return pq.read_table(pa.BufferReader(store.read_bytes(path))).select(REVIEWS.names).cast(REVIEWS)
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise ReviewError(f"the reviews in {path} are damaged") from error

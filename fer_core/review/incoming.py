@@ -1,0 +1,104 @@
+"""A file of reviews comes in: checked whole, then kept, then laid beside the current labels."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from fer_core.commit import committed_runs, read_manifest
+from fer_core.errors import CommitError, ReviewError
+from fer_core.review.attach import NOWHERE, attach
+from fer_core.review.corrections import LARGEST, read_corrections
+from fer_core.review.history import is_imported, record
+from fer_core.review.present import boxes_of, present_labels
+from fer_core.review.record import Correction
+from fer_core.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A review whose face no current label is about."""
+
+    image_uri: str
+    box: tuple[float, float, float, float]
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewImport:
+    """What came in."""
+
+    reviews: int
+    """In the file."""
+    new: int
+    """That the history did not have."""
+    changed: int
+    """Of the file's, those that say another thing than the label."""
+    attached: int
+    """Of the file's, those whose face has a current label."""
+    orphans: tuple[Orphan, ...]
+    already_imported: bool
+    """Whether a file of the same bytes came in before; then nothing was written."""
+
+
+def import_reviews(store: Store, file: Path, reviewer: str | None = None) -> ReviewImport:
+    """Take in a corrections file or Label Studio's export. reviewer: stands instead of whoever the file names.
+
+    Nothing is written where anything is invalid, or where the file is about none of the root's images. A file that came in already changes
+    nothing. ReviewError, CommitError, StoreError.
+    """
+    data = _bytes(file)
+    corrections = read_corrections(data, file.name, reviewer)
+    attached, orphans = _attached(store, corrections, file.name)
+    again = is_imported(store, data)
+    new = 0 if again else record(store, corrections, data, time.time_ns() // 1000).num_rows
+    changed = sum(row.verdict != row.previous_expression for row in corrections)
+    return ReviewImport(len(corrections), new, changed, attached, orphans, again)
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        if file.stat().st_size > LARGEST:
+            raise ReviewError(f"{file.name} is too large: more than {LARGEST:,} bytes")
+        return file.read_bytes()
+    except OSError as error:
+        raise ReviewError(f"cannot read {file} ({str(error.strerror).lower()})") from error
+
+
+def _attached(store: Store, corrections: list[Correction], name: str) -> tuple[int, tuple[Orphan, ...]]:
+    """How many faces have a current label, and those that have none. ReviewError where no image is known here."""
+    faces = list(dict.fromkeys((row.image_sha256, row.box) for row in corrections))
+    images = [image for image, _ in faces]
+    with present_labels(store) as present:
+        labels = present.of_images(set(images))
+    there = set(labels["image_sha256"].to_pylist())
+    if not there and not _ever_known(store, set(images)):
+        raise ReviewError(f"{name} is about none of the images under {store.url()}: it was exported from other labels")
+    boxes = np.array([box for _, box in faces], np.float32).reshape(-1, 4)
+    found = attach(images, boxes, labels["image_sha256"].to_pylist(), boxes_of(labels))
+    place = dict(zip(faces, found.tolist(), strict=True))
+    orphans = tuple(_orphan(row, there) for row in corrections if place[row.image_sha256, row.box] == NOWHERE)
+    return len(corrections) - len(orphans), orphans
+
+
+def _orphan(row: Correction, there: set[str]) -> Orphan:
+    reason = "no face is found there any more" if row.image_sha256 in there else "the image has changed or has no labels any more"
+    return Orphan(row.image_uri, row.box, row.verdict, reason)
+
+
+def _ever_known(store: Store, images: set[str]) -> bool:
+    """Whether any committed run looked at one of these images."""
+    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
+
+    for run_id in committed_runs(store):
+        for part in read_manifest(store, run_id).parts_of("images"):
+            try:
+                digests = pq.read_table(pa.BufferReader(store.read_bytes(part.path)), columns=["image_sha256"])["image_sha256"]
+            except (pa.ArrowException, OSError) as error:
+                raise CommitError(f"a part of the committed run {run_id} is damaged: {part.path}") from error
+            if images & set(digests.to_pylist()):
+                return True
+    return False

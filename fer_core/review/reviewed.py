@@ -1,0 +1,110 @@
+"""The latest verdict on each reviewed face, and which current label it is about."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from fer_core.errors import CommitError
+from fer_core.review.attach import NOWHERE, SAME_FACE, attach, overlap
+from fer_core.review.history import history
+from fer_core.review.present import boxes_of, present_labels
+from fer_core.schema import LABELS
+from fer_core.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewedFaces:
+    """N reviewed faces, each once, with what was said of it last; by rising image digest and box."""
+
+    image_sha256: tuple[str, ...]
+    image_uri: tuple[str, ...]
+    """Where the image was when the face was shown."""
+    boxes: NDArray[np.float32]
+    """(N, 4) x, y, width, height as the face was shown, pixels of the upright image."""
+    verdicts: tuple[str, ...]
+    """Of `verdicts.VERDICTS`."""
+    previous: tuple[str, ...]
+    """The expression that the reviewed label named."""
+    reviewers: tuple[str, ...]
+    reviewed_at_us: NDArray[np.int64]
+    """(N,) microseconds since the epoch, UTC."""
+    export_ids: tuple[str, ...]
+    labels: pa.Table
+    """`schema.LABELS`: the current labels of these images, each image once."""
+    attached: NDArray[np.intp]
+    """(N,) row of `labels` that is about the face, or `NOWHERE`: then it is an orphan."""
+
+    def __post_init__(self) -> None:
+        lengths = {len(getattr(self, name)) for name in self.__slots__ if name != "labels"}
+        if len(lengths) > 1 or self.boxes.shape != (len(self.verdicts), 4):
+            raise ValueError(f"the columns of reviewed faces disagree: {sorted(lengths)}")
+
+    def __len__(self) -> int:
+        return len(self.verdicts)
+
+    @property
+    def orphans(self) -> NDArray[np.intp]:
+        """Numbers of the faces that no current label is about."""
+        return np.flatnonzero(self.attached == NOWHERE)
+
+
+def reviewed_faces(store: Store) -> ReviewedFaces:
+    """All of a labels root. ReviewError where the history is damaged, CommitError where a part of a run is."""
+    rows = latest(history(store))
+    images = tuple(rows["image_sha256"].to_pylist())
+    labels = _labels(store, set(images))
+    boxes = boxes_of(rows)
+    return ReviewedFaces(
+        image_sha256=images,
+        image_uri=tuple(rows["image_uri"].to_pylist()),
+        boxes=boxes,
+        verdicts=tuple(rows["verdict"].to_pylist()),
+        previous=tuple(rows["previous_expression"].to_pylist()),
+        reviewers=tuple(rows["reviewer"].to_pylist()),
+        reviewed_at_us=rows["reviewed_at"].cast(pa.int64()).to_numpy(),
+        export_ids=tuple(rows["export_id"].to_pylist()),
+        labels=labels,
+        attached=attach(images, boxes, labels["image_sha256"].to_pylist(), boxes_of(labels)),
+    )
+
+
+def _labels(store: Store, images: set[str]) -> pa.Table:
+    if not images:
+        return LABELS.empty_table()
+    try:
+        with present_labels(store) as labels:
+            return labels.of_images(images)
+    except CommitError:
+        if store.list_files("_meta/runs"):
+            raise
+        return LABELS.empty_table()
+
+
+def latest(reviews: pa.Table) -> pa.Table:
+    """What was said last of each face. reviews: `record.REVIEWS`, oldest first.
+
+    The same box is the same face. Boxes of different exports are, too, where they overlap by `SAME_FACE`, since the detector may have
+    changed in between; within an export they are different faces.
+    """
+    kept: dict[str, list[int]] = {}
+    boxes, images, exports = boxes_of(reviews), reviews["image_sha256"].to_pylist(), reviews["export_id"].to_pylist()
+    for row in reversed(range(reviews.num_rows)):
+        newer = kept.setdefault(images[row], [])
+        shares = overlap(boxes[row : row + 1], boxes[newer])[0] if newer else np.zeros(0)
+        if not any(
+            np.array_equal(boxes[row], boxes[other]) or (share >= SAME_FACE and exports[row] != exports[other])
+            for other, share in zip(newer, shares.tolist(), strict=True)
+        ):
+            newer.append(row)
+    numbers = sorted(row for rows in kept.values() for row in rows)
+    order = [(name, "ascending") for name in ("image_sha256", "box_x", "box_y", "box_w", "box_h")]
+    return reviews.take(pa.array(numbers, pa.int64())).sort_by(order)
+
+
+def count_by_verdict(faces: ReviewedFaces) -> dict[str, int]:
+    """How often each verdict stands."""
+    counted = pc.value_counts(pa.array(faces.verdicts, pa.string())).to_pylist()
+    return {entry["values"]: entry["counts"] for entry in sorted(counted, key=lambda entry: str(entry["values"]))}
