@@ -1,0 +1,45 @@
+"""Flow `housekeeping`: what a labels root needs beside labelling."""
+
+from prefect import flow
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from fer_core.address import holds_credentials
+from fer_core.errors import StoreError
+from fer_core.layout import RUNS
+from fer_core.lease import lease
+from fer_core.store import open_store
+from tasks.housekeeping import Housekeeping, collect, compact_runs, conclude, verify_root
+
+
+class HousekeepingParams(BaseModel):
+    """What to do in one labels root."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
+
+    root: str = Field(min_length=1, title="Labels root", description="Folder or s3:// prefix of the tables.")
+    compact: bool = Field(True, title="Compact", description="Merge the many small files of each run; local folders only, readers may run.")
+    verify: bool = Field(True, title="Verify", description="Read every committed part; the run fails when anything is not as promised.")
+    keep_days: int = Field(
+        14, ge=1, le=3650, title="Keep staging, days", description="How long an interrupted run can be resumed without doing work again."
+    )
+
+    @field_validator("root")
+    @classmethod
+    def _no_secrets(cls, value: str) -> str:
+        """Parameters are stored and shown by the orchestrator."""
+        if holds_credentials(value):
+            raise ValueError("credentials do not belong in an address; put them into the environment")
+        return value
+
+
+@flow(name="housekeeping", persist_result=False, result_serializer="json")  # a retry writes down what failed
+def housekeeping(params: HousekeepingParams) -> Housekeeping:
+    """Finish cut-off commits, collect old staging, merge small files, verify. Beside a run at work it ends at once with a LeaseError."""
+    store = open_store(params.root)
+    if not store.list_files(RUNS):
+        raise StoreError(f"there is no run in {store.url()}")
+    with lease(store, "housekeeping") as held:
+        finished, collected = collect(params.root, params.keep_days, held)
+        compacted = compact_runs(params.root, None, held) if params.compact else None
+    report = verify_root(params.root) if params.verify else None
+    return conclude(Housekeeping(finished, collected, compacted, report))

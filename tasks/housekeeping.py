@@ -1,0 +1,101 @@
+"""Tasks of the flow `housekeeping`: finish what was cut off, collect what is old, merge small files, check that all is there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from fer_core.compaction import Compacted, compact
+from fer_core.errors import CommitError
+from fer_core.lease import Lease
+from fer_core.leftovers import collect_abandoned, finish_begun
+from fer_core.store import open_store
+from fer_core.verify import VerifyReport, verify
+from tasks.interruption import stop_if_asked
+
+SHOWN = 50
+"""Problems that the page names; all of them are in the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Housekeeping:
+    """What was done in a labels root."""
+
+    finished: tuple[str, ...]
+    """Runs whose commit had been cut off."""
+    collected: tuple[str, ...]
+    """Runs whose staging was removed."""
+    compacted: Compacted | None
+    """None where it was not asked for, or the storage cannot exchange folders."""
+    report: VerifyReport | None
+    """None where it was not asked for."""
+
+
+@task(name="collect", cache_policy=NO_CACHE, persist_result=False)
+def collect(root: str, keep_days: int, held: Lease) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Finish commits that were cut off, then remove staging that nothing was written to for so many days. Ids of both kinds of runs."""
+    stop_if_asked()
+    store = open_store(root)
+    return tuple(finish_begun(store, held.check)), tuple(collect_abandoned(store, timedelta(days=keep_days)))
+
+
+@task(name="compact", cache_policy=NO_CACHE, persist_result=False)
+def compact_runs(root: str, before: str | None, held: Lease) -> Compacted | None:
+    """Merge the small parts of each run. None where the storage has no way to exchange folders in one step, as object stores."""
+    stop_if_asked()
+    store = open_store(root)
+    why_not = store.why_no_exchange()
+    if why_not:
+        get_run_logger().info("not compacted: %s", why_not)
+        return None
+    return compact(store, before, still_ours=held.check)
+
+
+@task(name="verify", cache_policy=NO_CACHE, persist_result=False)
+def verify_root(root: str) -> VerifyReport:
+    """Read every committed part. Problems are in the log and on the page; `conclude` fails the run."""
+    stop_if_asked()
+    report = verify(open_store(root))
+    for problem in report.problems:
+        get_run_logger().error("%s", problem)
+    return report
+
+
+@task(name="report-housekeeping", cache_policy=NO_CACHE, persist_result=False)
+def conclude(done: Housekeeping) -> Housekeeping:
+    """The page. CommitError when something that was promised is not there: people have to be told."""
+    create_markdown_artifact(page(done), key="housekeeping", description=headline(done))
+    if done.report is not None and not done.report.ok:
+        raise CommitError(headline(done))
+    return done
+
+
+def headline(done: Housekeeping) -> str:
+    """One line."""
+    if done.report is not None and not done.report.ok:
+        return f"{len(done.report.problems)} problems; the first: {done.report.problems[0]}"
+    parts = [f"{len(done.finished)} commits finished, staging of {len(done.collected)} runs collected"]
+    if done.compacted is not None:
+        parts.append(f"{done.compacted.runs} runs compacted from {done.compacted.parts_before} files to {done.compacted.parts_after}")
+    if done.report is not None:
+        parts.append(f"{done.report.runs} runs, {done.report.parts} parts and {done.report.rows:,} rows as promised")
+    return "; ".join(parts)
+
+
+def page(done: Housekeeping) -> str:
+    """Markdown."""
+    lines = [f"# {headline(done)}", ""]
+    lists: Mapping[str, tuple[str, ...]] = {
+        "Problems": () if done.report is None else done.report.problems[:SHOWN],
+        "Notes": () if done.report is None else done.report.notes[:SHOWN],
+        "Commits finished": done.finished,
+        "Staging collected": done.collected,
+        "Too busy to be compacted": () if done.compacted is None else done.compacted.busy,
+    }
+    for title, entries in lists.items():
+        if entries:
+            lines += [f"## {title}", "", *(f"- {entry}" for entry in entries), ""]
+    return "\n".join(lines)
