@@ -1,0 +1,81 @@
+"""From the parameters of a relabelling to what it does. Knows no Prefect."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from fer_core.commit import Plan, is_committed, read_plan
+from fer_core.errors import CommitError, UsageError
+from fer_core.layout import plan_file
+from fer_core.lease import refuse_beside
+from fer_core.models import resolve_model, shipped_names
+from fer_core.relabel_run import NewModel
+from fer_core.relabel_survey import SOURCE, survey
+from fer_core.store import open_store
+from flows.params import new_run_id
+from flows.relabel_params import RelabelParams
+
+
+def relabel_params(values: dict[str, object]) -> RelabelParams:
+    """UsageError in one line for what the parameters do not allow."""
+    try:
+        return RelabelParams.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "".join(f"--{str(part).replace('_', '-')} " for part in first["loc"])
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{option.replace('--root', 'ROOT')}{reason[:1].lower()}{reason[1:]}") from error
+
+
+def named(params: RelabelParams, flow_run_id: str, scheduled: datetime, attempt: int) -> RelabelParams:
+    """The same with an id for the run, always the same for one flow run: what a retry of it finds begun, it resumes.
+
+    attempt: from 1.
+    """
+    if params.resume is not None:
+        return params
+    run_id = params.run_id or new_run_id(scheduled, flow_run_id)
+    begun = attempt > 1 and open_store(params.root).exists(plan_file(run_id))
+    return params.model_copy(update={"resume": run_id, "run_id": None} if begun else {"run_id": run_id})
+
+
+def wanted(params: RelabelParams) -> NewModel:
+    """What a new run is to do. ModelError when the model is unknown, absent or damaged."""
+    assert params.run_id is not None
+    model = resolve_model(params.model)
+    # a shipped model is found by its name on every machine, a folder by its path
+    where = params.model if params.model in shipped_names() else str(model.path)
+    return NewModel(params.run_id, where, model.name, model.digest, params.purpose, params.shard_size or 0, params.device)
+
+
+def take_up(params: RelabelParams) -> Plan:
+    """The plan of the relabelling to be resumed, its root where it is now.
+
+    CommitError when it is unknown, UsageError when it was begun with another model or is no relabelling.
+    """
+    assert params.resume is not None
+    store = open_store(params.root)
+    plan = read_plan(store, params.resume)
+    if plan.config.source != SOURCE:
+        raise UsageError(f"run {params.resume} labels {plan.config.source}: resume it with `ferflow label`")
+    if not is_committed(store, params.resume) and resolve_model(params.model).digest != plan.config.model_digest:
+        raise UsageError(f"run {params.resume} was begun with model {plan.config.model_name}: resume it with the same options")
+    return replace(plan, config=replace(plan.config, root=store.url()))
+
+
+def check_relabel(params: RelabelParams) -> int:
+    """Raise the error a run would end with, where that is known by now. Returns how many images there are to do."""
+    store = open_store(params.root)
+    if params.resume is not None:
+        images = int(take_up(params).images.num_rows)
+    else:
+        model = resolve_model(params.model)
+        if params.run_id is not None and store.exists(plan_file(params.run_id)):
+            done = "is committed already" if is_committed(store, params.run_id) else "was begun already: resume it"
+            raise CommitError(f"run {params.run_id} {done}, or choose another id")
+        images = int(survey(store, model.digest).images.num_rows)
+    store.check_writable()
+    if params.resume is None or not is_committed(store, params.resume):
+        refuse_beside(store)
+    return images

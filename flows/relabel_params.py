@@ -1,0 +1,55 @@
+"""Parameters of the flow `relabel`."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from fer_core.address import holds_credentials
+from flows.params import RunId
+
+
+class RelabelParams(BaseModel):
+    """One relabelling: which labels root, with which model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
+
+    root: str = Field(min_length=1, title="Labels root", description="Folder or s3:// prefix of the tables, with crops kept.")
+    model: str = Field(
+        min_length=1,
+        title="Expression model",
+        description="Name of a shipped model, a model folder, or a folder of models whose champion is taken.",
+        examples=["tiny", "/models"],
+    )
+    cluster: str = Field(
+        "local",
+        title="Dask cluster",
+        description="local (processes on this machine), local:N, or a running scheduler's address.",
+        examples=["local", "local:4", "tcp://scheduler:8786"],
+    )
+    workers: int | None = Field(None, ge=1, le=1024, title="Workers", description="Local worker processes; every core if empty.")
+    shard_size: int | None = Field(
+        None, ge=1, le=1_000_000, title="Images a shard", description="If empty, a few shards a worker, of 1,000 images at most."
+    )
+    purpose: str = Field(
+        "",
+        max_length=500,
+        title="Purpose",
+        description="Why these faces are labelled. Kept with the run; as the earlier run says if empty.",
+    )
+    run_id: RunId | None = Field(None, title="Run id", description="Lower-case letters, digits, hyphens. Made from the time if empty.")
+    resume: RunId | None = Field(None, title="Resume run", description="Id of an interrupted relabelling to finish; the same options.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where the network runs on the workers.")
+
+    @field_validator("root", "model", "cluster")
+    @classmethod
+    def _no_secrets(cls, value: str) -> str:
+        """Parameters are stored and shown by the orchestrator."""
+        if holds_credentials(value):
+            raise ValueError("credentials do not belong in an address; put them into the environment")
+        return value
+
+    @model_validator(mode="after")
+    def _one_run(self) -> "RelabelParams":
+        if self.run_id is not None and self.resume is not None:
+            raise ValueError("a run has either a new id or one to resume")
+        return self

@@ -1,0 +1,59 @@
+"""Tasks of the flow `relabel`: plan from what was kept, label the crops on Dask workers, tell what changed."""
+
+import time
+from dataclasses import replace
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from fer_core.commit import Plan, write_plan
+from fer_core.layout import manifest_file
+from fer_core.lease import Lease
+from fer_core.leftovers import finish_begun
+from fer_core.manifest import Manifest
+from fer_core.relabel_changes import changes_of
+from fer_core.relabel_run import NewModel, configured
+from fer_core.relabel_survey import survey
+from fer_core.store import open_store
+from tasks.cluster import ClusterSpec
+from tasks.draft import shard_size_for
+from tasks.interruption import stop_if_asked
+from tasks.label_shards import Labelled, work_off
+from tasks.relabel_summary import RelabelSummary, headline, markdown
+from tasks.relabel_work import relabel_job
+from tasks.summary import Summary
+
+
+@task(name="plan-relabel", cache_policy=NO_CACHE, persist_result=False)
+def plan_relabel(root: str, wanted: NewModel, workers: int, held: Lease) -> Plan:
+    """Make the run known. CommitError when its id is taken, or when nothing was kept that could be relabelled.
+
+    Commits that an earlier run was killed in are finished first.
+    """
+    stop_if_asked()
+    store = open_store(root)
+    for run_id in finish_begun(store, held.check):
+        get_run_logger().info("finished the commit in which run %s was interrupted", run_id)
+    found = survey(store, wanted.model_digest)
+    size = wanted.shard_size or shard_size_for(found.images.num_rows, workers)
+    config = configured(store, found, replace(wanted, shard_size=size))
+    count = found.images.num_rows
+    return write_plan(store, config, found.plan(size), listed=count + found.unchanged, unchanged=found.unchanged, deleted=0)
+
+
+@task(name="relabel-shards", cache_policy=NO_CACHE, persist_result=False)
+def relabel_shards(plan: Plan, cluster: ClusterSpec) -> Labelled:
+    """Label the crops of the shards that are not staged yet."""
+    return work_off(plan, cluster, work=relabel_job)
+
+
+@task(name="report-relabel", cache_policy=NO_CACHE, persist_result=False)
+def report_relabel(manifest: Manifest, labelled: Labelled) -> RelabelSummary:
+    """What changed, as an artifact in the orchestrator and as a value."""
+    committed = time.time()
+    store = open_store(manifest.run_config().root)
+    run = Summary(manifest, store.url(manifest_file(manifest.run_id)), labelled.resumed, labelled.ready_at, committed)
+    summary = RelabelSummary(run, changes_of(store, manifest))
+    create_markdown_artifact(markdown(summary), key="relabel-summary", description=f"{manifest.run_id}: {headline(summary.changes)}")
+    return summary
