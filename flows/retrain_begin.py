@@ -17,9 +17,17 @@ def retrain_params(values: dict[str, object]) -> RetrainParams:
         return RetrainParams.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        option = "".join(f"--{str(part).replace('_', '-')} " for part in first["loc"][:1])
+        option = _option(tuple(str(part) for part in first["loc"]))
         reason = first["msg"].removeprefix("Value error, ")
         raise UsageError(f"{option}{reason[:1].lower()}{reason[1:]}") from error
+
+
+def _option(path: tuple[str, ...]) -> str:
+    """How the command names a parameter; nothing where a rule over several is meant."""
+    if not path:
+        return ""
+    names = {"facesets": "--faceset ", "models": "MODELS ", "gate": f"--bound {path[-1]}: "}
+    return names.get(path[0], f"--{path[0].replace('_', '-')} ")
 
 
 def check_retrain(params: RetrainParams) -> None:

@@ -20,7 +20,7 @@ gate holds. `ferflow label --model MODELS` labels with the champion of that fold
 
 A challenger that fails is kept in MODELS with its verdict (verdict.json, verdict.md)."""
 
-EPILOG = """What was interrupted goes on with the same command. The gate's bounds are parameters of the flow `retrain` in the Prefect UI.
+EPILOG = """What was interrupted goes on with the same command. The flow `retrain` in the Prefect UI does the same.
 Exit codes: 0 judged, promoted or not (see "promoted" in --json); 1 failed; 2 wrong use."""
 
 
@@ -43,6 +43,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--seed", metavar="N", type=int, help="makes the run repeatable on one device (default: 0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where training runs (default: auto)")
     parser.add_argument("--protocol", choices=("majority", "argmax"), help="which faces judge (default: majority)")
+    bound = "another bound of the gate, such as accuracy=-0.01 (macro_f1, recall, support, calibration, robustness, speed)"
+    parser.add_argument("--bound", metavar="NAME=VALUE", action="append", default=[], help=bound)
     parser.add_argument("--keep", action="store_true", help="judge only: promote nothing, whatever the gate says")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--verbose", action="store_true", help="show what Prefect says, and tracebacks")
@@ -55,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
 
     names = ("models", "reviewed", "start", "epochs", "batch", "learning_rate", "seed", "device", "protocol")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    params = retrain_params({**given, "facesets": args.faceset, "promote": not args.keep})
+    gate = dict(_bound(text) for text in args.bound)
+    params = retrain_params({**given, "facesets": args.faceset, "promote": not args.keep, "gate": gate})
     check_retrain(params)
     outcome = _run_flow(params, args.verbose)
     from tasks.retrain_page import as_json, headline  # noqa: PLC0415
@@ -63,6 +66,16 @@ def run(args: argparse.Namespace) -> int:
     lines = [headline(outcome), *(f"  {reason}" for reason in outcome.verdict.reasons), f"verdict: {outcome.challenger.path}/verdict.md"]
     answer(args.json, as_json(outcome), "\n".join(lines))
     return 0
+
+
+def _bound(text: str) -> tuple[str, str]:
+    """UsageError: not NAME=VALUE. Whether there is such a bound, and whether it can have the value, the parameters say."""
+    from fer_core.errors import UsageError  # noqa: PLC0415
+
+    name, equals, value = text.partition("=")
+    if not equals or not name or not value:
+        raise UsageError(f"a bound is NAME=VALUE, not {text!r}")
+    return name.replace("-", "_"), value
 
 
 def _run_flow(params: "RetrainParams", verbose: bool) -> "Outcome":
