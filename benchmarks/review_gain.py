@@ -98,13 +98,13 @@ def _divided(args: argparse.Namespace) -> tuple[Path, Path]:
     """The training split, divided by the digest of its groups, the first part with the validation split's pictures held out."""
     card = read_card(args.faceset)
     limit = args.base / card.counts["train"]
-    parts = (args.to / "base", lambda row: _share(row) < limit), (args.to / "pool", lambda row: _share(row) >= limit)
-    for folder, mine in parts:
+    base, pool = args.to / "base", args.to / "pool"
+    for folder, first in ((base, True), (pool, False)):
         if not (folder / "faceset.json").is_file():
             folder.mkdir(exist_ok=True)
-            count = write_split(folder, "train", (row for row in read_rows(args.faceset, "train") if mine(row)))
+            count = write_split(folder, "train", (row for row in read_rows(args.faceset, "train") if (_share(row) < limit) is first))
             write_card(folder, replace(card, counts={"train": count}, per_class={}, digests={}))
-    return parts[0][0], parts[1][0]
+    return base, pool
 
 
 def _share(row: Row) -> float:
