@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from fer_core.errors import FerflowError, OutageError
 from fer_core.layout import part_beside
+from fer_core.read_ahead import ReadAhead
 from fer_core.run import ImageRef, RunConfig
 from fer_core.schema import FACES, IMAGES, LABELED, LABELS, NO_FACE
 from fer_core.store import Store, read_uri
@@ -65,13 +66,14 @@ def _from_part(
         return None
     answers = {row["image_uri"]: row for row in earlier["images"].to_pylist()}
     faces = {name: _counts(rows) for name, rows in earlier.items() if name != "images"}
-    same = [
+    possible = [
         ref
         for ref in refs
         if _can_be_taken(answers.get(ref.uri), config.pipeline_digest)
         and all(count.get(ref.uri, 0) == answers[ref.uri]["n_faces"] for count in faces.values())
-        and _sha256(ref, config.max_bytes, on_image) == answers[ref.uri]["image_sha256"]
     ]
+    with ReadAhead(possible, config.max_bytes, read_uri) as ahead:
+        same = [ref for ref in possible if _sha256(ref, ahead, on_image) == answers[ref.uri]["image_sha256"]]
     kept = pa.array([ref.uri for ref in same], pa.string())
     tables = {name: rows.filter(pc.is_in(rows["image_uri"], value_set=kept)) for name, rows in earlier.items()}
     return {name: _stamped(rows, SCHEMAS[name], config, same) for name, rows in tables.items()}
@@ -95,11 +97,11 @@ def _counts(rows: pa.Table) -> dict[str, int]:
     return {row["values"]: row["counts"] for row in rows["image_uri"].value_counts().to_pylist()}
 
 
-def _sha256(ref: ImageRef, limit: int, on_image: Callable[[str | None], None]) -> str | None:
-    """Digest of an image's bytes now; None where they cannot be read, which whoever looks at the image will tell."""
+def _sha256(ref: ImageRef, ahead: ReadAhead, on_image: Callable[[str | None], None]) -> str | None:
+    """Digest of the next image's bytes now; None where they cannot be read, which whoever looks at the image will tell."""
     on_image(ref.uri)
     try:
-        return hashlib.sha256(read_uri(ref.uri, limit, ref.size)).hexdigest()
+        return hashlib.sha256(ahead.take(ref)).hexdigest()
     except OutageError:
         raise
     except FerflowError:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fer_core.errors import FerflowError, ImageError, OutageError, StoreError
 from fer_core.labels import EXPRESSIONS
 from fer_core.layout import receipt_file, staged_file
+from fer_core.read_ahead import ReadAhead
 from fer_core.reuse import Reused, earlier_answers
 from fer_core.run import ImageRef, PartReceipt, RunConfig, ShardJob, ShardReceipt
 from fer_core.schema import CRASHED, LABELED, MISSING, NO_FACE, TOO_LARGE, UNREADABLE
@@ -106,20 +107,21 @@ def _label(
     """Images one after another, so that one picture is in memory; their faces together, so that the network gets full batches."""
     batch = _Batch(tools, config.keep_crops, watch)
     facts = []
-    for ref in images:
-        on_image(ref.uri)
-        facts.append(_look(ref, config, tools, watch, batch))
+    with ReadAhead(images, config.max_bytes, read_uri) as ahead:
+        for ref in images:
+            on_image(ref.uri)
+            facts.append(_look(ref, config, batch, ahead))
     on_image(None)
     while batch.waiting:
         batch.flush()
     return _Labelled(facts, _joined(batch.answers), batch.crops_png)
 
 
-def _look(ref: ImageRef, config: RunConfig, tools: ShardTools, watch: Stopwatch, batch: _Batch) -> ImageFacts:
+def _look(ref: ImageRef, config: RunConfig, batch: _Batch, ahead: ReadAhead) -> ImageFacts:
     """What became of one image. Its crops join the batch once nothing about it can fail any more."""
     seen = _Seen()
     try:
-        faces, quality, crops = _faces(ref, config, tools, watch, seen)
+        faces, quality, crops = _faces(ref, config, batch, seen, ahead)
     except ImageError as error:
         return seen.lost(ref, error.status, error.reason)
     except OutageError:
@@ -151,21 +153,21 @@ class _Seen:
         return ImageFacts(ref, status, " ".join(reason.split())[:REASON_LENGTH], self.sha256, self.width, self.height)
 
 
-def _faces(ref: ImageRef, config: RunConfig, tools: ShardTools, watch: Stopwatch, seen: _Seen) -> tuple[Faces, Quality, NDArray[np.uint8]]:
+def _faces(ref: ImageRef, config: RunConfig, batch: _Batch, seen: _Seen, ahead: ReadAhead) -> tuple[Faces, Quality, NDArray[np.uint8]]:
     """Read, decode, detect, align: the faces to be labelled, how good they are, and their crops (N, 112, 112, 3) RGB uint8."""
     from fer_core.align import align  # noqa: PLC0415  (these load the image libraries; importing this module must stay quick)
     from fer_core.decode import DecodeLimits, decode  # noqa: PLC0415
     from fer_core.quality import assess  # noqa: PLC0415
 
-    with watch.stage("read"):
-        data = read_uri(ref.uri, config.max_bytes, ref.size)
-    with watch.stage("decode"):
+    with batch.watch.stage("read"):
+        data = ahead.take(ref)
+    with batch.watch.stage("decode"):
         seen.sha256 = hashlib.sha256(data).hexdigest()
         picture = decode(data, DecodeLimits(max_bytes=config.max_bytes, max_pixels=config.max_pixels))
         seen.width, seen.height = picture.width, picture.height
-    with watch.stage("detect"):
-        faces = _kept(tools.detector.detect(picture.pixels), config.min_face_px)
-    with watch.stage("align"):
+    with batch.watch.stage("detect"):
+        faces = _kept(batch.tools.detector.detect(picture.pixels), config.min_face_px)
+    with batch.watch.stage("align"):
         crops = align(picture.pixels, faces)
         return faces, assess(picture.pixels, faces, crops), crops
 
