@@ -12,8 +12,9 @@ A row refers only to rows that are there already: a label to its crop, an image 
 never misses a label, even while a run is being published.
 """
 
-RUNS: Final = "_meta/runs"
-LEASES: Final = "_meta/leases"
+META: Final = "_meta"
+RUNS: Final = f"{META}/runs"
+LEASES: Final = f"{META}/leases"
 STAGING: Final = "_staging"
 
 _RUN_ID: Final = re.compile(r"[a-z][a-z0-9-]*")

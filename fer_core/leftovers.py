@@ -9,13 +9,13 @@ from typing import Final
 
 from fer_core.commit import is_committed, publish, read_plan, staged_receipts
 from fer_core.errors import CommitError
-from fer_core.layout import LEASES, RUNS, STAGING, TABLES, is_run_id, run_folder, staging_folder
+from fer_core.layout import LEASES, META, RUNS, STAGING, TABLES, is_run_id, run_folder, staging_folder
 from fer_core.lease import living_claims
 from fer_core.store import Store
 
 KEEP: Final = timedelta(days=14)
 """How long an interrupted run can be resumed without doing again what it had finished."""
-_FENCES_FOR: Final = timedelta(days=1)
+_LITTER_FOR: Final = timedelta(days=1)
 
 
 def finish_begun(store: Store, still_ours: Callable[[], None] = lambda: None) -> list[str]:
@@ -42,19 +42,20 @@ def collect_abandoned(store: Store, keep: timedelta = KEEP) -> list[str]:
     never that of a run at work. Returns the ids of those runs.
 
     Ages are told by the storage's own clock. Doing it again after an interruption removes the rest. A run whose staging is gone can still
-    be resumed; it does its shards again.
+    be resumed; it does its shards again. Fences go after a day, and so do files that were never finished, because their writer was killed.
     """
     now = store.newest(LEASES)  # renewed every few seconds by whoever holds the lease
     if now is None:
         return []
     at_work = {claim.work for claim in living_claims(store)}
-    staged = sorted({path.split("/")[1] for path in store.list_files(STAGING)})
+    staged = sorted({path.split("/")[1] for path in (*store.list_files(STAGING), *store.list_unfinished(STAGING))})
     ended = [name for name in staged if is_run_id(name) and f"run {name}" not in at_work]
     old = [name for name in ended if is_committed(store, name) or _age(store, staging_folder(name), now) > keep]
     for run_id in old:
         store.remove_tree(staging_folder(run_id))
-    for path in store.list_files(LEASES):
-        if path.endswith(".fenced") and _age(store, path, now) > _FENCES_FOR:
+    fences = (path for path in store.list_files(LEASES) if path.endswith(".fenced"))
+    for path in (*fences, *store.list_unfinished(META)):
+        if _age(store, path, now) > _LITTER_FOR:
             store.remove_file(path)
     return old
 

@@ -113,9 +113,11 @@ class Store:
         Some object stores list late: what was just written may be missing, what was just removed may still be named; `read_bytes` and
         `exists` know better.
         """
-        found = self._ask("list", folder, lambda full: list(disk.files_below(full)) if self.local else self._objects(full))
-        inside = len(self.root.rstrip("/")) + 1
-        return sorted(path[inside:] for path in found if not _UNFINISHED.fullmatch(path.rpartition("/")[2]))
+        return [path for path in self._below(folder) if not _UNFINISHED.fullmatch(path.rpartition("/")[2])]
+
+    def list_unfinished(self, folder: str = "") -> list[str]:
+        """Those that `list_files` leaves out: what is being written, or was when its writer was killed. On local disks only."""
+        return [path for path in self._below(folder) if _UNFINISHED.fullmatch(path.rpartition("/")[2])] if self.local else []
 
     def newest(self, path: str) -> float | None:
         """When a file, or the newest of those below a folder, was written, in seconds since the epoch by the storage's clock; or None."""
@@ -166,6 +168,11 @@ class Store:
             self._remove_object(probe)
 
         self._ask("write to", "", write)
+
+    def _below(self, folder: str) -> list[str]:
+        found = self._ask("list", folder, lambda full: list(disk.files_below(full)) if self.local else self._objects(full))
+        inside = len(self.root.rstrip("/")) + 1
+        return sorted(path[inside:] for path in found)
 
     def _ask(self, action: str, path: str, question: Callable[[str], T]) -> T:
         """The answer to a question about one full path."""

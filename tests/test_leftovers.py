@@ -234,6 +234,20 @@ def _name(part):
     return f"{part.name.removesuffix('.parquet')}.{part.sha256[:16]}.parquet"
 
 
+def test_what_was_never_finished_goes_a_day_later(run, pictures, tmp_path):
+    """Regression: a writer that was killed left a hidden file, which nobody ever saw again."""
+    root, store = tmp_path / "labels", open_store(run.root)
+    fakes.label(run, pictures, 2)
+    for place, days in (("_meta/runs/run-a", 2), ("_meta/leases", 0.5), ("_staging/run-b/labels", 30), ("_staging/run-c/labels", 3)):
+        (root / place).mkdir(parents=True, exist_ok=True)
+        file = root / place / f".some.json.{'0' * 16}.tmp"
+        file.write_bytes(b"{")
+        os.utime(file, (time.time() - days * 86_400,) * 2)
+    assert collect(store) == ["run-b"]
+    assert store.list_unfinished() == [f"{place}/.some.json.{'0' * 16}.tmp" for place in ("_meta/leases", "_staging/run-c/labels")]
+    assert verify(store).ok
+
+
 def test_fences_go_a_day_later(run, tmp_path):
     store = open_store(run.root)
     for name, days in (("old", 2), ("new", 0.5)):
