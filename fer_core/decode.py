@@ -24,7 +24,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from fer_core.errors import ImageError
-from fer_core.image_header import BMP, JPEG, PNG, TIFF, WEBP, image_format, looks_like, webp_size
+from fer_core.image_header import BMP, JPEG, PNG, TIFF, WEBP, image_format, jpeg_scans, looks_like, webp_size
 from fer_core.schema import TOO_LARGE, UNREADABLE, UNSUPPORTED
 from fer_core.types import Picture
 
@@ -58,7 +58,11 @@ _DIRECT_MODES: Final = frozenset({"1", "L", "RGB", "CMYK", "YCbCr", "HSV"})
 _ALPHA_MODES: Final = frozenset({"LA", "La", "RGBA", "RGBa", "P", "PA"})
 _GREY_16_MODES: Final = frozenset({"I;16", "I;16L", "I;16B"})
 
-_NEW_SUBFILE_TYPE, _PHOTOMETRIC, _DNG_VERSION = 254, 262, 50706
+_MOST_SCANS: Final = 64
+"""Of a JPEG picture. Encoders write about ten. Each is a pass over all pixels, and may take no more than a dozen bytes: thirty kilobytes
+could keep a worker busy for a minute, and sixty megabytes for days."""
+
+_NEW_SUBFILE_TYPE, _PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH, _DNG_VERSION = 254, 262, 322, 323, 50706
 _THUMBNAIL, _WHITE_IS_ZERO = 1, 0
 
 
@@ -96,12 +100,14 @@ def _pixels(data: bytes, name: str, max_pixels: int) -> NDArray[np.uint8]:
     if name == WEBP:
         # its decoder reserves the whole canvas when it is opened; the others wait for `load`
         _check_pixels(webp_size(data) or (0, 0), max_pixels)
+    if name == JPEG and jpeg_scans(data, _MOST_SCANS) > _MOST_SCANS:
+        raise ImageError(TOO_LARGE, f"more than {_MOST_SCANS} scans")
     if name == TIFF:
         _quiet_libtiff()
     with _OPENERS[name](BytesIO(data)) as image:
         _check_pixels(image.size, max_pixels)
         if name == TIFF:
-            _check_tiff(image)
+            _check_tiff(image, max_pixels)
         image.load()
         upright = _upright(image)
         return np.ascontiguousarray(np.asarray(_rgb(upright)))
@@ -113,9 +119,12 @@ def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
         raise ImageError(TOO_LARGE, f"{width:,} x {height:,} pixels, more than {max_pixels:,}")
 
 
-def _check_tiff(image: Image.Image) -> None:
-    """Raw photographs of most cameras are TIFF files whose first page is a thumbnail: it is not the picture."""
+def _check_tiff(image: Image.Image, max_pixels: int) -> None:
+    """Raw photographs of most cameras are TIFF files whose first page is a thumbnail: it is not the picture. A tile is decoded as a whole,
+    however little of it belongs to the picture.
+    """
     tags = getattr(image, "tag_v2", {})
+    _check_pixels((tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0)), max_pixels)
     if _DNG_VERSION in tags or tags.get(_NEW_SUBFILE_TYPE) == _THUMBNAIL:
         raise ImageError(UNSUPPORTED, "a camera raw file or a thumbnail, not a plain TIFF image")
 

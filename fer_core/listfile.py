@@ -47,8 +47,8 @@ def _lines(name: str, data: bytes) -> list[str]:
 def _csv_column(name: str, data: bytes) -> list[str]:
     text = _text(name, data)
     first = text.partition("\n")[0].rstrip("\r")
-    delimiter = next((mark for mark in _DELIMITERS if _known(_row(first, mark)) is not None), ",")
     try:
+        delimiter = next((mark for mark in _DELIMITERS if _known(_row(first, mark)) is not None), ",")
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
     except csv.Error as error:
         raise SourceError(f"{name} is not a CSV file: {error}") from error
@@ -80,10 +80,11 @@ def _parquet_column(name: str, data: bytes) -> list[str]:
         chosen = file.schema_arrow.field(column or 0) if names else None
         if chosen is None or not _is_text(chosen.type):
             raise SourceError(f"{name} has no column of texts named {', '.join(COLUMNS)}")
-        table = file.read(columns=[chosen.name])
-    except (pa.ArrowException, OSError) as error:
+        values = file.read(columns=[chosen.name]).column(0)
+        values.validate(full=True)  # Arrow believes what a file says of itself, of text and of places in dictionaries, until it crashes
+        return [value for value in values.to_pylist() if value is not None]
+    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
         raise SourceError(f"{name} is not a readable Parquet file") from error
-    return [value for value in table.column(0).to_pylist() if value is not None]
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -1,7 +1,10 @@
+import struct
+import zlib
 from functools import cache
 
 import cv2
 import numpy as np
+import pytest
 from broken_images import encoded, portrait, sixteen_bits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -65,3 +68,39 @@ def test_mutated_files_never_raise_anything_else(data):
     for position, value in data.draw(st.lists(st.tuples(header | anywhere, st.integers(0, 255)), max_size=8)):
         mutated[position] = value
     decodes_or_says_why(bytes(mutated[: data.draw(st.just(len(mutated)) | anywhere)]))
+
+
+def many_scans(count):
+    """A progressive JPEG whose last scan stands there again and again."""
+    data = encoded(np.zeros((64, 64), np.uint8), "JPEG", progressive=True)
+    start = data.rindex(b"\xff\xda")
+    return data[:-2] + data[start:-2] * count + data[-2:]
+
+
+def test_a_picture_of_endless_scans_is_too_large():
+    decode(many_scans(20), DecodeLimits())
+    with pytest.raises(ImageError, match="more than 64 scans") as error:
+        decode(many_scans(1000), DecodeLimits())
+    assert error.value.status == "too_large"
+
+
+def test_what_follows_a_jpeg_picture_is_not_counted():
+    """Phones append films, and cameras further pictures."""
+    for behind in (b"\xff\xda" * 1000, encoded(portrait(), "JPEG") * 80):
+        assert decode(encoded(portrait(), "JPEG") + behind, DecodeLimits()).width == 384
+
+
+def tiled_tiff(side):
+    """10 x 10 pixels, kept in one grey tile of side x side."""
+    tile = zlib.compress(bytes(side * side))
+    tags = {256: 10, 257: 10, 258: 8, 259: 8, 262: 1, 277: 1, 322: side, 323: side, 324: 0, 325: len(tile)}
+    head = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags))
+    tags[324] = len(head) + 12 * len(tags) + 4
+    return head + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items()) + bytes(4) + tile
+
+
+def test_a_small_picture_in_a_huge_tile_is_too_large():
+    assert decode(tiled_tiff(512), DecodeLimits(max_pixels=1_000_000)).width == 10
+    with pytest.raises(ImageError, match="2,000 x 2,000 pixels, more than 1,000,000") as error:
+        decode(tiled_tiff(2000), DecodeLimits(max_pixels=1_000_000))
+    assert error.value.status == "too_large"
