@@ -17,8 +17,8 @@ import fsspec
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from fer_core.errors import FerflowError, OutageError, StoreError
-from fer_core.patience import may_pass
+from fer_core.errors import AccessError, FerflowError, OutageError, StoreError
+from fer_core.patience import is_refused, may_pass
 from fer_core.s3_options import client_options
 
 OBJECT_STORES: Final = ("s3", "s3a", "gs", "gcs", "az", "abfs", "memory")
@@ -91,13 +91,14 @@ def unsplit(fs: AbstractFileSystem, path: str) -> str:
 
 @contextmanager
 def one_line(action: str, where: str) -> Iterator[None]:
-    """Whatever a storage raises inside becomes a StoreError `cannot <action> <where>: <why>`, an OutageError where it may pass."""
+    """Whatever a storage raises inside becomes a StoreError `cannot <action> <where>: <why>`, an OutageError where it may pass and
+    an AccessError where it is about who asks."""
     try:
         yield
     except FerflowError:
         raise
     except failures() as error:
-        kind = OutageError if may_pass(error) else StoreError
+        kind = AccessError if is_refused(error) else OutageError if may_pass(error) else StoreError
         raise kind(f"cannot {action} {where}: {plain(error)}") from error
 
 

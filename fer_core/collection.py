@@ -17,7 +17,7 @@ from fer_core import listfile
 from fer_core.address import OBJECT_STORES, S3, local_path, local_uri, one_line, plain, refuse_credentials, scheme, split, unsplit
 from fer_core.errors import SourceError, StoreError
 from fer_core.listing import MAGIC, Listed, expand, look, walk
-from fer_core.patience import PATIENT
+from fer_core.patience import PATIENT, is_refused
 from fer_core.run import ImageRef
 from fer_core.schema import INVENTORY, PLAN, TIMESTAMP
 
@@ -165,7 +165,9 @@ def _look_object(uri: str) -> Listed:
     with one_line("look for", uri):
         try:
             info = PATIENT.ask(lambda: fs.info(path))
-        except (FileNotFoundError, PermissionError):
+        except (FileNotFoundError, PermissionError) as error:
+            if is_refused(error):
+                raise
             return Listed(unsplit(fs, path))
     return _object(fs, path, info) if info["type"] == "file" else Listed(unsplit(fs, path))
 

@@ -21,6 +21,11 @@ class OutageError(StoreError):
     """A storage location does not answer, or refuses for now; it was asked for as long as is reasonable."""
 
 
+class AccessError(OutageError):
+    """A storage location does not accept who asks, or how it is asked: credentials that are wrong, missing or expired. No single file's
+    fault, so that the work ends instead of losing them all."""
+
+
 class ImageError(FerflowError):
     """One image cannot be turned into pixels; `status` is what its row in the images table says."""
 

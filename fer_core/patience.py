@@ -47,6 +47,30 @@ _CLASSES: Final = (
 """The S3 client's own errors for requests and answers that got lost on the way; they exist only once that client is loaded."""
 
 
+_REFUSALS: Final = frozenset(
+    {
+        *("InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed", "InvalidSecurity", "NotSignedUp"),
+        *("AccountProblem", "ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestTimeTooSkewed"),
+    }
+)
+"""S3 error codes about who asks. Not `AccessDenied`, which is about what was asked for."""
+
+_WITHOUT_CREDENTIALS: Final = (
+    *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"),
+    *("TokenRetrievalError", "SSOError", "ConfigParseError"),
+)
+"""What the S3 client raises before it asks."""
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether a storage, or its client, does not accept who asks: then it will refuse whatever is asked for next."""
+    answer = _answer(error)
+    if answer is not None:
+        return answer[0] in _REFUSALS
+    module = sys.modules.get("botocore.exceptions")
+    return isinstance(error, tuple(getattr(module, name) for name in _WITHOUT_CREDENTIALS if hasattr(module, name)))
+
+
 def may_pass(error: BaseException) -> bool:
     """Whether the same request may succeed a little later. Whatever is not known to be so is taken for permanent."""
     answer = _answer(error)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from fer_core.errors import StoreError
+from fer_core.errors import AccessError
 
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession
@@ -30,7 +30,7 @@ _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 
 def client_options(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Keyword arguments of `s3fs.S3FileSystem`. StoreError in one line for what no client could use.
+    """Keyword arguments of `s3fs.S3FileSystem`. AccessError in one line for what no client could use.
 
     AWS_REGION, which Amazon's other tools know, goes before AWS_DEFAULT_REGION, the only one that the client knows.
     """
@@ -40,7 +40,7 @@ def client_options(environment: Mapping[str, str]) -> dict[str, Any]:
     style = environment.get(ADDRESSING)
     if style:
         if style not in STYLES:
-            raise StoreError(f"{ADDRESSING} is {', '.join(STYLES[:-1])} or {STYLES[-1]}, not {style!r}")
+            raise AccessError(f"{ADDRESSING} is {', '.join(STYLES[:-1])} or {STYLES[-1]}, not {style!r}")
         config["s3"] = {"addressing_style": style}
     region = environment.get("AWS_REGION")
     return {"config_kwargs": config, **({"client_kwargs": {"region_name": region}} if region else {})}
@@ -79,6 +79,6 @@ def _check_endpoint(name: str, url: str) -> None:
     except ValueError:
         usable = False
     if "@" in url:  # not shown: it may hold a password
-        raise StoreError(f"credentials do not belong in {name}: put them into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile")
+        raise AccessError(f"credentials do not belong in {name}: put them into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile")
     if not usable:
-        raise StoreError(f"{name} is no http:// or https:// address: {url!r}")
+        raise AccessError(f"{name} is no http:// or https:// address: {url!r}")

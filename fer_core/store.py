@@ -23,7 +23,7 @@ from fer_core import disk
 from fer_core.address import OBJECT_STORES, failures, local_path, one_line, plain, scheme, split, unsplit
 from fer_core.errors import ImageError, StoreError
 from fer_core.exchange import exchange, why_not
-from fer_core.patience import FOR_AN_IMAGE, ONCE, PATIENT, Patience, may_pass
+from fer_core.patience import FOR_AN_IMAGE, ONCE, PATIENT, Patience, is_refused, may_pass
 from fer_core.schema import MISSING, TOO_LARGE, UNREADABLE, UNSUPPORTED
 
 T = TypeVar("T")
@@ -244,7 +244,7 @@ def read_uri(uri: str, limit: int, listed: int | None = None) -> bytes:
     uri: as `collection.list_images` writes it. limit: most bytes to read. listed: its size as far as known; where fewer come, the storage
     is asked whether that was all. ImageError with status `missing`, `too_large`, `unreadable` (permission) or `unsupported` (a folder, a
     pipe, a device: never opened, so never waited for); StoreError when the storage fails with this image, OutageError when it does not
-    answer at all.
+    answer at all, AccessError when it does not accept who asks.
     """
     with one_line("read", uri):
         try:
@@ -252,6 +252,8 @@ def read_uri(uri: str, limit: int, listed: int | None = None) -> bytes:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ImageError(MISSING, "the file is not there") from error
         except PermissionError as error:
+            if is_refused(error):
+                raise
             raise ImageError(UNREADABLE, "permission denied") from error
     if len(data) > limit:
         raise _too_large(limit)
