@@ -140,6 +140,8 @@ def _start_local(workers: int, verbose: bool) -> "tuple[Client, LocalCluster]":
             "distributed.worker.memory.spill": False,
             "distributed.worker.memory.pause": False,
             "distributed.worker.memory.terminate": 0.95,
+            # else a cluster gives up a worker that a busy machine needs longer than 15 s to start anew, and in the end has none
+            "distributed.deploy.lost-worker-timeout": "1 day",
             "distributed.scheduler.worker-ttl": f"{FROZEN_SECONDS} s",
             "distributed.admin.low-level-log-length": 0,
         }

@@ -17,8 +17,8 @@ from tasks.flights import Flights
 from tasks.time_limit import IMAGE_SECONDS
 from tasks.work import label_job
 
-PATIENCE_SECONDS: Final = 60.0
-"""How long no worker, or no scheduler, may answer. A nanny needs a few seconds to restart a worker."""
+PATIENCE_SECONDS: Final = 120.0
+"""How long no worker, or no scheduler, may answer. A nanny needs a few seconds to restart a worker, on a busy machine half a minute."""
 
 
 def fan_out(

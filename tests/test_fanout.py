@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from fer_core.errors import ClusterError, ModelError, StoreError
 from fer_core.run import ImageRef, RunConfig, ShardJob, ShardReceipt
-from tasks.cluster import EarlyCluster
 from tasks.blame import DEATHS_TO_CRASH, Cause, Death, after_death, bisect
+from tasks.cluster import EarlyCluster
 from tasks.fanout import fan_out
 
 CONFIG = RunConfig("run-a", "2026-01-01", "photos", "/labels", "builtin", "builtin-1", "tiny", "tiny", "0" * 64)

@@ -1,0 +1,87 @@
+"""What a worker's death says of the images it was looking at, and what to run next. Pure decisions; `fanout` carries them out."""
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final
+
+from fer_core.errors import ClusterError
+from fer_core.run import ShardJob
+
+DEATHS_TO_CRASH: Final = 2
+"""Workers that a single image may kill while nothing else runs: one death may be the machine's, two are the image's."""
+PASSED_OVER: Final = 2
+"""How often a job that had not begun when its worker died is not to blame. A worker may die before its word that it began gets away."""
+DEATHS_FORGIVEN: Final = 50
+"""An image among 1,000 costs up to 14 workers until it stands alone and is given up."""
+DEATHS_A_WORKER: Final = 3
+"""All workers of a large cluster may go at once, more than once."""
+IMAGES_A_DEATH: Final = 5
+"""Images that have to be labelled for one more death. One in fifty may be poison."""
+
+
+class Cause(Enum):
+    """Why a worker ended, as far as anybody has told."""
+
+    DIED = "the worker died each time it looked at this image; either what looks at it crashes, or the machine ran out of memory"
+    MEMORY = "looking at this image took more memory than a worker may use, each time"
+    FROZEN = "the worker stopped answering each time it looked at this image, and had to be killed"
+    STUCK = "looking at this image took too long, each time"
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A worker that ended while it had a job."""
+
+    cause: Cause
+    began: bool = True
+    """Whether the job is known to have begun; else it may have waited there."""
+    stuck_at: str | None = None
+    """Where it is `STUCK`: URI of the image that took too long; None where it was no image that did."""
+
+    def reason(self, limit: float) -> str:
+        """What the row of a single image says. limit: seconds an image may take."""
+        return f"looking at this image took longer than {limit:g} s, each time" if self.cause is Cause.STUCK else self.cause.value
+
+
+def bisect(job: ShardJob) -> tuple[ShardJob, ...]:
+    """The two halves of a job of several images, in its order, named `part-0` and `part-1`; a job of one image has none."""
+    middle = len(job.images) // 2
+    if not middle:
+        return ()
+    halves = job.images[:middle], job.images[middle:]
+    return tuple(replace(job, part=f"{job.part}-{number}", images=images) for number, images in enumerate(halves))
+
+
+def isolate(job: ShardJob, uri: str) -> tuple[ShardJob, ...]:
+    """Pieces of a job in one of which an image stands alone, as `bisect` would end in them had it killed at every step, in order.
+
+    Just the job when it is of one image, or not about that one.
+    """
+    if len(job.images) == 1 or all(image.uri != uri for image in job.images):
+        return (job,)
+    return tuple(piece for half in bisect(job) for piece in isolate(half, uri))
+
+
+def after_death(job: ShardJob, death: Death, deaths: int, limit: float) -> tuple[ShardJob, ...]:
+    """What to run next, in order, after a job that ran with nothing beside it has killed its worker for the `deaths`-th time.
+
+    limit: seconds an image may take. ClusterError when workers die, or stand still, even where they do not look at an image.
+    """
+    if job.crashed:
+        raise ClusterError(f"workers die without looking at any image: {job.part}")
+    if death.cause is Cause.STUCK and death.stuck_at is None:
+        if deaths < DEATHS_TO_CRASH:
+            return (job,)
+        raise ClusterError(f"workers stand still without looking at any image (for longer than {limit:g} s): {job.part}")
+    if len(job.images) > 1:
+        pieces = isolate(job, death.stuck_at) if death.stuck_at is not None else (job,)
+        return pieces if len(pieces) > 1 else bisect(job)
+    return (job if deaths < DEATHS_TO_CRASH else replace(job, crashed=True, reason=death.reason(limit)),)
+
+
+def deaths_allowed(labelled: int, workers: int) -> int:
+    """Workers that may die of jobs in one go before the machine, the detector or the model is to blame rather than single images.
+
+    labelled: images that were looked at and survived. workers: the most there were at a time.
+    """
+    return max(DEATHS_FORGIVEN, DEATHS_A_WORKER * workers) + labelled // IMAGES_A_DEATH

@@ -1,0 +1,227 @@
+"""Jobs on their way to Dask workers and back: what was sent, what came of it, and whether anybody is still there."""
+
+import json
+import queue
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import uuid4
+
+from distributed import Client, Future, KilledWorker
+from distributed.client import ClosedClientError
+
+from fer_core import errors
+from fer_core.errors import ClusterError, FerflowError, OutageError
+from fer_core.run import ShardJob, ShardReceipt
+from tasks.blame import PASSED_OVER, Cause, Death, deaths_allowed
+from tasks.work import watched
+
+IN_FLIGHT_A_WORKER: Final = 3
+"""One at work, one that is there when it is done, one on its way."""
+STORE_TRIES: Final = 2
+"""A worker is patient with the storage itself (`fer_core.patience`); another one may have the better line."""
+ANSWER_SECONDS: Final = 60.0
+"""A worker that has answered may die before its answer is fetched. Dask then has the job done again in silence, and waits for ever."""
+
+_MEMORY, _SCHEDULER = "worker-restart-memory", "scheduler"
+"""Topics of Dask's own: a nanny that ends its worker for its memory, the scheduler that gives up a worker which does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    job: ShardJob
+    future: "Future[Any]"
+    attempt: int
+    """How often it was sent because the storage failed."""
+    passed_over: int
+    """How often it was sent because the worker where it waited died."""
+
+
+class Flights:
+    """Sends jobs and takes their answers. Used by one thread."""
+
+    def __init__(self, client: Client, work: Callable[[str], str], limit: float, patience: float) -> None:
+        """limit: seconds an image may take. patience: seconds that workers or scheduler may be gone."""
+        self._client, self._work, self._limit, self._patience = client, work, limit, patience
+        self._flying: dict[str, _Flight] = {}
+        self._landed: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._launched: dict[str, int] = {}
+        self._room, self._most_workers = 0, 0
+        self._room_known_at = -1e9
+        self._last_seen_alive = time.monotonic()
+        self._labelled, self._deaths = 0, 0
+        self._news = _News(client)
+
+    def __len__(self) -> int:
+        return len(self._flying)
+
+    def fill(self, waiting: Iterable[ShardJob]) -> bool:
+        """Launch what there is room for; False when nothing was waiting."""
+        launched = False
+        room = self._window() - len(self._flying)
+        for _, job in zip(range(room), waiting, strict=False):
+            self.launch(job)
+            launched = True
+        return launched
+
+    def launch(self, job: ShardJob, attempt: int = 1, passed_over: int = 0) -> None:
+        """Send one job. Its key names run, part and time of sending, so that no answer of an earlier sending is taken for it."""
+        number = self._launched[job.part] = self._launched.get(job.part, 0) + 1
+        key = f"{job.config.run_id}/{job.part}/{number}"
+        text = json.dumps(job.to_json())
+        try:
+            future = self._client.submit(watched, self._work, text, self._news.topic, self._limit, key=key, pure=False)
+        except (ClosedClientError, OSError) as error:
+            raise self._gone() from error
+        self._flying[key] = _Flight(job, future, attempt, passed_over)
+        future.add_done_callback(lambda done: self._landed.put(done.key))
+
+    def land(self) -> tuple[ShardJob, ShardReceipt | Death]:
+        """Wait for the next job that ends, with its receipt or with the death of the worker that was at it.
+
+        ClusterError when nobody is there any more, or when workers die of too much.
+        """
+        while True:
+            try:
+                flight = self._flying.pop(self._landed.get(timeout=1.0))
+            except queue.Empty:
+                self._check_alive()
+                continue
+            except KeyError:  # cancelled since
+                continue
+            answer = self._answer(flight)
+            if answer is None:
+                self.launch(flight.job, flight.attempt, flight.passed_over)
+                continue
+            self._last_seen_alive = time.monotonic()
+            if isinstance(answer, ShardReceipt):
+                self._labelled += sum(answer.statuses.values()) if not flight.job.crashed else 0
+                return flight.job, answer
+            elif isinstance(answer, Death):
+                if answer.began or flight.passed_over >= PASSED_OVER:
+                    self._count(flight.job)
+                    return flight.job, answer
+                self.launch(flight.job, flight.attempt, flight.passed_over + 1)
+            elif isinstance(answer, OutageError) and flight.attempt < STORE_TRIES:
+                self.launch(flight.job, flight.attempt + 1, flight.passed_over)
+            else:
+                raise answer
+
+    def close(self) -> None:
+        """Forget whatever still flies."""
+        flying, self._flying = self._flying, {}
+        if self._client.status == "running":
+            self._news.close()
+            if flying:
+                self._client.cancel([flight.future for flight in flying.values()], force=True)
+
+    def _answer(self, flight: _Flight) -> ShardReceipt | Death | FerflowError | None:
+        """What a worker said, or what became of it; None where its answer died with it. Whatever else the work raised is raised."""
+        future = flight.future
+        try:
+            if future.status == "finished":
+                answer: dict[str, Any] = json.loads(future.result(timeout=ANSWER_SECONDS))
+                future.release()
+                return ShardReceipt.from_json(answer["receipt"]) if "receipt" in answer else _as_error(answer)
+            if future.status == "cancelled":
+                raise self._gone()
+            error = future.exception(timeout=ANSWER_SECONDS) if future.status == "error" else None
+        except TimeoutError:
+            error = None
+        except CancelledError as lost:
+            raise self._gone() from lost
+        future.release()
+        if error is None:
+            self._check_alive()
+            return None
+        if isinstance(error, KilledWorker):
+            return self._news.death(future.key, error.last_worker.address)
+        raise error
+
+    def _count(self, job: ShardJob) -> None:
+        """One more death. ClusterError when there are too many."""
+        self._deaths += 1
+        if job.crashed or self._deaths <= deaths_allowed(self._labelled, self._most_workers):
+            return
+        raise ClusterError(
+            f"{self._deaths} workers died while {self._labelled} images were labelled: this is the machine, the detector or the model "
+            f"rather than single images (the last death was at {_shown(job)})"
+        )
+
+    def _window(self) -> int:
+        """Asked for anew every few seconds, because workers come and go."""
+        if time.monotonic() - self._room_known_at > 5.0:
+            threads = self._threads()
+            self._room, self._most_workers = IN_FLIGHT_A_WORKER * sum(threads.values()), max(self._most_workers, len(threads))
+            self._room_known_at = time.monotonic()
+        return max(self._room, 1)
+
+    def _threads(self) -> dict[str, int]:
+        """Threads of each worker. Nothing where the scheduler does not answer."""
+        try:
+            found: dict[str, int] = self._client.nthreads() if self._client.status == "running" else {}
+        except (OSError, TimeoutError, ValueError):  # of which the client itself has not heard yet
+            return {}
+        return found
+
+    def _check_alive(self) -> None:
+        if self._threads():
+            self._last_seen_alive = time.monotonic()
+        elif time.monotonic() - self._last_seen_alive > self._patience:
+            what = "no Dask worker is left" if self._client.status == "running" else "the Dask scheduler does not answer"
+            raise ClusterError(f"{what} (waited {self._patience:g} s)")
+
+    def _gone(self) -> ClusterError:
+        address = getattr(self._client.scheduler, "address", "")
+        return ClusterError(f"the Dask scheduler{' at ' + address if address else ''} went away")
+
+
+class _News:
+    """What workers, nannies and the scheduler tell beside the answers. Written by the client's thread, read by another."""
+
+    def __init__(self, client: Client) -> None:
+        self.topic = f"ferflow-{uuid4().hex}"
+        self._client = client
+        self._began: set[str] = set()
+        self._stuck: dict[str, str | None] = {}
+        self._ended: dict[str, Cause] = {}
+        client.subscribe_topic(self.topic, self._hear_work)
+        client.subscribe_topic(_MEMORY, self._hear_memory)
+        client.subscribe_topic(_SCHEDULER, self._hear_scheduler)
+
+    def death(self, key: str, worker: str) -> Death:
+        """What is known of the end of a worker that had this task. worker: its address."""
+        if key in self._stuck:
+            return Death(Cause.STUCK, stuck_at=self._stuck[key])
+        return Death(self._ended.get(worker, Cause.DIED), began=key in self._began)
+
+    def close(self) -> None:
+        """Listen no more."""
+        for topic in (self.topic, _MEMORY, _SCHEDULER):
+            self._client.unsubscribe_topic(topic)
+
+    def _hear_work(self, event: tuple[float, dict[str, Any]]) -> None:
+        told = event[1]
+        self._began.add(told["key"])
+        if "stuck_at" in told:
+            self._stuck[told["key"]] = told["stuck_at"]
+
+    def _hear_memory(self, event: tuple[float, dict[str, Any]]) -> None:
+        self._ended[event[1]["worker"]] = Cause.MEMORY
+
+    def _hear_scheduler(self, event: tuple[float, dict[str, Any]]) -> None:
+        if event[1].get("action") == "worker-ttl-timed-out":
+            self._ended |= dict.fromkeys(event[1]["workers"], Cause.FROZEN)
+
+
+def _shown(job: ShardJob) -> str:
+    others = len(job.images) - 1
+    return job.images[0].uri + (f" or the {others} images after it" if others else "")
+
+
+def _as_error(answer: dict[str, Any]) -> FerflowError:
+    """The error a worker told of, as the class it named."""
+    kind = getattr(errors, answer["error"], FerflowError)
+    return kind(answer["message"]) if issubclass(kind, FerflowError) else FerflowError(answer["message"])

@@ -1,0 +1,71 @@
+"""How long a shard may stand still, kept by the process that works on it: when that is over, the process ends.
+
+A thread that hangs in somebody else's code can only be ended together with its process, and from outside a slow image cannot be told from
+one that hangs. The limit is on each image, not on the sum: a shard of n images may take n + 2 limits, one that hangs costs a single one.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self
+
+IMAGE_SECONDS: Final = 300.0
+"""Longest that one image may take. The largest that are decoded (100 megapixels) take some seconds, on a busy old machine a minute."""
+OTHER_SECONDS: Final = 120.0
+"""Least that is granted to what is no image: loading libraries on a cold machine, the network's batches, writing what was found."""
+FAREWELL_SECONDS: Final = 1.0
+"""Between telling of it and the end, so that the word gets away."""
+
+_thread = threading.local()
+
+
+class TimeLimit:
+    """Inside, this thread must reach its next image within the limit, or the process ends."""
+
+    def __init__(self, seconds: float, on_end: Callable[[str | None], None], end: Callable[[], None] = lambda: os._exit(1)) -> None:
+        """seconds: for one image. on_end: called in a thread of its own with the URI of the image at which it ends, None at anything else.
+
+        end: what ends the process.
+        """
+        self._seconds, self._on_end, self._end = seconds, on_end, end
+        self._at: tuple[float, str | None] = (0.0, None)
+        self._done = threading.Event()
+        self._guard = threading.Thread(target=self._watch, name="time-limit", daemon=True)
+
+    def turn_to(self, image: str | None) -> None:
+        """The work gets on: to an image, or to what is none."""
+        seconds = max(self._seconds, OTHER_SECONDS) if image is None else self._seconds
+        self._at = (time.monotonic() + seconds, image)
+
+    def __enter__(self) -> Self:
+        self.turn_to(None)
+        _thread.limit = self
+        self._guard.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._done.set()
+        _thread.limit = None
+
+    def _watch(self) -> None:
+        while not self._done.wait(self._wait()):
+            ends_at, image = self._at
+            if time.monotonic() < ends_at:
+                continue
+            self._on_end(image)
+            if not self._done.wait(FAREWELL_SECONDS) and self._at == (ends_at, image):  # else it got on in the last moment
+                self._end()
+                return
+
+    def _wait(self) -> float:
+        """Seconds to the end as it stands; an image that comes meanwhile moves it, and it may come sooner than what was waited for."""
+        return min(max(self._at[0] - time.monotonic(), 0.0), self._seconds)
+
+
+def turn_to(image: str | None) -> None:
+    """The work in this thread gets on. Does nothing where no limit is set."""
+    limit: TimeLimit | None = getattr(_thread, "limit", None)
+    if limit is not None:
+        limit.turn_to(image)

@@ -1,0 +1,139 @@
+"""Who is to blame for a worker's death, as pure decisions: every image ends once, whatever it does, and the dead are counted."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fer_core.errors import ClusterError
+from fer_core.run import ImageRef, RunConfig, ShardJob
+from tasks.blame import DEATHS_TO_CRASH, Cause, Death, after_death, bisect, deaths_allowed, isolate
+
+CONFIG = RunConfig("run-a", "2026-01-01", "photos", "/labels", "builtin", "builtin-1", "tiny", "tiny", "0" * 64)
+LIMIT = 300.0
+
+
+def job(count: int) -> ShardJob:
+    return ShardJob(CONFIG, "part-00003", tuple(ImageRef(f"/photos/{number:04d}.jpg", 1, None, 0) for number in range(count)))
+
+
+def uris(pieces) -> list[str]:
+    return [image.uri for piece in pieces for image in piece.images]
+
+
+@given(st.integers(1, 300), st.data())
+@settings(deadline=None, max_examples=60)
+def test_what_is_isolated_stands_alone_and_nothing_is_lost(count, data):
+    whole = job(count)
+    number = data.draw(st.integers(0, count - 1))
+    pieces = isolate(whole, whole.images[number].uri)
+    assert uris(pieces) == uris([whole])
+    (alone,) = [piece for piece in pieces if whole.images[number] in piece.images]
+    assert len(alone.images) == 1
+    assert len(pieces) <= math.ceil(math.log2(count)) + 1
+    # named as bisection alone would name them, so that two attempts at a run agree what a part holds
+    by_part = {whole.part: whole}
+    for piece in sorted(pieces, key=lambda piece: len(piece.part)):
+        while piece.part not in by_part:
+            by_part |= {half.part: half for parent in list(by_part.values()) for half in bisect(parent)}
+        assert by_part[piece.part] == piece
+
+
+def test_a_stranger_isolates_nothing():
+    assert isolate(job(9), "/elsewhere.jpg") == (job(9),)
+    assert isolate(job(1), "/photos/0000.jpg") == (job(1),)
+
+
+class Doomed:
+    """A cluster of one in which some images kill their worker and others hang."""
+
+    def __init__(self, deadly: set[str], hanging: set[str], tells: bool) -> None:
+        self.deadly, self.hanging, self.tells = deadly, hanging, tells
+        self.deaths = 0
+        self.ends: list[ShardJob] = []
+
+    def death(self, job: ShardJob) -> Death | None:
+        """The first bad image of the job decides."""
+        for image in job.images if not job.crashed else ():
+            if image.uri in self.deadly:
+                return Death(Cause.DIED)
+            if image.uri in self.hanging:
+                return Death(Cause.STUCK, stuck_at=image.uri) if self.tells else Death(Cause.FROZEN)
+        return None
+
+    def work_off(self, whole: ShardJob) -> None:
+        waiting = [(whole, 0)]
+        while waiting:
+            current, deaths = waiting.pop()
+            death = self.death(current)
+            if death is None:
+                self.ends.append(current)
+                continue
+            self.deaths += 1
+            following = after_death(current, death, deaths + 1, LIMIT)
+            waiting += [(piece, deaths + 1 if len(following) == 1 else 0) for piece in reversed(following)]
+
+
+@given(st.integers(1, 130), st.data(), st.booleans())
+@settings(deadline=None, max_examples=100)
+def test_each_image_ends_once_and_only_the_bad_ones_are_given_up(count, data, tells):
+    whole = job(count)
+    bad = data.draw(st.dictionaries(st.sampled_from(uris([whole])), st.booleans(), max_size=6))
+    cluster = Doomed({uri for uri, dies in bad.items() if dies}, {uri for uri, dies in bad.items() if not dies}, tells)
+    cluster.work_off(whole)
+    assert uris(cluster.ends) == uris([whole])
+    assert len({end.part for end in cluster.ends}) == len(cluster.ends)
+    given_up = [end for end in cluster.ends if end.crashed]
+    assert sorted(uris(given_up)) == sorted(bad)
+    for end in given_up:
+        hung = not bad[end.images[0].uri]
+        assert ("took longer than 300 s" in end.reason) == (hung and tells)
+    levels = math.ceil(math.log2(count))
+    assert cluster.deaths <= len(bad) * (levels + DEATHS_TO_CRASH)
+
+
+@given(st.integers(2, 1000), st.data())
+@settings(deadline=None, max_examples=40)
+def test_one_that_hangs_costs_three_limits_however_large_its_shard(count, data):
+    whole = job(count)
+    cluster = Doomed(set(), {data.draw(st.sampled_from(uris([whole])))}, tells=True)
+    cluster.work_off(whole)
+    assert cluster.deaths == 1 + DEATHS_TO_CRASH
+
+
+def test_nothing_but_bad_images_are_all_found_or_the_run_ends():
+    whole = job(16)
+    cluster = Doomed(set(uris([whole])), set(), tells=True)
+    cluster.work_off(whole)
+    assert all(end.crashed for end in cluster.ends)
+    assert cluster.deaths == 15 + 16 * DEATHS_TO_CRASH
+    assert cluster.deaths <= deaths_allowed(0, 1)  # a small collection is worked off
+    assert deaths_allowed(0, 1) < 1000  # and one of nothing but poison is not
+
+
+@given(st.integers(0, 10**7), st.integers(0, 10**4))
+@settings(deadline=None, max_examples=60)
+def test_deaths_are_bounded_and_success_buys_more(labelled, workers):
+    allowed = deaths_allowed(labelled, workers)
+    assert allowed <= 50 + 3 * workers + labelled / 5
+    assert deaths_allowed(labelled + 5, workers) == allowed + 1
+    assert allowed >= 3 * workers  # a whole cluster may go, and come back
+
+
+def test_a_single_image_is_given_up_after_its_second_death_and_then_not_looked_at():
+    single, death = job(1), Death(Cause.MEMORY)
+    assert after_death(single, death, 1, LIMIT) == (single,)
+    (last,) = after_death(single, death, DEATHS_TO_CRASH, LIMIT)
+    assert (last.crashed, last.part) == (True, single.part)
+    assert "memory" in last.reason
+    with pytest.raises(ClusterError, match="without looking"):
+        after_death(last, death, 1, LIMIT)
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_images_are_not_blamed_for_what_hangs_beside_them(count):
+    death = Death(Cause.STUCK)
+    assert after_death(job(count), death, 1, LIMIT) == (job(count),)
+    with pytest.raises(ClusterError, match=r"stand still without looking at any image \(for longer than 300 s\)"):
+        after_death(job(count), death, 2, LIMIT)

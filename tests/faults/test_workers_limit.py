@@ -1,0 +1,81 @@
+"""The limit on an image, kept inside the process that works: tried with an end that only tells."""
+
+import threading
+
+import pytest
+
+from tasks import time_limit
+from tasks.time_limit import TimeLimit, turn_to
+
+
+class Ends:
+    """Notes at what a limit ended."""
+
+    def __init__(self) -> None:
+        self.at: list[str | None] = []
+        self.ended = threading.Event()
+
+    def limit(self, seconds: float) -> TimeLimit:
+        return TimeLimit(seconds, self.at.append, self.ended.set)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(time_limit, "OTHER_SECONDS", 0.05)
+    monkeypatch.setattr(time_limit, "FAREWELL_SECONDS", 0.02)
+
+
+def test_an_image_that_takes_too_long_is_told_and_ends_the_process():
+    ends = Ends()
+    with ends.limit(0.05):
+        turn_to("/photos/a.jpg")
+        assert ends.ended.wait(30)
+    assert ends.at == ["/photos/a.jpg"]
+
+
+def test_what_is_no_image_is_limited_too():
+    ends = Ends()
+    with ends.limit(0.01):
+        assert ends.ended.wait(30)
+    assert ends.at == [None]
+
+
+def test_work_that_gets_on_is_left_alone(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(time_limit.time, "monotonic", lambda: now)
+    ends = Ends()
+    limit = ends.limit(10.0)
+    for number in range(1000):  # all together far more than the limit
+        limit.turn_to(f"/photos/{number}.jpg")
+        now += 9.0
+        assert limit._wait() == pytest.approx(1.0)
+    limit.turn_to(None)
+    assert limit._wait() == pytest.approx(10.0)
+    assert not ends.at
+
+
+def test_an_image_after_a_long_beginning_is_not_given_the_beginnings_time(monkeypatch):
+    monkeypatch.setattr(time_limit, "OTHER_SECONDS", 3600.0)
+    ends = Ends()
+    with ends.limit(0.05):  # an hour to begin with
+        turn_to("/photos/a.jpg")
+        assert ends.ended.wait(30)
+    assert ends.at == ["/photos/a.jpg"]
+
+
+def test_what_gets_on_in_the_last_moment_goes_on(monkeypatch):
+    monkeypatch.setattr(time_limit, "FAREWELL_SECONDS", 3600.0)
+    told, ended = threading.Event(), threading.Event()
+    with TimeLimit(0.05, lambda _: told.set(), ended.set):
+        turn_to("/photos/a.jpg")
+        assert told.wait(30)
+    assert not ended.is_set()
+
+
+def test_without_a_limit_nothing_is_kept():
+    turn_to("/photos/a.jpg")
+    ends = Ends()
+    with ends.limit(3600.0):
+        pass
+    turn_to("/photos/b.jpg")
+    assert time_limit._thread.limit is None
