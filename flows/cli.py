@@ -20,6 +20,7 @@ COMMANDS: Final = (
     "compact",
     "gallery",
     "export",
+    "report",
     "review",
     "detectors",
     "dataset",

@@ -1,22 +1,17 @@
 """Flow `relabel`: kept crops in, labels of another model out."""
 
-import time
-
 from prefect import flow
 from prefect.runtime import flow_run
 
-from fer_core.commit import is_committed, read_manifest
-from fer_core.layout import manifest_file
+from fer_core.commit import is_committed
 from fer_core.lease import lease
-from fer_core.relabel_changes import changes_of
 from fer_core.store import open_store
-from flows.relabel_begin import named, take_up, wanted
+from flows.relabel_begin import already, named, take_up, wanted
 from flows.relabel_params import RelabelParams
 from tasks.cluster import ClusterSpec
 from tasks.commit import commit_run
 from tasks.relabel import plan_relabel, relabel_shards, report_relabel
 from tasks.relabel_summary import RelabelSummary
-from tasks.summary import Summary
 
 
 def _run_name() -> str:
@@ -35,22 +30,9 @@ def relabel(params: RelabelParams) -> RelabelSummary:
     store = open_store(params.root)
     params = named(params, flow_run.id, flow_run.scheduled_start_time, flow_run.run_count)
     if params.resume is not None and is_committed(store, params.resume):
-        take_up(params)
-        return already(params.root, params.resume)
+        return already(params)
     with lease(store, f"run {params.resume or params.run_id}") as held:
-        if params.resume is None:
-            plan = plan_relabel(params.root, wanted(params), cluster.workers, held)
-        else:
-            plan = take_up(params)
+        plan = plan_relabel(params.root, wanted(params), cluster.workers, held) if params.resume is None else take_up(params)
         labelled = relabel_shards(plan, cluster)
         manifest = commit_run(plan.config, labelled, held)
     return report_relabel(manifest, labelled)
-
-
-def already(root: str, run_id: str) -> RelabelSummary:
-    """What there is to say about a relabelling that was committed before."""
-    store = open_store(root)
-    manifest = read_manifest(store, run_id)
-    now = time.time()
-    run = Summary(manifest, store.url(manifest_file(run_id)), sum(manifest.statuses.values()), now, now)
-    return RelabelSummary(run, changes_of(store, manifest))

@@ -1,20 +1,24 @@
 """From the parameters of a relabelling to what it does. Knows no Prefect."""
 
+import time
 from dataclasses import replace
 from datetime import datetime
 
 from pydantic import ValidationError
 
-from fer_core.commit import Plan, is_committed, read_plan
+from fer_core.commit import Plan, is_committed, read_manifest, read_plan
 from fer_core.errors import CommitError, UsageError
-from fer_core.layout import plan_file
+from fer_core.layout import manifest_file, plan_file
 from fer_core.lease import refuse_beside
 from fer_core.models import resolve_model, shipped_names
+from fer_core.relabel_changes import changes_of
 from fer_core.relabel_run import NewModel
 from fer_core.relabel_survey import SOURCE, survey
 from fer_core.store import open_store
 from flows.params import new_run_id
 from flows.relabel_params import RelabelParams
+from tasks.relabel_summary import RelabelSummary
+from tasks.summary import Summary
 
 
 def relabel_params(values: dict[str, object]) -> RelabelParams:
@@ -62,6 +66,15 @@ def take_up(params: RelabelParams) -> Plan:
     if not is_committed(store, params.resume) and resolve_model(params.model).digest != plan.config.model_digest:
         raise UsageError(f"run {params.resume} was begun with model {plan.config.model_name}: resume it with the same options")
     return replace(plan, config=replace(plan.config, root=store.url()))
+
+
+def already(params: RelabelParams) -> RelabelSummary:
+    """What there is to say about a relabelling that was committed before."""
+    store, plan = open_store(params.root), take_up(params)
+    manifest = read_manifest(store, plan.config.run_id)
+    now = time.time()
+    run = Summary(manifest, store.url(manifest_file(manifest.run_id)), sum(manifest.statuses.values()), now, now)
+    return RelabelSummary(run, changes_of(store, manifest))
 
 
 def check_relabel(params: RelabelParams) -> int:

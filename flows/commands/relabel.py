@@ -50,13 +50,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Check what can be checked at once, then run the flow."""
-    from fer_core.errors import FerflowError  # noqa: PLC0415  (heavy imports come after parsing)
+    from fer_core.commit import is_committed  # noqa: PLC0415  (heavy imports come after parsing)
+    from fer_core.errors import FerflowError  # noqa: PLC0415
+    from fer_core.store import open_store  # noqa: PLC0415
     from flows.params import new_run_id  # noqa: PLC0415
-    from flows.relabel_begin import check_relabel, relabel_params  # noqa: PLC0415
+    from flows.relabel_begin import already, check_relabel, relabel_params  # noqa: PLC0415
     from tasks.interruption import asked  # noqa: PLC0415
 
     names = ("root", "model", "device", "cluster", "workers", "shard_size", "purpose", "run_id", "resume")
     params = relabel_params({name: getattr(args, name) for name in names if getattr(args, name) is not None})
+    if params.resume is not None and is_committed(open_store(params.root), params.resume):
+        return _answer(args, already(params))
     images = check_relabel(params)
     if params.resume is None and params.run_id is None:
         params = params.model_copy(update={"run_id": new_run_id()})

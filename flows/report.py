@@ -1,0 +1,46 @@
+"""Flow `report`: what the runs of a root found, and whether the newest one still looks like what its model was accepted with."""
+
+from typing import Any
+
+from prefect import flow
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from fer_core.address import holds_credentials
+from flows.params import RunId
+from tasks.drift import judge_runs, tell_of_drift, write_page
+
+
+class ReportParams(BaseModel):
+    """Which labels root, and where the page goes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
+
+    root: str = Field(min_length=1, title="Labels root", description="Folder or s3:// prefix of the tables.")
+    to: str = Field(
+        min_length=1,
+        title="Report",
+        description="File for the HTML page, outside of the labels root; replaced each time.",
+        examples=["/data/report.html", "s3://bucket/report.html"],
+    )
+    reference_run: RunId | None = Field(
+        None,
+        title="Reference run",
+        description="Run that others under its model are compared with from now on; empty: as before, at first a model's first large run.",
+    )
+
+    @field_validator("root", "to")
+    @classmethod
+    def _no_secrets(cls, value: str) -> str:
+        """Parameters are stored and shown by the orchestrator."""
+        if holds_credentials(value):
+            raise ValueError("credentials do not belong in an address; put them into the environment")
+        return value
+
+
+@flow(name="report", persist_result=False, result_serializer="json")  # a retry writes down what failed
+def report(params: ReportParams) -> dict[str, Any]:
+    """Judge the runs of a root, emit `fer.drift.detected` where the newest has drifted, write the page."""
+    found = judge_runs(params.root, params.reference_run)
+    told = tell_of_drift(found)
+    file = write_page(found, params.to)
+    return {**found.to_json(), "file": file, "told": told}

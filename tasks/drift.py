@@ -1,0 +1,81 @@
+"""Tasks of the flow `report`: judge the runs of a root, tell of drift, write the page."""
+
+import math
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+from prefect.variables import Variable
+
+from fer_core.drift import DRIFT, ENOUGH, WATCH, Limits
+from fer_core.drift_reference import FOLDER
+from fer_core.drift_report import Report, report_on, write_report
+from fer_core.errors import UsageError
+from fer_core.store import open_store
+from tasks.drift_summary import markdown
+
+EVENT = "fer.drift.detected"
+WATCH_VARIABLE, DRIFT_VARIABLE, FACES_VARIABLE = "fer_drift_watch", "fer_drift_limit", "fer_drift_faces"
+"""Prefect variables: index from which on a measure is watched, and has drifted; faces a run needs to be judged."""
+
+
+def resource_of(url: str) -> str:
+    """The id of a labels root in events."""
+    return f"ferflow.labels.{url}"
+
+
+@task(name="judge-runs", cache_policy=NO_CACHE, persist_result=False)
+def judge_runs(root: str, reference_run: str | None) -> Report:
+    """Compare each run with the reference of its model, by the limits that Prefect variables set; the customary ones where they do not."""
+    return report_on(open_store(root), limits_set(), reference_run)
+
+
+@task(name="drift", cache_policy=NO_CACHE, persist_result=False)
+def tell_of_drift(report: Report) -> bool:
+    """Emit `fer.drift.detected` when the newest run has drifted, once a run. Whether it was emitted now."""
+    newest = report.newest
+    if newest is None or not report.drifted:
+        return False
+    store = open_store(report.root)
+    told = f"{FOLDER}/told/{newest.manifest.run_id}.json"
+    if store.exists(told):
+        get_run_logger().info("run %s has drifted, as was told before", newest.manifest.run_id)
+        return False
+    resource = {"prefect.resource.id": resource_of(report.root), "prefect.resource.name": report.root, "fer.run": newest.manifest.run_id}
+    resource |= {"fer.model": newest.manifest.model_digest, "fer.drifted": ",".join(report.drifted)}
+    event = emit_event(EVENT, resource=resource, payload=report.to_json())
+    if event is None:
+        get_run_logger().warning("run %s has drifted, and no event could be emitted: %s", newest.manifest.run_id, ", ".join(report.drifted))
+        return False
+    store.write_bytes(told, f'{{"event": "{event.id}"}}\n'.encode())
+    return True
+
+
+@task(name="write-report", cache_policy=NO_CACHE, persist_result=False)
+def write_page(report: Report, file: str) -> str:
+    """The page, and the table of the newest run as an artifact. Returns where the page lies."""
+    create_markdown_artifact(markdown(report), key="drift-report", description=f"{len(report.runs)} runs of {report.root}"[:250])
+    return write_report(report, file)
+
+
+def limits_set() -> Limits:
+    """From Prefect variables. UsageError when one of them is no number, or they make no sense together."""
+    watch, drift, faces = (
+        _number(name, default) for name, default in ((WATCH_VARIABLE, WATCH), (DRIFT_VARIABLE, DRIFT), (FACES_VARIABLE, ENOUGH))
+    )
+    try:
+        return Limits(watch, drift, int(faces))
+    except ValueError as error:
+        raise UsageError(f"Prefect variables {WATCH_VARIABLE}, {DRIFT_VARIABLE}, {FACES_VARIABLE}: {error}") from error
+
+
+def _number(name: str, default: float) -> float:
+    value = Variable.get(name, default=default)
+    try:
+        number = float(value)  # type: ignore[arg-type]  (a variable holds any JSON)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UsageError(f"Prefect variable {name} is no number: {value!r}")
+    return number

@@ -1,0 +1,110 @@
+"""The flow `report` on a real server: the event, the variables, and the automation that starts a retraining."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from drifting import night
+
+SCRIPT = """
+import json, sys, time
+from flows.prefect_api import flush, prefect_api
+from flows.session import session
+
+root, file = sys.argv[1:]
+
+with session(), prefect_api() as api, api.ready():
+    from prefect.client.orchestration import get_client
+    from prefect.events.filters import EventFilter, EventNameFilter
+    from prefect.variables import Variable
+
+    from flows.drift_automation import NAME, install
+    from flows.report import ReportParams, report
+    from fer_core.errors import FerflowError
+
+    with get_client(sync_client=True) as client:
+        try:
+            install("retrain/weekly")
+        except FerflowError as error:
+            refused = str(error)
+        deployment = client.create_deployment(client.create_flow_from_name("retrain"), name="weekly")
+        install("retrain/weekly", root)
+        install("retrain/weekly", root)
+        automations = [found.name for found in client.read_automations_by_name(NAME)]
+
+        Variable.set("fer_drift_limit", 50.0)
+        calm = report(ReportParams(root=root, to=file))
+        Variable.set("fer_drift_limit", "0.3", overwrite=True)
+        told = report(ReportParams(root=root, to=file))
+        again = report(ReportParams(root=root, to=file))
+        Variable.set("fer_drift_faces", "many")
+        try:
+            report(ReportParams(root=root, to=file))
+        except FerflowError as error:
+            wrong = str(error)
+        flush()
+
+        deadline = time.monotonic() + 60
+        while True:
+            events = client.read_events(EventFilter(event=EventNameFilter(name=["fer.drift.detected"])), limit=10).events
+            runs = [run for run in client.read_flow_runs() if run.deployment_id == deployment]
+            if (events and runs) or time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
+        artifacts = [found.data for found in client.read_artifacts() if found.key == "drift-report"]
+        started = [{"state": run.state_name, "by": run.created_by.type if run.created_by else None} for run in runs]
+        events = [{"resource": event.resource.model_dump(), "payload": event.payload} for event in events]
+found = {"refused": refused, "wrong": wrong, "automations": automations, "calm": calm, "told": told, "again": again}
+print(json.dumps({**found, "events": events, "runs": started, "artifacts": artifacts}))
+"""
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory):
+    """What a server saw of three reports on a root whose newest run has drifted."""
+    from processes import Commands
+
+    folder = tmp_path_factory.mktemp("drift")
+    root, home = folder / "labels", folder / "home"
+    night(root, "first", 0)
+    night(root, "odd", 1, happy=0.95)
+    home.mkdir()
+    words = [sys.executable, "-c", SCRIPT, str(root), str(folder / "report.html")]
+    ended = subprocess.run(words, env=Commands(home).environment(), capture_output=True, text=True, check=False, timeout=280)
+    assert ended.returncode == 0, ended.stderr
+    assert (folder / "report.html").read_text("utf-8").startswith("<!doctype html>")
+    return json.loads(ended.stdout.splitlines()[-1]) | {"root": str(root)}
+
+
+def test_the_event_is_emitted_once_a_run(said):
+    assert (said["calm"]["told"], said["told"]["told"], said["again"]["told"]) == (False, True, False)
+    (event,) = said["events"]
+    assert event["resource"]["prefect.resource.id"] == f"ferflow.labels.{said['root']}"
+    assert event["resource"]["fer.run"] == "odd"
+    assert event["payload"]["drifted"] == ["expression"]
+    measures = {measure["measure"]: measure for measure in event["payload"]["measures"]}
+    assert measures["expression"]["psi"] > 0.3
+    assert measures["sharpness"]["verdict"] == "stable"
+
+
+def test_limits_are_variables(said):
+    assert said["calm"]["limits"] == {"watch": 0.1, "drift": 50.0, "faces": 200}
+    assert said["calm"]["drifted"] == []
+    assert said["told"]["limits"]["drift"] == 0.3
+    assert said["wrong"] == "Prefect variable fer_drift_faces is no number: 'many'"
+
+
+def test_the_automation_starts_the_retraining_once(said):
+    assert said["refused"].startswith("there is no deployment retrain/weekly")
+    assert said["automations"] == ["retrain on drift"]
+    (run,) = said["runs"]
+    assert run["by"] == "AUTOMATION"
+
+
+def test_the_newest_run_is_an_artifact(said):
+    assert len(said["artifacts"]) == 3
+    text = said["artifacts"][0]
+    assert "run odd has" in text
+    assert "| expression |" in text
+    assert "secret" not in text
