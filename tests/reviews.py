@@ -1,19 +1,25 @@
 """A labels root over drawn faces, as reviews need it: photographs that a page can show, and labels that are not all alike."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from made_faces import encoded, face
 from numpy.typing import NDArray
 
+from fer_core.align import align_one
 from fer_core.commit import publish, write_plan
+from fer_core.decode import DecodeLimits, decode
 from fer_core.labels import EXPRESSIONS
 from fer_core.manifest import Manifest
+from fer_core.review.present import present_labels
 from fer_core.run import RunConfig
+from fer_core.schema import LABELS, POINT_NAMES
 from fer_core.shard import label_shard
 from fer_core.store import open_store
 from fer_core.tools import ShardTools
@@ -32,7 +38,7 @@ def photograph(expressions: Sequence[str], seed: int = 0) -> bytes:
     rng = np.random.default_rng([seed, len(expressions)])
     pixels = np.full((220, 40 + STEP * len(expressions), 3), rng.integers(70, 190, 3), np.uint8)
     for number, expression in enumerate(expressions):
-        drawn = cv2.resize(face(expression, rng), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+        drawn = cv2.resize(cv2.GaussianBlur(face(expression, rng), (0, 0), 0.8), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
         warm = np.stack([drawn, drawn * 0.86, drawn * 0.74], axis=-1).astype(np.uint8)
         pixels[24 : 24 + SIDE, 36 + STEP * number : 36 + STEP * number + SIDE] = warm
     pixels[0, 0] = len(expressions), seed % 256, 0
@@ -100,3 +106,40 @@ def night(
     write_plan(open_store(config.root), config, fakes.plan_table(images, 4), listed=len(images), unchanged=0, deleted=0)
     receipts = [label_shard(job, ShardTools(detector, predictor)) for job in fakes.jobs(config, images, 4)]
     return publish(open_store(config.root), config, receipts), config
+
+
+def correction(row: dict[str, Any], verdict: str, at: str = "2026-02-01T10:00:00.000Z") -> dict[str, Any]:
+    """What the page saves of a row of the labels table."""
+    return {
+        "image_sha256": row["image_sha256"],
+        "image_uri": row["image_uri"],
+        "box": [row[f"box_{name}"] for name in "xywh"],
+        "verdict": verdict,
+        "previous_expression": row["expression"],
+        "previous_model": row["model_digest"],
+        "reviewed_at": at,
+    }
+
+
+def corrections(entries: Sequence[dict[str, Any]], export_id: str = "0" * 16, reviewer: str = "Anna") -> dict[str, Any]:
+    """A corrections file."""
+    head = {"format": "ferflow corrections", "version": 1, "export_id": export_id, "reviewer": reviewer}
+    return {**head, "corrections": list(entries)}
+
+
+def written(file: Path, value: object) -> Path:
+    """The value as a JSON file."""
+    file.write_text(json.dumps(value), "utf-8")
+    return file
+
+
+def labels_of(root: str | Path) -> list[dict[str, Any]]:
+    """The current labels, sorted by image and face."""
+    with present_labels(open_store(str(root))) as labels:
+        return labels.columns(LABELS.names).to_pylist()
+
+
+def crop_of(row: dict[str, Any]) -> NDArray[np.uint8]:
+    """(112, 112, 3) the aligned face that a label is about."""
+    points = np.array([[row[f"{name}_x"], row[f"{name}_y"]] for name in POINT_NAMES], np.float32)
+    return align_one(decode(Path(row["image_uri"]).read_bytes(), DecodeLimits()).pixels, points)

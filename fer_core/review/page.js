@@ -62,6 +62,9 @@
       button.addEventListener("click", () => go(number));
       at("strip").append(button);
     });
+    at("picture").addEventListener("load", () => {
+      at("figure").style.setProperty("--ratio", at("picture").naturalWidth / at("picture").naturalHeight);
+    });
     at("bar").append(element("i"));
     at("holds").textContent = faces.length === 1 ? "one face" : faces.length + " faces";
     at("reviewer").value = state.reviewer;

@@ -111,7 +111,8 @@ def _imported(found: "ReviewImport") -> str:
 
 
 def _place(box: tuple[float, float, float, float]) -> str:
-    return ", ".join(f"{value:.0f}" for value in box)
+    x, y, width, height = (round(value) for value in box)
+    return f"{x}, {y} ({width} x {height})"
 
 
 def _positive(text: str) -> int:
