@@ -13,7 +13,8 @@ from pathlib import Path
 import cv2
 import torch
 
-from fer_core.detect.weights_file import save_detector
+from fer_core.detect.detection_net import folded, mixed
+from fer_core.detect.weights_file import load_detector, save_detector
 from fer_core.detect_training.detector_run import DetectorRun, RunConfig
 from fer_core.detect_training.material import held_out, read
 
@@ -29,16 +30,20 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=RunConfig().rate, help="highest learning rate")
     parser.add_argument("--start", type=Path, metavar="FILE", help="weights to learn on from")
+    parser.add_argument("--mix", type=float, default=1.0, metavar="SHARE", help="of what was learnt in the file; the rest is --start's")
     parser.add_argument("--bfloat16", action="store_true")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--processes", type=int, default=1, help="that compose scenes")
     args = parser.parse_args()
+    if args.start is None and args.mix != 1:
+        parser.error("--mix needs --start")
     cv2.setNumThreads(1)
     pictures = [picture for picture in read(args.labelled) if not held_out(picture.name)]
     config = RunConfig(steps=args.steps, batch=args.batch, rate=args.rate, seed=args.seed, bfloat16=args.bfloat16)
     run = DetectorRun(config, pictures, torch.device(args.device), args.to, args.start)
     run.learn(args.until or args.steps, args.processes, lambda line: print(line, flush=True))
-    save_detector(run.averaged(), args.to / "builtin.safetensors")
+    learnt = folded(run.averaged())
+    save_detector(learnt if args.start is None else mixed(load_detector(args.start), learnt, args.mix), args.to / "builtin.safetensors")
 
 
 if __name__ == "__main__":

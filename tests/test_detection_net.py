@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from fer_core.detect.detection_net import LARGEST, STRIDES, DetectionConfig, DetectionNet, folded, unfolded
+from fer_core.detect.detection_net import LARGEST, STRIDES, DetectionConfig, DetectionNet, folded, mixed, unfolded
 from fer_core.detect.weights_file import SHIPPED, load_detector, save_detector
 from fer_core.errors import DetectorError
 
@@ -144,6 +144,17 @@ def test_what_is_shipped_can_learn_on():
     assert same(learning.train()(pictures), plain(pictures), {"rtol": 1e-3, "atol": 1e-3})
     learning(others).logits.sum().backward()
     assert all(parameter.grad is not None for name, parameter in learning.named_parameters() if "conv" in name)
+
+
+def test_networks_are_averaged_weight_by_weight():
+    one, other = folded(trained()), folded(trained(passes=0))
+    half, pictures = mixed(one, other, 0.25), 255 * torch.rand(1, 3, 64, 64)
+    for name, tensor in half.state_dict().items():
+        assert torch.allclose(tensor, 0.75 * one.state_dict()[name] + 0.25 * other.state_dict()[name], atol=1e-6)
+    assert not half.training
+    assert same(mixed(one, other, 0.0)(pictures), one(pictures), {"rtol": 0, "atol": 0})
+    with pytest.raises(ValueError, match="same sizes"):
+        mixed(one, DetectionNet(DetectionConfig()), 0.5)
 
 
 def test_a_batch_is_its_pictures():

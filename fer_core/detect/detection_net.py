@@ -191,6 +191,18 @@ def folded(network: DetectionNet) -> DetectionNet:
     return plain.eval()
 
 
+def mixed(one: DetectionNet, other: DetectionNet, share: float) -> DetectionNet:
+    """Networks without batch norm, of which one learnt on from the other, averaged weight by weight: `share` of the second.
+
+    Such averages are often better than either (Wortsman et al., "Model soups", ICML 2022). ValueError: they are of different sizes.
+    """
+    if one.config != other.config:
+        raise ValueError("only networks of the same sizes are averaged")
+    plain, theirs = DetectionNet(one.config), other.state_dict()
+    plain.load_state_dict({name: torch.lerp(tensor, theirs[name], share) for name, tensor in one.state_dict().items()})
+    return plain.eval()
+
+
 @torch.no_grad()
 def unfolded(plain: DetectionNet, pictures: Tensor) -> DetectionNet:
     """The same answers with batch norm, in evaluation mode, so that a network as it is shipped can learn on: what `folded` undoes.
