@@ -130,6 +130,8 @@ class Flights:
             error = future.exception(timeout=ANSWER_SECONDS) if future.status == "error" else None
         except TimeoutError:
             error = None
+        except KilledWorker as killed:  # at doing again what had been answered
+            error = killed
         except CancelledError as lost:
             raise self._gone() from lost
         future.release()
@@ -137,7 +139,7 @@ class Flights:
             self._check_alive()
             return None
         if isinstance(error, KilledWorker):
-            return self._news.death(future.key, error.last_worker.address)
+            return self._news.death(str(future.key), error.last_worker.address)
         raise error
 
     def _count(self, job: ShardJob) -> None:

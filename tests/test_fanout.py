@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fer_core.errors import ClusterError, ModelError, StoreError
 from fer_core.run import ImageRef, RunConfig, ShardJob, ShardReceipt
-from tasks.blame import DEATHS_TO_CRASH, Cause, Death, after_death, bisect
+from tasks.blame import bisect
 from tasks.cluster import EarlyCluster
 from tasks.fanout import fan_out
 
@@ -84,17 +84,6 @@ def test_bisection_ends_in_single_images_each_once_under_its_own_name(count):
 def test_bisection_depends_on_the_job_alone():
     assert bisect(job(9)) == bisect(job(9))
     assert [half.part for half in bisect(job(9))] == ["part-00003-0", "part-00003-1"]
-
-
-def test_a_single_image_is_given_up_after_its_second_death_and_then_not_looked_at():
-    single = job(1)
-    death = Death(Cause.DIED)
-    assert after_death(single, death, 1, 300) == (single,)
-    (last,) = after_death(single, death, DEATHS_TO_CRASH, 300)
-    assert last.crashed
-    assert last.part == single.part
-    with pytest.raises(ClusterError, match="without looking"):
-        after_death(last, death, 1, 300)
 
 
 @pytest.fixture(scope="module")

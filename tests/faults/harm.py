@@ -1,0 +1,40 @@
+"""Imported by workers, so that pictures do harm that end in certain bytes; stand-ins look at the others, and nothing large is loaded."""
+
+import os
+import resource
+import threading
+from pathlib import Path
+
+import fer_core.decode
+import fer_core.shard
+import fer_core.tools
+from tests import fakes
+
+DEADLY, HANGING, GATED = b"deadly", b"hanging", b"gated"
+"""The decoder aborts the process; never ends; waits until the file that GATE in the environment names is there.
+
+Who waits adds a line to the file of that name with `.seen` behind it.
+"""
+
+_decode = fer_core.decode.decode
+
+
+def harmful(data, limits):
+    """What stands in `fer_core.decode.decode`'s place."""
+    if data.endswith(DEADLY):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.abort()
+    if data.endswith(HANGING):
+        threading.Event().wait()
+    if data.endswith(GATED):
+        gate = Path(os.environ["GATE"])
+        with gate.with_suffix(".seen").open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        while not gate.exists():
+            threading.Event().wait(0.05)
+    return _decode(data, limits)
+
+
+fer_core.decode.decode = harmful
+fer_core.shard.tools_for = lambda config: fakes.tools()
+fer_core.tools.prepare_process = lambda: None

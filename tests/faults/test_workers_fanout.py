@@ -1,0 +1,85 @@
+"""Faults of workers, with real Dask workers that are killed, hang, are frozen or eat up their memory under a stand-in for labelling."""
+
+import dask
+import pytest
+
+from fer_core.errors import ClusterError
+from tasks import blame, cluster
+from tasks.cluster import EarlyCluster
+from tasks.fanout import fan_out
+from tests.faults import odd_pictures
+from tests.faults.odd_pictures import DEADLY, FROZEN_ONCE, GATE, HANGING, HUNGRY, KILLED_ONCE, STUBBORN
+
+MEMORY = 700 * 2**20
+"""Bytes a worker may use; one that has loaded nothing but Dask uses a fifth of it."""
+LIMIT = 2.0
+"""Seconds an image may take; stand-ins take none."""
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Two workers that are given up after some seconds of silence."""
+    from dask.system import CPU_COUNT
+    from distributed import worker_memory
+
+    with pytest.MonkeyPatch.context() as patch, dask.config.set():
+        patch.setattr(cluster, "_warm", lambda client: None)
+        patch.setattr(cluster, "FROZEN_SECONDS", 3)
+        patch.setattr(worker_memory.system, "MEMORY_LIMIT", MEMORY * CPU_COUNT)
+        early = EarlyCluster(2)
+        try:
+            yield early.client()
+        finally:
+            early.stop()
+
+
+def run(client, root, *shards, **options):
+    receipts = fan_out(client, odd_pictures.jobs(root, *shards), lambda _: None, work=odd_pictures.look, limit=LIMIT, **options)
+    return odd_pictures.rows(root, receipts)
+
+
+def test_images_that_end_their_workers_cost_a_row_each(client, tmp_path):
+    quiet = [[f"a{number}", f"b{number}"] for number in range(4)]
+    rows = run(client, tmp_path, *quiet, ["a", f"{DEADLY}.1", "b", f"{DEADLY}.2"], [DEADLY], ["a", HANGING, "b"], [HUNGRY])
+    given_up = {uri: said.removeprefix("crashed: ") for uri, said in rows.items() if said.startswith("crashed")}
+    assert sorted(given_up) == ["/04/deadly.1", "/04/deadly.2", "/05/deadly", "/06/hanging", "/07/hungry"]
+    assert all(given_up[uri].startswith("the worker died each time it looked at this image") for uri in sorted(given_up)[:3])
+    assert given_up["/06/hanging"] == "looking at this image took longer than 2 s, each time"
+    assert given_up["/07/hungry"] == "looking at this image took more memory than a worker may use, each time"
+    assert [rows[uri] for uri in rows.keys() - given_up.keys()] == ["labeled"] * 12
+    looks = odd_pictures.looks(tmp_path)
+    assert looks.count("/06/hanging") == 1 + blame.DEATHS_TO_CRASH  # the worker told which one it was
+
+
+def test_a_worker_that_is_killed_or_frozen_once_costs_nothing(client, tmp_path):
+    rows = run(client, tmp_path, ["a", KILLED_ONCE, "b"], ["c", FROZEN_ONCE], ["d"], ["e"])
+    assert len(rows) == 7
+    assert set(rows.values()) == {"labeled"}
+    assert odd_pictures.looks(tmp_path).count("/01/frozen-once") == 2
+
+
+def test_who_only_waited_at_a_dead_worker_is_no_suspect(client, tmp_path):
+    receipts = []
+
+    def on_receipt(receipt):
+        receipts.append(receipt.part)
+        (tmp_path / "open").touch()  # the others have ended; those behind the gate wait there
+
+    shards = [[GATE], *([f"{number}"] for number in range(5))]
+    fan_out(client, odd_pictures.jobs(tmp_path, *shards), on_receipt, work=odd_pictures.look, limit=60)
+    assert sorted(receipts) == [f"part-{number:05d}" for number in range(6)]
+    assert receipts[-1] == "part-00000"  # the only one that was tried alone, after all the others
+    assert odd_pictures.looks(tmp_path).count("/00/gate") == 1 + blame.DEATHS_TO_CRASH
+
+
+def test_where_everything_dies_the_run_ends_after_a_bounded_number_of_workers(client, tmp_path, monkeypatch):
+    monkeypatch.setattr(blame, "DEATHS_FORGIVEN", 6)
+    with pytest.raises(ClusterError, match=r"7 workers died while 0 images were labelled: .* \(the last death was at /0"):
+        run(client, tmp_path, *([f"{DEADLY}.{number}" for number in range(4)] for _ in range(3)))
+    assert len(odd_pictures.looks(tmp_path)) <= 7 + 2  # of two workers, the other may be on its way
+
+
+def test_a_worker_in_code_that_lets_nobody_else_run_is_given_up_by_the_scheduler(client, tmp_path, monkeypatch):
+    monkeypatch.setattr(blame, "DEATHS_TO_CRASH", 1)
+    rows = run(client, tmp_path, [STUBBORN])
+    assert rows == {"/00/stubborn": "crashed: the worker stopped answering each time it looked at this image, and had to be killed"}

@@ -1,0 +1,82 @@
+"""Answers that never arrive, by a client that only pretends: a worker may die between its answer and the moment when it is fetched."""
+
+import json
+from concurrent.futures import CancelledError
+from types import SimpleNamespace
+
+import pytest
+from distributed import KilledWorker
+
+from fer_core.errors import ClusterError
+from fer_core.run import ShardReceipt
+from tasks.blame import Cause, Death
+from tasks.flights import Flights
+from tests.faults import odd_pictures
+
+
+class Future:
+    """Ends at once, as its script says: an answer, an error that fetching it raises, or a status."""
+
+    def __init__(self, key, part, script):
+        self.key, self.part, self.script = key, part, script
+        self.status = script if isinstance(script, str) else "finished"
+
+    def result(self, timeout):
+        if isinstance(self.script, Exception):
+            raise self.script
+        return json.dumps({"receipt": ShardReceipt(self.part, (), {"labeled": 1}, {}, 0, {}).to_json()})
+
+    def add_done_callback(self, callback):
+        callback(self)
+
+    def release(self):
+        pass
+
+
+class Client:
+    """Sends nothing anywhere."""
+
+    scheduler = SimpleNamespace(address="tcp://nowhere:1")
+    status = "running"
+
+    def __init__(self, *scripts):
+        self.scripts, self.sent = list(scripts), []
+
+    def submit(self, watched, work, text, topic, limit, key, pure):
+        self.sent.append(key)
+        return Future(key, json.loads(text)["part"], self.scripts.pop(0))
+
+    def nthreads(self):
+        return {"tcp://worker:1": 1}
+
+    def subscribe_topic(self, topic, handler):
+        pass
+
+
+def landed(tmp_path, *scripts):
+    client = Client(*scripts)
+    flights = Flights(client, odd_pictures.look, 300, 60)
+    flights.launch(*odd_pictures.jobs(tmp_path, ["a"]))
+    return client, flights.land()[1]
+
+
+KILLED = KilledWorker("key", SimpleNamespace(address="tcp://worker:1"), 0)
+
+
+@pytest.mark.parametrize("loss", ["lost", "pending", TimeoutError()])
+def test_an_answer_that_died_with_its_worker_is_asked_for_again(tmp_path, loss):
+    client, answer = landed(tmp_path, loss, None)
+    assert isinstance(answer, ShardReceipt)
+    assert client.sent == ["run-a/part-00000/1", "run-a/part-00000/2"]
+
+
+def test_a_worker_that_dies_of_doing_it_again_is_one_more_death(tmp_path):
+    client, answer = landed(tmp_path, KILLED, KILLED, KILLED)
+    assert answer == Death(Cause.DIED, began=False)
+    assert len(client.sent) == 3  # not known to have begun, it is passed over twice
+
+
+@pytest.mark.parametrize("loss", ["cancelled", CancelledError()])
+def test_a_scheduler_that_forgets_its_jobs_is_one_line(tmp_path, loss):
+    with pytest.raises(ClusterError, match=r"^the Dask scheduler at tcp://nowhere:1 went away$"):
+        landed(tmp_path, loss)
