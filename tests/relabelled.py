@@ -10,6 +10,7 @@ from fer_core.commit import publish, write_plan
 from fer_core.relabel_run import NewModel, configured
 from fer_core.relabel_shard import relabel_shard
 from fer_core.relabel_survey import survey
+from fer_core.shard import label_shard
 from fer_core.store import open_store
 from fer_core.types import Predictions
 from tasks.draft import jobs
@@ -33,16 +34,14 @@ class SeedPredictor:
         return Predictions(probabilities, probabilities.argmax(axis=1), confidence, 1 - confidence, confidence < 0.4)
 
 
-def label(root, folder, run_id="night", seed=0, hour=0, keep_crops=True, **changed):
-    """A night over a folder of fake pictures."""
+def label(root, folder, run_id="night", seed=0, hour=0, keep_crops=True, images=None, **changed):
+    """A night over a folder of fake pictures. images: how they were listed, if they were spoiled since."""
     run = replace(fakes.config(root, run_id), model_digest=SeedPredictor(seed).digest, keep_crops=keep_crops, **changed)
     run = replace(run, started_us=run.started_us + hour * 3_600_000_000)
-    images = fakes.refs(folder)
+    images = images or fakes.refs(folder)
     plan = fakes.plan_table(images, 3)
     write_plan(open_store(run.root), run, plan, listed=len(images), unchanged=0, deleted=0)
     tools = replace(fakes.tools(), predictor=SeedPredictor(seed))
-    from fer_core.shard import label_shard
-
     return publish(open_store(run.root), run, [label_shard(job, tools) for job in fakes.jobs(run, images, 3)])
 
 
