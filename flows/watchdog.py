@@ -13,16 +13,20 @@ SWEEP_SECONDS: Final = 6.0
 
 
 def marked(mark: str, watched: int) -> list[int]:
-    """Processes of this user whose environment carries the mark, but for the watched one and this."""
+    """Processes of this user whose environment carries the mark, but for the watched one, this, and, while the watched one is there to make
+    use of it, its tracker of semaphores: that ends with the last who uses it, and where it is missed there are complaints on the terminal.
+    """
     import psutil  # noqa: PLC0415  (nearly all of its life this process only waits)
 
     found = []
+    spared = "multiprocessing.resource_tracker" if psutil.pid_exists(watched) else None
     for process in psutil.process_iter():
         try:
             if (
                 process.pid not in (os.getpid(), watched)
                 and process.environ().get(MARK) == mark
                 and process.status() != psutil.STATUS_ZOMBIE
+                and not (spared and spared in " ".join(process.cmdline()))
             ):
                 found.append(process.pid)
         except (psutil.Error, OSError):  # somebody else's, or gone
