@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from fer_core.digest import json_sha256
-from fer_core.errors import CommitError, UsageError
+from fer_core.errors import CommitError, StoreError, UsageError
 from fer_core.labels import EXPRESSIONS
 from fer_core.layout import (
     RUNS,
     TABLES,
+    begun_file,
     is_run_id,
     manifest_file,
     plan_file,
@@ -156,8 +157,11 @@ def publish(
     _check_cover(plan, chosen)
     manifest = _manifest(plan, chosen, committed_at or datetime.now(UTC))
     manifest.check()
+    begun = _begin(store, manifest)
     for table in TABLES:
-        _publish_table(store, config, table, [part for receipt in chosen for part in receipt.parts if part.table == table], still_ours)
+        parts = [part for receipt in chosen for part in receipt.parts if part.table == table]
+        present = {*store.list_files(run_folder(config, table)), *(path for path in begun if path.startswith(f"{table}/"))}
+        _publish_table(store, config, present, parts, still_ours)
     still_ours()
     store.write_bytes(manifest_file(config.run_id), manifest.to_bytes())
     store.remove_tree(staging_folder(config.run_id))
@@ -171,15 +175,30 @@ def tidy(store: Store, run_id: str) -> None:
     store.remove_tree(staging_folder(run_id))
 
 
-def _publish_table(store: Store, config: RunConfig, table: str, parts: Iterable[PartReceipt], still_ours: Callable[[], None]) -> None:
-    """Move a table's parts, each in one step, in order of their names; see `layout.TABLES` for the order of tables."""
+def _begin(store: Store, manifest: Manifest) -> set[str]:
+    """What commits of the run that were cut off before this one may have published. This one's parts are written down beside them before
+    the first of them moves, because a listing may be late.
+    """
+    file = begun_file(manifest.run_id)
+    earlier = json.loads(store.read_bytes(file)) if store.exists(file) else []
+    store.write_bytes(file, json.dumps(sorted({*earlier, *(part.path for part in manifest.parts)})).encode())
+    return set(earlier)
+
+
+def _publish_table(
+    store: Store, config: RunConfig, present: set[str], parts: Iterable[PartReceipt], still_ours: Callable[[], None]
+) -> None:
+    """Move a table's parts, each in one step, in order of their names; see `layout.TABLES` for the order of tables.
+
+    present: what an interrupted commit may have moved there, as far as a listing or its own notes know.
+    """
     promised = {published_file(config, part): part for part in parts}
-    present = set(store.list_files(run_folder(config, table)))
     # left by an interrupted commit of other receipts, such as the halves of a shard that has since been done as a whole;
     # they go first, so that no reader sees a face twice, and end with the staging folder
     for path in sorted(present - promised.keys()):
-        still_ours()
-        store.move(path, f"{staging_folder(config.run_id)}/set-aside/{path}")
+        if store.exists(path):
+            still_ours()
+            store.move(path, f"{staging_folder(config.run_id)}/set-aside/{path}")
     for path, part in sorted(promised.items()):
         still_ours()
         staged = staged_file(config.run_id, part)
@@ -250,9 +269,13 @@ def _ancestors(part: str) -> list[str]:
 
 
 def _read_receipt(store: Store, path: str) -> ShardReceipt | None:
-    """None when it is not a receipt."""
+    """None when it is not a receipt, or listed though it has gone."""
     try:
         return ShardReceipt.from_json(json.loads(store.read_bytes(path)))
+    except StoreError:
+        if store.exists(path):
+            raise
+        return None
     except (ValueError, KeyError, TypeError):
         return None
 

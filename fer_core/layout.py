@@ -65,6 +65,11 @@ def receipt_file(run_id: str, part: str) -> str:
     return f"{receipts_folder(run_id)}/{part}.json"
 
 
+def begun_file(run_id: str) -> str:
+    """The published paths of every commit of a run that was begun, JSON."""
+    return f"{STAGING}/{run_id}/begun.json"
+
+
 def staged_file(run_id: str, part: PartReceipt) -> str:
     """Where a worker leaves a part.
 

@@ -33,7 +33,8 @@ def finish_begun(store: Store, still_ours: Callable[[], None] = lambda: None) ->
         except CommitError:
             for path in (path for table in TABLES for path in store.list_files(run_folder(config, table))):
                 still_ours()
-                store.move(path, f"{staging_folder(run_id)}/set-aside/{path}")
+                if store.exists(path):
+                    store.move(path, f"{staging_folder(run_id)}/set-aside/{path}")
     return finished
 
 

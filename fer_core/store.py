@@ -102,6 +102,8 @@ class Store:
                     raise
 
         self._ask("move", source, rename)
+        if not self.local:
+            self._ask("move", source, self._remove_object)
 
     def exists(self, path: str) -> bool:
         """Whether there is a file of that name. A storage that does not answer raises instead of saying no."""
@@ -201,6 +203,7 @@ class Store:
         return f"{self.root.rstrip('/')}/{path}".rstrip("/") or "/"
 
     def _rename(self, source: str, target: str) -> None:
+        """In object stores only the first half of it."""
         if self.local:
             if not os.path.lexists(source):
                 raise FileNotFoundError(2, "no such file", source)
@@ -209,7 +212,6 @@ class Store:
             disk.sync_folder(os.path.dirname(target))
         else:
             self.fs.cp_file(source, target)
-            self.fs.rm_file(source)
 
     def _objects(self, full: str) -> list[str]:
         try:

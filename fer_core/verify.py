@@ -175,6 +175,8 @@ def _judge_stranger(store: Store, path: str, promised: Sequence[Part], problems:
     if begun and path.endswith(".parquet"):
         notes.append(f"run {run_id} is published in part and not committed: resume it")
         return
+    if not store.exists(path):  # some object stores list for a while what has gone
+        return
     data = store.read_bytes(path)
     alike = [part for part in promised if part.bytes == len(data)]
     digest = hashlib.sha256(data).hexdigest() if alike else ""

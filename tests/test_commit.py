@@ -246,7 +246,7 @@ def test_crops_then_labels_then_images_then_the_manifest(run, pictures):
 
     publish(Watched(open_store(run.root), 0, "before"), run, receipts)
     order = [path.split("/")[0] for path in moved]
-    assert [name for name, _ in itertools.groupby(order)] == ["faces", "labels", "images", "_meta"]
+    assert [name for name, _ in itertools.groupby(order)] == ["_staging", "faces", "labels", "images", "_meta"]
     assert len(order) == 10
     assert moved[:9] == [path for _, paths in itertools.groupby(moved[:9], lambda path: path.split("/")[0]) for path in sorted(paths)]
 

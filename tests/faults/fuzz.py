@@ -34,6 +34,7 @@ class Outcome:
     status: str
     """`fine`, the status or error it was refused with, or `died`, `hung`, `raised`."""
     seconds: float
+    """Of a processor; for what hung, on the clock."""
     peak_mb: int
     """Most memory in use while it was looked at, everything included."""
     told: str = ""
@@ -123,9 +124,9 @@ def look_at(what: str, photos: Path | None, seed: int, numbers: range) -> None:
         name, data = mutant(files, seed, number)
         say({"number": number, "name": name})
         Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
-        began = time.perf_counter()
+        began = time.process_time()
         status, told = _outcome(look, name, data)
-        say(asdict(Outcome(number, name, status, round(time.perf_counter() - began, 4), _peak(), told)))
+        say(asdict(Outcome(number, name, status, round(time.process_time() - began, 4), _peak(), told)))
 
 
 def _outcome(look: Callable[[str, bytes], str], name: str, data: bytes) -> tuple[str, str]:
