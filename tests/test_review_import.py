@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_core.errors import CommitError, ReviewError
-from fer_core.review.history import FOLDER, history
+from fer_core.review.history import FOLDER, forget, history
 from fer_core.review.incoming import import_reviews
 from fer_core.review.record import REVIEWS
 from fer_core.review.reviewed import count_by_verdict, reviewed_faces
@@ -158,6 +158,19 @@ def test_reviews_in_every_kind_of_storage(any_root, tmp_path):
     faces = reviewed_faces(open_store(any_root))
     assert faces.verdicts == ("fear", "fear")
     assert sorted(faces.attached.tolist()) == [0, 1]
+
+
+def test_what_is_forgotten_does_not_come_back_with_the_same_file(root, tmp_path):
+    rows = reviews.labels_of(root)
+    file = save(tmp_path, [reviews.correction(row, "fear") for row in rows])
+    import_reviews(store_of(root), file)
+    assert forget(store_of(root), [rows[0]["image_sha256"]], [rows[2]["image_uri"]]) == 4
+    rest = {rows[4]["image_sha256"], rows[6]["image_sha256"]}
+    assert set(history(store_of(root))["image_sha256"].to_pylist()) == rest
+    assert import_reviews(store_of(root), file).already_imported
+    assert history(store_of(root)).num_rows == 4
+    assert forget(store_of(root), rest) == 4
+    assert (forget(store_of(root), rest), history(store_of(root)).num_rows) == (0, 0)
 
 
 def test_damaged_reviews_are_told(root):

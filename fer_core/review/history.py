@@ -1,14 +1,16 @@
-"""Reviews as they are kept: `_meta/reviews/<digest of the file they came in>.parquet`, `record.REVIEWS`. Files are added, never changed.
+"""Reviews as they are kept: `_meta/reviews/<digest of the file they came in>.parquet`, `record.REVIEWS`.
 
-Nobody has to hold the root's lease: each import writes one file of its own, in one step.
+Files are added and, but for what has to be forgotten, never changed. Nobody has to hold the root's lease: each import writes one file of
+its own, in one step.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fer_core.errors import ReviewError
 from fer_core.review.record import REVIEWS, REVIEWS_VERSION, Correction
@@ -50,6 +52,23 @@ def record(store: Store, corrections: Sequence[Correction], data: bytes, now_us:
     if table.num_rows:
         store.write_bytes(_path(source), _bytes(table))
     return table
+
+
+def forget(store: Store, digests: Collection[str], uris: Collection[str] = ()) -> int:
+    """Remove every review of the images with these digests or at these addresses, and return how many there were.
+
+    A file that loses rows keeps its name, even without any left: what is forgotten does not come back with the same file.
+    """
+    removed = 0
+    for path in (path for path in store.list_files(FOLDER) if path.endswith(".parquet")):
+        table = _read(store, path)
+        images, places = (pa.array(sorted(values), pa.string()) for values in (digests, uris))
+        gone = pc.or_(pc.is_in(table["image_sha256"], value_set=images), pc.is_in(table["image_uri"], value_set=places))
+        kept = table.filter(pc.invert(gone))
+        if kept.num_rows != table.num_rows:
+            removed += table.num_rows - kept.num_rows
+            store.write_bytes(path, _bytes(kept))
+    return removed
 
 
 def _path(source_sha256: str) -> str:

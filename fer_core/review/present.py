@@ -64,11 +64,12 @@ class PresentLabels:
 def once(rows: pa.Table) -> NDArray[np.intp]:
     """Numbers of the rows that stand when each image counts once: of URIs with the same digest the one labelled last, then the first.
 
-    rows: `image_uri`, `image_sha256` and `labeled_at`, sorted by URI.
+    rows: `image_uri`, `image_sha256` and `labeled_at`, sorted by URI. Rows without a digest never stand.
     """
-    if not rows.num_rows:
-        return np.zeros(0, np.intp)
     numbered = rows.select(["image_sha256", "image_uri", "labeled_at"]).append_column("row", pa.array(np.arange(rows.num_rows)))
+    numbered = numbered.filter(pc.is_valid(numbered["image_sha256"]))
+    if not numbered.num_rows:
+        return np.zeros(0, np.intp)
     order = [("image_sha256", "ascending"), ("labeled_at", "descending"), ("image_uri", "ascending"), ("row", "ascending")]
     ordered = numbered.sort_by(order)
     digests, uris = (ordered[name].combine_chunks().dictionary_encode().indices.to_numpy() for name in ("image_sha256", "image_uri"))
