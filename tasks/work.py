@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -35,6 +36,9 @@ def watched(work: Callable[[str], str], text: str, topic: str, seconds: float) -
     worker = get_worker()
     key = str(worker.get_current_task())
     worker.log_event(topic, {"key": key})
+    said = threading.Event()
+    worker.loop.add_callback(said.set)  # comes after what was told
+    said.wait(1.0)
     time.sleep(WORD_SECONDS)
     with TimeLimit(seconds, lambda image: worker.log_event(topic, {"key": key, "stuck_at": image})):
         return work(text)

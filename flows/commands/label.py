@@ -127,8 +127,8 @@ def _run_flow(params: "LabelParams", images: int, args: argparse.Namespace) -> "
 
 def _given(args: argparse.Namespace) -> dict[str, object]:
     """The options that were given, under the parameters' names."""
-    names = ("source", "to", "detector", "model", "device", "cluster", "workers", "shard_size", "image_timeout", "run_id", "resume")
-    names += ("purpose", "max_failed")
+    what = ("source", "to", "detector", "model", "device", "run_id", "resume", "purpose", "max_failed")
+    names = (*what, "cluster", "workers", "shard_size", "image_timeout")
     values = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     return {**values, "force": args.force, "keep_crops": args.keep_crops}
 
