@@ -38,7 +38,8 @@ HERE: Final = Path(__file__).resolve().parent
 ENVIRONMENT: Final = HERE.parents[1] / ".cache" / "swift-venv"
 KINDS: Final = ("object", "container", "account")
 """The servers behind the proxy, each with a ring that says where its things are."""
-START_SECONDS: Final = 90.0
+START_SECONDS: Final = 240.0
+"""It takes two on an idle machine."""
 
 UNAVAILABLE: Final = 3
 """Exit code where Swift cannot be had on this machine; the reason is the one line on standard error."""
@@ -257,7 +258,8 @@ def _wait(setting: Setting, servers: "Mapping[str, subprocess.Popen[bytes]]") ->
         for kind, server in list(waiting.items()):
             if server.poll() is not None or time.monotonic() > deadline:
                 last = (setting.folder / f"{kind}.log").read_text(errors="replace").strip().splitlines()[-3:]
-                raise RuntimeError(f"Swift's {kind} server did not start: {' | '.join(last) or 'it said nothing'}")
+                why = "did not answer in time" if server.poll() is None else f"ended with {server.returncode}"
+                raise RuntimeError(f"Swift's {kind} server {why}: {' | '.join(last) or 'it said nothing'}")
             if _answers(kind, setting.ports[kind]):
                 del waiting[kind]
         time.sleep(0.05)
