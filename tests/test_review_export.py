@@ -159,6 +159,20 @@ def test_kept_crops_stand_in_for_photographs_that_are_gone(tmp_path):
         assert np.array_equal(shown, expected[face["image_sha256"]])
 
 
+def test_labels_crops_and_export_may_lie_in_any_kind_of_storage(any_root, tmp_path):
+    folder = reviews.photographs(tmp_path / "photos", 5)
+    reviews.night(any_root, folder, keep_crops=True)
+    (folder / "photo-003.png").unlink()
+    target = open_store(f"{any_root.rpartition('/')[0]}/review")
+    found = export_review(open_store(any_root), target, Asked(budget=9))
+    assert (found.asked, found.gone) == (5, 0)
+    assert target.list_files() == ["label-studio.xml", "review.html", "tasks.json"]
+    pictures = [task["data"]["image"] for task in json.loads(target.read_bytes("tasks.json"))]
+    assert sorted(opened(picture)[0] for picture in pictures) == ["jpeg"] * 4 + ["png"]
+    with pytest.raises(UsageError, match="lies inside the labels root"):
+        export_review(open_store(any_root), open_store(f"{any_root}/review"), Asked())
+
+
 def test_only_labels_of_a_model(root, tmp_path):
     assert export(root, tmp_path / "a", model="a" * 12).faces == 10
     assert export(root, tmp_path / "b", model="b" * 12).asked == 0
