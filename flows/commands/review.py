@@ -17,7 +17,7 @@ faces that became less sure. Writes one HTML page that works from disk (keys 1-8
 and the same as tasks for Label Studio with its labelling configuration.
 
   ferflow review export ~/labels --to ~/review --budget 100
-  ferflow review import ~/Downloads/corrections-*.json --to ~/labels --reviewer Anna
+  ferflow review import ~/Downloads/corrections-ID.json --to ~/labels --reviewer Anna
   ferflow dataset import reviewed ~/labels --to faceset
 
 Faces that were reviewed before are not asked again. The files hold faces: treat them as you treat the photographs."""
