@@ -3,7 +3,6 @@
 Each finished job leaves its rows in a file of the run's root, so that tests see what was done, by whom and how often.
 """
 
-import ctypes
 import json
 import os
 import signal
@@ -13,8 +12,8 @@ from pathlib import Path
 from fer_core.run import ImageRef, RunConfig, ShardJob, ShardReceipt
 from tasks.time_limit import turn_to
 
-DEADLY, HUNGRY, HANGING, STUBBORN = "deadly", "hungry", "hanging", "stubborn"
-"""Kills its worker as a decoder that aborts does; takes memory until its worker is killed; never ends; that, and lets nobody else run."""
+DEADLY, HUNGRY, HANGING = "deadly", "hungry", "hanging"
+"""Kills its worker as a decoder that aborts does; takes memory until its worker is killed; never ends."""
 KILLED_ONCE, FROZEN_ONCE = "killed-once", "frozen-once"
 """Kills, or stops, the first worker that looks at it."""
 GATE = "gate"
@@ -55,8 +54,6 @@ def _suffer(kind: str, root: Path) -> None:
             threading.Event().wait(0.01)  # the nanny looks ten times a second
     elif kind == HANGING:
         threading.Event().wait()
-    elif kind == STUBBORN:
-        ctypes.PyDLL(None).sleep(10**6)  # keeps the interpreter's lock
     elif kind == FROZEN_ONCE and _first(root / kind):
         os.kill(os.getpid(), signal.SIGSTOP)
     elif kind == GATE:

@@ -8,7 +8,7 @@ from tasks import blame, cluster
 from tasks.cluster import EarlyCluster
 from tasks.fanout import fan_out
 from tests.faults import odd_pictures
-from tests.faults.odd_pictures import DEADLY, FROZEN_ONCE, GATE, HANGING, HUNGRY, KILLED_ONCE, STUBBORN
+from tests.faults.odd_pictures import DEADLY, FROZEN_ONCE, GATE, HANGING, HUNGRY, KILLED_ONCE
 
 MEMORY = 700 * 2**20
 """Bytes a worker may use; one that has loaded nothing but Dask uses a fifth of it."""
@@ -77,9 +77,3 @@ def test_where_everything_dies_the_run_ends_after_a_bounded_number_of_workers(cl
     with pytest.raises(ClusterError, match=r"7 workers died while 0 images were labelled: .* \(the last death was at /0"):
         run(client, tmp_path, *([f"{DEADLY}.{number}" for number in range(4)] for _ in range(3)))
     assert len(odd_pictures.looks(tmp_path)) <= 7 + 2  # of two workers, the other may be on its way
-
-
-def test_a_worker_in_code_that_lets_nobody_else_run_is_given_up_by_the_scheduler(client, tmp_path, monkeypatch):
-    monkeypatch.setattr(blame, "DEATHS_TO_CRASH", 1)
-    rows = run(client, tmp_path, [STUBBORN])
-    assert rows == {"/00/stubborn": "crashed: the worker stopped answering each time it looked at this image, and had to be killed"}

@@ -40,7 +40,7 @@ class Client:
     status = "running"
 
     def __init__(self, *scripts):
-        self.scripts, self.sent = list(scripts), []
+        self.scripts, self.sent, self.handlers = list(scripts), [], {}
 
     def submit(self, watched, work, text, topic, limit, key, pure):
         self.sent.append(key)
@@ -50,7 +50,7 @@ class Client:
         return {"tcp://worker:1": 1}
 
     def subscribe_topic(self, topic, handler):
-        pass
+        self.handlers[topic] = handler
 
 
 def landed(tmp_path, *scripts):
@@ -74,6 +74,27 @@ def test_a_worker_that_dies_of_doing_it_again_is_one_more_death(tmp_path):
     client, answer = landed(tmp_path, KILLED, KILLED, KILLED)
     assert answer == Death(Cause.DIED, began=False)
     assert len(client.sent) == 3  # not known to have begun, it is passed over twice
+
+
+@pytest.mark.parametrize(
+    ("topic", "told", "cause"),
+    [
+        # what Dask says, as a worker showed that was stopped and one that ate up its memory
+        ("scheduler", {"action": "worker-ttl-timed-out", "workers": ["tcp://worker:1"], "ttl": 60}, Cause.FROZEN),
+        ("scheduler", {"action": "worker-ttl-timed-out", "workers": ["tcp://worker:2"], "ttl": 60}, Cause.DIED),
+        ("scheduler", {"action": "restart-workers", "workers": ["tcp://worker:1"]}, Cause.DIED),
+        ("worker-restart-memory", {"worker": "tcp://worker:1", "pid": 7, "rss": 10**9}, Cause.MEMORY),
+        ("worker-restart-memory", {"worker": "tcp://worker:2", "pid": 7, "rss": 10**9}, Cause.DIED),
+    ],
+)
+def test_why_a_worker_was_ended_is_heard(tmp_path, topic, told, cause):
+    client = Client(KILLED)
+    flights = Flights(client, odd_pictures.look, 300, 60)
+    flights.launch(*odd_pictures.jobs(tmp_path, ["a"]))
+    mine = next(name for name in client.handlers if name.startswith("ferflow-"))
+    client.handlers[mine]((0.0, {"key": "run-a/part-00000/1"}))
+    client.handlers[topic]((0.0, told))
+    assert flights.land()[1] == Death(cause)
 
 
 @pytest.mark.parametrize("loss", ["cancelled", CancelledError()])
