@@ -79,6 +79,11 @@ class Survey:
         planned = self.images.select(INVENTORY.names).append_column("shard", pa.array(shards, pa.int32()))
         return planned.append_column("earlier_part", paths.cast(pa.string())).cast(PLAN).sort_by([("shard", "ascending"), _BY_URI])
 
+    def images_with(self, faces: int) -> int:
+        """How many images hold so many faces on average; at least one."""
+        found = pc.sum(self.images["n_faces"]).as_py() or 0
+        return max(1, faces * self.images.num_rows // max(found, 1))
+
     def common_look(self) -> RunConfig:
         """The look of most images; where there are none, of the newest run."""
         looks = self.images["look"].to_numpy()

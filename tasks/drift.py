@@ -71,10 +71,10 @@ def limits_set() -> Limits:
 
 
 def _number(name: str, default: float) -> float:
-    value = Variable.get(name, default=default)
+    value: object = Variable.get(name, default=default)  # any JSON
     try:
-        number = float(value)  # type: ignore[arg-type]  (a variable holds any JSON)
-    except (TypeError, ValueError):
+        number = float(value) if isinstance(value, int | float | str) else math.nan
+    except ValueError:
         number = math.nan
     if not math.isfinite(number):
         raise UsageError(f"Prefect variable {name} is no number: {value!r}")

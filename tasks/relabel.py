@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from typing import Final
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
@@ -24,6 +25,9 @@ from tasks.relabel_summary import RelabelSummary, headline, markdown
 from tasks.relabel_work import relabel_job
 from tasks.summary import Summary
 
+FACES_A_SHARD: Final = 4_000
+"""On average. A worker holds the crops of a shard, 20 KB each."""
+
 
 @task(name="plan-relabel", cache_policy=NO_CACHE, persist_result=False)
 def plan_relabel(root: str, wanted: NewModel, workers: int, held: Lease) -> Plan:
@@ -36,7 +40,7 @@ def plan_relabel(root: str, wanted: NewModel, workers: int, held: Lease) -> Plan
     for run_id in finish_begun(store, held.check):
         get_run_logger().info("finished the commit in which run %s was interrupted", run_id)
     found = survey(store, wanted.model_digest)
-    size = wanted.shard_size or shard_size_for(found.images.num_rows, workers)
+    size = wanted.shard_size or min(shard_size_for(found.images.num_rows, workers), found.images_with(FACES_A_SHARD))
     config = configured(store, found, replace(wanted, shard_size=size))
     count = found.images.num_rows
     return write_plan(store, config, found.plan(size), listed=count + found.unchanged, unchanged=found.unchanged, deleted=0)

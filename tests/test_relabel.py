@@ -161,6 +161,15 @@ def test_rows_of_several_detectors_keep_their_own(root, photos, tmp_path):
     assert verify(open_store(root)).ok
 
 
+def test_shards_shrink_where_there_are_many_faces_in_a_picture(root, photos):
+    label(root, photos, seed=1)
+    found = survey(open_store(root), SeedPredictor(2).digest)
+    assert [found.images_with(faces) for faces in (1, 11, 22)] == [1, 7, 14]
+    planned = found.plan(3)
+    assert planned["shard"].to_pylist() == [0, 0, 0, 1, 1, 1, 2]
+    assert planned["image_uri"].to_pylist() == [ref.uri for ref in fakes.refs(photos)]
+
+
 def test_what_answers_is_what_the_view_says(root, photos):
     """`missing` is no answer: the earlier one is relabelled. A picture that cannot be read any more has no labels to relabel."""
     label(root, photos, seed=1)
