@@ -49,7 +49,7 @@ def check_label(params: LabelParams) -> int:
         images: int = plan.images.num_rows
     else:
         images = images_at_least(params.source, cluster.workers * (params.shard_size or 1000))
-        _check_apart(params.source, params.to)
+        check_apart(params.source, params.to)
         if params.run_id is not None and store.exists(plan_file(params.run_id)):
             done = "is committed already" if is_committed(store, params.run_id) else "was begun already: resume it"
             raise CommitError(f"run {params.run_id} {done}, or choose another id")
@@ -82,7 +82,7 @@ def images_at_least(source: str, enough: int) -> int:
     return int(list_images(source).num_rows)
 
 
-def _check_apart(source: str, root: str) -> None:
+def check_apart(source: str, root: str) -> None:
     """Tables inside the collection would be listed as pictures the next night."""
     if scheme(source) == "file" and scheme(root) == "file":
         folder, target = os.path.realpath(source), os.path.realpath(open_store(root).url())

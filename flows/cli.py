@@ -28,6 +28,7 @@ COMMANDS: Final = (
     "retrain",
     "evaluate",
     "models",
+    "up",
 )
 """Each `flows.commands.<name>` with `add_parser(subparsers)`, which sets `run(args) -> int` as the parser's default."""
 

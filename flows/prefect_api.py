@@ -1,30 +1,21 @@
 """The Prefect API a run talks to: the one that is configured, or one of our own for as long as the command runs.
 
-Ours is Prefect's ephemeral server, started by us instead of by Prefect's client: earlier, so that it boots while other things do, on a
-socket that is bound before it starts, out of reach of Ctrl-C, and with its last words kept for the error message.
+Ours is Prefect's ephemeral server, started by us instead of by Prefect's client: earlier, so that it boots while other things do.
 """
 
-import fcntl
 import http.client
 import os
-import re
 import socket
-import subprocess
 import sys
-import tempfile
-import time
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from fer_core.errors import OrchestrationError
-
-START_SECONDS: Final = 120.0
-"""A fresh home has to build its database first; slow disks and small machines take a minute."""
-ANSWER_SECONDS: Final = 5.0
+from flows.prefect_server import ANSWER_SECONDS, START_SECONDS, PrefectServer, in_words, prefect_home, status_of
 
 QUIET: Final = {
     "DO_NOT_TRACK": "1",
@@ -40,7 +31,7 @@ DEFAULTS: Final = {
     "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
 }
 
-_SERVER: Final = {
+_EPHEMERAL: Final = {
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
     "PREFECT_UI_ENABLED": "0",
@@ -50,14 +41,11 @@ _SERVER: Final = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",
 }
 
-_REASON: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Timeout)\b.*:")
-"""The line of a traceback that says what went wrong."""
-
 
 class PrefectApi:
     """Where the API is. Use it inside `ready`."""
 
-    def __init__(self, url: str, server: "_Server | None") -> None:
+    def __init__(self, url: str, server: PrefectServer | None) -> None:
         self.url = url
         self._server = server
 
@@ -67,7 +55,7 @@ class PrefectApi:
         if self._server is None:
             yield
             return
-        self._server.wait()
+        self._server.wait(float(os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"]))
         from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415
 
         # Heartbeats tell a server that outlives the run of its death. Ours does not, and their thread takes a second to end.
@@ -89,7 +77,7 @@ def prefect_api(*, verbose: bool = False) -> Iterator[PrefectApi]:
         _check_answers(url)
         yield PrefectApi(url, None)
         return
-    server = _Server(verbose)
+    server = _ephemeral(verbose)
     os.environ["PREFECT_API_URL"] = server.url
     os.environ["PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED"] = "false"
     try:
@@ -126,7 +114,7 @@ def _configured_url() -> str | None:
     """PREFECT_API_URL of the environment or of the active Prefect profile, read without importing Prefect."""
     if os.environ.get("PREFECT_API_URL"):
         return os.environ["PREFECT_API_URL"]
-    file = Path(os.environ.get("PREFECT_PROFILES_PATH") or _home() / "profiles.toml")
+    file = Path(os.environ.get("PREFECT_PROFILES_PATH") or prefect_home() / "profiles.toml")
     try:
         profiles = tomllib.loads(file.read_text(encoding="utf-8"))
         name = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
@@ -136,20 +124,16 @@ def _configured_url() -> str | None:
     return url if isinstance(url, str) and url else None
 
 
-def _home() -> Path:
-    return Path(os.environ.get("PREFECT_HOME") or Path("~/.prefect").expanduser())
-
-
 def _check_answers(url: str) -> None:
     """Any answer will do, a refusal for want of credentials too: Prefect's client brings them."""
     parts = urlsplit(url)
     try:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("not an http address")
-        _get(parts, parts.path.rstrip("/") + "/health", ANSWER_SECONDS)
+        status_of(parts, parts.path.rstrip("/") + "/health", ANSWER_SECONDS)
     except (OSError, ValueError, http.client.HTTPException) as error:
         shown = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if _has_port(parts) else ''}{parts.path}"  # without credentials
-        raise OrchestrationError(f"the Prefect server at {shown} (PREFECT_API_URL) does not answer: {_why(error)}") from error
+        raise OrchestrationError(f"the Prefect server at {shown} (PREFECT_API_URL) does not answer: {in_words(error)}") from error
 
 
 def _has_port(parts: SplitResult) -> bool:
@@ -159,102 +143,10 @@ def _has_port(parts: SplitResult) -> bool:
         return False
 
 
-def _get(parts: SplitResult, path: str, timeout: float) -> int:
-    """Status of a GET."""
-    assert parts.hostname is not None
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname, parts.port, timeout=timeout)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status
-    finally:
-        connection.close()
-
-
-def _why(error: BaseException) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join((text or type(error).__name__).split()).lower()
-
-
-class _Server:
-    """Prefect's server in a process of its own."""
-
-    def __init__(self, verbose: bool) -> None:
-        self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the server)
-        self._lock = _start_lock()
-        self._started = time.monotonic()
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
-            # Bound here, so that the port is ours before anybody else's. Not yet listening: connections are refused until it serves.
-            listening.bind(("127.0.0.1", 0))
-            self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
-            arguments = ["--factory", "prefect.server.api.server:create_app", "--fd", str(listening.fileno())]
-            arguments += ["--log-level", "error", "--lifespan", "on", "--timeout-graceful-shutdown", "2"]
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", *arguments],
-                env=os.environ | _SERVER,
-                pass_fds=[listening.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=None if verbose else self._words,
-                stderr=None if verbose else self._words,
-                process_group=0,  # Ctrl-C is for the command, which stops the server when nothing needs it any more
-            )
-
-    def wait(self) -> None:
-        """Until it is healthy."""
-        parts = urlsplit(self.url)
-        limit = float(os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"])
-        while time.monotonic() - self._started < limit:
-            if self._process.poll() is not None:
-                raise OrchestrationError(f"the Prefect API did not start: {self._last_words()}")
-            with suppress(OSError, http.client.HTTPException):
-                if _get(parts, parts.path + "/health", ANSWER_SECONDS) == 200:
-                    self._unlock()
-                    return
-            time.sleep(0.05)
-        raise OrchestrationError(f"the Prefect API did not start within {limit:g} s: {self._last_words()}")
-
-    def stop(self) -> None:
-        """End it, politely for two seconds."""
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=2.5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._unlock()
-        self._words.close()
-
-    def _last_words(self) -> str:
-        """The reason in what it said last."""
-        self._words.seek(0)
-        lines = self._words.read().decode(errors="replace").splitlines()
-        reasons = [line.strip() for line in lines if _REASON.match(line)]
-        if reasons:
-            return " ".join(reasons[-1].split())[:300]
-        return "it has not answered yet" if self._process.poll() is None else f"exit code {self._process.returncode}"
-
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
-
-
-def _start_lock() -> IO[bytes] | None:
-    """Held while a server starts: two that build the same database at once break each other. None when another one takes too long."""
-    try:
-        _home().mkdir(parents=True, exist_ok=True)
-        file = (_home() / "ferflow-start.lock").open("ab")
-    except OSError as error:
-        raise OrchestrationError(
-            f"Prefect cannot keep its database in {_home()}: {_why(error)} (PREFECT_HOME names another place)"
-        ) from error
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return file
-    file.close()
-    return None
+def _ephemeral(verbose: bool) -> PrefectServer:
+    """A server on any free port of this machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
+        # Bound here, so that the port is ours before anybody else's. Not yet listening: connections are refused until it serves.
+        listening.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+        return PrefectServer(listening, url, _EPHEMERAL, verbose=verbose)

@@ -1,0 +1,73 @@
+"""What can be said of `ferflow up` before anything starts. Knows no Prefect."""
+
+import os
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from fer_core.address import scheme
+from fer_core.champion import champion, promote, promotions
+from fer_core.errors import ModelError, UsageError
+from fer_core.store import open_store
+from flows.checks import check_apart, images_at_least, label_params
+
+LOCALTIME: Final = Path("/etc/localtime")
+
+
+def checked(source: str | None, to: str | None, models: str | None, timezone: str | None) -> dict[str, str | None]:
+    """The fields of `flows.timetable.Wishes`, local paths absolute.
+
+    UsageError, SourceError, StoreError or ModelError in one line for what no night could work with.
+    """
+    source, to, models = (_absolute(where) for where in (source, to, models))
+    if source is not None and to is not None:
+        label_params({"source": source, "to": to})
+        check_apart(source, to)
+    if source is not None:
+        images_at_least(source, 1)
+    if to is not None:
+        open_store(to).check_writable()
+    if models is not None:
+        _seed(Path(models))
+    return {"source": source, "to": to, "models": models, "timezone": zone(timezone)}
+
+
+def zone(name: str | None) -> str:
+    """A time zone by its name, this machine's if none is given. UsageError: there is no such zone."""
+    chosen = name or _local_zone()
+    try:
+        ZoneInfo(chosen)
+    except (OSError, ValueError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
+        raise UsageError(f"--timezone {chosen!r} is not known on this machine: give a name such as Europe/Berlin") from error
+    return chosen
+
+
+def _local_zone() -> str:
+    """As TZ or /etc/localtime name it; UTC where neither does."""
+    if os.environ.get("TZ"):
+        return os.environ["TZ"].removeprefix(":")
+    try:
+        target = os.readlink(LOCALTIME)
+    except OSError:
+        return "UTC"
+    return target.partition("zoneinfo/")[2] or "UTC"
+
+
+def _absolute(where: str | None) -> str | None:
+    """Runs start in other folders than the person who typed the path."""
+    if where is None or scheme(where) != "file" or where.startswith("file:"):
+        return where
+    return os.path.abspath(os.path.expanduser(where))
+
+
+def _seed(models: Path) -> None:
+    """A folder in which nothing was promoted gets the shipped model as its first champion, so that the first night has one."""
+    try:
+        models.mkdir(parents=True, exist_ok=True)
+        if promotions(models):
+            champion(models)
+            return
+        shipped = champion(models)
+        promote(models, shipped, shipped.digest, "the shipped model labels until retraining finds a better one")
+    except OSError as error:
+        raise ModelError(f"cannot write models to {models} ({error.strerror})") from error

@@ -1,0 +1,88 @@
+"""`ferflow up` in a home of its own, and its API, as the pages use it."""
+
+import json
+import queue
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from processes import Commands
+
+START_SECONDS = 280
+RUN_SECONDS = 280
+
+FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+class Served:
+    """What `ferflow up` answers."""
+
+    def __init__(self, process: subprocess.Popen[str], said: dict[str, Any]) -> None:
+        self.process = process
+        self.url: str = said["url"]
+        self.said = said
+
+    def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
+        """Status and answer."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"{self.url}/api{path}", data, {"Content-Type": "application/json", **(headers or {})}, method=method
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                text = answer.read()
+                return answer.status, json.loads(text) if text else None
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        """By `FLOW/NAME`."""
+        status, found = self.call("GET", f"/deployments/name/{name}")
+        assert status == 200, found
+        return found
+
+    def submit(self, name: str, **changed: object) -> tuple[int, Any]:
+        """A run of a deployment with some parameters changed, as the form does it."""
+        deployment = self.deployment(name)
+        params = {**deployment["parameters"]["params"], **changed}
+        return self.call("POST", f"/deployments/{deployment['id']}/create_flow_run", {"parameters": {"params": params}})
+
+    def finished(self, run: str) -> dict[str, Any]:
+        """The run once it has ended."""
+        deadline = time.monotonic() + RUN_SECONDS
+        while True:
+            _, found = self.call("GET", f"/flow_runs/{run}")
+            if found["state_type"] in FINAL:
+                return found
+            assert self.process.poll() is None, "ferflow up has ended"
+            assert time.monotonic() < deadline, found["state"]
+            time.sleep(0.3)
+
+
+@contextmanager
+def up(commands: Commands, folder: Path, *options: object, env: Mapping[str, str] | None = None) -> Iterator[Served]:
+    """Started in `folder`, on a free port, unless told otherwise. Whatever the test left running ends with it."""
+    quick = {"PREFECT_RUNNER_POLL_FREQUENCY": "1", **(env or {})}
+    process = commands.start("up", "--json", "--port", 0, *options, env=quick, cwd=folder)
+    errors: list[str] = []
+    reader = threading.Thread(target=lambda: errors.extend(process.stderr or ()), daemon=True)
+    reader.start()
+    said: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=lambda: said.put(process.stdout.readline() if process.stdout else ""), daemon=True).start()
+    try:
+        line = said.get(timeout=START_SECONDS)
+        assert line, "".join(errors)
+        answer = json.loads(line)
+        assert "url" in answer, answer
+        yield Served(process, answer)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(timeout=30)
+        reader.join(timeout=10)

@@ -1,0 +1,174 @@
+"""`ferflow up` as a real process in an empty home, without a network: forms, a run, a refusal, a kill amid a night, a restart."""
+
+import os
+import shutil
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow.dataset as ds
+import pytest
+from processes import NETWORK_HOOK, Commands
+from served import RUN_SECONDS, up
+
+from fer_core.store import open_store
+from fer_core.verify import verify
+
+PICTURES = 12
+
+
+@dataclass
+class Story:
+    """What happened, for the tests to look at."""
+
+    root: Any
+    deployments: dict[str, Any] = field(default_factory=dict)
+    refused: list[tuple[int, Any]] = field(default_factory=list)
+    second: Any = None
+    foreign: Any = None
+    first_run: dict[str, Any] = field(default_factory=dict)
+    left_after_kill: list[str] = field(default_factory=list)
+    staged: set[str] = field(default_factory=set)
+    first_run_later: dict[str, Any] = field(default_factory=dict)
+    killed_run: dict[str, Any] = field(default_factory=dict)
+    schedule_later: dict[str, Any] = field(default_factory=dict)
+    parameters_later: dict[str, Any] = field(default_factory=dict)
+    code: int | None = None
+    left: list[str] = field(default_factory=list)
+    watched: str = ""
+    contacted: str = ""
+
+
+@pytest.fixture(scope="module")
+def story(two_pictures, tmp_path_factory):
+    """Up, a run with changed parameters, a kill amid another, up again, stopped."""
+    folder = tmp_path_factory.mktemp("up")
+    hook, log, home, root = folder / "hook", folder / "network.log", folder / "home", folder / "labels"
+    for made in (hook, home, folder / "many"):
+        made.mkdir()
+    (hook / "sitecustomize.py").write_text(NETWORK_HOOK)
+    for number in range(PICTURES):
+        (folder / "many" / f"{number:02d}.jpg").write_bytes((two_pictures / "t1.jpg").read_bytes() + bytes([number]))
+    commands, env = Commands(home), {"PYTHONPATH": str(hook), "NETWORK_LOG": str(log)}
+    shutil.copytree(two_pictures, folder / "photos")
+    told = Story(root)
+
+    options = ("--source", "photos", "--to", "labels", "--models", "models", "--timezone", "Europe/Berlin")
+    with up(commands, folder, *options, env=env) as served:
+        for name in served.said["deployments"]:
+            told.deployments[name] = served.deployment(name)
+        told.refused = [
+            served.submit("label-collection/nightly", workers="many"),
+            served.submit("label-collection/nightly", shard_size=0),
+            served.submit("label-collection/nightly", pictures="all"),
+            served.submit("retrain/weekly", gate={"accuracy": 7}),
+        ]
+        told.second = commands.run("up", "--port", 0)
+        told.foreign = served.call("GET", "/health", headers={"Origin": "http://elsewhere.example"})
+        status, run = served.submit("label-collection/nightly", workers=1, run_id="first", purpose="a test")
+        assert status == 201, run
+        told.first_run = served.finished(run["id"])
+
+        nightly = served.deployment("label-collection/nightly")
+        (schedule,) = nightly["schedules"]
+        served.call("PATCH", f"/deployments/{nightly['id']}/schedules/{schedule['id']}", {"active": False})
+        status, run = served.submit("label-collection/nightly", source=str(folder / "many"), workers=1, shard_size=1)
+        assert status == 201, run
+        deadline = time.monotonic() + RUN_SECONDS
+        while not (staged := receipts(root)):
+            assert time.monotonic() < deadline, served.call("GET", f"/flow_runs/{run['id']}")[1]["state"]
+            time.sleep(0.1)
+        os.kill(served.process.pid, signal.SIGKILL)
+        served.process.wait(timeout=30)
+        commands.wait_until_gone(30)
+        told.staged = staged
+
+    with up(commands, folder, "--to", "labels", "--timezone", "Europe/Berlin", env=env) as served:
+        told.first_run_later = served.call("GET", f"/flow_runs/{told.first_run['id']}")[1]
+        told.killed_run = served.finished(run["id"])
+        later = served.deployment("label-collection/nightly")
+        told.parameters_later, (told.schedule_later,) = later["parameters"], later["schedules"]
+        served.process.send_signal(signal.SIGTERM)
+        told.code = served.process.wait(timeout=60)
+        commands.wait_until_gone(10)
+    told.watched = log.with_name("network.log.watched").read_text()
+    told.contacted = log.read_text() if log.exists() else ""
+    return told
+
+
+def receipts(root):
+    """Parts that a run at work has staged."""
+    return {str(file.relative_to(root)) for file in root.glob("_staging/*/**/*.json")}
+
+
+def test_nothing_leaves_the_machine(story):
+    for process in ("flows.cli", "uvicorn", "flows.serving", "prefect.engine", "multiprocessing"):
+        assert process in story.watched, f"{process} ran unwatched"
+    assert story.contacted == ""
+
+
+def test_every_flow_is_deployed(story):
+    shown = {
+        name: [(s["schedule"]["cron"], s["schedule"]["timezone"], s["active"]) for s in d["schedules"]]
+        for name, d in story.deployments.items()
+    }
+    assert shown == {
+        "label-collection/nightly": [("0 2 * * *", "Europe/Berlin", True)],
+        "relabel/by-hand": [],
+        "housekeeping/weekly": [("0 12 * * 0", "Europe/Berlin", True)],
+        "report/daily": [("30 6 * * *", "Europe/Berlin", True)],
+        "retrain/weekly": [("0 3 * * 6", "Europe/Berlin", True)],
+    }
+    for deployment in story.deployments.values():
+        assert "ferflow" in deployment["tags"]
+        assert deployment["enforce_parameter_schema"] is True
+        assert deployment["global_concurrency_limit"]["limit"] == 1
+        assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+
+
+def test_forms_are_filled_in(story):
+    folder = story.root.parent
+    nightly = story.deployments["label-collection/nightly"]["parameters"]["params"]
+    assert nightly == {"source": str(folder / "photos"), "to": str(folder / "labels"), "model": str(folder / "models")}
+    assert story.deployments["report/daily"]["parameters"]["params"]["to"] == str(folder / "labels-report.html")
+    assert story.deployments["retrain/weekly"]["parameters"]["params"] == {"models": str(folder / "models"), "reviewed": str(story.root)}
+
+
+def test_wrong_values_are_refused_before_a_run_exists(story):
+    assert [status for status, _ in story.refused] == [409, 409, 409, 409]
+    assert "many" in str(story.refused[0][1])
+
+
+def test_a_second_one_is_refused_in_one_line(story):
+    assert story.second.code == 1
+    assert "ferflow up is running already" in story.second.line
+    assert "http://127.0.0.1:" in story.second.line
+
+
+def test_a_run_from_the_form_labels_the_pictures(story):
+    assert story.first_run["state_type"] == "COMPLETED", story.first_run["state"]
+    assert story.first_run["parameters"]["params"]["purpose"] == "a test"
+    labels = ds.dataset(story.root / "labels", partitioning="hive").to_table(filter=ds.field("run") == "first")
+    assert labels.num_rows >= 7
+
+
+def test_a_killed_night_is_gone_on_with(story):
+    assert story.killed_run["state_type"] == "COMPLETED", story.killed_run["state"]
+    assert story.killed_run["run_count"] == 2
+    images = ds.dataset(story.root / "images", partitioning="hive").to_table().to_pandas()
+    many = images[images["image_uri"].str.contains("/many/")]
+    assert many["run"].nunique() == 1
+    assert sorted(many["image_uri"]) == sorted(str(story.root.parent / "many" / f"{number:02d}.jpg") for number in range(PICTURES))
+    assert set(many["status"]) == {"labeled"}
+    assert verify(open_store(str(story.root))).problems == ()
+
+
+def test_a_restart_keeps_history_and_what_was_changed(story):
+    assert story.first_run_later["state"] == story.first_run["state"]
+    assert story.schedule_later["active"] is False
+    assert story.parameters_later == story.deployments["label-collection/nightly"]["parameters"]
+
+
+def test_it_stops_cleanly(story):
+    assert story.code == 0

@@ -1,0 +1,52 @@
+"""What `ferflow up` refuses at once, and the lock and port that it needs for itself."""
+
+import socket
+
+import pytest
+
+from fer_core.champion import promotions
+from fer_core.errors import SourceError, UsageError
+from flows.up_begin import checked, zone
+
+
+def test_paths_become_absolute(two_pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(two_pictures.parent)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    wishes = checked(two_pictures.name, "~/labels", None, "Asia/Tokyo")
+    assert wishes == {"source": str(two_pictures), "to": str(tmp_path / "labels"), "models": None, "timezone": "Asia/Tokyo"}
+
+
+def test_a_folder_of_models_gets_a_first_champion_once(tmp_path):
+    for _ in range(2):
+        checked(None, None, str(tmp_path / "models"), "UTC")
+    (first,) = promotions(tmp_path / "models")
+    assert first.name == "tiny"
+
+
+def test_what_no_night_could_work_with_is_refused(two_pictures, tmp_path):
+    with pytest.raises(SourceError):
+        checked(str(tmp_path / "absent"), str(tmp_path / "labels"), None, "UTC")
+    with pytest.raises(UsageError, match="lies inside the source"):
+        checked(str(two_pictures), str(two_pictures / "labels"), None, "UTC")
+    with pytest.raises(UsageError, match="credentials"):
+        checked("s3://key:secret@bucket", str(tmp_path / "labels"), None, "UTC")
+    with pytest.raises(UsageError, match="Europe/Atlantis"):
+        checked(None, None, None, "Europe/Atlantis")
+
+
+def test_the_zone_is_the_machines_where_none_is_given(monkeypatch):
+    monkeypatch.setenv("TZ", ":America/Lima")
+    assert zone(None) == "America/Lima"
+    monkeypatch.delenv("TZ")
+    assert zone(None)
+
+
+def test_a_port_that_is_taken_is_told_in_one_line(commands):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ended = commands.run("up", "--port", port)
+    assert ended.code == 1
+    assert ended.err.count("\n") == 1
+    assert f"cannot serve on 127.0.0.1 port {port}" in ended.line
