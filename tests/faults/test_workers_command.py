@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import fakes
@@ -49,8 +50,12 @@ def images(root: Path) -> dict[str, dict]:
 
 def kill_a_worker(command: subprocess.Popen[str]) -> None:
     """One of the command's local workers, with SIGKILL."""
-    children = psutil.Process(command.pid).children(recursive=True)
-    next(child for child in children if "spawn_main" in " ".join(child.cmdline())).kill()
+    for child in psutil.Process(command.pid).children(recursive=True):
+        with suppress(psutil.Error):  # gone meanwhile
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+                return
+    raise AssertionError("there was no worker")
 
 
 @pytest.mark.timeout(2 * SECONDS)
@@ -114,8 +119,9 @@ class Remote:
             ],
         }[name]
         line = [sys.executable, "-m", f"distributed.cli.dask_{name}", *map(str, given)]
-        log = (self._folder / f"{name}.log").open("ab")
-        self.running[name] = subprocess.Popen(line, env=self._environment, cwd=self._folder, stdout=log, stderr=log, start_new_session=True)
+        with (self._folder / f"{name}.log").open("ab") as log:
+            to = {"stdout": log, "stderr": log}
+            self.running[name] = subprocess.Popen(line, env=self._environment, cwd=self._folder, start_new_session=True, **to)
 
     def kill(self, name: str) -> None:
         """With whatever it started, as a machine is lost."""
