@@ -10,13 +10,13 @@ import sys
 from tests.faults.steps import Step, arm
 
 
-def main() -> int:
-    """The command, armed."""
+def main(words: list[str] | None = None) -> int:
+    """The command. words: its own if None."""
     from fer_core import compaction
     from flows.cli import main as ferflow
 
     compaction.PATIENCE_SECONDS = float(os.environ.get("DEADLY_PATIENCE", compaction.PATIENCE_SECONDS))
-    return ferflow()
+    return ferflow(words)
 
 
 if __name__ == "__mp_main__":

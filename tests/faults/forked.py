@@ -18,15 +18,18 @@ SERVER.set_forkserver_preload(["tests.faults.imported"])
 
 
 class Forked:
-    """One night that runs. how: `flow`, as an orchestrator runs it; `workers`, its sentence alone, on the parameters' cluster; `one`, its
-    sentence and its shards in the one process.
+    """One night, or another command, that runs in a session of its own.
+
+    what: parameters, or the words of a command. how, for parameters: `flow`, as an orchestrator runs it; `workers`, its sentence alone, on
+    the parameters' cluster; `one`, its sentence and its shards in the one process. kind: who dies at `step`, see `steps.KINDS`.
     """
 
-    def __init__(self, params: LabelParams, log: Path, how: str, step: Step | None = None) -> None:
+    def __init__(self, what: LabelParams | list[str], log: Path, how: str = "", step: Step | None = None, kind: str = "command") -> None:
         self.started = time.monotonic()
         self._log = log
-        given = params.model_dump_json(), str(log), "" if step is None else step.told(), how
-        self._process = SERVER.Process(target=_night, args=given)
+        target = _command if isinstance(what, list) else _night
+        given = what if isinstance(what, list) else what.model_dump_json()
+        self._process = SERVER.Process(target=target, args=(given, how, str(log), "" if step is None else step.told(), kind))
         self._process.start()
 
     @property
@@ -56,22 +59,38 @@ class Forked:
         return max(0.0, time.monotonic() - since)
 
 
-def _night(params: str, log: str, step: str, how: str) -> None:
-    words = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for stream in (1, 2):
-        os.dup2(words, stream)
-    os.setsid()
-    if step:
-        arm(Step.read(step), "command", os.getpid())
-    from tests.faults import nights
-
+def _night(params: str, how: str, log: str, step: str, kind: str) -> None:
+    _settle(log, step, kind)
     given = LabelParams.model_validate_json(params)
     if how == "flow":
         from flows.label import label_collection
 
         label_collection(given)
     else:
+        from tests.faults import nights
+
         nights.label(given, given.cluster if how == "workers" else None)
+    _end(0)
+
+
+def _command(words: list[str], _how: str, log: str, step: str, kind: str) -> None:
+    _settle(log, step, kind)
+    from tests.faults.deadly import main
+
+    _end(main(words))
+
+
+def _settle(log: str, step: str, kind: str) -> None:
+    words = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for stream in (1, 2):
+        os.dup2(words, stream)
+    os.setsid()
+    if step:
+        arm(Step.read(step), kind, os.getpid())
+
+
+def _end(code: int) -> None:
+    """What clients of an orchestrator and of a cluster do at their end is not ours."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    os._exit(0)  # what clients of an orchestrator and of a cluster do at their end is not ours
+    os._exit(code)

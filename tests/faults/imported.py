@@ -1,9 +1,11 @@
 """What a night needs, imported once for all that are forked from here. Threads do not survive a fork, so none may be started here."""
 
 import cv2
+import duckdb  # noqa: F401
 import torch
 
 import fer_core.detect.builtin  # noqa: F401
+import flows.commands.compact
 import flows.label  # noqa: F401
 from tests.faults import nights  # noqa: F401
 

@@ -1,41 +1,39 @@
-"""A reader in a process of its own that asks DuckDB for both tables again and again, and writes down whatever it should never see.
+"""A reader in a process of its own that asks DuckDB for both tables again and again, and writes down whatever it should never see."""
 
-`python -m tests.faults.readers ROOT`; it ends when a line or the end comes on standard input, and then says one JSON object.
-"""
+from multiprocessing.connection import Connection
 
-import json
-import select
-import subprocess
-import sys
-from pathlib import Path
+from tests.faults.forked import SERVER
 
 PAUSES = {"local": 0.05, "s3": 0.5}
 """Seconds between two questions. A reader who leaves none keeps every compaction waiting; over S3 a question costs many requests."""
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Reader:
-    """The process. `ended` gives what it has seen."""
+    """The process, which reads by now. `ended` gives what it has seen."""
 
-    def __init__(self, root: str, environment: dict[str, str]) -> None:
-        words, pipe = [sys.executable, "-m", "tests.faults.readers", root], subprocess.PIPE
-        environment = {**environment, "PYTHONPATH": str(REPOSITORY)}
-        self._process = subprocess.Popen(words, env=environment, cwd=REPOSITORY, stdin=pipe, stdout=pipe, text=True)
-        assert self._process.stdout.readline() == "reading\n", self._process.wait()
+    def __init__(self, root: str, pause: float | None = None) -> None:
+        self._ours, theirs = SERVER.Pipe()
+        pause = PAUSES["s3" if root.startswith("s3://") else "local"] if pause is None else pause
+        self._process = SERVER.Process(target=_ask, args=(root, theirs, pause), daemon=True)
+        self._process.start()
+        theirs.close()
+        assert self._ours.recv() == "reading"
 
     def ended(self) -> dict[str, object]:
         """`questions`, and what was `wrong`, one line each."""
-        out, _ = self._process.communicate("stop\n", timeout=120)
-        return json.loads(out.splitlines()[-1])
+        self._ours.send("stop")
+        seen = self._ours.recv()
+        self._process.join()
+        return seen
 
 
-def main(root: str) -> None:
+def _ask(root: str, ours: Connection, pause: float) -> None:
     """Ask, look, write down."""
     import duckdb
 
     database = duckdb.connect()
     database.execute("SET threads = 1")
-    pause = PAUSES["s3" if root.startswith("s3://") else "local"]
+    database.execute("SET enable_progress_bar = false")
     if root.startswith("s3://"):
         import s3fs
 
@@ -51,11 +49,10 @@ def main(root: str) -> None:
             wrong.append(f"error: {' '.join(str(error).split())[:300]}")
         questions += 1
         if questions == 1:
-            sys.stdout.write("reading\n")
-            sys.stdout.flush()
-        if select.select([sys.stdin], [], [], pause)[0]:
+            ours.send("reading")
+        if ours.poll(pause):
             break
-    sys.stdout.write(json.dumps({"questions": questions, "wrong": list(dict.fromkeys(wrong))[:20]}) + "\n")
+    ours.send({"questions": questions, "wrong": list(dict.fromkeys(wrong))[:20]})
 
 
 def _read(database, root: str, table: str) -> list[tuple[object, ...]]:
@@ -82,7 +79,3 @@ def _wrong(images, labels, before) -> list[str]:
     if any(counts.get((run_id, uri), 0) != (faces or 0) for run_id, uri, faces, *_ in images):
         found.append("an image without its labels")
     return found
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -101,7 +101,9 @@ def of_the_command(pid: int) -> list[int]:
     """Every process that carries the command's mark in its environment, but for the command."""
     import psutil
 
-    tag, found = psutil.Process(pid).environ()["FERFLOW_TEST"], []
+    tag, found = psutil.Process(pid).environ().get("FERFLOW_TEST"), []
+    if tag is None:  # forked from a process that has no mark, as are others; it has started none
+        return []
     for process in psutil.process_iter():
         try:
             if process.pid != pid and process.environ().get("FERFLOW_TEST") == tag:

@@ -75,8 +75,11 @@ class Campaign:
         where = ["--cluster", self.around.scheduler] if setting == "cluster" else ["--workers", workers]
         return self.command(setting, self.nights.words(root, which, run_id, *where), blow)
 
-    def command(self, setting: str, words: list[str], blow: Blow | None = None) -> Command:
-        """Any other."""
+    def command(self, setting: str, words: list[str], blow: Blow | None = None) -> Forked | Command:
+        """A command; one that needs neither server nor workers need not start anew."""
+        if setting in FORKED:
+            step, kind = (None, "command") if blow is None else (blow.step, blow.kind)
+            return Forked(words, self.around.folder / "said-commands.txt", "", step, kind)
         extra = {"DEADLY_PATIENCE": "5"}
         if setting != "alone" and self.around.prefect:
             extra["PREFECT_API_URL"] = self.around.prefect
@@ -98,7 +101,7 @@ class Trial:
 
     def run(self) -> list[Line]:
         """Everything that is drawn, then what was found."""
-        reader = Reader(self.root, self.campaign.around.environment())
+        reader = Reader(self.root)
         self._label()
         if self.case.compaction is not None:
             self._compact(self.case.compaction)
@@ -137,13 +140,13 @@ class Trial:
         struck = self._strike(command, blow, lambda: True)
         step = compaction_phase(self.store) if struck else "ended first"
         self._note(len(self._lines) + 1, "compact", blow, command, step, "compact")
-        self._must_end(self._command("verify", self.root, "--json"), "verify")
+        self._look("cut off", compacted=False)
         self._must_end(self._command(*words), "compact again")
 
     def _night(self, which: str, run_id: str, blow: Blow | None = None) -> Forked | Command:
         return self.campaign.night(self.case.setting, self.root, which, run_id, self.case.workers, blow)
 
-    def _command(self, *words: str, blow: Blow | None = None) -> Command:
+    def _command(self, *words: str, blow: Blow | None = None) -> Forked | Command:
         return self.campaign.command(self.case.setting, list(words), blow)
 
     def _strike(self, running: Forked | Command, blow: Blow, begun: Callable[[], bool]) -> bool:
@@ -174,8 +177,9 @@ class Trial:
         if code:
             self.wrong.append(f"{what}: exit code {code}: {running.said()}")
 
-    def _look(self, when: str) -> None:
-        """Rows, counts, staging and claims, by what manifests and folders say."""
+    def _look(self, when: str, compacted: bool = True) -> None:
+        """Rows, counts, staging and claims, by what manifests and folders say. compacted: whether no compaction may be under way."""
         left = frozenset(run_id for run_id in self._abandoned if not is_committed(self.store, run_id))
         found = problems(self.campaign.nights, self.store, same_runs=not self._abandoned, abandoned=left)
-        self.wrong += [f"{when}: {problem}" for problem in found]
+        begun = () if compacted else ("a compaction of run", "staging of _compaction")
+        self.wrong += [f"{when}: {problem}" for problem in found if not problem.startswith(begun)]
