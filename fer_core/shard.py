@@ -37,9 +37,9 @@ def label_shard(job: ShardJob, tools: ShardTools | None = None, on_image: Callab
     """Label the images of one shard, stage its parts and its receipt.
 
     tools: a detector and a predictor to use instead of those the run names. on_image: called with the URI of each image that it turns to,
-    and with None when it turns to something else. Every image of the job ends as one row of the images part,
-    whatever is wrong with it; what an earlier run said of the same content is taken over. DetectorError or ModelError when this worker's
-    tools are not the run's; StoreError when staging fails.
+    and with None when it turns to something else. Every image of the job ends as one row of the images part, whatever is wrong with it;
+    what an earlier run said of the same content is taken over. DetectorError or ModelError when this worker's tools are not the run's;
+    StoreError when staging fails.
     """
     watch = Stopwatch()
     images = tuple(sorted(job.images, key=lambda ref: ref.uri))
