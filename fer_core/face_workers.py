@@ -107,6 +107,7 @@ def _start(spec: str) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=_end_with, args=(parent.join,), daemon=True).start()
     cv2.setNumThreads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # before the built-in detector loads torch: each process has a core, not all of them
     _detector = build(spec)
 
 
