@@ -8,7 +8,7 @@ from fer_core.face_workers import face_workers
 def threads():
     """Of a worker's torch, which its detector has loaded."""
     assert "torch" in sys.modules
-    import torch  # noqa: PLC0415
+    import torch
 
     return torch.get_num_threads()
 
