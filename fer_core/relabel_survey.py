@@ -81,8 +81,8 @@ class Survey:
 
     def images_with(self, faces: int) -> int:
         """How many images hold so many faces on average; at least one."""
-        found = pc.sum(self.images["n_faces"]).as_py() or 0
-        return max(1, faces * self.images.num_rows // max(found, 1))
+        found = int(self.images["n_faces"].to_numpy().sum())
+        return max(1, faces * len(self.images) // max(found, 1))
 
     def common_look(self) -> RunConfig:
         """The look of most images; where there are none, of the newest run."""

@@ -40,7 +40,7 @@ def retrain_on_drift(deployment_id: UUID, root: str | None = None, cooldown: flo
             threshold=1,
             within=timedelta(seconds=cooldown),
         ),
-        actions=[RunDeployment(source="selected", deployment_id=deployment_id)],
+        actions=[RunDeployment(source="selected", deployment_id=deployment_id, parameters=None, job_variables=None)],
     )
 
 
@@ -55,7 +55,9 @@ def install(deployment: str, root: str | None = None, cooldown: float = 0) -> Au
             raise OrchestrationError(f"there is no deployment {deployment}: see deployments/prefect.yaml") from error
         for earlier in client.read_automations_by_name(NAME):
             client.delete_automation(earlier.id)
-    return retrain_on_drift(found.id, root, cooldown).create()
+        made = retrain_on_drift(found.id, root, cooldown)
+        client.create_automation(made)
+    return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from fer_core.store import open_store
 from flows.cli import main
 from tests import fakes
 
-PICTURES = 80
+PICTURES = 48
 
 
 def current_runs(root):
