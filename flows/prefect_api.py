@@ -149,4 +149,4 @@ def _ephemeral(verbose: bool) -> PrefectServer:
         # Bound here, so that the port is ours before anybody else's. Not yet listening: connections are refused until it serves.
         listening.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
-        return PrefectServer(listening, url, _EPHEMERAL, verbose=verbose)
+        return PrefectServer("prefect.server.api.server:create_app", listening, url, _EPHEMERAL, verbose=verbose)

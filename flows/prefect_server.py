@@ -31,13 +31,15 @@ _REASON: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Timeout)\b.*:
 class PrefectServer:
     """Starts on creation. Use it after `wait`, end it with `stop`."""
 
-    def __init__(self, listening: socket.socket, url: str, settings: Mapping[str, str], *, verbose: bool = False) -> None:
-        """listening: a bound socket, which may be closed afterwards. url: of its API. settings: environment on top of this process's."""
+    def __init__(self, application: str, listening: socket.socket, url: str, settings: Mapping[str, str], *, verbose: bool = False) -> None:
+        """application: MODULE:FACTORY. listening: a bound socket, which may be closed afterwards. url: of the API. settings: environment
+        on top of this process's.
+        """
         self.url = url
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the server)
         self._lock = _start_lock()
         self._started = time.monotonic()
-        arguments = ["--factory", "prefect.server.api.server:create_app", "--fd", str(listening.fileno())]
+        arguments = ["--factory", application, "--fd", str(listening.fileno())]
         arguments += ["--log-level", "error", "--lifespan", "on", "--timeout-graceful-shutdown", "2"]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "uvicorn", *arguments],

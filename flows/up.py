@@ -62,7 +62,7 @@ def keep_up(address: Address, wishes: dict[str, str | None], ready: Callable[[Up
         lock.flush()
         configure(verbose)
         os.environ.update(_settings(url))
-        server = PrefectServer(listening, f"{url}/api", {"PREFECT__SERVER_FINAL": "1"}, verbose=verbose)
+        server = PrefectServer("flows.pages:create_app", listening, f"{url}/api", {"PREFECT__SERVER_FINAL": "1"}, verbose=verbose)
         listening.close()
         try:
             server.wait(START_SECONDS)

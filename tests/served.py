@@ -14,8 +14,8 @@ from typing import Any
 
 from processes import Commands
 
-START_SECONDS = 280
-RUN_SECONDS = 280
+START_SECONDS = 600
+RUN_SECONDS = 600
 
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 

@@ -3,19 +3,31 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
+import urllib.request
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow.dataset as ds
 import pytest
-from processes import NETWORK_HOOK, Commands
+from processes import NETWORK_HOOK, REPOSITORY, Commands
 from served import RUN_SECONDS, up
 
 from fer_core.store import open_store
 from fer_core.verify import verify
 
+pytestmark = pytest.mark.timeout(1500)  # two starts and three runs in one fixture
+
 PICTURES = 12
+
+PREFECT = (  # as docs/deploy.md says, for a server that a team has
+    ("work-pool", "create", "ferflow", "--type", "process"),
+    ("work-queue", "create", "writers", "--pool", "ferflow", "--limit", "1", "--priority", "1"),
+    ("--no-prompt", "deploy", "--all", "--prefect-file", REPOSITORY / "deployments" / "prefect.yaml"),
+    ("automation", "create", "--from-file", REPOSITORY / "deployments" / "automations" / "zombie-runs.yaml"),
+)
 
 
 @dataclass
@@ -26,16 +38,18 @@ class Story:
     deployments: dict[str, Any] = field(default_factory=dict)
     refused: list[tuple[int, Any]] = field(default_factory=list)
     second: Any = None
-    foreign: Any = None
+    headers: dict[str, dict[str, str]] = field(default_factory=dict)
     first_run: dict[str, Any] = field(default_factory=dict)
-    left_after_kill: list[str] = field(default_factory=list)
     staged: set[str] = field(default_factory=set)
     first_run_later: dict[str, Any] = field(default_factory=dict)
     killed_run: dict[str, Any] = field(default_factory=dict)
     schedule_later: dict[str, Any] = field(default_factory=dict)
     parameters_later: dict[str, Any] = field(default_factory=dict)
+    commands_failed: list[str] = field(default_factory=list)
+    pooled: dict[str, Any] = field(default_factory=dict)
+    queues: dict[str, Any] = field(default_factory=dict)
+    automations: list[Any] = field(default_factory=list)
     code: int | None = None
-    left: list[str] = field(default_factory=list)
     watched: str = ""
     contacted: str = ""
 
@@ -65,7 +79,11 @@ def story(two_pictures, tmp_path_factory):
             served.submit("retrain/weekly", gate={"accuracy": 7}),
         ]
         told.second = commands.run("up", "--port", 0)
-        told.foreign = served.call("GET", "/health", headers={"Origin": "http://elsewhere.example"})
+        for page in ("/", "/v2/", "/api/health"):
+            with urllib.request.urlopen(
+                urllib.request.Request(served.url + page, headers={"Origin": "http://elsewhere.example"})
+            ) as answer:
+                told.headers[page] = dict(answer.headers.items())
         status, run = served.submit("label-collection/nightly", workers=1, run_id="first", purpose="a test")
         assert status == 201, run
         told.first_run = served.finished(run["id"])
@@ -89,6 +107,15 @@ def story(two_pictures, tmp_path_factory):
         told.killed_run = served.finished(run["id"])
         later = served.deployment("label-collection/nightly")
         told.parameters_later, (told.schedule_later,) = later["parameters"], later["schedules"]
+        for words in PREFECT:
+            command = [sys.executable, "-m", "prefect", *map(str, words)]
+            settings = commands.environment({**env, "PREFECT_API_URL": f"{served.url}/api", "DO_NOT_TRACK": "1"})
+            ended = subprocess.run(command, env=settings, cwd=folder, capture_output=True, text=True, check=False, timeout=280)
+            if ended.returncode:
+                told.commands_failed.append(f"{command}: {ended.stdout}{ended.stderr}")
+        told.pooled = {name: served.deployment(name) for name in served.said["deployments"]}
+        told.queues = {one["name"]: one for one in served.call("POST", "/work_pools/ferflow/queues/filter", {})[1]}
+        told.automations = served.call("POST", "/automations/filter", {})[1]
         served.process.send_signal(signal.SIGTERM)
         told.code = served.process.wait(timeout=60)
         commands.wait_until_gone(10)
@@ -106,6 +133,14 @@ def test_nothing_leaves_the_machine(story):
     for process in ("flows.cli", "uvicorn", "flows.serving", "prefect.engine", "multiprocessing"):
         assert process in story.watched, f"{process} ran unwatched"
     assert story.contacted == ""
+
+
+def test_pages_may_talk_to_their_server_alone(story):
+    """Prefect's own pages ask a tracking service for its configuration, whatever the settings say; the browser refuses that."""
+    for headers in story.headers.values():
+        assert headers["content-security-policy"].startswith("default-src 'self' data: blob:")
+        assert "http" not in headers["content-security-policy"]
+        assert "access-control-allow-origin" not in headers
 
 
 def test_every_flow_is_deployed(story):
@@ -168,6 +203,21 @@ def test_a_restart_keeps_history_and_what_was_changed(story):
     assert story.first_run_later["state"] == story.first_run["state"]
     assert story.schedule_later["active"] is False
     assert story.parameters_later == story.deployments["label-collection/nightly"]["parameters"]
+
+
+def test_the_file_for_work_pools_deploys_as_well(story):
+    assert story.commands_failed == []
+    assert story.queues["writers"]["concurrency_limit"] == 1
+    queues = {name: (one["work_pool_name"], one["work_queue_name"]) for name, one in story.pooled.items()}
+    assert queues == {
+        "label-collection/nightly": ("ferflow", "writers"),
+        "relabel/by-hand": ("ferflow", "writers"),
+        "housekeeping/weekly": ("ferflow", "writers"),
+        "report/daily": ("ferflow", "default"),
+        "retrain/weekly": ("ferflow", "default"),
+    }
+    assert not any(one["pull_steps"] for one in story.pooled.values())
+    assert "mark zombie runs as crashed" in [one["name"] for one in story.automations]
 
 
 def test_it_stops_cleanly(story):

@@ -1,0 +1,37 @@
+"""Prefect's application, whose pages talk to nobody but the server they come from: for `uvicorn --factory flows.pages:create_app`.
+
+With analytics switched off Prefect's server sends nothing, but its newer pages still ask a tracking service for its configuration from the
+browser. A content security policy has the browser itself refuse that, and whatever a later release may think of.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+POLICY: Final = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; form-action 'self'; frame-ancestors 'none'; base-uri 'self'"
+"""Scripts, pictures, fonts and connections from the server itself or from inside the page; no other page may frame it."""
+
+
+def create_app() -> Application:
+    """The application uvicorn serves."""
+    from prefect.server.api.server import create_app as prefect_app  # noqa: PLC0415  (seconds)
+
+    return keeping_to_itself(prefect_app())
+
+
+def keeping_to_itself(application: Application) -> Application:
+    """The same application with the policy on every answer."""
+
+    async def answer(scope: Message, receive: Receive, send: Send) -> None:
+        async def with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (b"content-security-policy", POLICY.encode())]}
+            await send(message)
+
+        await application(scope, receive, with_policy)
+
+    return answer
