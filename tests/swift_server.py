@@ -1,11 +1,12 @@
 """A production S3 server, OpenStack Swift, for as long as the tests run. It checks signatures and access rights.
 
-Fixtures for conftest.py. Where Swift cannot be installed, the tests that need it are skipped with the reason.
+Fixtures for conftest.py. Where Swift cannot be installed, the tests that need it are skipped with the reason. Whoever runs them again and
+again starts it once, with `--region eu-test-1`, and names the file that its first line went to in FERFLOW_TEST_SWIFT.
 """
 
-import itertools
 import json
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -18,8 +19,6 @@ START = Path(__file__).resolve().parents[1] / "deployments" / "swift" / "start.p
 REGION = "eu-test-1"
 """Not the one that clients take when nobody says any."""
 UNAVAILABLE = 3
-
-_NUMBERS = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,10 @@ class Swift:
 
 @pytest.fixture(scope="session")
 def swift(tmp_path_factory):
+    running = os.environ.get("FERFLOW_TEST_SWIFT")
+    if running:
+        yield told_by(Path(running).read_text())
+        return
     folder = tmp_path_factory.mktemp("swift")
     words = [sys.executable, START, "--folder", folder, "--region", REGION, "--until-eof"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
@@ -65,10 +68,14 @@ def swift(tmp_path_factory):
             said = server.stderr.read().strip()
             assert server.wait() == UNAVAILABLE, said
             pytest.skip(f"no Swift here: {said}")
-        told = json.loads(line)
-        yield Swift(told["endpoint"], told["domain"], Keys(**told["writer"]), Keys(**told["reader"]))
+        yield told_by(line)
         server.stdin.close()
         server.wait(30)
+
+
+def told_by(line):
+    told = json.loads(line)
+    return Swift(told["endpoint"], told["domain"], Keys(**told["writer"]), Keys(**told["reader"]))
 
 
 @pytest.fixture
@@ -99,7 +106,7 @@ def new_bucket(access: str = "private") -> str:
     """Name of a bucket that was not there before. access: `private`, or `public-read`."""
     from fer_core.address import split
 
-    name = f"swift-{next(_NUMBERS)}"
+    name = f"swift-{secrets.token_hex(6)}"
     fs, _ = split(f"s3://{name}")
     fs.call_s3("create_bucket", Bucket=name, ACL=access)
     return name
