@@ -8,12 +8,14 @@ FIGURES is what `benchmarks/detectors.py --json` said of it.
 import argparse
 import json
 import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 
 from fer_core.detect.weights_file import SHIPPED, load_detector
 from fer_core.detect_training.material import held_out, read
 from fer_core.digest import file_sha256
+from fer_core.errors import FerflowError
 
 GAPS = (
     "profiles are found less surely than frontal faces, and their boxes are looser: few were learnt from",
@@ -55,4 +57,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except FerflowError as error:
+        sys.exit(str(error))

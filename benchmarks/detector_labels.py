@@ -6,6 +6,7 @@ Writes one Parquet file: pictures as they were and the faces seen in them. `--pa
 """
 
 import argparse
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 from fer_core.detect.yunet import YuNet
 from fer_core.detect_training.material import LOOSE, PORTRAIT, SCENE, SMALL, Found, decoded, found, write
 from fer_core.detect_training.teacher import Teacher
+from fer_core.errors import FerflowError
 from fer_core.types import Faces
 
 FILES = ("face_detection_yunet_2023mar.onnx", "yunet_n_640_640.onnx")
@@ -61,4 +63,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except FerflowError as error:
+        sys.exit(str(error))

@@ -8,6 +8,7 @@ one with new pictures; choose a lower --rate then.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from fer_core.detect.detection_net import folded, mixed
 from fer_core.detect.weights_file import load_detector, save_detector
 from fer_core.detect_training.detector_run import DetectorRun, RunConfig
 from fer_core.detect_training.material import held_out, read
+from fer_core.errors import FerflowError
 
 
 def main() -> None:
@@ -47,4 +49,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except FerflowError as error:
+        sys.exit(str(error))
