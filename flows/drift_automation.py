@@ -11,10 +11,9 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from prefect.automations import Automation
 from prefect.client.orchestration import get_client
 from prefect.events.actions import RunDeployment
-from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 
 from fer_core.errors import OrchestrationError
@@ -24,12 +23,12 @@ from tasks.drift import EVENT, resource_of
 NAME: Final = "retrain on drift"
 
 
-def retrain_on_drift(deployment_id: UUID, root: str | None = None, cooldown: float = 0) -> Automation:
+def retrain_on_drift(deployment_id: UUID, root: str | None = None, cooldown: float = 0) -> AutomationCore:
     """The definition. root: labels root, any if None. cooldown: seconds in which further events start nothing; the flow `report` tells of
     each run once.
     """
     match = resource_of(open_store(root).url()) if root is not None else resource_of("*")
-    return Automation(
+    return AutomationCore(
         name=NAME,
         description="Trains a challenger when a run's faces or labels are no longer what its model was accepted with.",
         trigger=EventTrigger(
@@ -44,7 +43,7 @@ def retrain_on_drift(deployment_id: UUID, root: str | None = None, cooldown: flo
     )
 
 
-def install(deployment: str, root: str | None = None, cooldown: float = 0) -> Automation:
+def install(deployment: str, root: str | None = None, cooldown: float = 0) -> AutomationCore:
     """Put the automation in place for a deployment named `FLOW/NAME`, replacing an earlier one. OrchestrationError when there is no such
     deployment.
     """
