@@ -116,11 +116,12 @@ def _reported(model: Predictor, faces: FaceSplit, protocol: Protocol) -> Evaluat
 
 def _reviewed(models: Path, root: str, can_do_without: bool) -> Path | None:
     """The reviewed faces of a labels root as a face set below the folder of models, anew each time: reviews are added and changed."""
-    from fer_core.review.face_set import import_reviewed  # noqa: PLC0415  (loads OpenCV)
+    from fer_core.review.face_set import Shares, import_reviewed  # noqa: PLC0415  (loads OpenCV)
 
     folder = models / REVIEWED
     try:
-        found = import_reviewed(open_store(root), folder)
+        # beside a base set, whose held-out faces judge, all that people said is learnt from
+        found = import_reviewed(open_store(root), folder, Shares(0, 0) if can_do_without else None)
     except FaceSetError as error:
         if not can_do_without:
             raise
