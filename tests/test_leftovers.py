@@ -108,7 +108,7 @@ def test_what_cannot_be_finished_is_taken_back(run, pictures, tmp_path):
     receipts = fakes.stage_run(run, pictures, 2)
     store = open_store(run.root)
     with pytest.raises(fakes.CutOffError):
-        publish(fakes.FaultyStore(store, 3, "after"), run, receipts)
+        publish(fakes.FaultyStore(store, 4, "after"), run, receipts)
     store.remove_tree("_staging/run-a/receipts")
     assert finish_begun(store) == []
     assert [path for table in TABLES for path in store.list_files(table)] == []
@@ -123,7 +123,7 @@ def test_whoever_finds_the_lease_lost_stops(run, pictures):
     receipts = fakes.stage_run(run, pictures, 2)
     store = open_store(run.root)
     with pytest.raises(fakes.CutOffError):
-        publish(fakes.FaultyStore(store, 2, "after"), run, receipts)
+        publish(fakes.FaultyStore(store, 3, "after"), run, receipts)
     before = store.list_files()
 
     def lost():
@@ -155,7 +155,7 @@ def test_staging_of_a_committed_run_goes_at_once(any_root, pictures):
     receipts = fakes.stage_run(run, pictures, 2)
     store = open_store(any_root)
     with pytest.raises(fakes.CutOffError):
-        publish(fakes.FaultyStore(store, 6, "before"), run, receipts)
+        publish(fakes.FaultyStore(store, 7, "before"), run, receipts)
     assert is_committed(store, "run-a")
     assert store.list_files("_staging/run-a") != []
     with lease(store, "run run-a"):
@@ -170,7 +170,7 @@ def test_resuming_a_committed_run_tidies_up(run, pictures):
     receipts = fakes.stage_run(run, pictures, 2)
     store = open_store(run.root)
     with pytest.raises(fakes.CutOffError):
-        publish(fakes.FaultyStore(store, 6, "before"), run, receipts)
+        publish(fakes.FaultyStore(store, 7, "before"), run, receipts)
     assert store.list_files("_staging") != []
     assert already(run.root, "run-a").manifest == read_manifest(store, "run-a")
     assert store.list_files("_staging") == []
