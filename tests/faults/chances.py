@@ -8,6 +8,7 @@ import numpy as np
 
 from tests.faults.steps import KINDS, Step, at_change
 
+STORES: Final = ("local", "s3")
 SETTINGS: Final = {"workers": 0.6, "flow": 0.25, "cluster": 0.05, "server": 0.05, "alone": 0.05}
 """How often each is drawn. `workers`: the flow's tasks in a process that has everything imported, on Dask workers that stay. `flow`: the
 flow itself, in such a process, with an orchestrator that stays. `cluster`: the command, started anew, on both. `server`: the command on
@@ -61,10 +62,11 @@ class Case:
     """Kill of a `ferflow compact` afterwards."""
 
 
-def drawn(seed: int, settings: Sequence[str] = tuple(SETTINGS)) -> Case:
-    """The same for a seed and a choice of settings each time."""
+def drawn(seed: int, settings: Sequence[str] = tuple(SETTINGS), stores: Sequence[str] = STORES) -> Case:
+    """The same for a seed and a choice of settings and storages each time."""
     draws = np.random.default_rng([seed, 20261125])
-    store = str(draws.choice(["local", "s3"], p=[0.8, 0.2]))
+    store = str(draws.choice(STORES, p=[0.8, 0.2]))
+    store = store if store in stores else stores[0]
     shares = np.array([SETTINGS[setting] for setting in settings])
     setting = str(draws.choice(settings, p=shares / shares.sum()))
     count = int(draws.choice([1, 2, 3], p=[0.65, 0.25, 0.1]))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fer_core.commit import is_committed
 from fer_core.layout import plan_file
-from tests.faults.chances import SETTINGS, drawn
+from tests.faults.chances import SETTINGS, STORES, drawn
 from tests.faults.nights import SECOND, label, prepare
 from tests.faults.surroundings import Surroundings
 from tests.faults.trial import UNDISTURBED, Campaign, Line, Pace, Trial
@@ -25,10 +25,10 @@ from tests.faults.trial import UNDISTURBED, Campaign, Line, Pace, Trial
 BUCKET = "kills"
 
 
-def paces(campaign: Campaign, folder: Path, settings: Sequence[str]) -> dict[tuple[str, str], Pace]:
+def paces(campaign: Campaign, folder: Path, settings: Sequence[str], stores: Sequence[str]) -> dict[tuple[str, str], Pace]:
     """How long a night takes undisturbed in each setting and storage. The first of all, which finds nothing loaded, does not count."""
     found = {}
-    for number, (store, setting) in enumerate([("local", settings[0]), *itertools.product(("local", "s3"), settings)]):
+    for number, (store, setting) in enumerate([(stores[0], settings[0]), *itertools.product(stores, settings)]):
         root = _root(store, f"pace-{number}", folder)
         opened = campaign.nights.begin(root)
         night = campaign.night(setting, root, "--run-id", SECOND, 1)
@@ -42,7 +42,7 @@ def paces(campaign: Campaign, folder: Path, settings: Sequence[str]) -> dict[tup
     return found
 
 
-def run(seeds: Iterable[int], settings: Sequence[str], folder: Path, log: Path) -> int:
+def run(seeds: Iterable[int], settings: Sequence[str], stores: Sequence[str], folder: Path, log: Path) -> int:
     """Run the seeds that are not in the log yet, one after another. Returns how many of them ended otherwise than undisturbed."""
     done = {int(row["seed"]) for row in csv.DictReader(log.open(newline=""))} if log.exists() else set()
     bad = 0
@@ -52,11 +52,11 @@ def run(seeds: Iterable[int], settings: Sequence[str], folder: Path, log: Path) 
         around.share()
         _bucket()
         campaign = Campaign(around, prepare(folder / "nights", label))
-        pace = paces(campaign, folder, settings)
+        pace = paces(campaign, folder, settings, stores)
         for seed in seeds:
             if seed in done:
                 continue
-            case = drawn(seed, settings)
+            case = drawn(seed, settings, stores)
             root = _root(case.store, f"seed-{seed}", folder)
             lines = Trial(campaign, case, root, pace[case.store, case.setting]).run()
             write(log, lines)
@@ -93,11 +93,12 @@ def main() -> int:
     parser.add_argument("--log", type=Path, required=True, metavar="FILE.csv")
     parser.add_argument("--folder", type=Path, metavar="FOLDER", help="for roots, homes and logs (default: a temporary one)")
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="NAME", help=", ".join(SETTINGS))
+    parser.add_argument("--stores", nargs="+", choices=STORES, default=list(STORES), metavar="NAME", help=", ".join(STORES))
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kills-") as passing:
         folder = (args.folder or Path(passing)).resolve()
         os.makedirs(folder / "nights", exist_ok=True)
-        return min(1, run(range(args.first, args.first + args.seeds), args.settings, folder, args.log))
+        return min(1, run(range(args.first, args.first + args.seeds), args.settings, args.stores, folder, args.log))
 
 
 if __name__ == "__main__":

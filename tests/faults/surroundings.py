@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import psutil
 
@@ -35,7 +34,7 @@ class Command:
 
     process: subprocess.Popen[bytes]
     tag: str
-    words: IO[bytes]
+    words: Path
     """What it says on either output; a pipe would stay open for as long as any process that it has started."""
     started: float
 
@@ -47,14 +46,13 @@ class Command:
         """Exit code, negative where a signal ended it; None while it runs."""
         return self.process.poll()
 
-    def wait(self, seconds: float = 240.0) -> int:
+    def wait(self, seconds: float = 480.0) -> int:
         """The same, once it has ended."""
         return self.process.wait(seconds)
 
     def said(self) -> str:
         """Its last line."""
-        self.words.seek(0)
-        lines = self.words.read().decode(errors="replace").strip().splitlines()
+        lines = self.words.read_text(errors="replace").strip().splitlines()
         return lines[-1][:300] if lines else ""
 
     def left(self) -> list[int]:
@@ -92,22 +90,24 @@ class Surroundings:
         """Of a command; extra goes before."""
         mine = ("PREFECT", "FERFLOW", "DASK", "XDG", "AWS_", "DEADLY")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
-        return {**kept, **self._s3, "HOME": str(self.home), "PYTHONPATH": str(REPOSITORY), **(extra or {})}
+        patient = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "400"}  # the machine may have much else to do
+        return {**kept, **patient, **self._s3, "HOME": str(self.home), "PYTHONPATH": str(REPOSITORY), **(extra or {})}
 
     def start(self, words: list[str], extra: Mapping[str, str] | None = None) -> Command:
         """`ferflow` with these words, ready to be killed as `extra` may say."""
         tag = uuid.uuid4().hex
-        said = (self.folder / f"said-{tag[:8]}.txt").open("w+b")
+        said = self.folder / f"said-{tag[:8]}.txt"
         started = time.monotonic()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.deadly", *words],
-            env=self.environment({"FERFLOW_TEST": tag, **(extra or {})}),
-            cwd=self.home,
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
-            start_new_session=True,
-        )
+        with said.open("wb") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.deadly", *words],
+                env=self.environment({"FERFLOW_TEST": tag, **(extra or {})}),
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
         return Command(process, tag, said, started)
 
     def with_s3(self) -> "Surroundings":
@@ -138,7 +138,7 @@ class Surroundings:
         quiet = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_ENABLED": "0"}
         server = self._start(words, quiet)
         self.prefect = f"http://127.0.0.1:{port}/api"
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 600
         while True:
             assert server.poll() is None, server.returncode
             assert time.monotonic() < deadline
