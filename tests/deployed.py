@@ -44,10 +44,11 @@ async def run(given: dict[str, Any]) -> str:
             job_variables={"env": given["variables"]},
         )
         asked = await client.create_flow_run_from_deployment(deployment)
-        async with ProcessWorker(work_pool_name="ferflow", name="worker") as worker:
-            await worker.start(run_once=True)
+        await ProcessWorker(work_pool_name="ferflow", name="worker").start(run_once=True)
         ended = await client.read_flow_run(asked.id)
-        assert ended.state is not None
+        while ended.state is None or not ended.state.is_final():  # whoever started this gives it a time limit
+            await asyncio.sleep(0.5)
+            ended = await client.read_flow_run(asked.id)
         return f"{ended.state.type.value}: {ended.state.message or ''}"
 
 
