@@ -1,0 +1,192 @@
+"""Nights that are killed: at every step that has a name, at random, and as whole commands with workers; and what is there in the end.
+
+The campaign (`python -m tests.faults.kills`) does the same outside CI, longer; see docs/faults.md.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fer_core.commit import is_committed, read_manifest
+from fer_core.layout import STAGING, plan_file
+from fer_core.store import open_store
+from tests.faults.chances import SETTINGS, drawn
+from tests.faults.forked import SERVER, Forked
+from tests.faults.nights import SECOND, compaction_phase, phase, prepare, problems, rows
+from tests.faults.readers import Reader
+from tests.faults.steps import COMPACTION, KINDS, NIGHT, Step, at_change
+from tests.faults.surroundings import REPOSITORY, Surroundings
+
+ABANDONED = frozenset({"abandoned"})
+REACHED = {
+    "before the plan": "leased",
+    "after the plan": "planned",
+    "in a shard": "1 of 4 shards staged",
+    "before a receipt": "1 of 4 shards staged",
+    "after staging": "4 of 4 shards staged",
+    "between parts": "3 of 8 parts published",
+    "between tables": "4 of 8 parts published",
+    "before the manifest": "8 of 8 parts published",
+    "in the manifest's writing": "8 of 8 parts published",
+    "after the manifest": "committed, staging is left",
+    "in the removal of staging": "committed, staging is left",
+    "in the collection of abandoned staging": "committed",
+    "before the lease is given back": "committed",
+}
+"""Where each step is, told from the root."""
+BOTH = ("after staging", "between parts", "before the manifest")
+"""Steps after which a run is both resumed and followed; after the others it is one or the other, in turn."""
+FOLLOWED = [
+    (name, then)
+    for number, name in enumerate(NIGHT)
+    for turn, then in enumerate(("resume", "next night"))
+    if name in BOTH or turn == number % 2
+]
+
+
+@pytest.fixture(scope="module")
+def around(tmp_path_factory):
+    """A home. Processes that are forked import everything once, in the same one."""
+    with Surroundings(tmp_path_factory.mktemp("around")) as around, pytest.MonkeyPatch.context() as patch:
+        for name in ("HOME", "PYTHONPATH"):
+            patch.setenv(name, around.environment()[name])
+        ended = SERVER.Process(target=os.getpid)
+        ended.start()
+        ended.join()
+        yield around
+
+
+@pytest.fixture(scope="module")
+def nights(around, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nights")
+    return prepare(folder, lambda params: _ends(Forked(params, folder / "said.txt", "one")))
+
+
+@pytest.fixture
+def root(nights, tmp_path):
+    """After the first night, with what a run has staged that was killed weeks ago."""
+    store = nights.begin(str(tmp_path / "root"))
+    for number in range(3):
+        store.write_bytes(f"{STAGING}/abandoned/labels/part-{number}.parquet", b"")
+        os.utime(store.url(f"{STAGING}/abandoned/labels/part-{number}.parquet"), (1_700_000_000, 1_700_000_000))
+    return store
+
+
+def _ends(night):
+    assert night.wait() == 0, night.said()
+
+
+def _night(nights, store, which, run_id, step=None):
+    params = nights.params(store.url(), **{which: run_id})
+    return Forked(params, nights.source.parent / "said.txt", "one", step)
+
+
+@pytest.mark.parametrize(("name", "then"), FOLLOWED)
+def test_killed_at_each_step(nights, root, name, then):
+    """The night goes on, or another follows; the night after that finds nothing to do and nothing lying about."""
+    step = replace(NIGHT[name], in_worker=False)  # the one process is its own worker here
+    night = _night(nights, root, "run_id", SECOND, step)
+    assert night.wait() == -signal.SIGKILL, night.said()
+    assert phase(root, SECOND) == REACHED[name]
+    begun = root.exists(plan_file(SECOND))
+    _ends(_night(nights, root, "resume" if begun and then == "resume" else "run_id", SECOND if then == "resume" else "another"))
+    left = ABANDONED | ({SECOND} if then == "next night" and not is_committed(root, SECOND) else frozenset())
+    assert problems(nights, root, same_runs=then == "resume", abandoned=left) == []
+    _ends(_night(nights, root, "run_id", "later"))
+    assert problems(nights, root, same_runs=then == "resume", abandoned=left - ABANDONED) == []
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_killed_at_random(nights, root, around, seed):
+    """Up to three kills in a row, each at a change of the root, while a reader asks."""
+    draws = np.random.default_rng([seed, 7])
+    reader = Reader(root.url())
+    run_id, killed, same = SECOND, 0, True
+    for number in range(int(draws.integers(1, 4))):
+        step = at_change(int(draws.integers(1, 33)), bool(draws.integers(2)))
+        night = _night(nights, root, "resume" if root.exists(plan_file(run_id)) else "run_id", run_id, step)
+        assert night.wait() in (0, -signal.SIGKILL), night.said()
+        killed += night.wait() != 0
+        if draws.random() < 0.3:
+            run_id, same = f"another-{number}", False
+    _ends(_night(nights, root, "resume" if root.exists(plan_file(run_id)) else "run_id", run_id))
+    read = reader.ended()
+    assert (read["wrong"], killed > 0) == ([], True)
+    uncommitted = {path.split("/")[1] for path in root.list_files(STAGING)}
+    left = frozenset(name for name in uncommitted if not is_committed(root, name) and (name in ABANDONED or not same))
+    assert problems(nights, root, same_runs=same, abandoned=left) == []
+
+
+@pytest.mark.timeout(900)
+def test_a_command_is_killed_at_three_steps_in_a_row(nights, root, around):
+    """With workers and an API of its own: all of its group, all of its processes, and the command alone; each is then resumed."""
+    reader = Reader(root.url())
+    which = "--run-id"
+    for kind, name in (("group", "in a shard"), ("machine", "between parts"), ("command", "in the removal of staging")):
+        extra = {"DEADLY_STEP": NIGHT[name].told(), "DEADLY_KIND": kind}
+        command = around.start(nights.words(root.url(), which, SECOND, "--workers", "1"), extra)
+        assert command.wait() == -signal.SIGKILL, command.said()
+        assert command.gone() < 10
+        assert phase(root, SECOND) == REACHED[name]
+        which = "--resume"
+    command = around.start(nights.words(root.url(), which, SECOND))
+    assert command.wait() == 0, command.said()
+    assert reader.ended()["wrong"] == []
+    assert problems(nights, root, same_runs=True, abandoned=ABANDONED) == []
+    assert command.gone() < 10
+
+
+@pytest.mark.timeout(900)
+def test_a_command_is_killed_and_another_night_follows_at_once(nights, root, around):
+    """It finishes the commit that it finds, though workers of the first may still be ending."""
+    reader = Reader(root.url())
+    extra = {"DEADLY_STEP": NIGHT["between tables"].told(), "DEADLY_KIND": "command"}
+    first = around.start(nights.words(root.url(), "--run-id", SECOND, "--workers", "2"), extra)
+    assert first.wait() == -signal.SIGKILL, first.said()
+    second = around.start(nights.words(root.url(), "--run-id", "another", "--workers", "1"))
+    assert first.gone() < 10
+    assert second.wait() == 0, second.said()
+    assert reader.ended()["wrong"] == []
+    assert problems(nights, root, same_runs=True) == []
+    assert sum(read_manifest(root, "another").statuses.values()) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="folders are exchanged on Linux only")
+@pytest.mark.parametrize("name", COMPACTION)
+def test_a_compaction_is_killed_at_each_step(nights, around, tmp_path, name):
+    """Nothing changes for anybody who reads; the next one goes on, and no old part stays."""
+    shutil.copytree(nights.whole, tmp_path / "root")
+    store = open_store(str(tmp_path / "root"))
+    reader = Reader(store.url())
+    words = ["compact", store.url(), "--wait", "0.3", "--json"]
+    killed = around.start(words, {"DEADLY_STEP": COMPACTION[name].told(), "DEADLY_KIND": KINDS[len(name) % 3], "DEADLY_PATIENCE": "20"})
+    assert killed.wait() == -signal.SIGKILL, killed.said()
+    step = compaction_phase(store)
+    assert rows(store) == nights.expected
+    assert reader.ended()["wrong"] == []
+    again = around.start(words)
+    assert again.wait() == 0, (step, again.said())
+    assert problems(nights, store, same_runs=True) == []
+    assert len([path for path in store.list_files() if path.endswith(".parquet")]) == 4 + 2, "two runs' two tables and two plans"
+
+
+def test_what_is_drawn_for_a_seed_is_always_the_same():
+    cases = [drawn(seed) for seed in range(300)]
+    assert cases == [drawn(seed) for seed in range(300)]
+    assert {case.setting for case in cases} == set(SETTINGS)
+    assert {blow.kind for case in cases for blow in case.blows} == set(KINDS)
+    steps = [blow.step for case in cases for blow in (*case.blows, case.compaction) if blow is not None and blow.step is not None]
+    assert [Step.read(step.told()) for step in steps] == steps
+    assert all(case.store == "local" for case in cases if case.compaction is not None)
+
+
+def test_the_campaign_is_a_command(tmp_path):
+    words = [sys.executable, "-m", "tests.faults.kills", "--help"]
+    ended = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120)
+    assert "--seeds" in ended.stdout
