@@ -37,8 +37,8 @@ label: $(VENV)/runtime.stamp ## label SOURCE into TO, ask the tables one questio
 	$(VENV)/bin/python -m flows.demo query "$$TO"; \
 	$(VENV)/bin/ferflow gallery "$$TO" --to "$$GALLERY" --png "$${GALLERY%.html}.png" --limit "$$PICTURES"
 
-test: $(VENV)/dev.stamp ## all tests
-	@$(VENV)/bin/python -m pytest
+test: $(VENV)/dev.stamp ## all tests, on every core
+	@$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/dev.stamp ## style, types and the direction of imports
 	$(VENV)/bin/ruff check .
