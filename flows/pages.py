@@ -1,7 +1,8 @@
-"""Prefect's application, whose pages talk to nobody but the server they come from: for `uvicorn --factory flows.pages:create_app`.
+"""Prefect's application without what talks to the outside world whatever its settings say: for `uvicorn --factory flows.pages:create_app`.
 
-With analytics switched off Prefect's server sends nothing, but its newer pages still ask a tracking service for its configuration from the
-browser. A content security policy has the browser itself refuse that, and whatever a later release may think of.
+Its newer pages ask a tracking service for its configuration even where analytics are switched off. A content security policy has the
+browser refuse that, and whatever a later release may think of. And the server fetches its list of kinds of work pools from the web when
+somebody makes one; without that it reads the copy that is installed with it.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -15,11 +16,16 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 POLICY: Final = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; form-action 'self'; frame-ancestors 'none'; base-uri 'self'"
 """Scripts, pictures, fonts and connections from the server itself or from inside the page; no other page may frame it."""
 
+NOWHERE: Final = "nowhere:"
+"""No protocol that could be spoken: refused before anything is looked up."""
+
 
 def create_app() -> Application:
     """The application uvicorn serves."""
-    from prefect.server.api.server import create_app as prefect_app  # noqa: PLC0415  (seconds)
+    from prefect.server.api import collections  # noqa: PLC0415  (seconds)
+    from prefect.server.api.server import create_app as prefect_app  # noqa: PLC0415
 
+    collections.KNOWN_VIEWS.update(dict.fromkeys(collections.KNOWN_VIEWS, NOWHERE))
     return keeping_to_itself(prefect_app())
 
 

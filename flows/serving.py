@@ -71,7 +71,9 @@ async def serve(wishes: Wishes, out: int) -> None:
 
 async def deployment(entry: Entry, wishes: Wishes) -> RunnerDeployment:
     """Its definition. What was changed in the UI stays: the form's other fields, and a schedule that was switched off."""
-    values = {**await _kept(f"{entry.flow.name}/{entry.name}"), **filled(entry, wishes)}
+    kept = await _kept(f"{entry.flow.name}/{entry.name}")
+    fields = {name: value for name, value in kept.items() if name in entry.form.model_fields}  # a release may drop a field
+    values = {**fields, **filled(entry, wishes)}
     schedules = []
     if entry.cron is not None and complete(entry.form, values):
         # `active` is left out: on for a new schedule, as it was for one that is there

@@ -17,6 +17,9 @@ from processes import Commands
 START_SECONDS = 600
 RUN_SECONDS = 600
 
+BUSY = 503
+"""The database is locked: on a crowded machine Prefect's own client asks again, too."""
+
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -34,12 +37,16 @@ class Served:
         request = urllib.request.Request(
             f"{self.url}/api{path}", data, {"Content-Type": "application/json", **(headers or {})}, method=method
         )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                text = answer.read()
-                return answer.status, json.loads(text) if text else None
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read())
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=120) as answer:
+                    text = answer.read()
+                    return answer.status, json.loads(text) if text else None
+            except urllib.error.HTTPError as error:
+                if error.code != BUSY:
+                    return error.code, json.loads(error.read())
+            assert self.process.poll() is None, "ferflow up has ended"
+            time.sleep(0.5)
 
     def deployment(self, name: str) -> dict[str, Any]:
         """By `FLOW/NAME`."""
@@ -52,6 +59,12 @@ class Served:
         deployment = self.deployment(name)
         params = {**deployment["parameters"]["params"], **changed}
         return self.call("POST", f"/deployments/{deployment['id']}/create_flow_run", {"parameters": {"params": params}})
+
+    def newest(self, deployment: str) -> dict[str, Any]:
+        """The run that somebody asked for last."""
+        wanted = {"flow_runs": {"deployment_id": {"any_": [deployment]}}, "sort": "EXPECTED_START_TIME_DESC"}
+        _, runs = self.call("POST", "/flow_runs/filter", wanted)
+        return next(run for run in runs if not run["auto_scheduled"])
 
     def finished(self, run: str) -> dict[str, Any]:
         """The run once it has ended."""
@@ -86,3 +99,6 @@ def up(commands: Commands, folder: Path, *options: object, env: Mapping[str, str
             process.terminate()
             process.wait(timeout=30)
         reader.join(timeout=10)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
