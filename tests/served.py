@@ -66,6 +66,15 @@ class Served:
         _, runs = self.call("POST", "/flow_runs/filter", wanted)
         return next(run for run in runs if not run["auto_scheduled"])
 
+    def planned(self, name: str) -> list[dict[str, Any]]:
+        """The runs of a deployment that its schedule has planned, once there are any."""
+        wanted = {"deployment_id": {"any_": [self.deployment(name)["id"]]}, "state": {"type": {"any_": ["SCHEDULED"]}}}
+        deadline = time.monotonic() + RUN_SECONDS
+        while not (found := self.call("POST", "/flow_runs/filter", {"flow_runs": wanted})[1]):
+            assert time.monotonic() < deadline, "nothing is planned"
+            time.sleep(0.3)
+        return found
+
     def finished(self, run: str) -> dict[str, Any]:
         """The run once it has ended."""
         deadline = time.monotonic() + RUN_SECONDS

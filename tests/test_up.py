@@ -8,7 +8,9 @@ import sys
 import time
 import urllib.request
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import form_in_browser
 import pyarrow.dataset as ds
@@ -49,6 +51,7 @@ class Story:
     killed_run: dict[str, Any] = field(default_factory=dict)
     schedule_later: dict[str, Any] = field(default_factory=dict)
     parameters_later: dict[str, Any] = field(default_factory=dict)
+    planned: list[dict[str, Any]] = field(default_factory=list)
     commands_failed: list[str] = field(default_factory=list)
     pooled: dict[str, Any] = field(default_factory=dict)
     queues: dict[str, Any] = field(default_factory=dict)
@@ -114,6 +117,7 @@ def story(two_pictures, tmp_path_factory):
     with up(commands, folder, "--to", "labels", "--timezone", "Europe/Berlin", env=env) as served:
         told.first_run_later = served.call("GET", f"/flow_runs/{told.first_run['id']}")[1]
         told.killed_run = served.finished(run["id"])
+        told.planned = served.planned("report/daily")
         later = served.deployment("label-collection/nightly")
         told.parameters_later, (told.schedule_later,) = later["parameters"], later["schedules"]
         for words in PREFECT:
@@ -169,6 +173,12 @@ def test_every_flow_is_deployed(story):
         assert deployment["enforce_parameter_schema"] is True
         assert deployment["global_concurrency_limit"]["limit"] == 1
         assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+
+
+def test_schedules_become_runs(story):
+    """They do not where Prefect's scheduler fails, which shows nowhere but in the server's log."""
+    begins = [datetime.fromisoformat(run["expected_start_time"]).astimezone(ZoneInfo("Europe/Berlin")) for run in story.planned]
+    assert {(begin.hour, begin.minute) for begin in begins} == {(6, 30)}
 
 
 def test_forms_are_filled_in(story):
