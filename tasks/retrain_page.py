@@ -41,7 +41,8 @@ def headline(outcome: Outcome) -> str:
 
 def page(outcome: Outcome, found: Lesson) -> str:
     """Markdown with pictures inside; names no image of anybody."""
-    return "\n".join([*_verdict(outcome), *_figures(outcome), *_classes(outcome), *_confusions(outcome), *_curves(outcome, found)])
+    parts = _verdict(outcome), _figures(outcome), _cards(outcome), _classes(outcome), _confusions(outcome), _curves(outcome, found)
+    return "\n".join(line for part in parts for line in part)
 
 
 def _verdict(outcome: Outcome) -> Iterator[str]:
@@ -75,6 +76,36 @@ def _figures(outcome: Outcome) -> Iterator[str]:
         figures = f"{seen.n:,} | {seen.accuracy:.2%} | {seen.balanced_accuracy:.2%} | {seen.macro_f1:.3f} | {seen.ece:.3f}"
         yield f"| {role} `{model.digest[:12]}` | {figures} |"
     yield ""
+
+
+def _cards(outcome: Outcome) -> Iterator[str]:
+    """What both models are, from their cards; what a card does not tell is left out."""
+    cards = [outcome.champion.card, outcome.challenger.card]
+    rows = {
+        "name": [str(card.get("name", "")) for card in cards],
+        "digest": [f"`{model.digest[:12]}`" for model in (outcome.champion, outcome.challenger)],
+        "trained on": [_trained_on(card) for card in cards],
+        "epochs, batch, seed": [
+            ", ".join(str(card.get("training", {}).get(key, "?")) for key in ("epochs", "batch", "seed")) for card in cards
+        ],
+        "held-back accuracy": [_share(card.get("development", {}).get("accuracy")) for card in cards],
+        "temperature": [_number(card.get("spec", {}).get("temperature", 0.0)) for card in cards],
+        "known gaps": ["; ".join(card.get("known_gaps", [])) for card in cards],
+    }
+    yield from ("## Cards", "", "| | champion | challenger |", "|---|---|---|")
+    yield from (f"| {name} | {first} | {second} |" for name, (first, second) in rows.items() if first or second)
+    yield ""
+
+
+def _trained_on(card: dict[str, Any]) -> str:
+    """Data sets with their training faces."""
+    told = card.get("trained_on", [])
+    sets = told if isinstance(told, list) else [told]
+    return ", ".join(f"{one.get('name', '?')} ({one.get('counts', {}).get('train', 0):,} faces)" for one in sets)
+
+
+def _share(value: object) -> str:
+    return f"{value:.2%}" if isinstance(value, float) else ""
 
 
 def _classes(outcome: Outcome) -> Iterator[str]:
