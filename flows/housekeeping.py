@@ -4,6 +4,7 @@ from prefect import flow
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from fer_core.address import holds_credentials
+from fer_core.compaction import WAIT_SECONDS
 from fer_core.errors import StoreError
 from fer_core.layout import RUNS
 from fer_core.lease import lease
@@ -18,6 +19,9 @@ class HousekeepingParams(BaseModel):
 
     root: str = Field(min_length=1, title="Labels root", description="Folder or s3:// prefix of the tables.")
     compact: bool = Field(True, title="Compact", description="Merge the many small files of each run; local folders only, readers may run.")
+    wait: float = Field(
+        WAIT_SECONDS, gt=0, lt=86_400, title="Wait, seconds", description="How long after it listed a table a reader may still open a file."
+    )
     verify: bool = Field(True, title="Verify", description="Read every committed part; the run fails when anything is not as promised.")
     keep_days: int = Field(
         14, ge=1, le=3650, title="Keep staging, days", description="How long an interrupted run can be resumed without doing work again."
@@ -40,6 +44,6 @@ def housekeeping(params: HousekeepingParams) -> Housekeeping:
         raise StoreError(f"there is no run in {store.url()}")
     with lease(store, "housekeeping") as held:
         finished, collected = collect(params.root, params.keep_days, held)
-        compacted = compact_runs(params.root, None, held) if params.compact else None
+        compacted = compact_runs(params.root, params.wait, held) if params.compact else None
     report = verify_root(params.root) if params.verify else None
     return conclude(Housekeeping(finished, collected, compacted, report))

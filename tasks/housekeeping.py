@@ -43,15 +43,18 @@ def collect(root: str, keep_days: int, held: Lease) -> tuple[tuple[str, ...], tu
 
 
 @task(name="compact", cache_policy=NO_CACHE, persist_result=False)
-def compact_runs(root: str, before: str | None, held: Lease) -> Compacted | None:
-    """Merge the small parts of each run. None where the storage has no way to exchange folders in one step, as object stores."""
+def compact_runs(root: str, wait: float, held: Lease) -> Compacted | None:
+    """Merge the small parts of each run. None where the storage has no way to exchange folders in one step, as object stores.
+
+    wait: seconds, see `compaction.compact`.
+    """
     stop_if_asked()
     store = open_store(root)
     why_not = store.why_no_exchange()
     if why_not:
         get_run_logger().info("not compacted: %s", why_not)
         return None
-    return compact(store, before, still_ours=held.check)
+    return compact(store, None, wait, held.check)
 
 
 @task(name="verify", cache_policy=NO_CACHE, persist_result=False)

@@ -30,7 +30,7 @@ with session(), prefect_api() as api, api.ready():
 
     def tried(root, **more):
         try:
-            done = housekeeping(HousekeepingParams(root=root, **more))
+            done = housekeeping(HousekeepingParams(root=root, wait=0.2, **more))
             return {"ok": done.report.ok, "runs": done.report.runs, "compacted": done.compacted.runs, "collected": list(done.collected)}
         except FerflowError as error:
             return {"error": str(error), "kind": type(error).__name__}
@@ -40,7 +40,8 @@ with session(), prefect_api() as api, api.ready():
         said["beside"] = tried(whole)
     said["nothing"] = tried(whole + "-absent")
     with get_client(sync_client=True) as client:
-        states = [(run.state_name, run.parameters["params"]["root"]) for run in client.read_flow_runs()]
+        asked = [(run.state_name, run.parameters["params"].get("root")) for run in client.read_flow_runs()]
+        states = [(state, root) for state, root in asked if root is not None]
         pages = [found.data for found in client.read_artifacts() if found.key == "housekeeping"]
 print(json.dumps({**said, "states": states, "pages": pages}))
 """

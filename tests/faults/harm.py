@@ -9,12 +9,7 @@ import fer_core.decode
 import fer_core.shard
 import fer_core.tools
 from tests import fakes
-
-DEADLY, HANGING, GATED = b"deadly", b"hanging", b"gated"
-"""The decoder aborts the process; never ends; waits until the file that GATE in the environment names is there.
-
-Who waits adds a line to the file of that name with `.seen` behind it.
-"""
+from tests.faults.endings import DEADLY, GATED, HANGING
 
 _decode = fer_core.decode.decode
 

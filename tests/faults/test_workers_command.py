@@ -17,7 +17,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from tests.faults.harm import DEADLY, GATED, HANGING
+from tests.faults.endings import DEADLY, GATED, HANGING
 
 SECONDS = 240
 """How long anything may take; a machine that is busy with others needs tens of seconds to start a worker."""
