@@ -59,9 +59,17 @@ def kept(labelled, tmp_path_factory):
     abandoned = folder / "whole" / "_staging" / "first" / "labels"
     abandoned.mkdir(parents=True)
     (abandoned / "part-00000.parquet").write_bytes(b"of a run that is committed")
+    home = folder / "home"  # Prefect keeps there, as JSON, what a run failed with
+    home.mkdir()
     words = [sys.executable, "-c", KEEP, str(folder / "whole"), str(folder / "torn")]
     ended = subprocess.run(
-        words, env=labelled.commands.environment(), capture_output=True, text=True, check=False, timeout=300, cwd=Path(__file__).parents[1]
+        words,
+        env=labelled.commands.environment({"HOME": str(home)}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        cwd=Path(__file__).parents[1],
     )
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout.splitlines()[-1])
