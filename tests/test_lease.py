@@ -136,7 +136,8 @@ def test_of_many_at_once_never_two_hold_it(store, impatient):
     assert most == 1
     assert entered >= 1
     assert entered + refused == 16
-    assert store.list_files("_meta/leases") == []
+    # where a storage is slower than the patience of this test, somebody may have been fenced: such marks stay for a day
+    assert [path for path in store.list_files("_meta/leases") if not path.endswith(".fenced")] == []
 
 
 def test_two_claims_at_the_same_moment_one_goes_on(store, impatient, monkeypatch):
