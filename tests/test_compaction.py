@@ -332,6 +332,7 @@ def test_a_reader_notices_nothing(nights, run, how, pause, monkeypatch):
         assert len(list(Path(run.root, "labels").rglob("*.parquet"))) == 3
 
 
+@WITHOUT_A_PAUSE
 @pytest.mark.timeout(240)
 def test_several_readers_notice_nothing(nights, run, monkeypatch):
     """They may leave no moment that could be told; then the old parts stay. When they have gone, it is done."""
