@@ -227,7 +227,7 @@ def page(told: dict[str, Any], rows: Sequence[Tuned]) -> str:
 
 def draw(told: dict[str, Any], rows: Sequence[Tuned], file: Path) -> None:
     """Gains over the number of reviewed faces."""
-    from fer_core.plots.paper import MARKS, SERIES, heading, inches, sheet  # noqa: PLC0415
+    from fer_core.plots.paper import MARKS, SERIES, heading, inches, sheet  # noqa: PLC0415  (heavy; only where it is drawn)
 
     with sheet(file, 9.6, 4.9) as figure:
         first = told["first"]

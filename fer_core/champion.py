@@ -108,7 +108,7 @@ def _standing(done: tuple[Promotion, ...]) -> list[str]:
     return stack
 
 
-def _record(models: Path, done: tuple[Promotion, ...], model: ModelRef, path: str, kind: str, reason: str) -> Promotion:  # noqa: PLR0917
+def _record(models: Path, done: tuple[Promotion, ...], model: ModelRef, path: str, kind: str, reason: str) -> Promotion:  # noqa: PLR0917  (plain values)
     """Take the next number with a file that is whole, or not at all."""
     number = done[-1].number + 1 if done else 1
     previous = done[-1].digest if done else read_model(SHIPPED / DEFAULT).digest
