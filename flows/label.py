@@ -7,13 +7,14 @@ from fer_core.commit import is_committed
 from fer_core.lease import lease
 from fer_core.store import open_store
 from flows.begin import configure, named, take_up
-from flows.label_summary import already
+from flows.label_summary import already, max_failed_sentence
 from flows.params import LabelParams
 from tasks.cluster import ClusterSpec
 from tasks.commit import commit_run
 from tasks.inventory import list_inventory
 from tasks.label_shards import label_shards
 from tasks.plan import plan_run
+from tasks.quarantine import QuarantineError, tell_of_quarantine
 from tasks.report import report_run
 from tasks.summary import Summary
 
@@ -36,7 +37,7 @@ def label_collection(params: LabelParams) -> Summary:
     params = named(params, flow_run.id, flow_run.scheduled_start_time, flow_run.run_count)
     if params.resume is not None and is_committed(store, params.resume):
         take_up(params)
-        return already(params.to, params.resume)
+        return judged(already(params.to, params.resume), params)
     with lease(store, f"run {params.resume or params.run_id}") as held:
         if params.resume is None:
             inventory = list_inventory(params.source)
@@ -45,4 +46,13 @@ def label_collection(params: LabelParams) -> Summary:
             plan = take_up(params)
         labelled = label_shards(plan, cluster, params.image_timeout)
         manifest = commit_run(plan.config, labelled, held)
-    return report_run(manifest, labelled)
+    return judged(report_run(manifest, labelled), params)
+
+
+def judged(summary: Summary, params: LabelParams) -> Summary:
+    """Tell of too many quarantined images. QuarantineError when they are more than a run may lose; it is committed all the same."""
+    tell_of_quarantine(summary, params.quarantine_bound)
+    sentence = max_failed_sentence(summary, params.max_failed)
+    if sentence is not None:
+        raise QuarantineError(sentence, summary)
+    return summary

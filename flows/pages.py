@@ -25,6 +25,8 @@ def create_app() -> Application:
     from prefect.server.api import collections  # noqa: PLC0415  (seconds)
     from prefect.server.api.server import create_app as prefect_app  # noqa: PLC0415
 
+    import flows.webhook  # noqa: F401, PLC0415  (a block that the server itself sends notifications with)
+
     collections.KNOWN_VIEWS.update(dict.fromkeys(collections.KNOWN_VIEWS, NOWHERE))
     return keeping_to_itself(prefect_app())
 

@@ -58,6 +58,9 @@ class LabelParams(BaseModel):
     max_failed: float | None = Field(
         None, ge=0, le=100, title="Most quarantined, %", description="The run fails, after its commit, when a larger share was quarantined."
     )
+    quarantine_bound: float = Field(
+        5.0, ge=0, le=100, title="Tell of quarantined, %", description="Emit fer.quarantine.exceeded when a larger share was quarantined."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where the network runs on the workers.")
 
     @field_validator("source", "to", "detector", "model", "cluster")

@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -33,7 +33,12 @@ from prefect.runner import Runner
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 from prefect.types.entrypoint import EntrypointType
 
+from flows.automations import put
+from flows.drift_automation import retrain_on_drift
+from flows.notifications import block_named, install
+from flows.retrain_params import RetrainParams
 from flows.timetable import TIMETABLE, Entry, Wishes, complete, filled
+from flows.webhook import keep
 
 ATTEMPTS: Final = 3
 """How often a run is begun that `ferflow up` does not survive: it may be what kills the machine."""
@@ -60,18 +65,19 @@ async def serve(wishes: Wishes, out: int) -> None:
     """Until the process is killed."""
     # The limit of a runner goes across deployments: whatever writes to labels roots waits for its turn, and no run that died keeps a place.
     writers, others = Runner("writers", limit=1, pause_on_shutdown=False), Runner("others", limit=4, pause_on_shutdown=False)
-    ids = []
+    ids = {}
     for entry in TIMETABLE:
         runner = writers if entry.writes else others
-        ids.append(await runner.aadd_deployment(await deployment(entry, wishes)))
-    await take_up(ids)
-    tell(out, {"served": [f"{entry.flow.name}/{entry.name}" for entry in TIMETABLE]})
+        ids[entry] = await runner.aadd_deployment(await deployment(entry, wishes))
+    await automate(wishes, ids)
+    await take_up(list(ids.values()))
+    tell(out, {"served": [_known_as(entry) for entry in TIMETABLE]})
     await asyncio.gather(writers.start(), others.start())
 
 
 async def deployment(entry: Entry, wishes: Wishes) -> RunnerDeployment:
     """Its definition. What was changed in the UI stays: the form's other fields, and a schedule that was switched off."""
-    kept = await _kept(f"{entry.flow.name}/{entry.name}")
+    kept = await _kept(_known_as(entry))
     fields = {name: value for name, value in kept.items() if name in entry.form.model_fields}  # a release may drop a field
     values = {**fields, **filled(entry, wishes)}
     schedules = []
@@ -89,6 +95,17 @@ async def deployment(entry: Entry, wishes: Wishes) -> RunnerDeployment:
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
+
+
+async def automate(wishes: Wishes, ids: Mapping[Entry, UUID]) -> None:
+    """Somebody is told what goes wrong, once there is somebody to be told; drift starts a retraining, once there is one that can start."""
+    if wishes.notify is not None:
+        block = await (keep(wishes.notify) if "://" in wishes.notify else block_named(wishes.notify))
+        await install(block)
+    for entry, deployment_id in ids.items():
+        if entry.form is RetrainParams and complete(entry.form, await _kept(_known_as(entry))):
+            async with get_client() as client:
+                await put(client, retrain_on_drift(deployment_id))
 
 
 async def take_up(deployments: Sequence[UUID]) -> None:
@@ -111,6 +128,10 @@ def tell(out: int, what: dict[str, object]) -> None:
 
 def _interrupted(run: FlowRun) -> Interrupted:
     return Interrupted(run.run_count, run.state is not None and run.state.type is StateType.CANCELLING)
+
+
+def _known_as(entry: Entry) -> str:
+    return f"{entry.flow.name}/{entry.name}"
 
 
 async def _kept(name: str) -> dict[str, Any]:

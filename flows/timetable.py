@@ -1,6 +1,6 @@
 """The deployments that `ferflow up` serves: which flows, when, and with what in their forms."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from prefect import Flow
@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from flows.housekeeping import HousekeepingParams, housekeeping
 from flows.label import label_collection
+from flows.night_check import NightCheckParams, night_check
 from flows.params import LabelParams
 from flows.relabel import relabel
 from flows.relabel_params import RelabelParams
@@ -24,6 +25,8 @@ class Wishes:
     to: str | None
     models: str | None
     timezone: str
+    notify: str | None = field(default=None, repr=False)
+    """Address of a webhook, which is a secret, or a notification block as TYPE/NAME."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ TIMETABLE: Final = (
     Entry(label_collection, LabelParams, "nightly", "0 2 * * *", writes=True, tags=("ferflow", "labels")),
     Entry(relabel, RelabelParams, "by-hand", None, writes=True, tags=("ferflow", "labels")),
     Entry(housekeeping, HousekeepingParams, "weekly", "0 12 * * 0", writes=True, tags=("ferflow", "labels")),
+    Entry(night_check, NightCheckParams, "daily", "0 6 * * *", writes=False, tags=("ferflow", "labels")),
     Entry(report, ReportParams, "daily", "30 6 * * *", writes=False, tags=("ferflow", "labels")),
     Entry(retrain, RetrainParams, "weekly", "0 3 * * 6", writes=False, tags=("ferflow", "models")),
 )
@@ -57,6 +61,7 @@ def filled(entry: Entry, wishes: Wishes) -> dict[str, str]:
         LabelParams: {"source": wishes.source, "to": wishes.to, "model": wishes.models},
         RelabelParams: {"root": wishes.to, "model": wishes.models},
         HousekeepingParams: {"root": wishes.to},
+        NightCheckParams: {"root": wishes.to},
         ReportParams: {"root": wishes.to, "to": page},
         RetrainParams: {"models": wishes.models, "reviewed": wishes.to},
     }

@@ -1,8 +1,10 @@
 """What can be said of `ferflow up` before anything starts. Knows no Prefect."""
 
 import os
+import re
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from fer_core.address import scheme
@@ -11,14 +13,20 @@ from fer_core.errors import ModelError, UsageError
 from fer_core.store import open_store
 from flows.checks import check_apart, images_at_least, label_params
 
+BLOCK: Final = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
+
 LOCALTIME: Final = Path("/etc/localtime")
 
 
-def checked(source: str | None, to: str | None, models: str | None, timezone: str | None) -> dict[str, str | None]:
+def checked(
+    source: str | None, to: str | None, models: str | None, timezone: str | None, notify: str | None = None
+) -> dict[str, str | None]:
     """The fields of `flows.timetable.Wishes`, local paths absolute.
 
     UsageError, SourceError, StoreError or ModelError in one line for what no night could work with.
     """
+    if notify is not None:
+        check_address(notify)
     source, to, models = (_absolute(where) for where in (source, to, models))
     if source is not None and to is not None:
         label_params({"source": source, "to": to})
@@ -29,7 +37,18 @@ def checked(source: str | None, to: str | None, models: str | None, timezone: st
         open_store(to).check_writable()
     if models is not None:
         _seed(Path(models))
-    return {"source": source, "to": to, "models": models, "timezone": zone(timezone)}
+    return {"source": source, "to": to, "models": models, "timezone": zone(timezone), "notify": notify}
+
+
+def check_address(notify: str) -> None:
+    """UsageError, which does not repeat it, unless it is the address of a webhook or names a notification block."""
+    try:
+        parts = urlsplit(notify)
+        if (parts.scheme in ("http", "https") and parts.hostname) or BLOCK.fullmatch(notify):
+            return
+    except ValueError:  # brackets of half an IPv6 address
+        pass
+    raise UsageError("--notify takes a webhook's http:// or https:// address, or a notification block as TYPE/NAME (slack-webhook/team)")
 
 
 def zone(name: str | None) -> str:

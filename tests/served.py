@@ -26,8 +26,10 @@ FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 class Served:
     """What `ferflow up` answers."""
 
-    def __init__(self, process: subprocess.Popen[str], said: dict[str, Any]) -> None:
+    def __init__(self, process: subprocess.Popen[str], said: dict[str, Any], errors: list[str]) -> None:
         self.process = process
+        self.errors = errors
+        """Lines on standard error, all of them once it has ended."""
         self.url: str = said["url"]
         self.said = said
 
@@ -102,7 +104,7 @@ def up(commands: Commands, folder: Path, *options: object, env: Mapping[str, str
         assert line, "".join(errors)
         answer = json.loads(line)
         assert "url" in answer, answer
-        yield Served(process, answer)
+        yield Served(process, answer, errors)
     finally:
         if process.poll() is None:
             process.terminate()

@@ -13,7 +13,7 @@ def test_paths_become_absolute(two_pictures, tmp_path, monkeypatch):
     monkeypatch.chdir(two_pictures.parent)
     monkeypatch.setenv("HOME", str(tmp_path))
     wishes = checked(two_pictures.name, "~/labels", None, "Asia/Tokyo")
-    assert wishes == {"source": str(two_pictures), "to": str(tmp_path / "labels"), "models": None, "timezone": "Asia/Tokyo"}
+    assert wishes == {"source": str(two_pictures), "to": str(tmp_path / "labels"), "models": None, "timezone": "Asia/Tokyo", "notify": None}
 
 
 def test_a_folder_of_models_gets_a_first_champion_once(tmp_path):
@@ -32,6 +32,18 @@ def test_what_no_night_could_work_with_is_refused(two_pictures, tmp_path):
         checked("s3://key:secret@bucket", str(tmp_path / "labels"), None, "UTC")
     with pytest.raises(UsageError, match="Europe/Atlantis"):
         checked(None, None, None, "Europe/Atlantis")
+
+
+@pytest.mark.parametrize("address", ["ftp://there/T0PSECRET", "https://", "T0PSECRET", "http://[T0PSECRET", "a/b/T0PSECRET", "/T0PSECRET"])
+def test_what_tells_nobody_is_refused_without_repeating_it(address):
+    with pytest.raises(UsageError, match="--notify takes") as refused:
+        checked(None, None, None, "UTC", address)
+    assert "T0PSECRET" not in str(refused.value)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8080/hook", "https://hooks.example/services/a/b?c=d", "slack-webhook/team"])
+def test_who_can_be_told(address):
+    assert checked(None, None, None, "UTC", address)["notify"] == address
 
 
 def test_the_zone_is_the_machines_where_none_is_given(monkeypatch):

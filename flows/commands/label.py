@@ -117,12 +117,16 @@ def _run_flow(params: "LabelParams", images: int, args: argparse.Namespace) -> "
         if cluster.address is None:
             stack.enter_context(starting_early(workers_for(cluster, images, params.shard_size), args.verbose))
         from flows.label import label_collection  # noqa: PLC0415  (imports Prefect, while its API and the workers start)
+        from tasks.quarantine import QuarantineError  # noqa: PLC0415  (imports Prefect as well)
 
         stack.enter_context(api.ready())
         stack.callback(flush)
         stack.enter_context(listening(display.show))
         stop_if_asked()
-        return label_collection(params)
+        try:
+            return label_collection(params)
+        except QuarantineError as error:  # its run has failed, after its commit: there is everything to tell
+            return error.summary
 
 
 def _given(args: argparse.Namespace) -> dict[str, object]:

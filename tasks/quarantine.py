@@ -1,0 +1,52 @@
+"""Tells of a run of which too many images could not be used."""
+
+from typing import Final
+
+from prefect import get_run_logger
+from prefect.events import emit_event
+
+from fer_core.errors import FerflowError
+from fer_core.schema import QUARANTINE
+from tasks.drift import resource_of
+from tasks.summary import Summary
+
+EVENT: Final = "fer.quarantine.exceeded"
+
+
+class QuarantineError(FerflowError):
+    """A larger share of the images was quarantined than a run may lose; everything is committed all the same."""
+
+    def __init__(self, sentence: str, summary: Summary) -> None:
+        super().__init__(sentence)
+        self.summary = summary
+        """Of the committed run."""
+
+
+def tell_of_quarantine(summary: Summary, bound: float) -> bool:
+    """Emit `fer.quarantine.exceeded` when more than `bound` percent of the images looked at were quarantined. Whether it was emitted.
+
+    Inside a flow. Names no image.
+    """
+    if summary.quarantined_percent <= bound:
+        return False
+    manifest = summary.manifest
+    root = manifest.run_config().root
+    statuses = {status: manifest.statuses[status] for status in QUARANTINE if manifest.statuses.get(status)}
+    payload = {
+        "run_id": manifest.run_id,
+        "root": root,
+        "percent": round(summary.quarantined_percent, 1),
+        "bound": bound,
+        "images": summary.images,
+        "quarantined": sum(statuses.values()),
+        "causes": ", ".join(f"{status}: {count}" for status, count in statuses.items()),
+    }
+    resource = {"prefect.resource.id": resource_of(root), "prefect.resource.name": root, "fer.run": manifest.run_id}
+    event = emit_event(EVENT, resource=resource, payload=payload)
+    get_run_logger().warning(
+        "%.1f %% of the images were quarantined, more than %g %%%s",
+        summary.quarantined_percent,
+        bound,
+        "" if event else ", and no event could be emitted",
+    )
+    return event is not None
