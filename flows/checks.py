@@ -4,25 +4,23 @@ Knows neither Prefect nor Dask.
 """
 
 import os
-import socket
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from fer_core.address import OBJECT_STORES, S3, holds_credentials, scheme
 from fer_core.collection import at_first_sight, list_images
 from fer_core.commit import is_committed
-from fer_core.errors import ClusterError, CommitError, UsageError
+from fer_core.errors import CommitError, UsageError
 from fer_core.layout import plan_file
 from fer_core.lease import refuse_beside
 from fer_core.listing import walk
 from fer_core.store import open_store
 from flows.begin import pipeline, take_up
 from flows.params import LabelParams
-from tasks.cluster import ClusterSpec
-
-CONNECT_SECONDS = 5.0
+from tasks.cluster_check import check_cluster
+from tasks.cluster_size import hands, sized
+from tasks.cluster_text import told
 
 
 def label_params(values: dict[str, object]) -> LabelParams:
@@ -30,25 +28,31 @@ def label_params(values: dict[str, object]) -> LabelParams:
     try:
         return LabelParams.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        option = "".join(f"--{str(part).replace('_', '-')} " for part in first["loc"]) if first["loc"] else ""
-        reason = first["msg"].removeprefix("Value error, ")
-        given = str(first["input"])  # no credentials on the screen
-        tellable = isinstance(first["input"], str | int | float) and "@" not in given and not holds_credentials(given)
-        shown = f" ({first['input']!r})" if first["loc"] and tellable else ""
-        raise UsageError(f"{option.replace('--source', 'SOURCE')}{reason[:1].lower()}{reason[1:]}{shown}") from error
+        raise UsageError(refusal(error).replace("--source", "SOURCE")) from error
+
+
+def refusal(error: ValidationError) -> str:
+    """In one line what is wrong, after the option it is wrong in."""
+    reason, first = told(error), error.errors()[0]
+    if not first["loc"]:
+        return reason
+    option, found = str(first["loc"][0]), str(first["input"])
+    inside = len(first["loc"]) > 1 or "credentials" in reason
+    tellable = isinstance(first["input"], str | int | float) and "@" not in found and not holds_credentials(found)  # not on the screen
+    shown = f" ({first['input']!r})" if tellable and not inside and option != "cluster" else ""
+    return f"--{option.replace('_', '-')} {reason.removeprefix(option).removeprefix('.').removeprefix(': ')}{shown}"
 
 
 def check_label(params: LabelParams) -> int:
     """Raise the error a run would end with, where that is known by now. Returns how many images there are, or enough of
     them to keep every worker busy."""
-    cluster = ClusterSpec.parse(params.cluster, params.workers)
+    cluster = sized(params.cluster, params.workers)
     store = open_store(params.to)
     if params.resume is not None:
         plan = take_up(params)
         images: int = plan.images.num_rows
     else:
-        images = images_at_least(params.source, cluster.workers * (params.shard_size or 1000))
+        images = images_at_least(params.source, hands(cluster) * (params.shard_size or 1000))
         check_apart(params.source, params.to)
         if params.run_id is not None and store.exists(plan_file(params.run_id)):
             done = "is committed already" if is_committed(store, params.run_id) else "was begun already: resume it"
@@ -57,8 +61,7 @@ def check_label(params: LabelParams) -> int:
     store.check_writable()
     if params.resume is None or not is_committed(store, params.resume):
         refuse_beside(store)
-    if cluster.address is not None:
-        _check_scheduler(cluster.address)
+    check_cluster(cluster)
     return images
 
 
@@ -91,11 +94,3 @@ def check_apart(source: str, root: str) -> None:
         inside = f"{root.rstrip('/')}/".startswith(f"{source.rstrip('/')}/") and scheme(root) in OBJECT_STORES
     if inside:
         raise UsageError(f"the labels root {root} lies inside the source {source}: choose a place outside of it")
-
-
-def _check_scheduler(address: str) -> None:
-    parts = urlsplit(address)
-    try:
-        socket.create_connection((str(parts.hostname), int(parts.port or 0)), CONNECT_SECONDS).close()
-    except (OSError, ValueError) as error:
-        raise ClusterError(f"no Dask scheduler answers at {address}") from error

@@ -13,7 +13,7 @@ from fer_core.store import Store, open_store
 from flows.answer import answer
 from flows.begin import configure, take_up
 from flows.params import LabelParams
-from tasks.cluster import ClusterSpec
+from tasks.cluster_size import hands, sized
 from tasks.draft import draft
 
 START_SECONDS: Final = 8.0
@@ -32,18 +32,18 @@ class Rate:
 
 def dry_run(params: LabelParams, as_json: bool) -> int:
     """Say it."""
-    store, cluster = open_store(params.to), ClusterSpec.parse(params.cluster, params.workers)
+    store, cluster = open_store(params.to), sized(params.cluster, params.workers)
     if params.resume is not None:
         plan = take_up(params)
         todo = unfinished(plan, staged_receipts(store, params.resume))
         images = plan.images.filter(pc.is_in(plan.images["shard"], value_set=pa.array(todo, pa.int32())))
         config, listed, unchanged = plan.config, plan.listed, plan.unchanged
     else:
-        drawn = draft(store, configure(params), list_images(params.source), workers=cluster.workers, force=params.force)
+        drawn = draft(store, configure(params), list_images(params.source), workers=hands(cluster), force=params.force)
         config, images, listed, unchanged = drawn.config, drawn.images, drawn.listed, drawn.unchanged
     rate = rate_for(store, config.pipeline_digest, config.detector)
     size = pc.sum(images["bytes"]).as_py() or 0
-    workers = min(cluster.workers, pc.count_distinct(images["shard"]).as_py()) if images.num_rows else 0
+    workers = min(hands(cluster), pc.count_distinct(images["shard"]).as_py()) if images.num_rows else 0
     minutes = (START_SECONDS + images.num_rows * rate.seconds / workers) / 60 if workers else 0.0
     value = {
         "dry_run": True,
@@ -59,10 +59,10 @@ def dry_run(params: LabelParams, as_json: bool) -> int:
         "detector": config.detector,
         "pipeline_digest": config.pipeline_digest,
     }
-    hands = f"{workers} worker{'' if workers == 1 else 's'}"
+    who = f"{workers} worker{'' if workers == 1 else 's'}"
     text = (
         f"{listed:,} images listed, {unchanged:,} unchanged, {images.num_rows:,} to read ({_bytes(size)})\n"
-        f"expected: about {_minutes(minutes)} with {hands}, at {rate.seconds:.3f} s an image and core ({rate.source})\n"
+        f"expected: about {_minutes(minutes)} with {who}, at {rate.seconds:.3f} s an image and core ({rate.source})\n"
         f"detector {config.detector}, shards of {config.shard_size}; nothing was written"
     )
     answer(as_json, value, text)

@@ -9,7 +9,7 @@ from fer_core.store import open_store
 from flows.begin import configure, named, take_up
 from flows.label_summary import already, max_failed_sentence
 from flows.params import LabelParams
-from tasks.cluster import ClusterSpec
+from tasks.cluster_size import hands, sized
 from tasks.commit import commit_run
 from tasks.inventory import list_inventory
 from tasks.label_shards import label_shards
@@ -32,7 +32,7 @@ def label_collection(params: LabelParams) -> Summary:
     Nothing of a run is visible before its commit; an interrupted one is finished by resuming it, as a retry of the flow run does. One run
     at a time writes to a root.
     """
-    cluster = ClusterSpec.parse(params.cluster, params.workers)
+    cluster = sized(params.cluster, params.workers)
     store = open_store(params.to)
     params = named(params, flow_run.id, flow_run.scheduled_start_time, flow_run.run_count)
     if params.resume is not None and is_committed(store, params.resume):
@@ -41,7 +41,7 @@ def label_collection(params: LabelParams) -> Summary:
     with lease(store, f"run {params.resume or params.run_id}") as held:
         if params.resume is None:
             inventory = list_inventory(params.source)
-            plan = plan_run(configure(params), inventory, cluster.workers, params.force, held)
+            plan = plan_run(configure(params), inventory, hands(cluster), params.force, held)
         else:
             plan = take_up(params)
         labelled = label_shards(plan, cluster, params.image_timeout)

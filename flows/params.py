@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from fer_core.address import holds_credentials
 from fer_core.layout import is_run_id
 from fer_core.models import DEFAULT
+from tasks.cluster import ClusterSpec
+from tasks.cluster_kinds import LocalCluster
 from tasks.time_limit import IMAGE_SECONDS
 
 RunId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=100)]
@@ -33,13 +35,12 @@ class LabelParams(BaseModel):
         examples=["auto", "builtin", "yunet:/models/face_detection_yunet_2023mar.onnx"],
     )
     model: str = Field(DEFAULT, min_length=1, title="Expression model", description="Name of a shipped model, or a model folder.")
-    cluster: str = Field(
-        "local",
+    cluster: ClusterSpec = Field(
+        LocalCluster(),
         title="Dask cluster",
-        description="local (processes on this machine), local:N, or a running scheduler's address.",
-        examples=["local", "local:4", "tcp://scheduler:8786"],
+        description="Who does the work: processes or GPUs of this machine, a cluster that runs already, Slurm's jobs, or pods.",
     )
-    workers: int | None = Field(None, ge=1, le=1024, title="Workers", description="Local worker processes; every core if empty.")
+    workers: int | None = Field(None, ge=1, le=1024, title="Workers", description="Processes on this machine, whatever its cluster says.")
     shard_size: int | None = Field(
         None, ge=1, le=1_000_000, title="Images a shard", description="If empty, a few shards a worker, of 1,000 images at most."
     )
@@ -63,7 +64,7 @@ class LabelParams(BaseModel):
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where the network runs on the workers.")
 
-    @field_validator("source", "to", "detector", "model", "cluster")
+    @field_validator("source", "to", "detector", "model")
     @classmethod
     def _no_secrets(cls, value: str) -> str:
         """Parameters are stored and shown by the orchestrator."""

@@ -8,7 +8,7 @@ from fer_core.lease import lease
 from fer_core.store import open_store
 from flows.relabel_begin import already, named, take_up, wanted
 from flows.relabel_params import RelabelParams
-from tasks.cluster import ClusterSpec
+from tasks.cluster_size import hands, sized
 from tasks.commit import commit_run
 from tasks.relabel import plan_relabel, relabel_shards, report_relabel
 from tasks.relabel_summary import RelabelSummary
@@ -26,13 +26,13 @@ def relabel(params: RelabelParams) -> RelabelSummary:
 
     As with `label-collection`, nothing is visible before the commit, and an interrupted run is finished by resuming it.
     """
-    cluster = ClusterSpec.parse(params.cluster, params.workers)
+    cluster = sized(params.cluster, params.workers)
     store = open_store(params.root)
     params = named(params, flow_run.id, flow_run.scheduled_start_time, flow_run.run_count)
     if params.resume is not None and is_committed(store, params.resume):
         return already(params)
     with lease(store, f"run {params.resume or params.run_id}") as held:
-        plan = plan_relabel(params.root, wanted(params), cluster.workers, held) if params.resume is None else take_up(params)
+        plan = plan_relabel(params.root, wanted(params), hands(cluster), held) if params.resume is None else take_up(params)
         labelled = relabel_shards(plan, cluster)
         manifest = commit_run(plan.config, labelled, held)
     return report_relabel(manifest, labelled)

@@ -15,8 +15,11 @@ from fer_core.relabel_changes import changes_of
 from fer_core.relabel_run import NewModel
 from fer_core.relabel_survey import SOURCE, survey
 from fer_core.store import open_store
+from flows.checks import refusal
 from flows.params import new_run_id
 from flows.relabel_params import RelabelParams
+from tasks.cluster_check import check_cluster
+from tasks.cluster_size import sized
 from tasks.relabel_summary import RelabelSummary
 from tasks.summary import Summary
 
@@ -26,10 +29,7 @@ def relabel_params(values: dict[str, object]) -> RelabelParams:
     try:
         return RelabelParams.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        option = "".join(f"--{str(part).replace('_', '-')} " for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{option.replace('--root', 'ROOT')}{reason[:1].lower()}{reason[1:]}") from error
+        raise UsageError(refusal(error).replace("--root", "ROOT")) from error
 
 
 def named(params: RelabelParams, flow_run_id: str, scheduled: datetime, attempt: int) -> RelabelParams:
@@ -91,4 +91,5 @@ def check_relabel(params: RelabelParams) -> int:
     store.check_writable()
     if params.resume is None or not is_committed(store, params.resume):
         refuse_beside(store)
+    check_cluster(sized(params.cluster, params.workers))
     return images

@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from fer_core.address import holds_credentials
 from flows.params import RunId
+from tasks.cluster import ClusterSpec
+from tasks.cluster_kinds import LocalCluster
 
 
 class RelabelParams(BaseModel):
@@ -20,13 +22,12 @@ class RelabelParams(BaseModel):
         description="Name of a shipped model, a model folder, or a folder of models whose champion is taken.",
         examples=["tiny", "/models"],
     )
-    cluster: str = Field(
-        "local",
+    cluster: ClusterSpec = Field(
+        LocalCluster(),
         title="Dask cluster",
-        description="local (processes on this machine), local:N, or a running scheduler's address.",
-        examples=["local", "local:4", "tcp://scheduler:8786"],
+        description="Who does the work: processes or GPUs of this machine, a cluster that runs already, Slurm's jobs, or pods.",
     )
-    workers: int | None = Field(None, ge=1, le=1024, title="Workers", description="Local worker processes; every core if empty.")
+    workers: int | None = Field(None, ge=1, le=1024, title="Workers", description="Processes on this machine, whatever its cluster says.")
     shard_size: int | None = Field(
         None, ge=1, le=1_000_000, title="Images a shard", description="If empty, a few shards a worker, of 1,000 images at most."
     )
@@ -40,7 +41,7 @@ class RelabelParams(BaseModel):
     resume: RunId | None = Field(None, title="Resume run", description="Id of an interrupted relabelling to finish; the same options.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where the network runs on the workers.")
 
-    @field_validator("root", "model", "cluster")
+    @field_validator("root", "model")
     @classmethod
     def _no_secrets(cls, value: str) -> str:
         """Parameters are stored and shown by the orchestrator."""

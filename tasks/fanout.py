@@ -5,7 +5,7 @@ worker dies. Knows no Prefect.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Final
 
@@ -29,15 +29,16 @@ def fan_out(
     work: Callable[[str], str] = label_job,
     limit: float = IMAGE_SECONDS,
     patience: float = PATIENCE_SECONDS,
+    resources: Mapping[str, float] | None = None,
 ) -> list[ShardReceipt]:
     """Run every job and return the receipts in the order in which they came; `on_receipt` is called with each, in the calling thread.
 
     jobs: taken one by one as there is room. work: runs on workers, `label_job` or a stand-in that tells `time_limit.turn_to` of each image.
-    limit: seconds an image may take, see `time_limit`. ClusterError when workers or scheduler are gone for `patience` seconds, or when more
-    workers die than `blame.deaths_allowed`; any error a shard reports is raised as what it is. However it ends, nothing is left on the
-    scheduler.
+    limit: seconds an image may take, see `time_limit`. resources: what a job takes up of a worker, such as `{"GPU": 1}`. ClusterError when
+    workers or scheduler are gone for `patience` seconds, or when more workers die than `blame.deaths_allowed`; any error a shard reports is
+    raised as what it is. However it ends, nothing is left on the scheduler.
     """
-    flights = Flights(client, work, limit, patience)
+    flights = Flights(client, work, limit, patience, resources)
     receipts: list[ShardReceipt] = []
 
     def take(receipt: ShardReceipt) -> None:

@@ -3,7 +3,7 @@
 import json
 import queue
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any, Final
@@ -42,8 +42,11 @@ class _Flight:
 class Flights:
     """Sends jobs and takes their answers. Used by one thread."""
 
-    def __init__(self, client: Client, work: Callable[[str], str], limit: float, patience: float) -> None:
-        """limit: seconds an image may take. patience: seconds that workers or scheduler may be gone."""
+    def __init__(
+        self, client: Client, work: Callable[[str], str], limit: float, patience: float, resources: Mapping[str, float] | None = None
+    ) -> None:
+        """limit: seconds an image may take. patience: seconds that workers or scheduler may be gone. resources: see `fan_out`."""
+        self._resources = dict(resources) if resources else None
         self._client, self._work, self._limit, self._patience = client, work, limit, patience
         self._flying: dict[str, _Flight] = {}
         self._landed: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -72,7 +75,8 @@ class Flights:
         key = f"{job.config.run_id}/{job.part}/{number}"
         text = json.dumps(job.to_json())
         try:
-            future = self._client.submit(watched, self._work, text, self._news.topic, self._limit, key=key, pure=False)
+            given = (self._work, text, self._news.topic, self._limit)
+            future = self._client.submit(watched, *given, key=key, pure=False, resources=self._resources)
         except (ClosedClientError, OSError) as error:
             raise self._gone() from error
         self._flying[key] = _Flight(job, future, attempt, passed_over)

@@ -13,7 +13,8 @@ from prefect.cache_policies import NO_CACHE
 from fer_core.commit import Plan, staged_receipts, unfinished
 from fer_core.run import ShardReceipt
 from fer_core.store import open_store
-from tasks.cluster import ClusterSpec, open_client
+from tasks.cluster_client import needs, open_client
+from tasks.cluster_kinds import Kind
 from tasks.draft import jobs
 from tasks.fanout import fan_out
 from tasks.progress import Progress, tell
@@ -36,12 +37,12 @@ class Labelled:
 
 
 @task(name="label-shards", cache_policy=NO_CACHE, persist_result=False)
-def label_shards(plan: Plan, cluster: ClusterSpec, image_timeout: float = IMAGE_SECONDS) -> Labelled:
+def label_shards(plan: Plan, cluster: Kind, image_timeout: float = IMAGE_SECONDS) -> Labelled:
     """Label what is not staged yet. No workers are asked for where nothing is left to do. image_timeout: seconds, see `time_limit`."""
     return work_off(plan, cluster, image_timeout)
 
 
-def work_off(plan: Plan, cluster: ClusterSpec, image_timeout: float = IMAGE_SECONDS, work: Callable[[str], str] = label_job) -> Labelled:
+def work_off(plan: Plan, cluster: Kind, image_timeout: float = IMAGE_SECONDS, work: Callable[[str], str] = label_job) -> Labelled:
     """Have workers do the shards that are not staged yet. work: see `fan_out`. For the body of a task."""
     finished = staged_receipts(open_store(plan.config.root), plan.config.run_id)
     todo = unfinished(plan, finished)
@@ -62,7 +63,7 @@ def work_off(plan: Plan, cluster: ClusterSpec, image_timeout: float = IMAGE_SECO
             shown.update(progress)
 
         tell(progress)
-        done = fan_out(client, jobs(plan.config, plan.images, todo), on_receipt, work=work, limit=image_timeout)
+        done = fan_out(client, jobs(plan.config, plan.images, todo), on_receipt, work=work, limit=image_timeout, resources=needs(cluster))
     shown.finish()
     return Labelled((*kept, *done), progress.resumed, ready_at)
 

@@ -17,7 +17,7 @@ from fer_core.relabel_changes import changes_of
 from fer_core.relabel_run import NewModel, configured
 from fer_core.relabel_survey import survey
 from fer_core.store import open_store
-from tasks.cluster import ClusterSpec
+from tasks.cluster_kinds import Kind
 from tasks.draft import shard_size_for
 from tasks.interruption import stop_if_asked
 from tasks.label_shards import Labelled, work_off
@@ -47,7 +47,7 @@ def plan_relabel(root: str, wanted: NewModel, workers: int, held: Lease) -> Plan
 
 
 @task(name="relabel-shards", cache_policy=NO_CACHE, persist_result=False)
-def relabel_shards(plan: Plan, cluster: ClusterSpec) -> Labelled:
+def relabel_shards(plan: Plan, cluster: Kind) -> Labelled:
     """Label the crops of the shards that are not staged yet."""
     return work_off(plan, cluster, work=relabel_job)
 

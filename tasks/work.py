@@ -9,9 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from fer_core.errors import FerflowError
-from fer_core.run import ShardJob
+from fer_core.run import ALIGNMENT, QUALITY, ShardJob
 from tasks.time_limit import TimeLimit, turn_to
 
+GPU: Final = "GPU"
+"""Dask's name for what a worker has one of when a GPU is its own, and a shard needs one of there."""
 WORD_SECONDS: Final = 0.01
 """Dask sends what is told in batches of 2 ms. A process that dies at its very first step shall have got away the word that it began."""
 
@@ -52,9 +54,18 @@ def warm_up() -> None:
 
 
 def release() -> dict[str, str | None]:
-    """What has to agree between the one who submits and the one who works: ferflow's version (None when not installed) and Python's."""
+    """What has to agree between the one who submits and the one who works. None for what is not installed."""
+    return {
+        "Python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "dask": _version("dask"),
+        "distributed": _version("distributed"),
+        "ferflow": _version("ferflow"),
+        "pipeline": f"{ALIGNMENT}, {QUALITY}",  # two checkouts may call themselves the same release
+    }
+
+
+def _version(package: str) -> str | None:
     try:
-        ferflow = version("ferflow")
+        return version(package)
     except PackageNotFoundError:
-        ferflow = None
-    return {"ferflow": ferflow, "python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+        return None

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from fer_core.errors import ClusterError, ModelError, StoreError
 from fer_core.run import ImageRef, RunConfig, ShardJob, ShardReceipt
 from tasks.blame import bisect
-from tasks.cluster import EarlyCluster
+from tasks.cluster_early import EarlyCluster
+from tasks.cluster_kinds import LocalCluster
 from tasks.fanout import fan_out
 
 CONFIG = RunConfig("run-a", "2026-01-01", "photos", "/labels", "builtin", "builtin-1", "tiny", "tiny", "0" * 64)
@@ -88,7 +89,7 @@ def test_bisection_depends_on_the_job_alone():
 
 @pytest.fixture(scope="module")
 def client():
-    cluster = EarlyCluster(2)
+    cluster = EarlyCluster(LocalCluster(processes=2))
     try:
         yield cluster.client()
     finally:
@@ -137,7 +138,7 @@ def test_an_outage_is_tried_again_other_errors_are_not(client, tmp_path):
 
 
 def test_a_scheduler_without_workers_is_given_up():
-    cluster = EarlyCluster(1)
+    cluster = EarlyCluster(LocalCluster(processes=1))
     try:
         lonely = cluster.client()
         cluster._future.result()[1].scale(0)

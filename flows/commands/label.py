@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from flows.answer import answer
+from flows.commands.cluster_option import CLUSTER
 
 if TYPE_CHECKING:
     from fer_core.errors import FerflowError
@@ -21,6 +22,7 @@ s3:// prefix of the tables; it grows with every run. Images that an earlier run 
   ferflow label ~/Photos --to ~/labels
   ferflow label ~/Photos --to ~/labels --dry-run                     what would be read, and how long that takes
   ferflow label 's3://bucket/2026/*/*.jpg' --to s3://bucket/labels --cluster tcp://scheduler:8786
+  ferflow label ~/Photos --to ~/labels --cluster slurm:night.json    {"partition": "night", "jobs": {"minimum": 1, "maximum": 20}}
   ferflow label ~/Photos --to ~/labels --detector yunet:face_detection_yunet_2023mar.onnx --purpose 'user study 12, consent given'"""
 
 EPILOG = """What cannot be read costs one row with a reason, never the run. Nothing of a run is visible before it is complete; one that was
@@ -44,7 +46,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     look.add_argument("--model", metavar="NAME|DIR", help="shipped model or model folder (see: ferflow models list)")
     look.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where the network runs (default: auto)")
     work = parser.add_argument_group("who works")
-    work.add_argument("--cluster", metavar="SPEC", help="local (default), or the address of a running Dask scheduler: tcp://host:8786")
+    work.add_argument("--cluster", metavar="SPEC", help=f"who works: {CLUSTER} (default: local)")
     work.add_argument("--workers", metavar="N", type=int, help="local worker processes (default: every core)")
     work.add_argument("--shard-size", metavar="N", type=int, help="images a shard (default: a few shards a worker, at most 1,000 each)")
     work.add_argument(
@@ -104,18 +106,18 @@ def _run_flow(params: "LabelParams", images: int, args: argparse.Namespace) -> "
     from flows.display import Display, notices  # noqa: PLC0415
     from flows.prefect_api import flush, prefect_api  # noqa: PLC0415
     from flows.session import session  # noqa: PLC0415
-    from tasks.cluster import ClusterSpec, starting_early, workers_for  # noqa: PLC0415
+    from tasks.cluster_early import starting_early  # noqa: PLC0415
+    from tasks.cluster_size import sized  # noqa: PLC0415
     from tasks.interruption import stop_if_asked  # noqa: PLC0415
     from tasks.progress import listening  # noqa: PLC0415
 
     notices(params)
-    cluster = ClusterSpec.parse(params.cluster, params.workers)
+    cluster = sized(params.cluster, params.workers)
     with ExitStack() as stack:
         display = stack.enter_context(Display())
         stack.enter_context(session())
         api = stack.enter_context(prefect_api(verbose=args.verbose))
-        if cluster.address is None:
-            stack.enter_context(starting_early(workers_for(cluster, images, params.shard_size), args.verbose))
+        stack.enter_context(starting_early(cluster, images, params.shard_size, args.verbose))
         from flows.label import label_collection  # noqa: PLC0415  (imports Prefect, while its API and the workers start)
         from tasks.quarantine import QuarantineError  # noqa: PLC0415  (imports Prefect as well)
 
@@ -175,7 +177,10 @@ def _how_to_resume(params: "LabelParams") -> str:
 
 def resume_command(params: "LabelParams", run_id: str) -> str:
     """What to type."""
+    from tasks.cluster_text import as_text  # noqa: PLC0415
+
     words = ["ferflow", "label", params.source, "--to", params.to, "--resume", run_id]
-    for name, value in params.model_dump(exclude_defaults=True, exclude={"source", "to", "run_id", "resume"}).items():
+    given = params.model_dump(exclude_defaults=True, exclude={"source", "to", "run_id", "resume"})
+    for name, value in (given | ({"cluster": as_text(params.cluster)} if "cluster" in given else {})).items():
         words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
     return shlex.join(words)

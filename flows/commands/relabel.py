@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from flows.answer import answer
+from flows.commands.cluster_option import CLUSTER
 
 if TYPE_CHECKING:
     from flows.relabel_params import RelabelParams
@@ -36,7 +37,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("root", metavar="ROOT", help="labels root: folder or s3:// prefix")
     parser.add_argument("--model", metavar="NAME|DIR", required=True, help="shipped model, model folder or folder of models")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where the network runs (default: auto)")
-    parser.add_argument("--cluster", metavar="SPEC", help="local (default), or the address of a running Dask scheduler: tcp://host:8786")
+    parser.add_argument("--cluster", metavar="SPEC", help=f"who works: {CLUSTER} (default: local)")
     parser.add_argument("--workers", metavar="N", type=int, help="local worker processes (default: every core)")
     parser.add_argument("--shard-size", metavar="N", type=int, help="images a shard (default: a few shards a worker, at most 1,000 each)")
     parser.add_argument("--purpose", metavar="TEXT", help="why these faces are labelled (default: as the earlier run says)")
@@ -82,17 +83,18 @@ def _run_flow(params: "RelabelParams", images: int, args: argparse.Namespace) ->
     from flows.display import Display  # noqa: PLC0415
     from flows.prefect_api import flush, prefect_api  # noqa: PLC0415
     from flows.session import session  # noqa: PLC0415
-    from tasks.cluster import ClusterSpec, starting_early, workers_for  # noqa: PLC0415
+    from tasks.cluster_early import starting_early  # noqa: PLC0415
+    from tasks.cluster_size import sized  # noqa: PLC0415
     from tasks.interruption import stop_if_asked  # noqa: PLC0415
     from tasks.progress import listening  # noqa: PLC0415
 
-    cluster = ClusterSpec.parse(params.cluster, params.workers)
+    cluster = sized(params.cluster, params.workers)
     with ExitStack() as stack:
         display = stack.enter_context(Display())
         stack.enter_context(session())
         api = stack.enter_context(prefect_api(verbose=args.verbose))
-        if cluster.address is None and images:
-            stack.enter_context(starting_early(workers_for(cluster, images, params.shard_size), args.verbose))
+        if images:
+            stack.enter_context(starting_early(cluster, images, params.shard_size, args.verbose))
         from flows.relabel import relabel  # noqa: PLC0415  (imports Prefect, while its API and the workers start)
 
         stack.enter_context(api.ready())
@@ -142,9 +144,12 @@ def _is_begun(params: "RelabelParams") -> bool:
 
 
 def _how_to_resume(params: "RelabelParams") -> str:
+    from tasks.cluster_text import as_text  # noqa: PLC0415
+
     if not _is_begun(params):
         return "nothing was begun yet, run the same command again"
     words = ["ferflow", "relabel", params.root, "--resume", params.resume or params.run_id or ""]
-    for name, value in params.model_dump(exclude_defaults=True, exclude={"root", "run_id", "resume"}).items():
+    given = params.model_dump(exclude_defaults=True, exclude={"root", "run_id", "resume"})
+    for name, value in (given | ({"cluster": as_text(params.cluster)} if "cluster" in given else {})).items():
         words += [f"--{name.replace('_', '-')}", str(value)]
     return "resume with: " + shlex.join(words)

@@ -69,7 +69,7 @@ def _night(params: str, how: str, log: str, step: str, kind: str) -> None:
     else:
         from tests.faults import nights
 
-        nights.label(given, given.cluster if how == "workers" else None)
+        nights.label(given, given.cluster.address if how == "workers" else None)
     _end(0)
 
 

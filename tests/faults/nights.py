@@ -22,7 +22,8 @@ from fer_core.shard import label_shard
 from fer_core.store import Store, open_store
 from fer_core.verify import verify
 from flows.params import LabelParams
-from tasks.cluster import ClusterSpec, open_client
+from tasks.cluster_client import open_client
+from tasks.cluster_kinds import AddressCluster
 from tasks.draft import jobs
 from tasks.fanout import fan_out
 from tests.fakes import picture, tools, write_pictures
@@ -52,7 +53,7 @@ class Nights:
     """Images by status of the second night."""
 
     def params(self, root: str, **which: str) -> LabelParams:
-        """which: `run_id` or `resume`."""
+        """which: `run_id` or `resume`, and `cluster`."""
         return LabelParams(source=str(self.source), to=root, detector="builtin", shard_size=1, **which)
 
     def words(self, root: str, *which: object) -> list[str]:
@@ -121,7 +122,7 @@ def _receipts(plan: Plan, scheduler: str | None) -> tuple[ShardReceipt, ...]:
     if scheduler is None:
         new = [label_shard(job, tools()) for job in todo]
     else:
-        with open_client(ClusterSpec.parse(scheduler)) as client:
+        with open_client(AddressCluster(address=scheduler)) as client:
             new = fan_out(client, todo, lambda receipt: None)
     return (*done.values(), *new)
 

@@ -4,8 +4,9 @@ import dask
 import pytest
 
 from fer_core.errors import ClusterError
-from tasks import blame, cluster
-from tasks.cluster import EarlyCluster
+from tasks import blame, cluster_local, cluster_settings
+from tasks.cluster_early import EarlyCluster
+from tasks.cluster_kinds import LocalCluster
 from tasks.fanout import fan_out
 from tests.faults import odd_pictures
 from tests.faults.odd_pictures import DEADLY, FROZEN_ONCE, GATE, HANGING, HUNGRY, KILLED_ONCE
@@ -23,10 +24,10 @@ def client():
     from distributed import worker_memory
 
     with pytest.MonkeyPatch.context() as patch, dask.config.set():
-        patch.setattr(cluster, "_warm", lambda client: None)
-        patch.setattr(cluster, "FROZEN_SECONDS", 3)
+        patch.setattr(cluster_local, "_warm", lambda client: None)
+        patch.setattr(cluster_settings, "FROZEN_SECONDS", 3)
         patch.setattr(worker_memory.system, "MEMORY_LIMIT", MEMORY * CPU_COUNT)
-        early = EarlyCluster(2)
+        early = EarlyCluster(LocalCluster(processes=2))
         try:
             yield early.client()
         finally:

@@ -13,7 +13,7 @@ from fer_core.store import Store
 from tests.faults.chances import FORKED, Blow, Case
 from tests.faults.forked import Forked
 from tests.faults.nights import SECOND, Nights, compaction_phase, phase, problems
-from tests.faults.readers import Reader
+from tests.faults.readers import POLITE, Reader
 from tests.faults.steps import kill
 from tests.faults.surroundings import Command, Surroundings
 
@@ -69,8 +69,8 @@ class Campaign:
         """A night that begins now. which: `--run-id` or `--resume`."""
         step = blow.step if blow is not None else None
         if setting in FORKED:
-            params = self.nights.params(root, **{which.removeprefix("--").replace("-", "_"): run_id})
-            params = params.model_copy(update={"cluster": self.around.scheduler})
+            named = {which.removeprefix("--").replace("-", "_"): run_id}
+            params = self.nights.params(root, cluster=self.around.scheduler or "local", **named)
             return Forked(params, self.around.folder / f"said-{Path(root).name}.txt", setting, step)
         where = ["--cluster", self.around.scheduler] if setting == "cluster" else ["--workers", workers]
         return self.command(setting, self.nights.words(root, which, run_id, *where), blow)
@@ -101,7 +101,7 @@ class Trial:
 
     def run(self) -> list[Line]:
         """Everything that is drawn, then what was found."""
-        reader = Reader(self.root)
+        reader = Reader(self.root, POLITE if self.case.compaction else None)
         self._label()
         if self.case.compaction is not None:
             self._compact(self.case.compaction)

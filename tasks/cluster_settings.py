@@ -1,0 +1,31 @@
+"""What a scheduler and its workers are told that ferflow starts itself, wherever they run."""
+
+from typing import Any, Final
+
+FROZEN_SECONDS: Final = 60
+"""How long a worker may be silent (stopped, or deep in code that lets no other thread run) before it is given up and started anew."""
+SHARD_SECONDS: Final = 30
+"""What a shard is taken for until the first one is done: an adaptive cluster grows by it."""
+IDLE_LOOKS: Final = 30
+"""How often, a second apart, an adaptive cluster must have a worker too many before one is sent home: loading a model takes longer."""
+
+
+def settings() -> dict[str, Any]:
+    """Of Dask's configuration, by dotted names."""
+    return {
+        # the first death makes suspects of all shards that were on the worker; the fan-out then tries each alone
+        "distributed.scheduler.allowed-failures": 0,
+        # a worker that pauses because libraries alone fill most of a small memory would pause for ever
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+        "distributed.worker.memory.terminate": 0.95,
+        "distributed.scheduler.worker-ttl": f"{FROZEN_SECONDS} s",
+        "distributed.scheduler.unknown-task-duration": f"{SHARD_SECONDS} s",
+        "distributed.admin.low-level-log-length": 0,
+    }
+
+
+def as_environment() -> dict[str, str]:
+    """The same for processes elsewhere."""
+    return {f"DASK_{name.upper().replace('.', '__').replace('-', '_')}": str(value) for name, value in settings().items()}

@@ -1,0 +1,57 @@
+"""How many work at a time, and how many are worth starting."""
+
+import math
+import os
+
+from fer_core.errors import UsageError
+from tasks.cluster_kinds import Adaptive, AddressCluster, GpuCluster, Kind, KubernetesCluster, LocalCluster, SlurmCluster
+from tasks.draft import shard_size_for
+from tasks.gpus import visible_gpus
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def sized(spec: Kind, workers: int | None) -> Kind:
+    """The same with the number of local processes that `--workers` says. UsageError where there are none to count."""
+    if workers is None:
+        return spec
+    if isinstance(spec, AddressCluster):
+        raise UsageError("--workers is for local clusters: a running scheduler has the workers it has")
+    if not isinstance(spec, LocalCluster):
+        raise UsageError(f"--workers is for local clusters: the number is part of a {spec.kind} cluster's own description")
+    return spec.model_copy(update={"processes": workers})
+
+
+def least(size: int | Adaptive) -> int:
+    """How many there are to begin with."""
+    return size.minimum if isinstance(size, Adaptive) else size
+
+
+def most(size: int | Adaptive) -> int:
+    """How many there can be."""
+    return size.maximum if isinstance(size, Adaptive) else size
+
+
+def hands(spec: Kind) -> int:
+    """Shards that can be worked on at a time. 1 for a scheduler that runs elsewhere: it is not asked."""
+    if isinstance(spec, LocalCluster):
+        return most(spec.processes or cores()) * spec.threads
+    if isinstance(spec, GpuCluster):
+        return spec.gpus or max(1, len(visible_gpus()))
+    if isinstance(spec, SlurmCluster):
+        return most(spec.jobs) * (1 if spec.gpu else spec.cores)
+    return most(spec.pods) if isinstance(spec, KubernetesCluster) else 1
+
+
+def trimmed(spec: LocalCluster, images: int, shard_size: int | None) -> LocalCluster:
+    """The same with no process that would have no shard of its own when there are at most so many images."""
+    shards = math.ceil(images / (shard_size or shard_size_for(images, hands(spec))))
+    enough = max(1, math.ceil(shards / spec.threads))
+    size = spec.processes or cores()
+    if not isinstance(size, Adaptive):
+        return spec.model_copy(update={"processes": min(size, enough)})
+    bounds = Adaptive(minimum=min(size.minimum, enough), maximum=min(size.maximum, enough))
+    return spec.model_copy(update={"processes": bounds})

@@ -1,0 +1,94 @@
+"""Dask workers as jobs of Slurm. The scheduler is in this process, on a machine from which jobs are submitted."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dask
+from distributed import Client, Security
+
+from fer_core.errors import ClusterError
+from tasks.cluster_agreement import check_agreement
+from tasks.cluster_check import check_cluster
+from tasks.cluster_kinds import Adaptive, SlurmCluster
+from tasks.cluster_settings import IDLE_LOOKS, as_environment, settings
+from tasks.cluster_size import least
+from tasks.work import GPU
+
+if TYPE_CHECKING:
+    from dask_jobqueue.slurm import SLURMCluster
+
+
+@contextmanager
+def slurm_client(spec: SlurmCluster) -> Iterator[Client]:
+    """A client once a first job works; all jobs are cancelled at the end. ClusterError in one line where none does."""
+    check_cluster(spec)
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with dask.config.set(settings()):
+        cluster = scheduler(spec)
+        try:
+            yield _with_jobs(cluster, spec)
+        finally:
+            with suppress(Exception):  # jobs that nobody cancels end by themselves when they hear no scheduler for a minute
+                cluster.close(timeout=30)
+
+
+def scheduler(spec: SlurmCluster) -> "SLURMCluster":
+    """dask-jobqueue's cluster, with no job yet. ClusterError where it cannot start, or write to the folder."""
+    from dask_jobqueue.slurm import SLURMCluster  # noqa: PLC0415  (an extra)
+
+    folder = spec.folder and Path(spec.folder).expanduser()
+    try:
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+        return SLURMCluster(
+            **_job(spec),
+            log_directory=folder and str(folder),
+            shared_temp_directory=folder and str(folder),
+            security=Security.temporary() if folder else None,
+            protocol="tls://" if folder else "tcp://",
+            interface=spec.interface,
+            scheduler_options={"dashboard_address": "127.0.0.1:0"},
+            silence_logs=logging.CRITICAL,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ClusterError(f"cannot start a scheduler for Slurm's jobs: {' '.join(str(error).split())}") from error
+
+
+def _job(spec: SlurmCluster) -> dict[str, Any]:
+    """What each job is. A GPU has one process, whatever cores stand by it."""
+    processes = 1 if spec.gpu else spec.cores
+    return {
+        "queue": spec.partition,
+        "account": spec.account,
+        "cores": processes,
+        "processes": processes,
+        "job_cpu": spec.cores,
+        "memory": spec.memory.replace(" ", ""),
+        "walltime": spec.walltime,
+        "python": spec.python,
+        "worker_extra_args": ["--resources", f"{GPU}=1"] if spec.gpu else [],
+        "job_extra_directives": (["--gres=gpu:1"] if spec.gpu else []) + list(spec.directives),
+        "job_script_prologue": [*spec.setup, *(f"export {name}={value!r}" for name, value in as_environment().items())],
+    }
+
+
+def _with_jobs(cluster: "SLURMCluster", spec: SlurmCluster) -> Client:
+    client = Client(cluster)
+    try:
+        cluster.scale(jobs=least(spec.jobs))
+        cluster.sync(cluster._correct_state)  # waits for sbatch, and tells what it says
+    except (OSError, RuntimeError, ValueError) as error:
+        said = str(error).partition("stderr:")[2] or str(error)
+        raise ClusterError(f"Slurm does not take the job: {' '.join(said.split())[:300]}") from error
+    if isinstance(spec.jobs, Adaptive):
+        cluster.adapt(minimum_jobs=spec.jobs.minimum, maximum_jobs=spec.jobs.maximum, wait_count=IDLE_LOOKS)
+    try:
+        client.wait_for_workers(1, timeout=spec.patience)
+    except TimeoutError as error:
+        logs = f"; what jobs say is in {spec.folder}" if spec.folder else ""
+        raise ClusterError(f"no Slurm job began to work within {spec.patience} s (squeue tells why one waits{logs})") from error
+    check_agreement(client, cluster.scheduler_address)
+    return client
