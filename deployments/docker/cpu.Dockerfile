@@ -1,0 +1,46 @@
+# ferflow without a GPU: the command, a work-pool worker, a Dask worker, Prefect's server. From the repository's root:
+#
+#   docker build --file deployments/docker/cpu.Dockerfile --tag ferflow:cpu .
+#
+# cuda.Dockerfile differs in the lines that name PyTorch's index and the driver.
+# For builds that cannot change, name the base image by its digest: --build-arg BASE=python:3.11-slim-bookworm@sha256:...
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS build
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /src
+RUN python -m venv /opt/ferflow
+# What ferflow needs, in a layer of its own: it outlives changes of the code. Versions are those of constraints.txt.
+COPY pyproject.toml constraints.txt ./
+RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+print(*project['dependencies'], *project['optional-dependencies']['delta'], sep='\n')" > requirements.txt \
+    && /opt/ferflow/bin/pip install --constraint constraints.txt --extra-index-url "${TORCH_INDEX}" --requirement requirements.txt
+COPY README.md LICENSE ./
+COPY fer_core fer_core
+COPY tasks tasks
+COPY flows flows
+RUN /opt/ferflow/bin/pip install --no-deps . && /opt/ferflow/bin/pip check
+
+FROM ${BASE}
+# OpenCV's libraries; tini ends what a killed run leaves behind. Their versions are the base image's release.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libgl1 libglib2.0-0 tini \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home --uid 10001 ferflow \
+    && install --directory --owner ferflow --group ferflow /data /data/photos /data/labels /data/models /home/ferflow/.prefect
+COPY --from=build /opt/ferflow /opt/ferflow
+# No word about anybody's runs leaves the machine; Prefect keeps no results, which are in the tables.
+ENV PATH=/opt/ferflow/bin:${PATH} \
+    PYTHONUNBUFFERED=1 \
+    DO_NOT_TRACK=1 \
+    PREFECT_SERVER_ANALYTICS_ENABLED=false \
+    PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY=false \
+    PREFECT_RESULTS_PERSIST_BY_DEFAULT=false \
+    DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=0
+USER 10001
+WORKDIR /home/ferflow
+VOLUME ["/data/labels", "/data/models", "/home/ferflow/.prefect"]
+ENTRYPOINT ["tini", "--"]
+CMD ["ferflow", "--help"]
