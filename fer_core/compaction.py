@@ -14,6 +14,7 @@ manifest in between finds out which of a table's parts are there (`commit.read_m
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import pyarrow as pa
@@ -153,17 +154,17 @@ def _exchange_some(store: Store, table: str, folders: dict[str, Manifest], watch
     }
     done: list[str] = []
     for folder, pair in pairs.items():
-        if watch.listed():
-            break
-        store.exchange(*pair)
-        listed = watch.listed()
-        if folder in listed and store.url(pair[1]) not in listed:
-            store.exchange(*pair)
+        if not watch.step(store.exchanging(*pair), partial(_harmless, folder, store.url(pair[1]))):
             break
         done.append(folder)
     if done:
         store.sync_folders(*{path.rpartition("/")[0] for folder in done for path in pairs[folder]})
     return [manifest for folder, manifest in folders.items() if folder not in done]
+
+
+def _harmless(old: str, new: str, listed: set[str]) -> bool:
+    """Whether nobody has only the old names."""
+    return old not in listed or new in listed
 
 
 def _watching(store: Store, table: str, folders: dict[str, Manifest], wait: float) -> Watch:

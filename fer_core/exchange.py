@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +15,18 @@ _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
 
 
-def exchange(one: str, other: str) -> None:
-    """Let two existing paths of one filesystem change places (Linux, renameat2). Whoever looks sees both before or both after. OSError."""
-    if _LIBC.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), one)
+def exchanging(one: str, other: str) -> Callable[[], None]:
+    """What lets two existing paths of one filesystem change places, each time it is called (Linux, renameat2). Whoever looks sees both
+    before or both after. It raises OSError. All that can be done beforehand is done, since callers have microseconds.
+    """
+    paths = os.fsencode(one), os.fsencode(other)
+
+    def exchange() -> None:
+        if _LIBC.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), one)
+
+    return exchange
 
 
 def why_not(folder: str) -> str | None:

@@ -7,20 +7,25 @@ files waits for a moment in which no reader is in between. The kernel tells of e
 
 import ctypes
 import fcntl
+import math
 import os
 import select
 import signal
 import struct
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
 
 REGULAR_SECONDS: Final = 0.001
-"""How long nothing may have happened after a question of a single reader who asks the same again and again."""
+"""How long nothing has to have happened at least after a question of a single reader who asks the same again and again."""
+PAUSE_SECONDS: Final = 0.25
+"""The least that such a reader has left between any two of its questions. The first half of its pause may be used. The rest is for what may
+hold us up: an exchange waits for the filesystem's journal, some milliseconds where others write much.
+"""
 LONGEST_PERIOD: Final = 8
 PERIODS: Final = 5
 PROBE_SECONDS: Final = 0.25
@@ -50,6 +55,10 @@ class Activity:
     """Parts that nobody has opened since the last listing; None where none was opened yet."""
     bursts: deque[tuple[int, int]] = field(default_factory=lambda: deque([(0, 0)], maxlen=PERIODS * LONGEST_PERIOD + 1))
     """Listings and openings of each stretch of listings and the openings that follow it; the last one is under way."""
+    pauses: deque[float] = field(default_factory=lambda: deque([math.inf], maxlen=PERIODS * LONGEST_PERIOD + 1))
+    """For each burst, how long nothing had happened when it began; nobody knows for the first."""
+    silences: deque[float] = field(default_factory=lambda: deque([0.0], maxlen=PERIODS * LONGEST_PERIOD + 1))
+    """For each burst, how long nothing happened at most in the midst of it."""
     regular_since: list[float] = field(default_factory=list)
     """For each period from 1: since when each burst has been like the one so many before."""
 
@@ -64,7 +73,8 @@ class Activity:
             self._end_burst(now)
             listings = 0
         self.bursts[-1] = listings + 1, 0
-        self.unopened, self.last = None, now
+        self.unopened = None
+        self._happened(now)
 
     def opened(self, name: str, now: float) -> None:
         """A part is opened."""
@@ -73,27 +83,41 @@ class Activity:
         if self.unopened is None:
             self.unopened = set(self.names)
         self.unopened.discard(name)
-        self.last = now
+        self._happened(now)
 
     def closed(self, now: float) -> None:
         """A folder or a part is closed."""
-        self.last = now
+        self._happened(now)
 
     def quiet(self, now: float) -> bool:
-        """Whether, if nothing is open, no reader is between listing and opening, because nothing has happened for so long."""
-        return now - self.last >= self.wait
+        """Whether, if nothing is open, no reader is between listing and opening, because nothing has happened for so long.
+
+        Not while one is expected that has come again after about as long before. A little more than `wait` is waited for, because programs
+        ask every so many whole seconds, and people choose such for `wait`.
+        """
+        silent = now - self.last
+        return silent >= 1.1 * self.wait and not any(pause / 2 < silent < 1.5 * pause for pause in self.pauses)
 
     def between_questions(self, now: float) -> bool:
         """Whether, if nothing is open, a single reader who asks the same again and again has ended one question and not begun the next.
 
         It has listed and opened alike for `wait`, which a second reader, who has listed since and not opened yet, would have disturbed.
-        Each part was opened since the last listing, and as often as at the end of each question before.
+        Each part was opened since the last listing, and as often as at the end of each question before. It is silent for clearly longer
+        than it was in the midst of questions lately, and for clearly less long than it always was between them.
         """
-        if self.unopened != set() or now - self.last < REGULAR_SECONDS:
+        silent = now - self.last
+        if self.unopened != set() or silent < REGULAR_SECONDS:
             return False
         return any(
-            now - self.regular_since[period - 1] >= self.wait and self._ends_like_before(period) for period in range(1, LONGEST_PERIOD + 1)
+            now - self.regular_since[period - 1] >= self.wait
+            and self._ends_like_before(period)
+            and 2 * self._longest_silence(period) <= silent <= self._shortest_pause(period) / 2
+            for period in range(1, LONGEST_PERIOD + 1)
         )
+
+    def idle(self, now: float) -> bool:
+        """Either of these."""
+        return self.quiet(now) or self.between_questions(now)
 
     def _shape(self, back: int) -> tuple[int, int]:
         """Listings, and passes over all parts, of the burst so many before the last."""
@@ -106,11 +130,28 @@ class Activity:
             return False
         return self._shape(0)[1] > max((self._shape(back)[1] for back in range(1, period)), default=0)
 
+    def _shortest_pause(self, period: int) -> float:
+        """After questions that ended like this one; 0 where it is too short to be used."""
+        found = min(list(self.pauses)[-period::-period][: 2 * PERIODS])
+        return found if found >= PAUSE_SECONDS else 0.0
+
+    def _longest_silence(self, period: int) -> float:
+        """In the midst of the last questions: within bursts, and before those that do not begin a question."""
+        between = [pause for back, pause in enumerate(reversed(self.pauses), 1) if back % period]
+        return max([*list(self.silences)[-2 * PERIODS * period :], *between[: 2 * PERIODS * (period - 1)]])
+
+    def _happened(self, now: float) -> None:
+        self.silences[-1] = max(self.silences[-1], now - self.last)
+        self.last = now
+
     def _end_burst(self, now: float) -> None:
         for period in range(1, LONGEST_PERIOD + 1):
             if len(self.bursts) <= period or self._shape(0) != self._shape(period):
                 self.regular_since[period - 1] = now
         self.bursts.append((0, 0))
+        self.pauses.append(now - self.last)
+        self.silences.append(0.0)
+        self.last = now
 
 
 class Watch:
@@ -122,6 +163,8 @@ class Watch:
         self._events = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._events < 0:
             raise OSError(ctypes.get_errno(), "cannot watch folders")
+        self._pending = select.poll()
+        self._pending.register(self._events, select.POLLIN)
         self._folders: dict[int, str] = {}
         try:
             names = {name for folder in folders for name in self._add(folder)}
@@ -146,10 +189,10 @@ class Watch:
         while True:
             self.listed()
             now = time.monotonic()
-            quiet = self._activity.quiet(now) and now - probed >= PROBE_SECONDS
-            if quiet or self._activity.between_questions(now):
+            quiet = self._activity.quiet(now)
+            if (quiet and now - probed >= PROBE_SECONDS) or self._activity.between_questions(now):
                 probed = now
-                if self._nothing_open():
+                if self._nothing_open() and self._activity.idle(time.monotonic()):
                     return True
             if now > until:
                 return False
@@ -158,6 +201,24 @@ class Watch:
     def listed(self) -> set[str]:
         """Folders that somebody has begun to list since this or `idle` was asked last, by the paths they had when watching began."""
         return self._tell(self._take())
+
+    def step(self, step: Callable[[], None], wanted: Callable[[set[str]], bool]) -> bool | None:
+        """Take a step unless somebody has begun to list since it was asked last. Returns whether it stands; None when it was not taken,
+        also because the moment that `idle` found is over.
+
+        It is taken a second time, which undoes it, unless what was listed meanwhile is as wanted. Nothing is done between looking and
+        stepping.
+        """
+        if not self._activity.idle(time.monotonic()):
+            return None
+        while self._pending.poll(0):
+            if self.listed():
+                return None
+        step()
+        if wanted(self.listed()):
+            return True
+        step()
+        return False
 
     def _tell(self, events: Iterable[tuple[str, str, int]]) -> set[str]:
         found: set[str] = set()

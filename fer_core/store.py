@@ -22,7 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fer_core import disk
 from fer_core.address import OBJECT_STORES, failures, local_path, one_line, plain, scheme, split, unsplit
 from fer_core.errors import ImageError, StoreError
-from fer_core.exchange import exchange, why_not
+from fer_core.exchange import exchanging, why_not
 from fer_core.patience import FOR_AN_IMAGE, ONCE, PATIENT, Patience, is_refused, may_pass
 from fer_core.schema import MISSING, TOO_LARGE, UNREADABLE, UNSUPPORTED
 
@@ -144,10 +144,15 @@ class Store:
         """Why `exchange` cannot be used here, in words that end a sentence; None where it can."""
         return why_not(self.root) if self.local else "an object store cannot exchange folders in one step"
 
-    def exchange(self, one: str, other: str) -> None:
-        """Let two folders change places in one step. Local folders only, see `why_no_exchange`."""
-        with one_line("exchange", self.url(one)):
-            exchange(self._full(one), self._full(other))
+    def exchanging(self, one: str, other: str) -> Callable[[], None]:
+        """What lets two folders change places in one step, each time it is called, at once. Local folders only, see `why_no_exchange`."""
+        step = exchanging(self._full(one), self._full(other))
+
+        def exchange() -> None:
+            with one_line("exchange", self.url(one)):
+                step()
+
+        return exchange
 
     def sync_folders(self, *folders: str) -> None:
         """Let the names in local folders, such as those of folders that changed places, survive a power cut."""

@@ -9,7 +9,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -27,40 +26,12 @@ from fer_core.table import merged
 from fer_core.verify import verify
 from tasks.draft import draft, jobs
 from tests import fakes
+from tests.many_parts import FACES, globbed, three_nights
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="folders are exchanged on Linux only")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WAIT = 0.3
-
-READER = """
-import json, select, sys, time, duckdb
-
-root, pause, how = sys.argv[1], float(sys.argv[2]), sys.argv[3]
-options = "hive_partitioning = true" + (", union_by_name = true" if how == "union" else "")
-labels = f"read_parquet('{root}/labels/**/*.parquet', {options})"
-query = {
-    "count": f"select count(*), count(distinct (run_id, image_uri, face_index)) from {labels}",
-    "union": f"select count(*), count(distinct (run_id, image_uri, face_index)) from {labels}",
-    "join": f"select count(*), count(distinct (l.run_id, l.image_uri, face_index)) from {labels} l join "
-            f"read_parquet('{root}/images/**/*.parquet') i using (run_id, image_uri)",
-}[how]
-seen, questions, errors = set(), 0, []
-print("ready", flush=True)
-end = time.monotonic() + 120
-while time.monotonic() < end:
-    try:
-        seen.add(tuple((duckdb.sql(query) if how == "join" else duckdb.execute(query)).fetchall()[0]))
-    except Exception as error:
-        errors.append(str(error)[:300])
-    questions += 1
-    if questions % 10 == 0:
-        print(questions, flush=True)
-    time.sleep(pause)
-    if select.select([sys.stdin], [], [], 0)[0]:
-        break
-print(json.dumps({"seen": sorted(seen), "questions": questions, "errors": errors}), flush=True)
-"""
 
 KILLED = """
 import os, signal, sys
@@ -76,22 +47,30 @@ class Deadly:
 
 def deadly(name):
     def step(self, *arguments):
-        global left
-        if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left -= 1
+        count()
         return getattr(store, name)(*arguments)
     return step
 
-for name in ("write_bytes", "exchange", "remove_tree"):
+def count():
+    global left
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left -= 1
+
+def exchanging(self, *arguments):
+    step = store.exchanging(*arguments)
+    return lambda: (count(), step())
+
+for name in ("write_bytes", "remove_tree"):
     setattr(Deadly, name, deadly(name))
+Deadly.exchanging = exchanging
 compaction.compact(Deadly(), before="2026-01-02", wait=0.05)
 """
 
 
 @pytest.fixture
 def photos(tmp_path):
-    return fakes.write_pictures(tmp_path / "photos", [1, 0, 2, 3, 0, 1, 2, 1])
+    return fakes.write_pictures(tmp_path / "photos", FACES)
 
 
 @pytest.fixture
@@ -101,11 +80,7 @@ def run(tmp_path, photos):
 
 @pytest.fixture
 def nights(run, photos):
-    """Three runs of eight, eight and two images: four, eight and one part a table."""
-    fakes.label(fakes.keeping_crops(run), fakes.refs(photos), 2)
-    fakes.label(replace(run, run_id="run-b", run_date="2026-01-02", started_us=run.started_us + 1), fakes.refs(photos), 1)
-    fakes.label(replace(run, run_id="run-c", run_date="2026-01-03", started_us=run.started_us + 2), fakes.refs(photos)[:2], 5)
-    return open_store(run.root)
+    return three_nights(photos, run)
 
 
 def content(store, run_id, table):
@@ -117,12 +92,6 @@ def content(store, run_id, table):
 def contents(store):
     runs = {"run-a": ("labels", "images", "faces"), "run-b": ("labels", "images"), "run-c": ("labels", "images")}
     return {(run_id, table): content(store, run_id, table) for run_id, tables in runs.items() for table in tables}
-
-
-def globbed(root):
-    return duckdb.sql(
-        f"select count(*), count(distinct (run_id, image_uri, face_index)) from read_parquet('{root}/labels/**/*.parquet')"
-    ).fetchall()
 
 
 def test_many_parts_become_one_and_nothing_else_changes(nights, run):
@@ -268,84 +237,28 @@ def test_manifests_of_a_compaction_are_plain_json(nights):
 def test_a_listing_in_the_very_last_moment(nights, monkeypatch, again):
     """Between the last look and the exchange somebody lists the old folder: it comes back, unless the new one was listed as well."""
     name = "labels/run_date=2026-01-01/run=run-a"
-    folder, exchange, moves, found = Path(nights.url(name)), compaction.Store.exchange, [], []
+    folder, exchanging, moves, found = Path(nights.url(name)), compaction.Store.exchanging, [], []
 
     def late(store, one, other):
-        if one == name and not moves:
-            found.append(os.listdir(folder))
-        exchange(store, one, other)
-        if one == name:
-            moves.append(one)
-            if len(moves) == 1 and again:
-                found.append(os.listdir(folder))
-            if len(moves) == 2:  # back: the reader comes to open what it found
-                assert all((folder / part).read_bytes() for part in found[0])
+        exchange = exchanging(store, one, other)
 
-    monkeypatch.setattr(compaction.Store, "exchange", late)
+        def step():
+            if one == name and not moves:
+                found.append(os.listdir(folder))
+            exchange()
+            if one == name:
+                moves.append(one)
+                if len(moves) == 1 and again:
+                    found.append(os.listdir(folder))
+                if len(moves) == 2:  # back: the reader comes to open what it found
+                    assert all((folder / part).read_bytes() for part in found[0])
+
+        return step
+
+    monkeypatch.setattr(compaction.Store, "exchanging", late)
     assert compact(nights, wait=WAIT).busy == ()
     assert len(moves) == (1 if again else 3)
     assert [len(names) for names in found] == ([4, 1] if again else [4])
-    assert verify(nights).ok
-
-
-def reading(root, how, pause):
-    """A reader at work."""
-    pipe = subprocess.PIPE
-    process = subprocess.Popen([sys.executable, "-c", READER, root, str(pause), how], stdin=pipe, stdout=pipe, text=True)
-    while process.stdout.readline() != "10\n":
-        assert process.poll() is None, process.returncode
-    return process
-
-
-def ended(process):
-    """What it has seen."""
-    for _ in range(2):  # twenty questions more
-        process.stdout.readline()
-    with process:
-        process.stdin.write("stop\n")
-        process.stdin.close()
-        return json.loads(process.stdout.read().splitlines()[-1])
-
-
-WITHOUT_A_PAUSE = pytest.mark.xfail(strict=False, reason="open: asking without a pause on a busy machine, a reader once counted a row less")
-
-
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("how", ["count", "union", "join"])
-@pytest.mark.parametrize("pause", [pytest.param(0.0, marks=WITHOUT_A_PAUSE), 0.05])
-def test_a_reader_notices_nothing(nights, run, how, pause, monkeypatch):
-    """DuckDB, in a process of its own, asks again and again while the parts change places."""
-    if not pause:
-        monkeypatch.setattr(compaction, "PATIENCE_SECONDS", 5.0)
-    rows = globbed(run.root)[0]
-    reader = reading(run.root, how, pause)
-    done = compact(nights, wait=1.0)
-    said = ended(reader)
-    assert said["errors"] == []
-    assert [tuple(seen) for seen in said["seen"]] == [rows]
-    assert said["questions"] > 20
-    report = verify(nights)
-    assert report.ok, report.problems
-    if pause:  # who leaves none may be too quick for a busy machine, and then keeps the old parts
-        assert done.busy == ()
-    if not done.busy:
-        assert len(list(Path(run.root, "labels").rglob("*.parquet"))) == 3
-
-
-@WITHOUT_A_PAUSE
-@pytest.mark.timeout(240)
-def test_several_readers_notice_nothing(nights, run, monkeypatch):
-    """They may leave no moment that could be told; then the old parts stay. When they have gone, it is done."""
-    monkeypatch.setattr(compaction, "PATIENCE_SECONDS", 3.0)
-    rows = globbed(run.root)[0]
-    readers = [reading(run.root, how, pause) for how, pause in (("count", 0.0), ("join", 0.1))]
-    compact(nights, wait=0.5)
-    monkeypatch.undo()
-    for said in [ended(reader) for reader in readers]:
-        assert said["errors"] == []
-        assert [tuple(seen) for seen in said["seen"]] == [rows]
-    compact(nights, wait=0.5)
-    assert len(list(Path(run.root, "labels").rglob("*.parquet"))) == 3
     assert verify(nights).ok
 
 

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from fer_core.exchange import exchange, filesystem, why_not
+from fer_core.exchange import exchanging, filesystem, why_not
 from fer_core.store import open_store
 
 MOUNTS = """22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -36,8 +36,8 @@ def test_two_folders_change_places(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / f"in-{name}").touch()
-    exchange(str(tmp_path / "a"), str(tmp_path / "b"))
+    exchanging(str(tmp_path / "a"), str(tmp_path / "b"))()
     assert [file.name for file in (tmp_path / "a").iterdir()] == ["in-b"]
     assert [file.name for file in (tmp_path / "b").iterdir()] == ["in-a"]
     with pytest.raises(FileNotFoundError):
-        exchange(str(tmp_path / "a"), str(tmp_path / "c"))
+        exchanging(str(tmp_path / "a"), str(tmp_path / "c"))()

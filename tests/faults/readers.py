@@ -5,7 +5,9 @@ from multiprocessing.connection import Connection
 from tests.faults.forked import SERVER
 
 PAUSES = {"local": 0.05, "s3": 0.5}
-"""Seconds between two questions. A reader who leaves none keeps every compaction waiting; over S3 a question costs many requests."""
+"""Seconds between two questions; over S3 a question costs many requests."""
+POLITE = 0.3
+"""A pause that `ferflow compact` can use; who leaves less keeps it waiting."""
 
 
 class Reader:

@@ -19,7 +19,7 @@ from fer_core.store import open_store
 from tests.faults.chances import SETTINGS, drawn
 from tests.faults.forked import SERVER, Forked
 from tests.faults.nights import SECOND, compaction_phase, phase, prepare, problems, rows
-from tests.faults.readers import Reader
+from tests.faults.readers import POLITE, Reader
 from tests.faults.steps import COMPACTION, KINDS, NIGHT, Step, at_change
 from tests.faults.surroundings import REPOSITORY, Surroundings
 
@@ -163,7 +163,7 @@ def test_a_compaction_is_killed_at_each_step(nights, around, tmp_path, name):
     """Nothing changes for anybody who reads; the next one goes on, and no old part stays."""
     shutil.copytree(nights.whole, tmp_path / "root")
     store = open_store(str(tmp_path / "root"))
-    reader = Reader(store.url())
+    reader = Reader(store.url(), POLITE)
     words = ["compact", store.url(), "--wait", "0.3", "--json"]
     killed = around.start(words, {"DEADLY_STEP": COMPACTION[name].told(), "DEADLY_KIND": KINDS[len(name) % 3], "DEADLY_PATIENCE": "20"})
     assert killed.wait() == -signal.SIGKILL, killed.said()
