@@ -12,7 +12,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,7 +83,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--base", type=int, default=3000, help="faces of the first model")
     parser.add_argument("--first-epochs", type=int, default=12)
-    parser.add_argument("--epochs", type=int, default=4, help="of each tuning")
+    parser.add_argument("--epochs", type=int, default=8, help="of each tuning")
+    parser.add_argument("--start", choices=("from champion", "from random weights"), default="from champion")
+    parser.add_argument("--learning-rate", type=float, default=0.01)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--png", type=Path)
     return parser.parse_args()
@@ -148,8 +150,8 @@ def _challenger(  # noqa: PLR0917  (a table of plain values)
         return Tuned(**json.loads(file.read_text()))
     print(name, file=sys.stderr, flush=True)
     reviewed, wrong = _reviewed(policy, count, seed, pool, first, args) if count else (None, 0.0)
-    config = TrainConfig(epochs=args.epochs, learning_rate=0.01, balance=0.3, patience=0, seed=seed)
-    found = lesson((base,), reviewed, first, config, "from champion")
+    config = TrainConfig(epochs=args.epochs, learning_rate=args.learning_rate, balance=0.3, patience=0, seed=seed)
+    found = lesson((base,), reviewed, first, config, args.start)
     model = train(found.sources, args.to, replace(found.config, name=name), args.device, resume=True)
     said = _said(model, judged.faces)
     figures = score(said, judged.truth, judged.faces.classes)
@@ -232,21 +234,36 @@ def draw(told: dict[str, Any], rows: Sequence[Tuned], file: Path) -> None:
     with sheet(file, 9.6, 4.9) as figure:
         first = told["first"]
         start = f"first model: {told['base']:,} faces, accuracy {first['accuracy']:.1%}, macro F1 {first['macro_f1']:.3f}"
-        heading(figure, "What reviewed faces buy", (start, "bars: one-sided 95 % bounds of the difference on the same faces"))
+        heading(
+            figure,
+            "What reviewed faces buy",
+            (start, "bars: one-sided 95 % bounds of the difference on the same faces; lines: means over seeds"),
+        )
         left, right = (figure.add_axes(inches(figure, place, 0.75, 3.75, 2.85)) for place in (0.85, 5.6))
-        none = [row for row in rows if row.count == 0]
         for index, policy in enumerate(POLICIES):
-            seen = sorted([*none, *(row for row in rows if row.policy == policy)], key=lambda row: row.count)
-            counts = [max(row.count, 30) * (0.97 + 0.06 * index) for row in seen]
-            gains = [100 * row.gain for row in seen]
+            seen = [row for row in rows if row.policy in {policy, "none"}]
+            shift = 0.97 + 0.06 * index
+            style = {"color": SERIES[index], "marker": MARKS[index]}
+            counts = [max(row.count, 30) * shift for row in seen]
             reach = [[100 * (row.gain - row.lower) for row in seen], [100 * (row.upper - row.gain) for row in seen]]
+            left.errorbar(counts, [100 * row.gain for row in seen], yerr=reach, capsize=2, linestyle="none", alpha=0.6, **style)
+            right.scatter(counts, [row.macro_f1 - first["macro_f1"] for row in seen], alpha=0.6, **style)
+            steps = sorted({row.count for row in seen})
+            places = [max(count, 30) * shift for count in steps]
             label = "the review policy" if policy == "worth" else "random"
-            left.errorbar(counts, gains, yerr=reach, capsize=2, label=label, color=SERIES[index], marker=MARKS[index], linewidth=1.2)
-            macro = [row.macro_f1 - first["macro_f1"] for row in seen]
-            right.plot(counts, macro, color=SERIES[index], marker=MARKS[index], linewidth=1.2)
+            left.plot(
+                places, [100 * _mean(row.gain for row in seen if row.count == count) for count in steps], label=label, color=SERIES[index]
+            )
+            gains = [_mean(row.macro_f1 for row in seen if row.count == count) - first["macro_f1"] for count in steps]
+            right.plot(places, gains, color=SERIES[index])
         _finish(left, "accuracy, points")
         _finish(right, "macro F1")
         left.legend(loc="upper left", fontsize=9)
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return sum(found) / len(found)
 
 
 def _finish(axes: "Axes", title: str) -> None:

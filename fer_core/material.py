@@ -1,6 +1,6 @@
 """Face sets as tensors to train on, and the held-back faces by which a run is judged."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -24,17 +24,23 @@ class Material:
     """(N, 8) float32, rows of sum 1."""
     weights: Tensor
     """(N,) float32 how much each face counts."""
+    settled: Tensor
+    """(N,) bool: faces of which no teacher is asked."""
 
     def __len__(self) -> int:
         return len(self.weights)
 
     def to(self, device: torch.device) -> Self:
         """All of it on the device: 12.5 KB a face."""
-        return replace(self, faces=self.faces.to(device), targets=self.targets.to(device), weights=self.weights.to(device))
+        moved = (part.to(device) for part in (self.faces, self.targets, self.weights, self.settled))
+        return type(self)(*moved)
 
 
-def material(split: FaceSplit, smoothing: float, balance: float) -> Material:
-    """Faces on which somebody saw an expression. See `TrainConfig` for smoothing and balance."""
+def material(split: FaceSplit, smoothing: float, balance: float, settled: Collection[str] = frozenset()) -> Material:
+    """Faces on which somebody saw an expression. See `TrainConfig` for smoothing and balance.
+
+    settled: pictures of which no teacher is asked.
+    """
     targets, weights = vote_targets(split.votes, split.single, smoothing)
     kept = np.flatnonzero(weights > 0)
     crops = split.crops if len(kept) == len(split) else split.crops[kept]  # a copy would be gigabytes
@@ -42,6 +48,7 @@ def material(split: FaceSplit, smoothing: float, balance: float) -> Material:
         torch.from_numpy(crops).unsqueeze(1),
         torch.from_numpy(targets[kept]),
         torch.from_numpy(balanced(targets[kept], weights[kept], balance)),
+        torch.tensor([split.pictures[i] in settled for i in kept], dtype=torch.bool),
     )
 
 
@@ -61,6 +68,7 @@ def taught(own: Material, teachers: Sequence[Predictor], part: float) -> Materia
     """Targets mixed with what teachers say of the faces: `part` of them their mean calibrated probabilities.
 
     Raters disagree and are few; a trained model has seen all their votes at once (Hinton et al., 2015; Furlanello et al., ICML 2018).
+    Settled faces keep their targets: somebody has looked at them because a model may be wrong there.
     """
     if not teachers:
         return own
@@ -68,4 +76,5 @@ def taught(own: Material, teachers: Sequence[Predictor], part: float) -> Materia
     for teacher in teachers:
         for start in range(0, len(own), 4096):
             said[start : start + 4096] += teacher.probabilities(own.faces[start : start + 4096, 0].numpy()) / len(teachers)
-    return replace(own, targets=(1 - part) * own.targets + part * torch.from_numpy(said).float())
+    parts = torch.where(own.settled, 0.0, part)[:, None]
+    return replace(own, targets=(1 - parts) * own.targets + parts * torch.from_numpy(said).float())

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -47,7 +47,7 @@ class Sources:
     start: ModelRef | None = None
     """Model of the same network whose weights the run starts from."""
     prevailing: tuple[Path, ...] = ()
-    """Those of the sets whose rows win: of a picture that is in one of them, the other sets' rows are left out."""
+    """Those of the sets whose rows win: of a picture that is in one of them, the other sets' rows are left out, and no teacher is asked."""
 
     def to_json(self) -> dict[str, Any]:
         """Digests of all of it: for the card, and to know a run again."""
@@ -141,9 +141,11 @@ def _parts(sources: Sources, config: TrainConfig, device: Device) -> tuple[Mater
     Only the first set gives held-back faces. Pictures of theirs, or of any set's other splits, are not trained on from any set.
     """
     rest, dev = carve_dev(read_split(sources.facesets[0], "train", luma=True), config.dev_share)
-    others = [_prevailed(read_split(folder, "train", luma=True), folder, sources) for folder in sources.facesets[1:]]
+    spoken = frozenset[str]().union(*(read_split(folder, "train", luma=True).pictures for folder in sources.prevailing))
+    own = [rest, *(read_split(folder, "train", luma=True) for folder in sources.facesets[1:])]
+    faces = [_prevailed(split, folder, sources, spoken) for split, folder in zip(own, sources.facesets, strict=True)]
     held_out = frozenset(dev.pictures).union(*map(held_out_pictures, sources.facesets))
-    learned = material(join([_prevailed(rest, sources.facesets[0], sources), *others], held_out), config.smoothing, config.balance)
+    learned = material(join(faces, held_out), config.smoothing, config.balance, spoken)
     classes, kept = majority_classes(dev.votes, dev.kind)
     if len(learned) < config.batch or len(kept) == 0:
         raise TrainingError(f"too few faces to train on: {len(learned)} for training, {len(kept)} held back, batches of {config.batch}")
@@ -151,11 +153,10 @@ def _parts(sources: Sources, config: TrainConfig, device: Device) -> tuple[Mater
     return taught(learned, teachers, config.distill), HeldBack(dev.crops[kept], classes, dev.classes)
 
 
-def _prevailed(split: FaceSplit, folder: Path, sources: Sources) -> FaceSplit:
-    """The faces of a set that no prevailing set speaks of."""
-    if folder in sources.prevailing or not sources.prevailing:
+def _prevailed(split: FaceSplit, folder: Path, sources: Sources, spoken: Collection[str]) -> FaceSplit:
+    """The faces of a set that no prevailing set speaks of. spoken: pictures of those."""
+    if folder in sources.prevailing or not spoken:
         return split
-    spoken = frozenset[str]().union(*(read_split(other, "train", luma=True).pictures for other in sources.prevailing))
     return split.take(np.array([i for i, picture in enumerate(split.pictures) if picture not in spoken], np.intp))
 
 

@@ -42,6 +42,17 @@ def test_teachers_are_mixed_in(tmp_path) -> None:
     assert mixed.faces is own.faces
 
 
+def test_teachers_have_no_say_in_what_somebody_has_settled(tmp_path) -> None:
+    split = read_split(made_faceset(tmp_path / "set", {"train": 16}), "train", luma=True)
+    split.votes[2] = 0  # nobody saw an expression: what follows moves up
+    own = material(split, 0.0, 0.0, {split.pictures[5], split.pictures[9]})
+    assert own.settled.nonzero().flatten().tolist() == [4, 8]
+    teacher = load_predictor(str(small_model(tmp_path / "model").path), "cpu")
+    mixed = taught(own, [teacher], 0.5)
+    changed = (mixed.targets != own.targets).any(1)
+    assert torch.equal(changed, ~own.settled)
+
+
 def test_balance_by_hand() -> None:
     targets = np.zeros((4, 8), np.float32)
     targets[:3, 0], targets[3, 4] = 1, 1
