@@ -136,8 +136,10 @@ def test_of_many_at_once_never_two_hold_it(store, impatient):
     assert most == 1
     assert entered >= 1
     assert entered + refused == 16
-    # where a storage is slower than the patience of this test, somebody may have been fenced: such marks stay for a day
-    assert [path for path in store.list_files("_meta/leases") if not path.endswith(".fenced")] == []
+    left = store.list_files("_meta/leases")
+    if not store.local:  # it may be slower than the patience of this test; then somebody was fenced, and such marks stay for a day
+        left = [path for path in left if not path.endswith(".fenced")]
+    assert left == []
 
 
 def test_two_claims_at_the_same_moment_one_goes_on(store, impatient, monkeypatch):
