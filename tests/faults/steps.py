@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from functools import wraps
 from typing import Final
 
-CHANGES: Final = ("write_bytes", "move", "exchange", "remove_tree", "remove_file")
+EXCHANGE: Final = "exchange"
+CHANGES: Final = ("write_bytes", "move", "remove_tree", "remove_file")
 """Methods of `Store` that change what is there."""
 REMOVAL: Final = "removal"
 """Stands for each file that `remove_tree` deletes."""
@@ -67,8 +68,8 @@ NIGHT: Final = {
 """The steps of a night, in their order."""
 
 COMPACTION: Final = {
-    "before the exchanges": Step(("exchange",), _TABLES, 1),
-    "between the exchanges": Step(("exchange",), r"images/", 1),
+    "before the exchanges": Step((EXCHANGE,), _TABLES, 1),
+    "between the exchanges": Step((EXCHANGE,), r"images/", 1),
     "after a manifest": Step(("write_bytes",), _MANIFEST, 3, after=True),
     "in the removal of old parts": Step((REMOVAL,), _COMPACTION, 2),
 }
@@ -77,7 +78,7 @@ COMPACTION: Final = {
 
 def at_change(number: int, after: bool, in_worker: bool = False) -> Step:
     """The n-th change of the root, whatever it is."""
-    return Step((*CHANGES, REMOVAL), "", number, after, in_worker)
+    return Step((*CHANGES, EXCHANGE, REMOVAL), "", number, after, in_worker)
 
 
 def kill(kind: str, pid: int) -> None:
@@ -127,8 +128,8 @@ def arm(step: Step, kind: str, command: int) -> None:
                 kill(kind, command)
 
     for name in CHANGES:
-        if hasattr(Store, name):
-            setattr(Store, name, _watched(getattr(Store, name), come_to))
+        setattr(Store, name, _watched(getattr(Store, name), come_to))
+    Store.exchanging = _watched_exchanging(Store.exchanging, come_to)
     _watch_removals(come_to)
     os.replace = _watched_renaming(os.replace, come_to)
 
@@ -140,6 +141,20 @@ def _watched(method, come_to):
         come_to(method.__name__, path, False)
         method(self, *arguments)
         come_to(method.__name__, path, True)
+
+    return watched
+
+
+def _watched_exchanging(exchanging, come_to):
+    def watched(self, one, other):
+        step = exchanging(self, one, other)
+
+        def exchange():
+            come_to(EXCHANGE, one, False)
+            step()
+            come_to(EXCHANGE, one, True)
+
+        return exchange
 
     return watched
 
