@@ -29,7 +29,8 @@ TAG: Final = "labels"
 """Of the deployments whose failure somebody is told of: labels hang on them. A retraining that fails costs nobody a night."""
 
 RUN_FAILED: Final = """\
-Run {{ flow_run.name }} of {{ flow.name }}/{{ deployment.name }} ended as {{ flow_run.state.name }}.
+Run {{ flow_run.name }} of {{ flow.name }}/{{ deployment.name }}, due {{ (flow_run.expected_start_time|string)[:16] }} UTC, ended as \
+{{ flow_run.state.name }}.
 Where to look: {{ flow_run|ui_url }} (the end of its log says why)
 What to do: mend what the log names, then press Retry on that page; what was finished is not done again. Left alone, the next scheduled \
 run does what is missing. What was committed before is as it was. docs/operations.md lists the likeliest causes.

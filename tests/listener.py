@@ -1,6 +1,7 @@
-"""An HTTP listener as a chat's webhook is one, which keeps what it was sent."""
+"""Listeners that keep what they were sent: an HTTP one, as a chat's webhook is, and an SMTP one."""
 
 import json
+import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,41 @@ class Listener:
             found = self._news.wait_for(lambda: next((text for text in self.texts if words in text), None), seconds)
         assert found, self.texts
         return found
+
+
+class Mail:
+    """An SMTP server that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        post = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                self.wfile.write(b"220 ready\r\n")
+                writing = False
+                for line in self.rfile:
+                    text = line.decode().rstrip("\r\n")
+                    post.said.append(text)
+                    if writing and text != ".":
+                        continue
+                    writing = text.upper() == "DATA"
+                    self.wfile.write(b"354 go on\r\n" if writing else b"221 bye\r\n" if text.upper() == "QUIT" else b"250 taken\r\n")
+
+        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+
+
+@contextmanager
+def mail() -> Iterator[Mail]:
+    """At work inside."""
+    post = Mail()
+    threading.Thread(target=post.server.serve_forever, daemon=True).start()
+    try:
+        yield post
+    finally:
+        post.server.shutdown()
+        post.server.server_close()
 
 
 @contextmanager

@@ -7,8 +7,9 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 class Served:
     """What `ferflow up` answers."""
 
-    def __init__(self, process: subprocess.Popen[str], said: dict[str, Any], errors: list[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], said: dict[str, Any], errors: Sequence[str] = ()) -> None:
         self.process = process
         self.errors = errors
         """Lines on standard error, all of them once it has ended."""
@@ -76,6 +77,23 @@ class Served:
             assert time.monotonic() < deadline, "nothing is planned"
             time.sleep(0.3)
         return found
+
+    def next_night(self, name: str) -> dict[str, Any]:
+        """The run that the schedule of a deployment starts, brought forward to now; it has begun, and the schedule is off."""
+        found = self.deployment(name)
+        path = f"/deployments/{found['id']}/schedules/{found['schedules'][0]['id']}"
+        begin = datetime.now(UTC) + timedelta(seconds=3)
+        # again and again: Prefect may take a while to plan, and plans nothing that is past
+        often = {"interval": 15, "anchor_date": begin.isoformat(), "timezone": "UTC"}
+        assert self.call("PATCH", path, {"schedule": often, "active": True})[0] == 204
+        wanted = {"deployment_id": {"any_": [found["id"]]}, "expected_start_time": {"after_": begin.isoformat()}}
+        wanted["state"] = {"type": {"any_": ["RUNNING", *FINAL]}}
+        deadline = time.monotonic() + RUN_SECONDS
+        while not (runs := self.call("POST", "/flow_runs/filter", {"flow_runs": wanted})[1]):
+            assert time.monotonic() < deadline, "nothing has begun"
+            time.sleep(0.2)
+        assert self.call("PATCH", path, {"active": False})[0] == 204
+        return dict(runs[0])
 
     def finished(self, run: str) -> dict[str, Any]:
         """The run once it has ended."""

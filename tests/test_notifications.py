@@ -3,11 +3,14 @@
 import asyncio
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import yaml
-from listener import SECRET, listening
+from listener import SECRET, listening, mail
 from served import up
 
 from flows import webhook
@@ -45,10 +48,27 @@ def told(two_pictures, tmp_path_factory):
                 runs[name] = served.finished(run["id"])
                 if words is not None:
                     found[name] = listener.wait(words)
-            found["last"] = listener.wait(runs["night that lost too much"]["name"])
+            listener.wait(f"{runs['night that lost too much']['id']} (the end of its log")
+            again = [installed(served, commands, folder, block) for block in ("ferflow-webhook/ferflow", "slack-webhook/nobody")]
+            found |= {"again": again, "automations": served.call("POST", "/automations/filter", {})[1]}
             blocks = json.dumps(served.call("POST", "/block_documents/filter", {"include_secrets": False})[1])
         found |= {"texts": listener.texts, "asked": listener.asked, "url": served.url}
     return found | {"runs": runs, "blocks": blocks, "log": "".join(served.errors), "folder": folder}
+
+
+def installed(served, commands, folder, block):
+    """As docs/notifications.md says for a server that a team has."""
+    words = [sys.executable, "-m", "flows.notifications", block]
+    env = commands.environment({"PREFECT_API_URL": f"{served.url}/api", "DO_NOT_TRACK": "1"})
+    ended = subprocess.run(words, env=env, cwd=folder, capture_output=True, text=True, check=False, timeout=280)
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def test_by_the_name_of_a_block(told):
+    (done, _, _), (refused, _, why) = told["again"]
+    assert (done, refused) == (0, 1)
+    assert why == "there is no block slack-webhook/nobody: make one in the pages, under Blocks\n"
+    assert sorted(one["name"] for one in told["automations"]) == sorted(made.name for made in automations(UUID(int=0)))
 
 
 def test_no_run_at_all(told):
@@ -71,7 +91,8 @@ def test_a_failed_night(told):
     run, text = told["runs"]["failed night"], told["failed night"]
     assert run["state_type"] == "FAILED"
     assert text.startswith("ferflow: label-collection/nightly failed\n")
-    assert f"Run {run['name']} of label-collection/nightly ended as Failed." in text
+    due = run["expected_start_time"].replace("T", " ")[:16]
+    assert f"Run {run['name']} of label-collection/nightly, due {due} UTC, ended as Failed." in text
     assert f"{told['url']}/runs/flow-run/{run['id']}" in text
 
 
@@ -111,6 +132,19 @@ def test_what_refuses_is_told_without_its_address(monkeypatch):
     with pytest.raises(NotificationError) as unheard:
         asyncio.run(block.notify("body", "subject"))
     assert unheard.value.log == "the webhook did not take it: ConnectError"
+
+
+def test_mail_over_a_server_of_ones_own():
+    """As docs/notifications.md says: the block for Slack hands the address to Apprise, which knows mail as well."""
+    from prefect.blocks.notifications import SlackWebhook
+
+    with mail() as post:
+        block = SlackWebhook(url=f"mailto://127.0.0.1:{post.port}?from=ferflow@example.org&to=you@example.org&mode=insecure")
+        with block.raise_on_failure():
+            asyncio.run(block.notify("Where to look: here", "ferflow: no run last night"))
+    assert "rcpt TO:<you@example.org>" in post.said
+    assert "Subject: ferflow: no run last night" in post.said
+    assert "Where to look: here" in post.said
 
 
 def test_the_files_for_the_command_line_say_the_same():
