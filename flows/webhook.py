@@ -23,7 +23,7 @@ class FerflowWebhook(CustomWebhookNotificationBlock):
     _block_type_name = "ferflow webhook"
     _block_type_slug = "ferflow-webhook"
 
-    async def notify(self, body: str, subject: str | None = None) -> None:  # type: ignore[override]  # the parent's is sync or async
+    async def notify(self, body: str, subject: str | None = None) -> None:
         """NotificationError, which names no address, when nothing takes it after three tries."""
         for wait in (*WAITS, None):
             try:
@@ -38,12 +38,14 @@ class FerflowWebhook(CustomWebhookNotificationBlock):
 
 def webhook(url: str) -> FerflowWebhook:
     """A block for that address."""
-    return FerflowWebhook(name=NAME, url="{{address}}", json_data={"text": "{{subject}}\n\n{{body}}"}, secrets=SecretDict({"address": url}))
+    text = {"text": "{{subject}}\n\n{{body}}"}
+    secret = SecretDict({"address": url})
+    return FerflowWebhook(name=NAME, url="{{address}}", json_data=text, headers=None, cookies=None, secrets=secret)
 
 
 async def keep(url: str) -> UUID:
     """Put the address in the block `ferflow-webhook/ferflow`, in place of an earlier one. The block's id, which stays the same."""
-    saved: Any = await webhook(url).save(NAME, overwrite=True)  # type: ignore[misc]  # sync or async, by where it is called
+    saved: Any = await webhook(url).save(NAME, overwrite=True)
     return UUID(str(saved))
 
 

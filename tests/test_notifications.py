@@ -134,6 +134,7 @@ def test_what_refuses_is_told_without_its_address(monkeypatch):
     assert unheard.value.log == "the webhook did not take it: ConnectError"
 
 
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # Apprise looks at pictures with it
 def test_mail_over_a_server_of_ones_own():
     """As docs/notifications.md says: the block for Slack hands the address to Apprise, which knows mail as well."""
     from prefect.blocks.notifications import SlackWebhook
@@ -141,7 +142,7 @@ def test_mail_over_a_server_of_ones_own():
     with mail() as post:
         block = SlackWebhook(url=f"mailto://127.0.0.1:{post.port}?from=ferflow@example.org&to=you@example.org&mode=insecure")
         with block.raise_on_failure():
-            asyncio.run(block.notify("Where to look: here", "ferflow: no run last night"))
+            asyncio.run(block.anotify("Where to look: here", "ferflow: no run last night"))
     assert "rcpt TO:<you@example.org>" in post.said
     assert "Subject: ferflow: no run last night" in post.said
     assert "Where to look: here" in post.said
