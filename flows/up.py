@@ -62,7 +62,10 @@ def keep_up(address: Address, wishes: dict[str, str | None], ready: Callable[[Up
         lock.flush()
         configure(verbose)
         os.environ.update(_settings(url))
-        server = PrefectServer("flows.pages:create_app", listening, f"{url}/api", {"PREFECT__SERVER_FINAL": "1"}, verbose=verbose)
+        settings = {"PREFECT__SERVER_FINAL": "1"}
+        if not verbose:  # nobody reads it but `last_words`: why a database cannot be had
+            settings["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "ERROR"
+        server = PrefectServer("flows.pages:create_app", listening, f"{url}/api", settings, verbose=verbose)
         listening.close()
         try:
             server.wait(START_SECONDS)

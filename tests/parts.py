@@ -3,12 +3,14 @@
 What a part reaches beyond that is noted: ports it connects to, and files it opens or databases it uses in another part's folder.
 """
 
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from processes import Commands, Ended
@@ -52,11 +54,11 @@ class Part:
         self.environment = commands.environment({**own, **(variables or {})})
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, module: str, *words: object) -> "Part":
-        """A module, until `stop`; what it says goes into `log`."""
+    def start(self, *words: object) -> "Part":
+        """A command, until `stop`; what it says goes into `log`."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *map(str, words)],
+                command(words),
                 env=self.environment,
                 cwd=self.folder / "work",
                 stdin=subprocess.DEVNULL,
@@ -66,11 +68,10 @@ class Part:
             )
         return self
 
-    def run(self, module: str, *words: object) -> Ended:
-        """A module to its end."""
-        line = [sys.executable, "-m", module, *map(str, words)]
+    def run(self, *words: object) -> Ended:
+        """A command to its end."""
         where = {"env": self.environment, "cwd": self.folder / "work", "stdin": subprocess.DEVNULL}
-        done = subprocess.run(line, **where, capture_output=True, text=True, check=False, timeout=SECONDS)
+        done = subprocess.run(command(words), **where, capture_output=True, text=True, check=False, timeout=SECONDS)
         return Ended(done.returncode, done.stdout, done.stderr)
 
     def wait_for(self, there: Callable[[], bool]) -> None:
@@ -111,6 +112,21 @@ class Part:
         log = self.folder / "reached"
         lines = log.read_text().splitlines() if log.exists() else []
         return [(kind, what) for kind, _, what in (line.partition(" ") for line in lines)]
+
+
+def free_ports(names: Iterable[str]) -> dict[str, int]:
+    """One for each."""
+    with ExitStack() as stack:
+        found = {name: stack.enter_context(socket.socket()) for name in names}
+        for one in found.values():
+            one.bind(("127.0.0.1", 0))
+        return {name: one.getsockname()[1] for name, one in found.items()}
+
+
+def command(words: Sequence[object]) -> list[str]:
+    """As it is found in the environment that runs the tests."""
+    program, *rest = map(str, words)
+    return [str(Path(sys.executable).with_name(program)), *rest]
 
 
 def answers(url: str) -> bool:

@@ -5,7 +5,6 @@ through all of them.
 """
 
 import json
-import socket
 import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 import pyarrow.parquet as pq
 import pytest
 import s3fs
-from parts import Part, answers
+from parts import Part, answers, free_ports
 from processes import REPOSITORY, Commands, Ended
 from served import Served
 
@@ -46,18 +45,10 @@ class Night:
     """Processes, once every part was stopped."""
 
 
-def free_ports() -> dict[str, int]:
-    with ExitStack() as stack:
-        found = {name: stack.enter_context(socket.socket()) for name in PORTS}
-        for one in found.values():
-            one.bind(("127.0.0.1", 0))
-        return {name: one.getsockname()[1] for name, one in found.items()}
-
-
 @pytest.fixture(scope="module")
 def night(two_pictures, tmp_path_factory):
     """All started, the deployment deployed, one run asked of the server, all stopped."""
-    base, tag, ports = tmp_path_factory.mktemp("machines").resolve(), uuid.uuid4().hex, free_ports()
+    base, tag, ports = tmp_path_factory.mktemp("machines").resolve(), uuid.uuid4().hex, free_ports(PORTS)
     server, store = (f"http://127.0.0.1:{ports[name]}" for name in PORTS)
     api, keys = {**QUICK, "PREFECT_API_URL": f"{server}/api"}, {**STORE, "AWS_ENDPOINT_URL": store}
     parts = {
@@ -72,7 +63,7 @@ def night(two_pictures, tmp_path_factory):
     with ExitStack() as stack:
         for part in parts.values():
             stack.callback(part.stop)
-        parts["store"].start("moto.server", "-H", "127.0.0.1", "-p", ports["store"])
+        parts["store"].start("python", "-m", "moto.server", "-H", "127.0.0.1", "-p", ports["store"])
         parts["server"].start("prefect", "server", "start", "--host", "127.0.0.1", "--port", ports["server"])
         scheduler = dask(parts, ports)
         fs = photographs(two_pictures, store, parts["store"])
@@ -85,7 +76,7 @@ def night(two_pictures, tmp_path_factory):
         assert status == 201, asked
         run = served.finished(asked["id"])
         _, run["logs"] = served.call("POST", "/logs/filter", {"logs": {"flow_run_id": {"any_": [asked["id"]]}}})
-        verified = parts["terminal"].run("flows.cli", "verify", given["to"], "--json")
+        verified = parts["terminal"].run("python", "-m", "flows.cli", "verify", given["to"], "--json")
         objects, images, labels = fs.find(f"{BUCKET}/labels"), rows(fs, "images"), rows(fs, "labels")
     return Night(parts, ports, run, verified, objects, images, labels, left(tag, base))
 
@@ -100,12 +91,12 @@ def dask(parts, ports):
     """Address of a scheduler with two workers, which are there or on their way. They are started as docs/deploy.md says."""
     file = parts["scheduler"].folder / "work" / "scheduler.json"
     words = ("--host", "127.0.0.1", "--port", 0, "--no-dashboard", "--no-jupyter", "--scheduler-file", file)
-    parts["scheduler"].start("distributed.cli.dask_scheduler", *words)
+    parts["scheduler"].start("dask", "scheduler", *words)
     parts["scheduler"].wait_for(lambda: file.exists() and file.read_text().endswith("}"))
     address = json.loads(file.read_text())["address"]
     ports["scheduler"] = urlsplit(address).port
     for name in ("first", "second"):
-        parts[name].start("distributed.cli.dask_worker", address, "--host", "127.0.0.1", "--nthreads", 1, "--no-dashboard", "--name", name)
+        parts[name].start("dask", "worker", address, "--host", "127.0.0.1", "--nthreads", 1, "--no-dashboard", "--name", name)
     return address
 
 

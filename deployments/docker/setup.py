@@ -1,0 +1,100 @@
+"""What the services of compose.yaml need before their first night: buckets, a first champion, the work pool and its deployments.
+
+    docker compose run --rm setup
+
+Runs in the image, with the environment that compose.yaml gives it, and may be repeated: it changes what prefect.yaml says, and switches on
+the schedules of deployments that it has filled in.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+POOL: Final = "ferflow"
+
+
+def main() -> int:
+    """One step after the other; the first that fails ends it."""
+    file = Path(sys.argv[1])
+    given = {name: os.environ[f"FERFLOW_{name}"] for name in ("SOURCE", "LABELS", "MODELS", "CLUSTER", "PURPOSE", "TIMEZONE")}
+    for url in (given["SOURCE"], given["LABELS"]):
+        make_bucket(url)
+    seed(given["MODELS"], given["TIMEZONE"])
+    unless(["work-pool", "inspect", POOL], ["work-pool", "create", POOL, "--type", "process"])
+    unless(
+        ["work-queue", "inspect", "writers", "--pool", POOL],
+        ["work-queue", "create", "writers", "--pool", POOL, "--limit", "1", "--priority", "1"],
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        ours = Path(folder) / "prefect.yaml"
+        ours.write_text(yaml.safe_dump(filled(yaml.safe_load(file.read_text("utf-8")), given)), "utf-8")
+        prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(ours))
+    for automation in sorted((file.parent / "automations").glob("*.yaml")):
+        name = yaml.safe_load(automation.read_text("utf-8")).get("name")
+        if name is not None:  # those that tell somebody need a block first: docs/notifications.md
+            unless(["automation", "inspect", name], ["automation", "create", "--from-file", str(automation)])
+    return 0
+
+
+def filled(project: dict[str, Any], given: dict[str, str]) -> dict[str, Any]:
+    """prefect.yaml with its example places replaced by the ones of this installation, its schedules on."""
+    places = {
+        "source": given["SOURCE"],
+        "to": given["LABELS"],
+        "root": given["LABELS"],
+        "reviewed": given["LABELS"],
+        "model": given["MODELS"],
+        "models": given["MODELS"],
+        "purpose": given["PURPOSE"],
+    }
+    for deployment in project["deployments"]:
+        params = deployment["parameters"]["params"]
+        params.update({name: value for name, value in places.items() if name in params})
+        if deployment["entrypoint"] == "flows.label.label_collection":
+            params.update(cluster=given["CLUSTER"], model=given["MODELS"])
+        elif deployment["entrypoint"] == "flows.relabel.relabel":
+            params.update(cluster=given["CLUSTER"])
+        elif deployment["entrypoint"] == "flows.report.report":
+            params.update(to=f"{given['LABELS'].rstrip('/')}-report.html")
+        for schedule in deployment.get("schedules", []):
+            schedule.update(timezone=given["TIMEZONE"], active=True)
+    return project
+
+
+def make_bucket(url: str) -> None:
+    """Unless it is there. Nothing is done for a folder."""
+    import s3fs  # noqa: PLC0415
+
+    if not url.startswith("s3://"):
+        return
+    bucket = url.removeprefix("s3://").partition("/")[0]
+    fs = s3fs.S3FileSystem(use_listings_cache=False)
+    if not fs.exists(bucket):
+        fs.call_s3("create_bucket", Bucket=bucket)
+
+
+def seed(models: str, timezone: str) -> None:
+    """The shipped model as the first champion of an empty folder."""
+    from flows.up_begin import checked  # noqa: PLC0415
+
+    checked(None, None, models, timezone)
+
+
+def unless(there: list[str], make: list[str]) -> None:
+    """The second command where the first finds nothing."""
+    if subprocess.run([sys.executable, "-m", "prefect", *there], check=False, capture_output=True).returncode:
+        prefect(*make)
+
+
+def prefect(*words: str) -> None:
+    """One of Prefect's commands. CalledProcessError when it fails; it has said why."""
+    subprocess.run([sys.executable, "-m", "prefect", *words], check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
