@@ -1,4 +1,4 @@
-"""`ferflow up` as a real process in an empty home, without a network: forms, a run, a refusal, a kill amid a night, a restart."""
+"""`ferflow up` as a real process in an empty home, without a network: forms, a run, a refusal, a kill amid a night, the next night."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ import form_in_browser
 import pyarrow.dataset as ds
 import pytest
 from processes import NETWORK_HOOK, REPOSITORY, Commands
-from served import RUN_SECONDS, up
+from served import FINAL, RUN_SECONDS, up
 
 from fer_core.store import open_store
 from fer_core.verify import verify
@@ -25,6 +25,9 @@ from flows.params import LabelParams
 pytestmark = pytest.mark.timeout(1500)  # two starts and three runs in one fixture
 
 PICTURES = 12
+
+HOOK = "http://127.0.0.1:9/T0PSECRET"
+"""Nothing listens there."""
 
 PREFECT = (  # as docs/deploy.md says, for a server that a team has
     ("work-pool", "create", "ferflow", "--type", "process"),
@@ -50,12 +53,16 @@ class Story:
     first_run_later: dict[str, Any] = field(default_factory=dict)
     killed_run: dict[str, Any] = field(default_factory=dict)
     schedule_later: dict[str, Any] = field(default_factory=dict)
+    next_night: dict[str, Any] = field(default_factory=dict)
+    parameters_then: dict[str, Any] = field(default_factory=dict)
     parameters_later: dict[str, Any] = field(default_factory=dict)
     planned: list[dict[str, Any]] = field(default_factory=list)
     commands_failed: list[str] = field(default_factory=list)
     pooled: dict[str, Any] = field(default_factory=dict)
     queues: dict[str, Any] = field(default_factory=dict)
     automations: list[Any] = field(default_factory=list)
+    automations_then: list[Any] = field(default_factory=list)
+    log: str = ""
     code: int | None = None
     watched: str = ""
     contacted: str = ""
@@ -75,7 +82,7 @@ def story(two_pictures, tmp_path_factory):
     shutil.copytree(two_pictures, folder / "photos")
     told = Story(root)
 
-    options = ("--source", "photos", "--to", "labels", "--models", "models", "--timezone", "Europe/Berlin")
+    options = ("--source", "photos", "--to", "labels", "--models", "models", "--timezone", "Europe/Berlin", "--notify", HOOK)
     with up(commands, folder, *options, env=env) as served:
         for name in served.said["deployments"]:
             told.deployments[name] = served.deployment(name)
@@ -101,25 +108,33 @@ def story(two_pictures, tmp_path_factory):
         told.first_run = served.finished(run["id"])
         told.rows_of_first_run = ds.dataset(root / "labels").count_rows()
 
-        (schedule,) = nightly["schedules"]
-        served.call("PATCH", f"/deployments/{nightly['id']}/schedules/{schedule['id']}", {"active": False})
-        status, run = served.submit("label-collection/nightly", source=str(folder / "many"), workers=1, shard_size=1)
-        assert status == 201, run
+        told.automations_then = served.call("POST", "/automations/filter", {})[1]
+        (failed,) = (one for one in told.automations_then if one["name"] == "tell of a failed run")
+        served.call("PATCH", f"/automations/{failed['id']}", {"enabled": False})
+        changed = {"source": str(folder / "many"), "workers": 1, "shard_size": 1}
+        params = {"params": {**nightly["parameters"]["params"], **changed}}
+        served.call("PATCH", f"/deployments/{nightly['id']}", {"parameters": params})
+        told.parameters_then = served.deployment("label-collection/nightly")["parameters"]
+        run = served.next_night("label-collection/nightly")
         deadline = time.monotonic() + RUN_SECONDS
         while not (staged := receipts(root)):
-            assert time.monotonic() < deadline, served.call("GET", f"/flow_runs/{run['id']}")[1]["state"]
+            found = served.call("GET", f"/flow_runs/{run['id']}")[1]
+            assert found["state_type"] not in FINAL, found["state"]
+            assert time.monotonic() < deadline, found["state"]
             time.sleep(0.1)
         os.kill(served.process.pid, signal.SIGKILL)
         served.process.wait(timeout=30)
         commands.wait_until_gone(30)
         told.staged = staged
 
-    with up(commands, folder, "--to", "labels", "--timezone", "Europe/Berlin", env=env) as served:
+    with up(commands, folder, "--to", "labels", "--timezone", "Europe/Berlin", "--notify", HOOK, "--verbose", env=env) as served:
         told.first_run_later = served.call("GET", f"/flow_runs/{told.first_run['id']}")[1]
         told.killed_run = served.finished(run["id"])
         told.planned = served.planned("report/daily")
-        later = served.deployment("label-collection/nightly")
-        told.parameters_later, (told.schedule_later,) = later["parameters"], later["schedules"]
+        told.parameters_later = served.deployment("label-collection/nightly")["parameters"]
+        (told.schedule_later,) = served.deployment("label-collection/nightly")["schedules"]
+        (folder / "many" / "new.jpg").write_bytes((two_pictures / "t1.jpg").read_bytes() + b"new")
+        told.next_night = served.finished(served.next_night("label-collection/nightly")["id"])
         for words in PREFECT:
             command = [sys.executable, "-m", "prefect", *map(str, words)]
             settings = commands.environment({**env, "PREFECT_API_URL": f"{served.url}/api", "DO_NOT_TRACK": "1"})
@@ -132,6 +147,7 @@ def story(two_pictures, tmp_path_factory):
         served.process.send_signal(signal.SIGTERM)
         told.code = served.process.wait(timeout=60)
         commands.wait_until_gone(10)
+    told.log = "".join(served.errors)
     told.watched = log.with_name("network.log.watched").read_text()
     told.contacted = log.read_text() if log.exists() else ""
     return told
@@ -163,6 +179,7 @@ def test_every_flow_is_deployed(story):
     }
     assert shown == {
         "label-collection/nightly": [("0 2 * * *", "Europe/Berlin", True)],
+        "night-check/daily": [("0 6 * * *", "Europe/Berlin", True)],
         "relabel/by-hand": [],
         "housekeeping/weekly": [("0 12 * * 0", "Europe/Berlin", True)],
         "report/daily": [("30 6 * * *", "Europe/Berlin", True)],
@@ -217,20 +234,46 @@ def test_the_form_in_a_browser(story):
 
 
 def test_a_killed_night_is_gone_on_with(story):
+    assert story.killed_run["auto_scheduled"]
     assert story.killed_run["state_type"] == "COMPLETED", story.killed_run["state"]
     assert story.killed_run["run_count"] == 2
     images = ds.dataset(story.root / "images", partitioning="hive").to_table().to_pandas()
-    many = images[images["image_uri"].str.contains("/many/")]
+    many = images[images["image_uri"].str.contains("/many/") & ~images["image_uri"].str.endswith("new.jpg")]
     assert many["run"].nunique() == 1
     assert sorted(many["image_uri"]) == sorted(str(story.root.parent / "many" / f"{number:02d}.jpg") for number in range(PICTURES))
     assert set(many["status"]) == {"labeled"}
     assert verify(open_store(str(story.root))).problems == ()
 
 
+def test_the_next_night_labels_what_came_since(story):
+    assert story.next_night["auto_scheduled"]
+    assert story.next_night["state_type"] == "COMPLETED", story.next_night["state"]
+    assert story.next_night["run_count"] == 1
+    images = ds.dataset(story.root / "images", partitioning="hive").to_table().to_pandas()
+    newest = images[images["run"] == images["run"].max()]
+    assert list(newest["image_uri"]) == [str(story.root.parent / "many" / "new.jpg")]
+
+
+def test_automations_are_there_once_and_stay_as_they_were_left(story):
+    """Two starts with --notify; one was switched off in between."""
+    ours = ["retrain on drift", "tell of a failed run", "tell of a missing night", "tell of quarantined images"]
+    assert sorted((one["name"], one["enabled"]) for one in story.automations_then) == [(name, True) for name in ours]
+    later = {one["name"]: one for one in story.automations}
+    assert len(later) == len(story.automations) == 5
+    assert [(name, later[name]["enabled"]) for name in ours] == [(name, name != "tell of a failed run") for name in ours]
+    (drift,) = later["retrain on drift"]["actions"]
+    assert drift["deployment_id"] == story.deployments["retrain/weekly"]["id"]
+
+
+def test_the_address_of_the_webhook_is_in_no_log(story):
+    assert "T0PSECRET" not in story.log
+
+
 def test_a_restart_keeps_history_and_what_was_changed(story):
     assert story.first_run_later["state"] == story.first_run["state"]
     assert story.schedule_later["active"] is False
-    assert story.parameters_later == story.deployments["label-collection/nightly"]["parameters"]
+    assert story.parameters_later == story.parameters_then
+    assert story.parameters_then != story.deployments["label-collection/nightly"]["parameters"]
 
 
 def test_the_file_for_work_pools_deploys_as_well(story):
@@ -241,6 +284,7 @@ def test_the_file_for_work_pools_deploys_as_well(story):
         "label-collection/nightly": ("ferflow", "writers"),
         "relabel/by-hand": ("ferflow", "writers"),
         "housekeeping/weekly": ("ferflow", "writers"),
+        "night-check/daily": ("ferflow", "default"),
         "report/daily": ("ferflow", "default"),
         "retrain/weekly": ("ferflow", "default"),
     }
