@@ -166,6 +166,7 @@ def test_what_setup_fills_in_fits_the_forms():
     finally:
         sys.path.remove(str(FOLDER))
         sys.modules.pop("setup", None)
+    assert all((FOLDER.parent / "automations" / name).is_file() for name in setup.AUTOMATIONS)
     environment = ours()["setup"]["environment"]
     given = {name.removeprefix("FERFLOW_"): value for name, value in environment.items() if name.startswith("FERFLOW_")}
     project = yaml.safe_load((FOLDER.parent / "prefect.yaml").read_text("utf-8"))

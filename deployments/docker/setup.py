@@ -6,6 +6,7 @@ Runs in the image, with the environment that compose.yaml gives it, and may be r
 the schedules of deployments that it has filled in.
 """
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from typing import Any, Final
 import yaml
 
 POOL: Final = "ferflow"
+QUEUE: Final = "writers"
+AUTOMATIONS: Final = ("zombie-runs.yaml", "retry-crashed.yaml")
+"""For runs whose worker died. Those that tell somebody need a block first: docs/notifications.md."""
 
 
 def main() -> int:
@@ -25,19 +29,19 @@ def main() -> int:
     for url in (given["SOURCE"], given["LABELS"]):
         make_bucket(url)
     seed(given["MODELS"], given["TIMEZONE"])
-    unless(["work-pool", "inspect", POOL], ["work-pool", "create", POOL, "--type", "process"])
-    unless(
-        ["work-queue", "inspect", "writers", "--pool", POOL],
-        ["work-queue", "create", "writers", "--pool", POOL, "--limit", "1", "--priority", "1"],
-    )
+    pools, queues, automations = asyncio.run(there())
+    if POOL not in pools:  # the worker makes it, too, once it starts
+        prefect("work-pool", "create", POOL, "--type", "process")
+    if QUEUE not in queues:
+        prefect("work-queue", "create", QUEUE, "--pool", POOL, "--limit", "1", "--priority", "1")
     with tempfile.TemporaryDirectory() as folder:
         ours = Path(folder) / "prefect.yaml"
         ours.write_text(yaml.safe_dump(filled(yaml.safe_load(file.read_text("utf-8")), given)), "utf-8")
         prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(ours))
-    for automation in sorted((file.parent / "automations").glob("*.yaml")):
-        name = yaml.safe_load(automation.read_text("utf-8")).get("name")
-        if name is not None:  # those that tell somebody need a block first: docs/notifications.md
-            unless(["automation", "inspect", name], ["automation", "create", "--from-file", str(automation)])
+    for name in AUTOMATIONS:
+        automation = file.parent / "automations" / name
+        if yaml.safe_load(automation.read_text("utf-8"))["name"] not in automations:
+            prefect("automation", "create", "--from-file", str(automation))
     return 0
 
 
@@ -85,10 +89,14 @@ def seed(models: str, timezone: str) -> None:
     checked(None, None, models, timezone)
 
 
-def unless(there: list[str], make: list[str]) -> None:
-    """The second command where the first finds nothing."""
-    if subprocess.run([sys.executable, "-m", "prefect", *there], check=False, capture_output=True).returncode:
-        prefect(*make)
+async def there() -> tuple[set[str], set[str], set[str]]:
+    """Names of work pools, of the pool's queues, of automations."""
+    from prefect.client.orchestration import get_client  # noqa: PLC0415
+
+    async with get_client() as client:
+        pools = {pool.name for pool in await client.read_work_pools()}
+        queues = {queue.name for queue in await client.read_work_queues(work_pool_name=POOL)} if POOL in pools else set()
+        return pools, queues, {automation.name for automation in await client.read_automations()}
 
 
 def prefect(*words: str) -> None:
