@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import dask
-from distributed import Client, Security
+from distributed import Client, Security, Status
 
 from fer_core.errors import ClusterError
 from tasks.cluster_agreement import check_agreement
@@ -26,35 +27,54 @@ def slurm_client(spec: SlurmCluster) -> Iterator[Client]:
     """A client once a first job works; all jobs are cancelled at the end. ClusterError in one line where none does."""
     check_cluster(spec)
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    with dask.config.set(settings()):
-        cluster = scheduler(spec)
+    with scheduler(spec) as cluster, closing(Client(cluster)) as client:
+        _submit(cluster, spec)
         try:
-            yield _with_jobs(cluster, spec)
+            client.wait_for_workers(1, timeout=spec.patience)
+        except TimeoutError as error:
+            logs = f"; what jobs say is in {spec.folder}" if spec.folder else ""
+            raise ClusterError(f"no Slurm job began to work within {spec.patience} s (squeue tells why one waits{logs})") from error
+        check_agreement(client, cluster.scheduler_address)
+        yield client
+
+
+@contextmanager
+def scheduler(spec: SlurmCluster) -> "Iterator[SLURMCluster]":
+    """dask-jobqueue's cluster, with no job yet. ClusterError where it cannot start, or write to the folder."""
+    from dask_jobqueue.slurm import SLURMCluster  # noqa: PLC0415  (an extra)
+
+    with dask.config.set(settings()), ExitStack() as stack:
+        try:
+            folder = Path(spec.folder).expanduser() if spec.folder else None
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+            cluster = SLURMCluster(
+                **_job(spec),
+                log_directory=str(folder) if folder else None,
+                security=_certificates(Path(stack.enter_context(TemporaryDirectory(dir=folder, prefix="tls-")))) if folder else None,
+                protocol="tls://" if folder else "tcp://",
+                interface=spec.interface,
+                scheduler_options={"dashboard_address": "127.0.0.1:0"},
+                silence_logs=logging.CRITICAL,
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ClusterError(f"cannot start a scheduler for Slurm's jobs: {' '.join(str(error).split())}") from error
+        try:
+            yield cluster
         finally:
             with suppress(Exception):  # jobs that nobody cancels end by themselves when they hear no scheduler for a minute
                 cluster.close(timeout=30)
 
 
-def scheduler(spec: SlurmCluster) -> "SLURMCluster":
-    """dask-jobqueue's cluster, with no job yet. ClusterError where it cannot start, or write to the folder."""
-    from dask_jobqueue.slurm import SLURMCluster  # noqa: PLC0415  (an extra)
-
-    folder = spec.folder and Path(spec.folder).expanduser()
-    try:
-        if folder:
-            folder.mkdir(parents=True, exist_ok=True)
-        return SLURMCluster(
-            **_job(spec),
-            log_directory=folder and str(folder),
-            shared_temp_directory=folder and str(folder),
-            security=Security.temporary() if folder else None,
-            protocol="tls://" if folder else "tcp://",
-            interface=spec.interface,
-            scheduler_options={"dashboard_address": "127.0.0.1:0"},
-            silence_logs=logging.CRITICAL,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ClusterError(f"cannot start a scheduler for Slurm's jobs: {' '.join(str(error).split())}") from error
+def _certificates(folder: Path) -> Security:
+    """Made for this run. One for all, in files of a folder that only this user reads."""
+    made = Security.temporary()
+    ca, cert, key = folder / "ca.pem", folder / "cert.pem", folder / "key.pem"
+    ca.write_text(str(made.tls_ca_file))
+    cert.write_text(str(made.tls_worker_cert))
+    key.write_text(str(made.tls_worker_key))
+    files = {f"tls_{who}_{what}": str(file) for who in ("client", "scheduler", "worker") for what, file in (("cert", cert), ("key", key))}
+    return Security(tls_ca_file=str(ca), require_encryption=True, **files)
 
 
 def _job(spec: SlurmCluster) -> dict[str, Any]:
@@ -75,20 +95,16 @@ def _job(spec: SlurmCluster) -> dict[str, Any]:
     }
 
 
-def _with_jobs(cluster: "SLURMCluster", spec: SlurmCluster) -> Client:
-    client = Client(cluster)
+def _submit(cluster: "SLURMCluster", spec: SlurmCluster) -> None:
     try:
-        cluster.scale(jobs=least(spec.jobs))
-        cluster.sync(cluster._correct_state)  # waits for sbatch, and tells what it says
+        for _ in range(least(spec.jobs)):
+            cluster.worker_spec.update(cluster.new_worker_spec())
+        cluster.sync(cluster._correct_state)  # as `scale` does, which would tell nobody what sbatch says
     except (OSError, RuntimeError, ValueError) as error:
+        for job in cluster.workers.values():
+            if job.job_id is None:
+                job.status = Status.failed  # or closing the cluster stumbles over it
         said = str(error).partition("stderr:")[2] or str(error)
         raise ClusterError(f"Slurm does not take the job: {' '.join(said.split())[:300]}") from error
     if isinstance(spec.jobs, Adaptive):
         cluster.adapt(minimum_jobs=spec.jobs.minimum, maximum_jobs=spec.jobs.maximum, wait_count=IDLE_LOOKS)
-    try:
-        client.wait_for_workers(1, timeout=spec.patience)
-    except TimeoutError as error:
-        logs = f"; what jobs say is in {spec.folder}" if spec.folder else ""
-        raise ClusterError(f"no Slurm job began to work within {spec.patience} s (squeue tells why one waits{logs})") from error
-    check_agreement(client, cluster.scheduler_address)
-    return client
