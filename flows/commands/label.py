@@ -46,7 +46,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     look.add_argument("--model", metavar="NAME|DIR", help="shipped model or model folder (see: ferflow models list)")
     look.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where the network runs (default: auto)")
     work = parser.add_argument_group("who works")
-    work.add_argument("--cluster", metavar="SPEC", help=f"who works: {CLUSTER} (default: local)")
+    work.add_argument("--cluster", metavar="SPEC", help=CLUSTER)
     work.add_argument("--workers", metavar="N", type=int, help="local worker processes (default: every core)")
     work.add_argument("--shard-size", metavar="N", type=int, help="images a shard (default: a few shards a worker, at most 1,000 each)")
     work.add_argument(

@@ -37,7 +37,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("root", metavar="ROOT", help="labels root: folder or s3:// prefix")
     parser.add_argument("--model", metavar="NAME|DIR", required=True, help="shipped model, model folder or folder of models")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where the network runs (default: auto)")
-    parser.add_argument("--cluster", metavar="SPEC", help=f"who works: {CLUSTER} (default: local)")
+    parser.add_argument("--cluster", metavar="SPEC", help=CLUSTER)
     parser.add_argument("--workers", metavar="N", type=int, help="local worker processes (default: every core)")
     parser.add_argument("--shard-size", metavar="N", type=int, help="images a shard (default: a few shards a worker, at most 1,000 each)")
     parser.add_argument("--purpose", metavar="TEXT", help="why these faces are labelled (default: as the earlier run says)")
