@@ -36,13 +36,14 @@ STAGES = ("load", "read", "decode", "detect", "align", "predict", "write")
 def generated(folder: Path, count: int) -> Path:
     """`count` photographs of half a megapixel: the two demonstration pictures in turn, each file with a digest of its own."""
     folder.mkdir()
-    pictures = [_resized(Image.open(file).convert("RGB")) for file in demo_pictures(folder.parent / "originals")]
+    pictures = [resized(Image.open(file).convert("RGB")) for file in demo_pictures(folder.parent / "originals")]
     for number in range(count):
         pictures[number % len(pictures)].save(folder / f"photo-{number:05d}.jpg", quality=90, comment=f"{number}")
     return folder
 
 
-def _resized(picture: Image.Image) -> Image.Image:
+def resized(picture: Image.Image) -> Image.Image:
+    """Half a megapixel."""
     scale = (MEGAPIXELS * 1e6 / (picture.width * picture.height)) ** 0.5
     return picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
 
