@@ -7,11 +7,11 @@ from pathlib import Path
 from fer_core.champion import was_champion
 from fer_core.commit import Plan, is_committed, read_plan
 from fer_core.errors import CommitError, UsageError
-from fer_core.layout import plan_file
 from fer_core.models import resolve_model, shipped_names
 from fer_core.run import RunConfig
 from fer_core.store import open_store
-from flows.params import LabelParams, new_run_id
+from flows.form_fields import new_run_id
+from flows.params import LabelParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +35,6 @@ def pipeline(params: LabelParams) -> Pipeline:
     # a shipped model is found by its name on every machine, a folder by its path
     where = params.model if params.model in shipped_names() else str(model.path)
     return Pipeline(spec, build(spec).identity, where, model.name, model.digest)
-
-
-def named(params: LabelParams, flow_run_id: str, scheduled: datetime, attempt: int) -> LabelParams:
-    """The same with an id for the run, always the same for one flow run: what a retry of it finds begun, it resumes.
-
-    attempt: from 1.
-    """
-    if params.resume is not None:
-        return params
-    run_id = params.run_id or new_run_id(scheduled, flow_run_id)
-    begun = attempt > 1 and open_store(params.to).exists(plan_file(run_id))
-    return params.model_copy(update={"resume": run_id, "run_id": None} if begun else {"run_id": run_id})
 
 
 def configure(params: LabelParams) -> RunConfig:

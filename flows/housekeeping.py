@@ -1,14 +1,14 @@
 """Flow `housekeeping`: what a labels root needs beside labelling."""
 
 from prefect import flow
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from fer_core.address import holds_credentials
 from fer_core.compaction import WAIT_SECONDS
 from fer_core.errors import StoreError
 from fer_core.layout import RUNS
 from fer_core.lease import lease
 from fer_core.store import open_store
+from flows.form_fields import Address
 from tasks.housekeeping import Housekeeping, collect, compact_runs, conclude, verify_root
 
 
@@ -17,7 +17,7 @@ class HousekeepingParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
 
-    root: str = Field(min_length=1, title="Labels root", description="Folder or s3:// prefix of the tables.")
+    root: Address = Field(min_length=1, title="Labels root", description="Folder or s3:// prefix of the tables.")
     compact: bool = Field(True, title="Compact", description="Merge the many small files of each run; local folders only, readers may run.")
     wait: float = Field(
         WAIT_SECONDS, gt=0, lt=86_400, title="Wait, seconds", description="How long after it listed a table a reader may still open a file."
@@ -26,14 +26,6 @@ class HousekeepingParams(BaseModel):
     keep_days: int = Field(
         14, ge=1, le=3650, title="Keep staging, days", description="How long an interrupted run can be resumed without doing work again."
     )
-
-    @field_validator("root")
-    @classmethod
-    def _no_secrets(cls, value: str) -> str:
-        """Parameters are stored and shown by the orchestrator."""
-        if holds_credentials(value):
-            raise ValueError("credentials do not belong in an address; put them into the environment")
-        return value
 
 
 @flow(name="housekeeping", persist_result=False, result_serializer="json")  # a retry writes down what failed

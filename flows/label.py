@@ -6,7 +6,7 @@ from prefect.runtime import flow_run
 from fer_core.commit import is_committed
 from fer_core.lease import lease
 from fer_core.store import open_store
-from flows.begin import configure, named, take_up
+from flows.begin import configure, take_up
 from flows.label_summary import already, max_failed_sentence
 from flows.params import LabelParams
 from tasks.cluster_size import hands, sized
@@ -34,7 +34,7 @@ def label_collection(params: LabelParams) -> Summary:
     """
     cluster = sized(params.cluster, params.workers)
     store = open_store(params.to)
-    params = named(params, flow_run.id, flow_run.scheduled_start_time, flow_run.run_count)
+    params = params.named(params.to, flow_run.id, flow_run.scheduled_start_time, flow_run.run_count)
     if params.resume is not None and is_committed(store, params.resume):
         take_up(params)
         return judged(already(params.to, params.resume), params)

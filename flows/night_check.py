@@ -8,9 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from prefect import flow
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from fer_core.address import holds_credentials
+from flows.form_fields import Address
 from tasks.night import look_for_run, tell_of_missing
 
 
@@ -19,18 +19,10 @@ class NightCheckParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
 
-    root: str = Field(min_length=1, title="Labels root", description="Folder or s3:// prefix of the tables.")
+    root: Address = Field(min_length=1, title="Labels root", description="Folder or s3:// prefix of the tables.")
     hours: float = Field(
         12, gt=0, le=8760, title="Hours", description="A run committed within so many hours, or one at work now, is last night's."
     )
-
-    @field_validator("root")
-    @classmethod
-    def _no_secrets(cls, value: str) -> str:
-        """Parameters are stored and shown by the orchestrator."""
-        if holds_credentials(value):
-            raise ValueError("credentials do not belong in an address; put them into the environment")
-        return value
 
 
 @flow(name="night-check", persist_result=False, result_serializer="json")  # a retry writes down what failed

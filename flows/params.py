@@ -1,40 +1,35 @@
 """Parameters of the flows: what the Prefect UI shows as forms and deployments store as JSON."""
 
-import secrets
-from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field
 
-from fer_core.address import holds_credentials
-from fer_core.layout import is_run_id
 from fer_core.models import DEFAULT
+from flows.form_fields import Address, OneRun, RunId
 from tasks.cluster import ClusterSpec
 from tasks.cluster_kinds import LocalCluster
 from tasks.time_limit import IMAGE_SECONDS
 
-RunId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=100)]
 
-
-class LabelParams(BaseModel):
+class LabelParams(OneRun):
     """One labelling run: which pictures, with what, to where."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
 
-    source: str = Field(
+    source: Address = Field(
         min_length=1,
         title="Source",
         description="Folder (with all below it), pattern, list file (.txt, .csv, .parquet) or s3:// prefix of photographs.",
         examples=["/data/photos", "s3://bucket/photos/", "/data/tonight.csv"],
     )
-    to: str = Field(min_length=1, title="Labels root", description="Folder or s3:// prefix for the tables. It grows with every run.")
-    detector: str = Field(
+    to: Address = Field(min_length=1, title="Labels root", description="Folder or s3:// prefix for the tables. It grows with every run.")
+    detector: Address = Field(
         "auto",
         title="Face detector",
         description="auto, builtin, yunet, yunet:FILE, scrfd:FILE or insightface:PACK. auto takes the best that is present.",
         examples=["auto", "builtin", "yunet:/models/face_detection_yunet_2023mar.onnx"],
     )
-    model: str = Field(DEFAULT, min_length=1, title="Expression model", description="Name of a shipped model, or a model folder.")
+    model: Address = Field(DEFAULT, min_length=1, title="Expression model", description="Name of a shipped model, or a model folder.")
     cluster: ClusterSpec = Field(
         LocalCluster(),
         title="Dask cluster",
@@ -63,24 +58,3 @@ class LabelParams(BaseModel):
         5.0, ge=0, le=100, title="Tell of quarantined, %", description="Emit fer.quarantine.exceeded when a larger share was quarantined."
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where the network runs on the workers.")
-
-    @field_validator("source", "to", "detector", "model")
-    @classmethod
-    def _no_secrets(cls, value: str) -> str:
-        """Parameters are stored and shown by the orchestrator."""
-        if holds_credentials(value):
-            raise ValueError("credentials do not belong in an address; put them into the environment")
-        return value
-
-    @model_validator(mode="after")
-    def _one_run(self) -> "LabelParams":
-        if self.run_id is not None and self.resume is not None:
-            raise ValueError("a run has either a new id or one to resume")
-        return self
-
-
-def new_run_id(now: datetime | None = None, token: str | None = None) -> str:
-    """`run-20261124-101500-ab12`: sorts by time, and two that start in the same second differ, at random or by the end of a hex `token`."""
-    run_id = f"run-{now or datetime.now(UTC):%Y%m%d-%H%M%S}-{(token or secrets.token_hex(2))[-4:]}"
-    assert is_run_id(run_id)
-    return run_id

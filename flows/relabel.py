@@ -6,7 +6,7 @@ from prefect.runtime import flow_run
 from fer_core.commit import is_committed
 from fer_core.lease import lease
 from fer_core.store import open_store
-from flows.relabel_begin import already, named, take_up, wanted
+from flows.relabel_begin import already, take_up, wanted
 from flows.relabel_params import RelabelParams
 from tasks.cluster_size import hands, sized
 from tasks.commit import commit_run
@@ -28,7 +28,7 @@ def relabel(params: RelabelParams) -> RelabelSummary:
     """
     cluster = sized(params.cluster, params.workers)
     store = open_store(params.root)
-    params = named(params, flow_run.id, flow_run.scheduled_start_time, flow_run.run_count)
+    params = params.named(params.root, flow_run.id, flow_run.scheduled_start_time, flow_run.run_count)
     if params.resume is not None and is_committed(store, params.resume):
         return already(params)
     with lease(store, f"run {params.resume or params.run_id}") as held:

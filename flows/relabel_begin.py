@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import replace
-from datetime import datetime
 
 from pydantic import ValidationError
 
@@ -16,7 +15,6 @@ from fer_core.relabel_run import NewModel
 from fer_core.relabel_survey import SOURCE, survey
 from fer_core.store import open_store
 from flows.checks import refusal
-from flows.params import new_run_id
 from flows.relabel_params import RelabelParams
 from tasks.cluster_check import check_cluster
 from tasks.cluster_size import sized
@@ -30,18 +28,6 @@ def relabel_params(values: dict[str, object]) -> RelabelParams:
         return RelabelParams.model_validate(values)
     except ValidationError as error:
         raise UsageError(refusal(error).replace("--root", "ROOT")) from error
-
-
-def named(params: RelabelParams, flow_run_id: str, scheduled: datetime, attempt: int) -> RelabelParams:
-    """The same with an id for the run, always the same for one flow run: what a retry of it finds begun, it resumes.
-
-    attempt: from 1.
-    """
-    if params.resume is not None:
-        return params
-    run_id = params.run_id or new_run_id(scheduled, flow_run_id)
-    begun = attempt > 1 and open_store(params.root).exists(plan_file(run_id))
-    return params.model_copy(update={"resume": run_id, "run_id": None} if begun else {"run_id": run_id})
 
 
 def wanted(params: RelabelParams) -> NewModel:

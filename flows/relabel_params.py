@@ -2,21 +2,20 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field
 
-from fer_core.address import holds_credentials
-from flows.params import RunId
+from flows.form_fields import Address, OneRun, RunId
 from tasks.cluster import ClusterSpec
 from tasks.cluster_kinds import LocalCluster
 
 
-class RelabelParams(BaseModel):
+class RelabelParams(OneRun):
     """One relabelling: which labels root, with which model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
 
-    root: str = Field(min_length=1, title="Labels root", description="Folder or s3:// prefix of the tables, with crops kept.")
-    model: str = Field(
+    root: Address = Field(min_length=1, title="Labels root", description="Folder or s3:// prefix of the tables, with crops kept.")
+    model: Address = Field(
         min_length=1,
         title="Expression model",
         description="Name of a shipped model, a model folder, or a folder of models whose champion is taken.",
@@ -40,17 +39,3 @@ class RelabelParams(BaseModel):
     run_id: RunId | None = Field(None, title="Run id", description="Lower-case letters, digits, hyphens. Made from the time if empty.")
     resume: RunId | None = Field(None, title="Resume run", description="Id of an interrupted relabelling to finish; the same options.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where the network runs on the workers.")
-
-    @field_validator("root", "model")
-    @classmethod
-    def _no_secrets(cls, value: str) -> str:
-        """Parameters are stored and shown by the orchestrator."""
-        if holds_credentials(value):
-            raise ValueError("credentials do not belong in an address; put them into the environment")
-        return value
-
-    @model_validator(mode="after")
-    def _one_run(self) -> "RelabelParams":
-        if self.run_id is not None and self.resume is not None:
-            raise ValueError("a run has either a new id or one to resume")
-        return self

@@ -3,10 +3,9 @@
 from typing import Any
 
 from prefect import flow
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from fer_core.address import holds_credentials
-from flows.params import RunId
+from flows.form_fields import Address, RunId
 from tasks.drift import judge_runs, tell_of_drift, write_page
 
 
@@ -15,8 +14,8 @@ class ReportParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
 
-    root: str = Field(min_length=1, title="Labels root", description="Folder or s3:// prefix of the tables.")
-    to: str = Field(
+    root: Address = Field(min_length=1, title="Labels root", description="Folder or s3:// prefix of the tables.")
+    to: Address = Field(
         min_length=1,
         title="Report",
         description="File for the HTML page, outside of the labels root; replaced each time.",
@@ -27,14 +26,6 @@ class ReportParams(BaseModel):
         title="Reference run",
         description="Run that others under its model are compared with from now on; empty: as before, at first a model's first large run.",
     )
-
-    @field_validator("root", "to")
-    @classmethod
-    def _no_secrets(cls, value: str) -> str:
-        """Parameters are stored and shown by the orchestrator."""
-        if holds_credentials(value):
-            raise ValueError("credentials do not belong in an address; put them into the environment")
-        return value
 
 
 @flow(name="report", persist_result=False, result_serializer="json")  # a retry writes down what failed

@@ -3,10 +3,10 @@
 from dataclasses import asdict
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fer_core.address import holds_credentials
 from fer_core.gate import GateBounds
+from flows.form_fields import Address
 
 DEFAULTS = GateBounds()
 
@@ -40,7 +40,7 @@ class RetrainParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
 
-    models: str = Field(
+    models: Address = Field(
         min_length=1,
         title="Folder of models",
         description="Challengers, promotions and the champion lie here; labelling with this folder as its model uses the champion.",
@@ -53,7 +53,7 @@ class RetrainParams(BaseModel):
         description="Folders made by `ferflow dataset import`. The first one's held-out faces judge.",
         examples=[["/facesets/ferplus"]],
     )
-    reviewed: str | None = Field(
+    reviewed: Address | None = Field(
         None,
         title="Reviewed labels root",
         description="Labels root with imported reviews. They win over the base sets; without any the champion is tuned on them alone.",
@@ -73,14 +73,6 @@ class RetrainParams(BaseModel):
     protocol: Literal["majority", "argmax"] = Field("majority", title="Protocol", description="Which faces judge, and what is right.")
     promote: bool = Field(True, title="Promote", description="Let a challenger that passes take the champion's place.")
     gate: GateForm = Field(GateForm.model_validate({}), title="Gate", description="What a challenger must hold.")
-
-    @field_validator("models", "reviewed")
-    @classmethod
-    def _no_secrets(cls, value: str | None) -> str | None:
-        """Parameters are stored and shown by the orchestrator."""
-        if value is not None and holds_credentials(value):
-            raise ValueError("credentials do not belong in an address; put them into the environment")
-        return value
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> "RetrainParams":

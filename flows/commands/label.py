@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from fer_core.commit import is_committed  # noqa: PLC0415  (heavy imports come after parsing)
     from fer_core.store import open_store  # noqa: PLC0415
     from flows.checks import check_label, label_params  # noqa: PLC0415
-    from flows.params import new_run_id  # noqa: PLC0415
+    from flows.form_fields import new_run_id  # noqa: PLC0415
 
     params = label_params(_given(args))
     if args.dry_run:

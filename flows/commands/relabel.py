@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from fer_core.commit import is_committed  # noqa: PLC0415  (heavy imports come after parsing)
     from fer_core.errors import FerflowError  # noqa: PLC0415
     from fer_core.store import open_store  # noqa: PLC0415
-    from flows.params import new_run_id  # noqa: PLC0415
+    from flows.form_fields import new_run_id  # noqa: PLC0415
     from flows.relabel_begin import already, check_relabel, relabel_params  # noqa: PLC0415
     from tasks.interruption import asked  # noqa: PLC0415
 

@@ -1,0 +1,55 @@
+"""What several forms share: addresses that hold no secret, and a run that has a new id or one to resume."""
+
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, Field, model_validator
+
+from fer_core.address import holds_credentials
+from fer_core.layout import is_run_id, plan_file
+from fer_core.store import open_store
+
+
+def _without_secrets(value: str) -> str:
+    """Parameters are stored and shown by the orchestrator."""
+    if holds_credentials(value):
+        raise ValueError("credentials do not belong in an address; put them into the environment")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_without_secrets)]
+"""A path or URL without user name and password."""
+RunId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=100)]
+
+
+class OneRun(BaseModel):
+    """Parameters of a flow whose runs can be named and resumed."""
+
+    if TYPE_CHECKING:  # declared by each form, in its own place among the fields
+        run_id: str | None
+        resume: str | None
+
+    @model_validator(mode="after")
+    def _one_run(self) -> Self:
+        if self.run_id is not None and self.resume is not None:
+            raise ValueError("a run has either a new id or one to resume")
+        return self
+
+    def named(self, root: str, flow_run_id: str, scheduled: datetime, attempt: int) -> Self:
+        """The same with an id for the run, always the same for one flow run: what a retry of it finds begun, it resumes.
+
+        root: of the labels. attempt: from 1.
+        """
+        if self.resume is not None:
+            return self
+        run_id = self.run_id or new_run_id(scheduled, flow_run_id)
+        begun = attempt > 1 and open_store(root).exists(plan_file(run_id))
+        return self.model_copy(update={"resume": run_id, "run_id": None} if begun else {"run_id": run_id})
+
+
+def new_run_id(now: datetime | None = None, token: str | None = None) -> str:
+    """`run-20261124-101500-ab12`: sorts by time, and two that start in the same second differ, at random or by the end of a hex `token`."""
+    run_id = f"run-{now or datetime.now(UTC):%Y%m%d-%H%M%S}-{(token or secrets.token_hex(2))[-4:]}"
+    assert is_run_id(run_id)
+    return run_id
