@@ -22,12 +22,12 @@ EXPAND := for name in SOURCE TO GALLERY; do case "$${!name}" in "~") printf -v $
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help label test lint format docs lock clean
+.PHONY: help label test test-long lint format docs lock clean
 
 help: ## this list
 	@echo "make label                               label two demonstration pictures and show the result"
 	@echo "make label SOURCE=~/Photos TO=~/labels   label your own"
-	@grep -hE '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## (.*)/make \1|\2/' | grep -v '^make label' | \
+	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | grep -v '^make label' | \
 		while IFS='|' read -r name text; do printf '%-40s %s\n' "$$name" "$$text"; done
 
 label: $(VENV)/runtime.stamp ## label SOURCE into TO, ask the tables one question, draw the gallery
@@ -37,8 +37,11 @@ label: $(VENV)/runtime.stamp ## label SOURCE into TO, ask the tables one questio
 	$(VENV)/bin/python -m flows.demo query "$$TO"; \
 	$(VENV)/bin/ferflow gallery "$$TO" --to "$$GALLERY" --png "$${GALLERY%.html}.png" --limit "$$PICTURES"
 
-test: $(VENV)/dev.stamp ## all tests, on every core
-	@$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
+test: $(VENV)/dev.stamp ## the tests, on every core
+	@$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --durations=15
+
+test-long: $(VENV)/dev.stamp ## what `make test` leaves out: a team's server killed amid a night, a retraining in a browser, failing storage
+	@$(VENV)/bin/python -m pytest -m long --numprocesses auto --dist loadfile
 
 lint: $(VENV)/dev.stamp ## style, types and the direction of imports
 	$(VENV)/bin/ruff check .
