@@ -8,7 +8,7 @@ from served import up
 from fer_core.champion import champion, promote
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.timeout(1200),
     pytest.mark.skipif(
         not form_in_browser.present(), reason="no chromium with its chromedriver (Debian: apt-get install chromium chromium-driver)"
