@@ -79,12 +79,13 @@ def _loaded() -> list[str]:
 
 def test_local_workers_know_no_prefect_listen_at_home_and_end_at_once():
     two = LocalCluster(processes=2, threads=2)
+    before = set(psutil.Process().children(recursive=True))
     with starting_early(two, 1000, 1), open_client(LocalCluster()) as client:
         client.wait_for_workers(2, timeout=60)
         assert list(client.nthreads().values()) == [2, 2]
         loaded = client.run(_loaded)
         assert all("prefect" not in modules for modules in loaded.values())
-        processes = psutil.Process().children(recursive=True)
+        processes = set(psutil.Process().children(recursive=True)) - before
         workers = [process for process in processes if "fork" in " ".join(process.cmdline())]
         assert len(workers) == 2
         for process in (psutil.Process(), *workers):
@@ -111,12 +112,12 @@ def _wait_for_company(text: str) -> str:
 
 def test_an_adaptive_cluster_grows_to_its_maximum_under_load_and_no_further(tmp_path):
     between = LocalCluster(processes=Adaptive(minimum=1, maximum=3))
-    seen = set()
+    seen, before = set(), set(psutil.Process().children(recursive=True))
     with open_client(between) as client:
         seen.add(len(client.nthreads()))
         jobs = odd_pictures.jobs(tmp_path, *[[f"a{number}"] for number in range(12)])
         receipts = fan_out(client, jobs, lambda _: seen.add(len(client.nthreads())), work=_wait_for_company)
-        processes = psutil.Process().children(recursive=True)
+        processes = set(psutil.Process().children(recursive=True)) - before
     assert len(odd_pictures.rows(tmp_path, receipts)) == 12
     assert min(seen) == 1
     assert max(seen) == 3

@@ -72,8 +72,8 @@ def nights(two_pictures, tmp_path_factory):
         served = start()
         pool.start("prefect", "worker", "start", "--pool", "ferflow", "--name", "night-worker")
         crashed = served.finished(run["id"])
-        # As Retry on its page does. retry-crashed.yaml does it as well, but a server that has just begun holds back what it hears of
-        # earlier runs for 15 minutes, to put it in order.
+        # As Retry on its page does. retry-crashed.yaml does it as well, but a server that has just begun holds back the next state of a
+        # run for 15 minutes where the last is young (docs/notifications.md).
         served.call("POST", f"/flow_runs/{run['id']}/set_state", {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}})
         killed = once_again(served, run["id"])
         states = served.call("GET", f"/flow_run_states/?flow_run_id={run['id']}")[1]

@@ -42,7 +42,7 @@ class Client:
     def __init__(self, *scripts):
         self.scripts, self.sent, self.handlers = list(scripts), [], {}
 
-    def submit(self, watched, work, text, topic, limit, key, pure):
+    def submit(self, watched, work, text, topic, limit, key, pure, resources):
         self.sent.append(key)
         return Future(key, json.loads(text)["part"], self.scripts.pop(0))
 
