@@ -18,7 +18,7 @@ from postgres import PASSWORD, postgres
 from processes import REPOSITORY, Ended
 from served import Served
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]  # a fixture does all the work
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1500)]  # a fixture does all the work
 
 KEYS = {"S3_ACCESS_KEY": "night", "S3_SECRET_KEY": "a-secret-of-the-night"}
 GIVEN = {**example(), **KEYS, "POSTGRES_PASSWORD": PASSWORD, "FERFLOW_PURPOSE": "a test"}
