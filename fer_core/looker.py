@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.detect.protocol import Detector
+from fer_core.stopwatch import Stopwatch
 from fer_core.types import Faces
 
 
@@ -27,8 +28,11 @@ class Looker(Protocol):
     pictures: int
     """How many it likes to be given at a time. What it says of each does not depend on the others."""
 
-    def look(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, /) -> list[Looked]:
-        """(H, W, 3) RGB uint8 each, of any sizes -> what is seen in each. min_face_px: shortest box side that counts."""
+    def look(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch, /) -> list[Looked]:
+        """(H, W, 3) RGB uint8 each, of any sizes -> what is seen in each. min_face_px: shortest box side that counts.
+
+        watch: told what went into `detect` and what into `align`.
+        """
         ...
 
 
@@ -40,15 +44,17 @@ class OneByOne:
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
 
-    def look(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float) -> list[Looked]:
+    def look(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch) -> list[Looked]:
         """See `Looker`."""
-        return [self._one(pixels, min_face_px) for pixels in pictures]
+        return [self._one(pixels, min_face_px, watch) for pixels in pictures]
 
-    def _one(self, pixels: NDArray[np.uint8], min_face_px: float) -> Looked:
+    def _one(self, pixels: NDArray[np.uint8], min_face_px: float, watch: Stopwatch) -> Looked:
         from fer_core.align import align  # noqa: PLC0415  (loads OpenCV; importing the shard must stay quick)
 
-        faces = large_enough(self._detector.detect(pixels), min_face_px)
-        return Looked(faces, align(pixels, faces))
+        with watch.stage("detect"):
+            faces = large_enough(self._detector.detect(pixels), min_face_px)
+        with watch.stage("align"):
+            return Looked(faces, align(pixels, faces))
 
 
 def large_enough(faces: Faces, min_face_px: float) -> Faces:
