@@ -195,7 +195,11 @@ class MultiscaleNet(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """(B, 3, 112, 112) RGB or (B, 1, 112, 112) luma, 0 to 255 -> embeddings (B, embedding), not normalised."""
-        x = self.stem(standardised(faces, self.config.scale))
+        return self.embedded(standardised(faces, self.config.scale))
+
+    def embedded(self, x: Tensor) -> Tensor:
+        """(B, 1, S, S) standardised -> embeddings. What is fused and its norms may be of higher precision than what comes before."""
+        x = self.stem(x)
         scales = []
         for index, stage in enumerate(self.stages):
             x = stage(x)
@@ -203,7 +207,7 @@ class MultiscaleNet(nn.Module):
                 scales.append(x.mean((2, 3)))
                 if self.config.attention:
                     scales.append(self.attention[self.config.taps.index(index)](x))
-        embeddings: Tensor = self.norm(self.fuse(torch.cat(scales, 1)))
+        embeddings: Tensor = self.norm(self.fuse(torch.cat(scales, 1).to(self.centers.dtype)))
         return embeddings
 
     def logits(self, embeddings: Tensor) -> Tensor:

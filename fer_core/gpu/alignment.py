@@ -1,0 +1,133 @@
+"""Five points -> 112x112 faces on the ArcFace template, for all faces of a batch: see `align`, whose crops these are."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fer_core.align import TEMPLATE
+from fer_core.gpu.integral import Pictures, Windows, shrunk
+from fer_core.types import CROP_SIZE
+
+AT_A_TIME: Final = 64
+"""Faces; bounds the memory to a few hundred megabytes."""
+SHRUNK_BELOW: Final = 0.5
+"""Crop pixels a picture pixel, as in `align`."""
+WINDOW: Final = 168
+"""Most columns of a face's surroundings once they are shrunk: the diagonal of the crop and a margin."""
+COINCIDE: Final = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Similarities:
+    """What carries T faces onto the template: with complex numbers q = a p + b, as in `align.similarity`."""
+
+    a: Tensor
+    """(T, 2) float64 real and imaginary part."""
+    b: Tensor
+    """(T, 2) float64."""
+    known: Tensor
+    """(T,) bool: false where the points have no similarity; a is 1 and b is 0 there."""
+
+    @property
+    def scale(self) -> Tensor:
+        """(T,) float64: crop pixels a picture pixel."""
+        return self.a.square().sum(1).sqrt()
+
+    def back(self, places: Tensor) -> Tensor:
+        """(..., 2) x, y of the crop -> (T, ..., 2) of the picture: (q - b) / a."""
+        around = (len(self.a), *[1] * (places.ndim - 1))
+        real, imaginary = self.a[:, 0].view(around), self.a[:, 1].view(around)
+        x, y = places[..., 0] - self.b[:, 0].view(around), places[..., 1] - self.b[:, 1].view(around)
+        turned = torch.stack([x * real + y * imaginary, y * real - x * imaginary], -1)
+        return turned / self.a.square().sum(1).view(*around, 1)
+
+
+def similarities(points: Tensor) -> Similarities:
+    """(T, 5, 2) in pixels of the picture -> the least-squares similarities: a = sum(conj(p) q) / sum(|p|^2), centred."""
+    p, (q, middle) = points.double(), _template(points.device)
+    mean = p.mean(1)
+    centred = p - mean[:, None]
+    spread = centred.square().sum((1, 2))
+    real = (centred * q).sum((1, 2))
+    imaginary = (centred[..., 0] * q[:, 1] - centred[..., 1] * q[:, 0]).sum(1)
+    a = torch.stack([real, imaginary], 1) / spread.clamp(min=COINCIDE)[:, None]
+    known = points.isfinite().flatten(1).all(1) & (spread >= COINCIDE) & (a.square().sum(1) > 0)
+    one = torch.zeros_like(a)
+    one[:, 0] = 1
+    a = torch.where(known[:, None], a, one)
+    turned = torch.stack([a[:, 0] * mean[:, 0] - a[:, 1] * mean[:, 1], a[:, 0] * mean[:, 1] + a[:, 1] * mean[:, 0]], 1)
+    return Similarities(a, torch.where(known[:, None], middle - turned, 0.0), known)
+
+
+@lru_cache(maxsize=8)
+def _template(device: torch.device) -> tuple[Tensor, Tensor]:
+    """(5, 2) centred and (2,) its mean, float64. Kept: a constant from the host would make the host wait for the device."""
+    template = torch.from_numpy(TEMPLATE).double()
+    return (template - template.mean(0)).to(device), template.mean(0).to(device)
+
+
+@lru_cache(maxsize=8)
+def _corners(device: torch.device) -> Tensor:
+    """(4, 2) x, y of the crop's corners, float64."""
+    return torch.tensor([[0, 0], [CROP_SIZE, 0], [0, CROP_SIZE], [CROP_SIZE, CROP_SIZE]], dtype=torch.float64).to(device)
+
+
+def aligned(pictures: Pictures, points: Tensor, picture: Tensor) -> Tensor:
+    """(T, 5, 2) points and (T,) numbers of pictures -> (T, 112, 112, 3) RGB uint8, as `align.align_one` cuts them."""
+    parts = zip(torch.split(points, AT_A_TIME), torch.split(picture.clamp(max=len(pictures.sizes) - 1), AT_A_TIME), strict=True)
+    crops = [_aligned(pictures, part, own) for part, own in parts]
+    return torch.cat(crops) if crops else points.new_zeros((0, CROP_SIZE, CROP_SIZE, 3), dtype=torch.uint8)
+
+
+def _aligned(pictures: Pictures, points: Tensor, picture: Tensor) -> Tensor:
+    onto = similarities(points)
+    y, x = torch.meshgrid(*[torch.arange(CROP_SIZE, device=points.device, dtype=torch.float64)] * 2, indexing="ij")
+    source = onto.back(torch.stack([x, y], -1))  # (T, 112, 112, 2) x, y of the picture
+    far = _sampled_shrunk(pictures, _surroundings(pictures, picture, onto), source)
+    near = _sampled(pictures, picture, source)
+    crops = torch.where((onto.scale < SHRUNK_BELOW)[:, None, None, None], far, near)
+    return torch.where(onto.known[:, None, None, None], crops.round().clamp(0, 255), 0.0).to(torch.uint8)
+
+
+def _surroundings(pictures: Pictures, picture: Tensor, onto: Similarities) -> Windows:
+    """The part of the picture that the crop shows and two crop pixels around it, at about the crop's own resolution."""
+    scale = onto.scale[:, None]
+    reached = onto.back(_corners(picture.device))  # (T, 4, 2)
+    size = pictures.sizes[picture].flip(1).double()
+    low = torch.minimum((reached.amin(1) - 2 / scale).floor().clamp(min=0), size - 1)
+    high = torch.maximum(torch.minimum((reached.amax(1) + 2 / scale).ceil(), size), low + 1)
+    return Windows(picture, low.long(), high.long(), ((high - low) * scale).round().clamp(min=1).long())
+
+
+def _sampled_shrunk(pictures: Pictures, windows: Windows, source: Tensor) -> Tensor:
+    """Places (T, 112, 112, 2) of the pictures, read from their shrunk surroundings -> (T, 112, 112, 3) float32."""
+    small = shrunk(pictures, windows, WINDOW)
+    # shrinking maps pixel centres, x + 0.5 = (x' + 0.5) * r
+    place = (source - windows.low[:, None, None] + 0.5) / windows.shrink[:, None, None] - 0.5
+    last = (windows.size.clamp(max=WINDOW) - 1)[:, None, None].double()
+    grid = torch.minimum(place.clamp(min=0), last) * (2 / (WINDOW - 1)) - 1
+    sampled = F.grid_sample(small, grid.float(), mode="bilinear", padding_mode="border", align_corners=True)
+    return sampled.permute(0, 2, 3, 1)
+
+
+def _sampled(pictures: Pictures, picture: Tensor, source: Tensor) -> Tensor:
+    """The pictures at (T, 112, 112, 2), bilinear, the border repeated -> (T, 112, 112, 3) float32."""
+    size = pictures.sizes[picture].flip(1)[:, None, None]  # width, height
+    place = torch.minimum(source.clamp(min=0), (size - 1).double())
+    low = place.floor().long()
+    high = torch.minimum(low + 1, size - 1)
+    share = (place - low).float()
+    across, down = share[..., :1], share[..., 1:]
+    start, stride = pictures.starts[picture][:, None, None], size[..., 0]
+
+    def row(y: Tensor) -> Tensor:
+        left: Tensor = pictures.pixels[start + y * stride + low[..., 0]].float()
+        right: Tensor = pictures.pixels[start + y * stride + high[..., 0]].float()
+        return torch.lerp(left, right, across)
+
+    upper = row(low[..., 1])
+    return torch.lerp(upper, row(high[..., 1]), down)

@@ -1,0 +1,126 @@
+"""What is to be looked at in a batch of pictures, told by their sizes alone: groups of one size, looks, tiles and the shapes they share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.detect.pieces import OVERLAP, STEP, TILE, sides
+
+Shape = tuple[int, int]
+"""Rows and columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Pictures of one size, one after another in the upload."""
+
+    start: int
+    """Number of the first one in the upload."""
+    count: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A part of a look at every picture of a group."""
+
+    group: int
+    look: Shape
+    """Size of the look."""
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def shape(self) -> Shape:
+        """Filled up to whole steps."""
+        height, width = self.bottom - self.top, self.right - self.left
+        return height + -height % STEP, width + -width % STEP
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """All tiles of one shape. n: their number over all pictures."""
+
+    shape: Shape
+    tiles: tuple[Tile, ...]
+    picture: NDArray[np.int64]
+    """(n,) in the upload."""
+    slot: NDArray[np.int64]
+    """(n,) which of its picture's pieces this is."""
+    geometry: NDArray[np.float32]
+    """(n, 8) origin x, y; scale x, y; cut edges x0, y0, x1, y1, as in `pieces.Piece`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a batch comes to."""
+
+    order: tuple[int, ...]
+    """The upload's pictures by their number in the batch."""
+    sizes: NDArray[np.int64]
+    """(P, 2) height and width, in the upload's order."""
+    groups: tuple[Group, ...]
+    passes: tuple[Pass, ...]
+    pieces: int
+    """Pieces of the picture that has most."""
+
+
+def planned(shapes: Sequence[Shape], largest: int) -> Plan:
+    """Heights and widths of the batch's pictures -> what to do. largest: longest side of the finest look."""
+    order = tuple(sorted(range(len(shapes)), key=lambda number: (shapes[number], number)))
+    sizes = np.array([shapes[number] for number in order], np.int64).reshape(-1, 2)
+    groups: list[Group] = []
+    for start, (height, width) in enumerate(sizes.tolist()):
+        if groups and (groups[-1].height, groups[-1].width) == (height, width):
+            groups[-1] = Group(groups[-1].start, groups[-1].count + 1, height, width)
+        else:
+            groups.append(Group(start, 1, height, width))
+    waiting: dict[Shape, list[tuple[Tile, int]]] = {}
+    most = 0
+    for number, group in enumerate(groups):
+        tiles = [tile for look in look_sizes(group.height, group.width, largest) for tile in _tiles(number, look)]
+        most = max(most, len(tiles))
+        for slot, tile in enumerate(tiles):
+            waiting.setdefault(tile.shape, []).append((tile, slot))
+    return Plan(order, sizes, tuple(groups), tuple(_pass(shape, tiles, groups) for shape, tiles in waiting.items()), most)
+
+
+def look_sizes(height: int, width: int, largest: int) -> list[Shape]:
+    """Rows and columns of each look at a picture, as `pyramid.looks` gives them."""
+    found = []
+    for side in sides(height, width, largest):
+        scale = side / max(height, width)
+        found.append((max(1, round(height * scale)), max(1, round(width * scale))))
+    return found
+
+
+def spans(length: int) -> list[tuple[int, int]]:
+    """Equal overlapping spans of at most `TILE` that cover a side, as `pieces` cuts it."""
+    if length <= TILE:
+        return [(0, length)]
+    count = -(-(length - OVERLAP) // (TILE - OVERLAP))
+    return [(int(start), int(start) + TILE) for start in np.linspace(0, length - TILE, count).round()]
+
+
+def _tiles(group: int, look: Shape) -> list[Tile]:
+    return [Tile(group, look, *rows, *columns) for rows in spans(look[0]) for columns in spans(look[1])]
+
+
+def _pass(shape: Shape, tiles: list[tuple[Tile, int]], groups: Sequence[Group]) -> Pass:
+    counts = [groups[tile.group].count for tile, _ in tiles]
+    picture = np.concatenate([groups[tile.group].start + np.arange(count) for (tile, _), count in zip(tiles, counts, strict=True)])
+    slot = np.repeat([slot for _, slot in tiles], counts)
+    geometry = np.repeat([_geometry(tile, groups[tile.group]) for tile, _ in tiles], counts, axis=0)
+    return Pass(shape, tuple(tile for tile, _ in tiles), picture.astype(np.int64), slot.astype(np.int64), geometry.astype(np.float32))
+
+
+def _geometry(tile: Tile, group: Group) -> list[float]:
+    (height, width), inf = tile.look, float("inf")
+    cut = [-inf if tile.left == 0 else 0.0, -inf if tile.top == 0 else 0.0]
+    cut += [inf if tile.right == width else float(tile.right - tile.left), inf if tile.bottom == height else float(tile.bottom - tile.top)]
+    return [float(tile.left), float(tile.top), group.width / width, group.height / height, *cut]
