@@ -5,7 +5,7 @@ comes down in one pinned copy, which is the one synchronisation. The next batch 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,6 +60,8 @@ class _Running:
     batch: Sequence[NDArray[np.uint8]]
     plan: Plan
     pictures: Pictures
+    least: float
+    """Shortest box side that counts, in pixels."""
     findings: list[Findings]
     room: _Room
     result: Download
@@ -72,7 +74,8 @@ class GpuLooker:
     `torch.bfloat16` has an eighth of its precision, `torch.float32` is the reference's.
     """
 
-    pictures = 2 * BATCH_PICTURES
+    pictures: int = 2 * BATCH_PICTURES
+    side: int | None
 
     def __init__(
         self,
@@ -88,7 +91,7 @@ class GpuLooker:
         network = weights if isinstance(weights, DetectionNet) else load_detector(weights)
         self._network = network.eval().to(self._device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]  # as in detect.builtin
         self._graphs = Graphs(self._seen, recorder_for(self._device))
-        self._threshold, self._largest = score_threshold, largest_side
+        self._threshold, self._largest, self.side = score_threshold, largest_side, largest_side
         self._lowest = max(0.0, score_threshold - LENIENCE)
         self._piece_pixels = piece_pixels
         self._uploads, self._downloads = Uploads(self._device), Downloads(self._device)
@@ -104,10 +107,10 @@ class GpuLooker:
             for batch in _batches(pictures):
                 started = self._start(batch, min_face_px)
                 if running is not None:
-                    out += self._finish(running, min_face_px)
+                    out += self._finish(running)
                 running = started
             if running is not None:
-                out += self._finish(running, min_face_px)
+                out += self._finish(running)
         return out
 
     def _start(self, batch: Sequence[NDArray[np.uint8]], min_face_px: float) -> _Running:
@@ -121,8 +124,8 @@ class GpuLooker:
         ]
         pictures = Pictures.of(flat, plan.groups, sizes)
         room = _Room(self._candidates.size, self._faces.size, ROUNDS)
-        result = self._settled(plan, pictures, findings, room, min_face_px)
-        return _Running(batch, plan, pictures, findings, room, result)
+        result = self._settled(pictures, min_face_px, findings, plan.pieces, room)
+        return _Running(batch, plan, pictures, min_face_px, findings, room, result)
 
     def _through(self, pieces: Pieces) -> Tensor:
         """All pieces of one shape -> what is seen in them, (n, N, 15), in batches of a size that depends on the shape alone."""
@@ -141,10 +144,10 @@ class GpuLooker:
         places = self._network(pieces)
         return torch.cat([places.boxes, places.points.flatten(2), places.logits.sigmoid().unsqueeze(2)], 2)
 
-    def _settled(self, plan: Plan, pictures: Pictures, findings: list[Findings], room: _Room, min_face_px: float) -> Download:
+    def _settled(self, pictures: Pictures, least: float, findings: list[Findings], pieces: int, room: _Room) -> Download:
         """From what was seen to faces and crops, as `Builtin` does it."""
-        count = len(plan.sizes)
-        found = gathered(findings, count, plan.pieces, min(WEAK, self._lowest**2), room.candidates)
+        count = len(pictures.sizes)
+        found = gathered(findings, count, pieces, min(WEAK, self._lowest**2), room.candidates)
         owner = torch.arange(count, device=self._device)[:, None].expand(found.valid.shape)
         keep, first_done = suppressed(found.rows[..., :4], found.valid, owner, NMS_THRESHOLD, room.rounds)
         promising = keep & (found.rows[..., 14] >= self._lowest**2)  # what the second look can raise to the threshold
@@ -157,8 +160,7 @@ class GpuLooker:
         kept, second_done = suppressed(rows[None, :, :4], good[None], picture[None], NMS_THRESHOLD, room.rounds)
         sizes = pictures.sizes[picture.clamp(max=count - 1)].flip(1).repeat(1, 2)
         boxes = torch.minimum(rows[:, :4].clamp(min=0), sizes)
-        sides = (boxes[:, 2:] - boxes[:, :2]).amin(1)
-        kept = kept[0] & (sides >= max(1.0, min_face_px))
+        kept = kept[0] & ((boxes[:, 2:] - boxes[:, :2]).amin(1) >= max(1.0, least))
         crops = aligned(pictures, rows[:, 4:14].reshape(-1, 5, 2), picture)
         told = torch.stack([found.counts.max(), total, (first_done & second_done).long()])
         return self._downloads.fetch([told, boxes, rows, torch.where(kept, picture, count), crops])
@@ -168,7 +170,7 @@ class GpuLooker:
         small = (rows[:, 2:4] - rows[:, :2]).prod(1).clamp(min=0).sqrt() < SMALL
         return rows[:, 14] >= torch.where(small, self._lowest, self._threshold)
 
-    def _finish(self, running: _Running, min_face_px: float) -> list[Looked]:
+    def _finish(self, running: _Running) -> list[Looked]:
         """Wait for a batch; pass once more over its findings if they did not fit."""
         told, boxes, rows, picture, crops = running.result.wait()
         candidates, faces, settled = (int(number) for number in told)
@@ -182,17 +184,14 @@ class GpuLooker:
         self.repeated += 1
         if fits and faces > MOST_FACES:
             half = len(running.batch) // 2
-            return [one for part in (running.batch[:half], running.batch[half:]) for one in self._again(part, min_face_px)]
+            return [one for part in (running.batch[:half], running.batch[half:]) for one in self._finish(self._start(part, running.least))]
         more = _Room(
             self._candidates.at_least(max(candidates, room.candidates)),
             self._faces.at_least(max(faces, room.faces)),
             room.rounds if settled else CANDIDATES,
         )
-        result = self._settled(running.plan, running.pictures, running.findings, more, min_face_px)
-        return self._finish(_Running(running.batch, running.plan, running.pictures, running.findings, more, result), min_face_px)
-
-    def _again(self, batch: Sequence[NDArray[np.uint8]], min_face_px: float) -> list[Looked]:
-        return self._finish(self._start(batch, min_face_px), min_face_px)
+        result = self._settled(running.pictures, running.least, running.findings, running.plan.pieces, more)
+        return self._finish(replace(running, room=more, result=result))
 
 
 def pieces_a_batch(area: int, most: int) -> int:
