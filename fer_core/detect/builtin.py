@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fer_core.detect.eyes import eyes_on
 from fer_core.detect.pieces import Piece, pieces
+from fer_core.detect.places import Rows, rows_from
 from fer_core.detect.protocol import cleaned, overlaps, suppressed
-from fer_core.detect.second_look import Rows, looked_again
+from fer_core.detect.second_look import looked_again
 from fer_core.detect.weights_file import SHIPPED, load_detector
 from fer_core.digest import file_sha256
 from fer_core.types import Faces
@@ -44,10 +46,8 @@ class Builtin:
     def __init__(
         self, file: Path = SHIPPED, score_threshold: float = SCORE_THRESHOLD, largest_side: int = LARGEST_SIDE, device: str = "cpu"
     ) -> None:
-        network = load_detector(file)
-        self._device = torch.device(device)
-        self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotation
-        self._threshold, self._largest = score_threshold, largest_side
+        self._eyes = eyes_on(load_detector(file), torch.device(device))
+        self._threshold, self.largest_side = score_threshold, largest_side
         self._lowest = max(0.0, score_threshold - LENIENCE)
         self.identity = f"builtin-{file_sha256(file)[:12]}-t{score_threshold:g}-s{largest_side}-r{REVISION}"
 
@@ -60,7 +60,7 @@ class Builtin:
         waiting: dict[tuple[int, ...], list[tuple[int, Piece]]] = defaultdict(list)
         found: list[list[Rows]] = [[] for _ in pictures]
         for number, pixels in enumerate(pictures):
-            for piece in pieces(pixels, self._largest):
+            for piece in pieces(pixels, self.largest_side):
                 alike = waiting[piece.pixels.shape]
                 alike.append((number, piece))
                 if (len(alike) + 1) * piece.pixels[..., 0].size > BATCH_PIXELS:
@@ -69,18 +69,12 @@ class Builtin:
             self._look(alike, found)
         return [self._joined(rows, pixels) for rows, pixels in zip(found, pictures, strict=True)]
 
-    @torch.inference_mode()
     def _look(self, alike: list[tuple[int, Piece]], found: list[list[Rows]]) -> None:
         """Pass pieces of one shape through the network; findings go to their pictures."""
-        stacked = torch.from_numpy(np.stack([piece.pixels for _, piece in alike])).to(self._device)
-        seen = self._network(stacked.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last))
-        scores = seen.logits.sigmoid()
+        levels = self._eyes([piece.pixels for _, piece in alike])
         for index, (number, piece) in enumerate(alike):
-            kept = torch.nonzero(scores[index] >= min(WEAK, self._lowest**2)).flatten()
-            parts = (seen.boxes[index, kept], seen.points[index, kept].flatten(1), scores[index, kept].unsqueeze(1))
-            found[number].append(_placed(torch.cat(parts, 1).cpu().numpy(), piece))
+            found[number].append(_placed(rows_from(levels, index, min(WEAK, self._lowest**2)), piece))
 
-    @torch.inference_mode()
     def _joined(self, parts: list[Rows], pixels: NDArray[np.uint8]) -> Faces:
         """Findings of all pieces of a picture -> its faces."""
         rows = np.concatenate(parts)
@@ -88,7 +82,7 @@ class Builtin:
         rows = rows[np.argsort(-rows[:, 14], kind="stable")[:CANDIDATES]]
         kept = suppressed(rows[:, :4], rows[:, 14], NMS_THRESHOLD)
         promising = kept[rows[kept, 14] >= self._lowest**2]  # what the second look can raise to the threshold
-        faces = looked_again(self._network, pixels, averaged(rows, promising))
+        faces = looked_again(self._eyes, pixels, averaged(rows, promising), self._lowest**2)
         small = np.sqrt(np.prod(faces[:, 2:4] - faces[:, :2], axis=1)) < SMALL
         faces = faces[faces[:, 14] >= np.where(small, self._lowest, self._threshold)]
         faces = faces[suppressed(faces[:, :4], faces[:, 14], NMS_THRESHOLD)]  # two that were apart may be one now

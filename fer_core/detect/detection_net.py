@@ -131,6 +131,10 @@ class DetectionNet(nn.Module):
 
     def forward(self, pictures: Tensor) -> Places:
         """(B, 3, H, W) RGB, 0 to 255, H and W multiples of 32 -> what is seen at every place."""
+        return _places(self.levels(pictures))
+
+    def levels(self, pictures: Tensor) -> list[Tensor]:
+        """The same -> the raw numbers of each level, finest first, (B, 15, H / stride, W / stride)."""
         x = pictures / 128 - 1
         for layer in self.stem:
             x = F.relu(layer(x))
@@ -143,7 +147,7 @@ class DetectionNet(nn.Module):
         for level in (1, 0):
             mixed = self.lateral[level](levels[level]) + F.interpolate(mixed, scale_factor=2.0, mode="nearest")
             seen.insert(0, self._read(level, mixed))
-        return _places(seen)
+        return seen
 
     def _read(self, level: int, features: Tensor) -> Tensor:
         """(B, neck, h, w) -> (B, 15, h, w)."""

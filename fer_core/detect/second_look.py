@@ -10,10 +10,10 @@ from typing import Final
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from fer_core.detect.detection_net import DetectionNet
+from fer_core.detect.eyes import Eyes
+from fer_core.detect.places import Rows, rows_from
 from fer_core.detect.protocol import overlaps
 
 SIDE: Final = 128
@@ -24,10 +24,7 @@ SAME_FACE: Final = 0.4
 """Overlap from which the second look sees the face that the first one saw."""
 SEEN: Final = 0.1
 """Score of the second look from which its box and points are believed."""
-BATCH: Final = 64
-
-Rows = NDArray[np.float32]
-"""(N, 15) box, five points, score, in pixels of the picture."""
+BATCH: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,29 +39,34 @@ class _Cut:
     """(2,) of the box, in the picture, which lies in the middle of the cut-out."""
 
 
-def looked_again(network: DetectionNet, pixels: NDArray[np.uint8], rows: Rows) -> Rows:
-    """(H, W, 3) RGB and what a first look found -> the same rows, in the same order, after a second look at each."""
-    device = next(network.parameters()).device
+def looked_again(eyes: Eyes, pixels: NDArray[np.uint8], rows: Rows, telling: float) -> Rows:
+    """(H, W, 3) RGB and what a first look found, in its pixels -> the same rows, in the same order, after a second look at each.
+
+    telling: a second score below it counts as none, since the two together could not reach the threshold.
+    """
     out = np.empty_like(rows)
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
         cuts = [_cut(pixels, row[:4].astype(np.float64)) for row in part]
-        stacked = torch.from_numpy(np.stack([cut.pixels for cut in cuts])).to(device)
-        seen = network(stacked.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last))
-        found = torch.cat([seen.boxes, seen.points.flatten(2), seen.logits.sigmoid().unsqueeze(2)], 2).cpu().numpy()
+        levels = eyes([cut.pixels for cut in cuts])
         for index, (row, cut) in enumerate(zip(part, cuts, strict=True)):
-            out[start + index] = _together(row, found[index], cut)
+            out[start + index] = _together(row, rows_from(levels, index, min(SEEN, telling)), cut)
     return out
 
 
 def _together(row: Rows, found: Rows, cut: _Cut) -> Rows:
-    """(15,) of the first look and (P, 15) of all places of the second, in the cut-out's pixels -> (15,) of both."""
+    """(15,) of the first look and (P, 15) of the second, in the cut-out's pixels -> (15,) of both."""
     placed = found.astype(np.float64)
     placed[:, :14] = (placed[:, :14] - SIDE / 2) / cut.scale + np.tile(cut.centre, 7)
-    scores = np.where(overlaps(row[None, :4], placed[:, :4])[0] >= SAME_FACE, placed[:, 14], 0)
-    best = int(scores.argmax())
-    both = (row + placed[best]) / 2 if scores[best] >= SEEN else row.astype(np.float64)
-    both[14] = math.sqrt(float(row[14]) * float(scores[best]))
+    placed = placed[overlaps(row[None, :4], placed[:, :4])[0] >= SAME_FACE]
+    both = row.astype(np.float64)
+    if not len(placed):
+        both[14] = 0
+        return np.asarray(both, np.float32)
+    best = placed[placed[:, 14].argmax()]
+    if best[14] >= SEEN:
+        both = (row + best) / 2
+    both[14] = math.sqrt(float(row[14]) * float(best[14]))
     return np.asarray(both, np.float32)
 
 
