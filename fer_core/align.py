@@ -1,5 +1,6 @@
 """Five points -> similarity transform -> 112x112 face on the ArcFace template."""
 
+from contextlib import suppress
 from typing import Final
 
 import cv2
@@ -66,6 +67,15 @@ def align_one(pixels: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray
         pixels, matrix = _surroundings(pixels, matrix, scale)
     warped = cv2.warpAffine(pixels, matrix, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped, np.uint8)
+
+
+def scales(faces: Faces) -> NDArray[np.float64]:
+    """(N,) crop pixels a picture pixel of each face; 0 where its points have no similarity."""
+    found = np.zeros(len(faces))
+    for index, points in enumerate(faces.points):
+        with suppress(ValueError):
+            found[index] = np.hypot(*similarity(points)[:, 0])
+    return found
 
 
 def _surroundings(pixels: NDArray[np.uint8], matrix: NDArray[np.float64], scale: float) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:

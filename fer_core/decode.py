@@ -7,7 +7,7 @@ without its profile, like all colours (profiles are ignored); of animations and 
 import ctypes
 import hashlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -54,6 +54,8 @@ _UPRIGHT: Final[dict[int, Image.Transpose]] = {
 }
 """EXIF orientation -> what makes the picture upright (EXIF 2.32, tag 0x0112). 1, and anything undefined, is upright."""
 
+_SIDEWAYS: Final = (Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90)
+
 _DIRECT_MODES: Final = frozenset({"1", "L", "RGB", "CMYK", "YCbCr", "HSV"})
 _ALPHA_MODES: Final = frozenset({"LA", "La", "RGBA", "RGBa", "P", "PA"})
 _GREY_16_MODES: Final = frozenset({"I;16", "I;16L", "I;16B"})
@@ -61,6 +63,9 @@ _GREY_16_MODES: Final = frozenset({"I;16", "I;16L", "I;16B"})
 _MOST_SCANS: Final = 64
 """Of a JPEG picture. Encoders write about ten. Each is a pass over all pixels, and may take no more than a dozen bytes: thirty kilobytes
 could keep a worker busy for a minute, and sixty megabytes for days."""
+
+REDUCTIONS: Final = (2, 4, 8)
+"""What a JPEG picture's sides can be divided by on the way (libjpeg's scaled inverse transforms)."""
 
 _NEW_SUBFILE_TYPE, _PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH, _DNG_VERSION = 254, 262, 322, 323, 50706
 _THUMBNAIL, _WHITE_IS_ZERO = 1, 0
@@ -76,12 +81,15 @@ class DecodeLimits:
     """Width times height, told by the header before anything is decoded."""
 
 
-def decode(data: bytes, limits: DecodeLimits) -> Picture:
+def decode(data: bytes, limits: DecodeLimits, side: int | None = None, admit: Callable[[int], None] = lambda _: None) -> Picture:
     """Decode one photograph.
 
     Pixels are (H, W, 3) RGB uint8, C-contiguous, read-only, upright. ImageError with status `unreadable` (empty, truncated, damaged),
     `unsupported` (another format, or a kind of samples without a fixed meaning as 8-bit colour) or `too_large`. The reasons depend on the
     bytes alone.
+
+    side: a JPEG picture at least twice as long is decoded at a half, a quarter or an eighth of its size, the smallest of which the longest
+    side is not below `side`: its frequencies beyond are never computed. admit: told how many pixels there will be, before they are.
     """
     if not data:
         raise ImageError(UNREADABLE, "empty file")
@@ -91,12 +99,14 @@ def decode(data: bytes, limits: DecodeLimits) -> Picture:
     if name is None:
         raise ImageError(UNSUPPORTED, f"{looks_like(data)}, not a JPEG, PNG, WebP, BMP or TIFF image")
     with _plain_errors(name):
-        pixels = _pixels(data, name, limits.max_pixels)
-    return Picture(pixels, hashlib.sha256(data).hexdigest(), len(data))
+        pixels, shrunk = _pixels(data, name, limits.max_pixels, side, admit)
+    return Picture(pixels, hashlib.sha256(data).hexdigest(), len(data), *shrunk)
 
 
-def _pixels(data: bytes, name: str, max_pixels: int) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB uint8, upright."""
+def _pixels(
+    data: bytes, name: str, max_pixels: int, side: int | None, admit: Callable[[int], None]
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """(H, W, 3) RGB uint8, upright, and the full height and width."""
     if name == WEBP:
         # its decoder reserves the whole canvas when it is opened; the others wait for `load`
         _check_pixels(webp_size(data) or (0, 0), max_pixels)
@@ -108,9 +118,21 @@ def _pixels(data: bytes, name: str, max_pixels: int) -> NDArray[np.uint8]:
         _check_pixels(image.size, max_pixels)
         if name == TIFF:
             _check_tiff(image, max_pixels)
+        full = image.size
+        reduced = side is not None and isinstance(image, JpegImageFile) and _reduce(image, side)
+        admit(image.width * image.height)
         image.load()
-        upright = _upright(image)
-        return np.ascontiguousarray(np.asarray(_rgb(upright)))
+        turn = _turn(image)
+        pixels = np.ascontiguousarray(np.asarray(_rgb(image if turn is None else image.transpose(turn))))
+        if not reduced:
+            return pixels, (pixels.shape[0], pixels.shape[1])
+        return pixels, full if turn in _SIDEWAYS else full[::-1]
+
+
+def _reduce(image: JpegImageFile, side: int) -> bool:
+    """Have libjpeg compute every second, fourth or eighth pixel only, each a mean of those left out (scaled inverse transforms)."""
+    factor = max((each for each in REDUCTIONS if max(image.size) >= each * side), default=1)
+    return factor > 1 and image.draft(image.mode, (image.width // factor, image.height // factor)) is not None
 
 
 def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
@@ -129,14 +151,13 @@ def _check_tiff(image: Image.Image, max_pixels: int) -> None:
         raise ImageError(UNSUPPORTED, "a camera raw file or a thumbnail, not a plain TIFF image")
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """EXIF orientation applied. Called after `load`: a PNG may carry its EXIF behind the pixels, and TIFF is turned by Pillow's load."""
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What EXIF asks for. Called after `load`: a PNG may carry its EXIF behind the pixels, and TIFF is turned by Pillow's load."""
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # noqa: BLE001  a photograph with broken EXIF is still one, and the parser fails in as many ways as EXIF can be broken
-        return image
-    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if turn is None else image.transpose(turn)
+        return None
+    return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -1,15 +1,18 @@
 """From decoded pictures to aligned faces: one picture after another on a CPU, or many together on a device that gains by it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.detect.protocol import Detector
 from fer_core.stopwatch import Stopwatch
-from fer_core.types import Faces
+from fer_core.types import Faces, Picture
+
+FINE: Final = 0.5
+"""Crop pixels a picture pixel up to which a face is shrunk by an area filter anyway, so that a shrunk picture gives the same crop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class Looker(Protocol):
 
     pictures: int
     """How many it likes to be given at a time. What it says of each does not depend on the others."""
+    side: int | None
+    """Longest side beyond which it shrinks a picture before it looks: larger ones may come shrunk. None where it has no such limit."""
 
     def look(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch, /) -> list[Looked]:
         """(H, W, 3) RGB uint8 each, of any sizes -> what is seen in each. min_face_px: shortest box side that counts.
@@ -41,8 +46,8 @@ class OneByOne:
 
     pictures = 1
 
-    def __init__(self, detector: Detector) -> None:
-        self._detector = detector
+    def __init__(self, detector: Detector, side: int | None = None) -> None:
+        self._detector, self.side = detector, side
 
     def look(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch) -> list[Looked]:
         """See `Looker`."""
@@ -52,13 +57,45 @@ class OneByOne:
         from fer_core.align import align  # noqa: PLC0415  (loads OpenCV; importing the shard must stay quick)
 
         with watch.stage("detect"):
-            faces = large_enough(self._detector.detect(pixels), min_face_px)
+            found = self._detector.detect(pixels)
+            faces = found.take(large_enough(found, min_face_px))
         with watch.stage("align"):
             return Looked(faces, align(pixels, faces))
 
 
-def large_enough(faces: Faces, min_face_px: float) -> Faces:
-    """The faces whose shorter box side is long enough, by falling score; equal scores stay in the detector's order."""
+def large_enough(faces: Faces, min_face_px: float) -> NDArray[np.intp]:
+    """Indices of the faces whose shorter box side is long enough, by falling score; equal scores stay in the detector's order."""
     sides = np.minimum(faces.boxes[:, 2] - faces.boxes[:, 0], faces.boxes[:, 3] - faces.boxes[:, 1])
     large = np.flatnonzero(sides >= min_face_px)
-    return faces.take(large[np.argsort(-faces.scores[large], kind="stable")])
+    return large[np.argsort(-faces.scores[large], kind="stable")]
+
+
+def smallest_seen(pictures: Sequence[Picture], min_face_px: float) -> float:
+    """Shortest box side to look for in pictures of which some come shrunk, so that `full_size` has all that count."""
+    return min(min_face_px / max(picture.reduction) for picture in pictures)
+
+
+def full_size(looked: Looked, picture: Picture, min_face_px: float, decoded_again: Callable[[], Picture], watch: Stopwatch) -> Looked:
+    """What was seen in a picture as it came -> the same in the photograph's pixels, without the faces that are too small there.
+
+    Of a picture that came shrunk, faces that are large even there keep their crops; for the others it is decoded in full, once.
+    """
+    back = np.array(picture.reduction, np.float32)
+    faces = Faces(looked.faces.boxes * np.tile(back, 2), looked.faces.points * back, looked.faces.scores)
+    kept = large_enough(faces, min_face_px)
+    faces, crops = faces.take(kept), looked.crops[kept]
+    if len(kept) and max(picture.reduction) > 1:
+        _refine(crops, looked.faces.take(kept), faces, decoded_again, watch)
+    return Looked(faces, crops)
+
+
+def _refine(crops: NDArray[np.uint8], shrunk: Faces, faces: Faces, decoded_again: Callable[[], Picture], watch: Stopwatch) -> None:
+    """Cut faces that a shrunk picture shows too coarsely from the photograph."""
+    from fer_core.align import align, scales  # noqa: PLC0415  (see above)
+
+    poor = np.flatnonzero(scales(shrunk) > FINE)
+    if len(poor):
+        with watch.stage("decode"):
+            pixels = decoded_again().pixels
+        with watch.stage("align"):
+            crops[poor] = align(pixels, faces.take(poor))

@@ -38,9 +38,11 @@ BLOWN: Final = 240
 """Luma above which the sensor was full, or nearly."""
 
 
-def assess(pixels: NDArray[np.uint8], faces: Faces, crops: NDArray[np.uint8]) -> Quality:
-    """pixels: (H, W, 3) RGB uint8; faces: N of them in its pixels; crops: (N, 112, 112, 3) RGB uint8 as `align` cuts them. N may be 0."""
-    del pixels  # the crops show what is judged
+def assess(faces: Faces, crops: NDArray[np.uint8]) -> Quality:
+    """faces: N of any pictures, each in its own picture's pixels; crops: (N, 112, 112, 3) RGB uint8 as `align` cuts them. N may be 0.
+
+    What is said of a face does not depend on the others.
+    """
     sides = np.maximum(faces.boxes[:, 2:] - faces.boxes[:, :2], 0)
     pose = head_pose(faces.points)
     sharp = [sharpness(crop, points) for crop, points in zip(crops, faces.points, strict=True)]

@@ -5,6 +5,8 @@ ones can be on their way. Bounded in requests and in bytes, so that a worker's m
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from threading import Lock
 from types import TracebackType
 from typing import Final, Self
 
@@ -23,7 +25,8 @@ Read = Callable[[str, int, int | None], bytes]
 class ReadAhead:
     """The bytes of some images, one after another. A context manager: what is still on its way at the end is not waited for.
 
-    Images on local disks are read when it is their turn: there the kernel reads ahead.
+    Images on local disks are read when it is their turn: there the kernel reads ahead. Turns are given in one thread; what is turned to
+    may be waited for in others.
     """
 
     def __init__(self, images: Iterable[ImageRef], limit: int, read: Read) -> None:
@@ -32,24 +35,36 @@ class ReadAhead:
         self._coming = deque(images)
         self._asked: deque[tuple[ImageRef, Future[bytes] | None]] = deque()
         self._bytes = 0
+        self._lock = Lock()
         self._pool = ThreadPoolExecutor(REQUESTS_AHEAD, thread_name_prefix="read-ahead")  # starts no thread before it is needed
 
     def take(self, image: ImageRef) -> bytes:
         """The next image, or whatever error its reading ended with. ValueError when it is another one's turn."""
-        self._ask()
-        if not self._asked or self._asked[0][0] != image:
-            raise ValueError(f"it is not the turn of {image.uri}")
-        ref, future = self._asked.popleft()
+        return self.turn(image)()
+
+    def turn(self, image: ImageRef) -> Callable[[], bytes]:
+        """The next image, as something that waits for it; to be called once, in any thread. ValueError when it is another one's turn."""
+        with self._lock:
+            self._ask()
+            if not self._asked or self._asked[0][0] != image:
+                raise ValueError(f"it is not the turn of {image.uri}")
+            ref, future = self._asked.popleft()
+        return partial(self._waited_for, ref, future)
+
+    def _waited_for(self, ref: ImageRef, future: "Future[bytes] | None") -> bytes:
         try:
             return self._read(ref.uri, self._limit, ref.size) if future is None else future.result()
         finally:
-            self._bytes -= self._size(ref)
-            self._ask()
+            with self._lock:
+                self._bytes -= self._size(ref)
+                self._ask()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._lock:
+            self._coming.clear()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _ask(self) -> None:

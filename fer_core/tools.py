@@ -1,6 +1,7 @@
 """What a worker keeps ready between shards: a detector and a predictor, checked against the digests the run was planned with."""
 
 import os
+import sys
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from fer_core.detect.protocol import Detector
 from fer_core.errors import DetectorError, ModelError
+from fer_core.looker import Looker, OneByOne
 from fer_core.run import RunConfig
 from fer_core.types import Predictions
 
@@ -34,6 +36,12 @@ class ShardTools:
 
     detector: Detector
     predictor: FacePredictor
+    together: Looker | None = None
+    """Looks at many pictures at a time, where the device gains by it."""
+
+    def looker(self) -> Looker:
+        """What finds and aligns faces."""
+        return self.together or OneByOne(self.detector, decode_side(self.detector))
 
 
 _lock = threading.Lock()
@@ -66,6 +74,26 @@ def prepare_process() -> None:
 
     cv2.setNumThreads(1)
     torch.set_num_threads(int(os.environ.get("FERFLOW_THREADS", "1")))
+
+
+def decode_side(detector: Detector) -> int | None:
+    """Longest side of a picture that a detector looks at as it is; it shrinks larger ones first. None where that is not known."""
+    side = getattr(detector, "largest_side", None)
+    return side if isinstance(side, int) else None
+
+
+def decoders(config: RunConfig) -> int:
+    """Threads of a worker that decode pictures ahead.
+
+    One where the worker computes on a CPU, which is its own: more would take time from its neighbours. Where a GPU computes, all cores of
+    the machine, shared with the workers of its other GPUs. FERFLOW_DECODERS says otherwise.
+    """
+    told = os.environ.get("FERFLOW_DECODERS")
+    if told:
+        return max(1, int(told))
+    torch = sys.modules.get("torch")
+    gpus = torch.cuda.device_count() if torch is not None and config.device != "cpu" else 0
+    return max(1, len(os.sched_getaffinity(0)) // gpus) if gpus else 1
 
 
 def _load(config: RunConfig) -> ShardTools:

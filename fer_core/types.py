@@ -19,16 +19,15 @@ class Picture:
     """Hex digest of the encoded bytes, not of the pixels."""
     size_bytes: int
     """Length of the encoded bytes."""
+    height: int
+    """Rows of the photograph; `pixels` has fewer where it was decoded at a part of its size."""
+    width: int
+    """Columns."""
 
     @property
-    def height(self) -> int:
-        """Rows."""
-        return int(self.pixels.shape[0])
-
-    @property
-    def width(self) -> int:
-        """Columns."""
-        return int(self.pixels.shape[1])
+    def reduction(self) -> tuple[float, float]:
+        """By which x and y of `pixels` are multiplied to be those of the photograph: 1, 1 where it was decoded in full."""
+        return self.width / self.pixels.shape[1], self.height / self.pixels.shape[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +75,11 @@ class Quality:
     """(N,) positive when the face looks up."""
     roll_deg: NDArray[np.float32]
     """(N,) positive when the face leans clockwise as seen in the image."""
+
+    def take(self, index: NDArray[np.intp]) -> "Quality":
+        """Of the faces at `index`, in that order."""
+        columns = (self.face_size_px, self.sharpness, self.exposure, self.yaw_deg, self.pitch_deg, self.roll_deg)
+        return Quality(*(column[index] for column in columns))
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ def test_assess_fills_every_column():
     picture = textured(200)
     points = np.stack([FRONTAL, view(30, 0, 10, 30, (90, 90))[0]])
     faces = Faces(np.array([[0, 0, 40, 90], [10, 20, 20, 30]], np.float32), points, np.ones(2, np.float32))
-    quality = assess(picture, faces, np.stack([align_one(picture, five) for five in points]))
+    quality = assess(faces, np.stack([align_one(picture, five) for five in points]))
     assert quality.face_size_px.tolist() == [60, 10]
     assert quality.yaw_deg[1] == pytest.approx(30, abs=1)
     assert quality.roll_deg[1] == pytest.approx(10, abs=1)
@@ -150,7 +150,7 @@ def test_assess_fills_every_column():
 
 
 def test_an_image_without_faces_has_an_empty_quality():
-    quality = assess(np.zeros((5, 5, 3), np.uint8), Faces.none(), np.zeros((0, CROP_SIZE, CROP_SIZE, 3), np.uint8))
+    quality = assess(Faces.none(), np.zeros((0, CROP_SIZE, CROP_SIZE, 3), np.uint8))
     for column in ("face_size_px", "sharpness", "exposure", "yaw_deg", "pitch_deg", "roll_deg"):
         assert getattr(quality, column).shape == (0,)
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fer_core import shard
+from fer_core import labelling, shard
 from fer_core.errors import DetectorError, FerflowError, ImageError, StoreError
 from fer_core.layout import receipt_file, staged_file
 from fer_core.quality_rule import QualityRule
@@ -150,7 +150,7 @@ def test_a_long_reason_is_cut_to_one_line(run, folder, monkeypatch):
 
     monkeypatch.setattr(shard, "read_uri", refuse)
     reasons = {reason for _, reason in statuses(run, label_shard(job_of(run, fakes.refs(folder)), fakes.tools())).values()}
-    assert reasons == {("why " * 100)[: shard.REASON_LENGTH]}
+    assert reasons == {("why " * 100)[: labelling.REASON_LENGTH]}
 
 
 def test_broken_tools_are_no_fault_of_the_images(run, folder, tmp_path):
