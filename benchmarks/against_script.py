@@ -1,11 +1,13 @@
-"""The whole job against the obvious script, in turns on the same photographs.
+"""The whole job against the obvious script, in turns on the same pictures, and against decoding and detection alone.
 
-    python benchmarks/against_script.py PHOTOS YUNET.onnx [--images 2000] [--rounds 2] [--json FILE]
+    python benchmarks/against_script.py --photos FOLDER --yunet YUNET.onnx --to FIGURES
+    python benchmarks/against_script.py --generated --to FIGURES            composed pictures, YuNet from `ferflow detectors pull yunet`
 
-PHOTOS are repeated until there are as many as wanted, at half a megapixel, each copy with another quality and a comment of its
-own, so that every file has its own digest. `ferflow label` runs with `builtin` and `tiny`; its steady rate counts from the first
-shard to the commit, the script's from its first picture to its last row. Also timed, in one process on one core: decoding alone,
-and decoding with detection.
+Photographs, also those in folders below, are repeated until there are --images of them at half a megapixel, each copy with another quality
+and a comment of its own, so that every file has its own digest. `ferflow label` runs with `builtin` and `tiny`; its steady rate counts from
+the first shard to the commit, the script's from its first picture to its last row, both without loading. Decoding alone and decoding with
+detection alone run on all cores, one process each, after the last round. Writes against_script.json after every round; --resume goes on
+with the rounds that an interrupted call left out.
 """
 
 import argparse
@@ -13,90 +15,94 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-import cv2
-from PIL import Image
-from whole_job import machine, measured, resized
+import alone
+from all_cores import rate
+from pictures import repeated, varied
+from record import machine, written
+from whole_job import measured
 
-from fer_core.decode import DecodeLimits, decode
-from fer_core.detect.choice import build, resolve
+from fer_core.detect.choice import YUNET_FILE, folder
 
+NAME = "against_script"
 SCRIPT = Path(__file__).with_name("obvious_script.py")
-LIMITS = DecodeLimits(max_bytes=64 * 2**20, max_pixels=100_000_000)
+ALONE = 400
+"""Pictures that decoding and detection alone are measured on."""
 
 
 def main() -> None:
-    """Measure in turns and print Markdown."""
+    """Measure in turns and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("yunet", type=Path)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--photos", type=Path, metavar="FOLDER")
+    source.add_argument("--generated", action="store_true")
+    parser.add_argument("--yunet", type=Path, help="YuNet's file (default: the one in the user's cache)")
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--resume", action="store_true", help="keep the rounds that the JSON file already has")
+    parser.add_argument("--to", type=Path, required=True, metavar="FIGURES", help="folder for the JSON file")
     args = parser.parse_args()
-    about = machine()
+    about, yunet = machine(), yunet_file(args.yunet)
+    settings = {"source": "generated" if args.generated else "photographs", "images": args.images, "workers": args.workers}
+    rounds = _kept(args.to / f"{NAME}.json", settings) if args.resume else []
     with tempfile.TemporaryDirectory() as place:
-        folder = repeated(args.photos, Path(place) / "photos", args.images)
-        rounds = [_round(folder, args, Path(place), number) for number in range(args.rounds)]
-        alone = limits(folder)
-    figures = {"machine": about, "rounds": rounds, "one_core": alone}
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=1) + "\n")
-    print(markdown(figures, args.workers))
+        to = Path(place) / "pictures"
+        pictures = varied(to, args.images) if args.generated else repeated(args.photos, to, args.images)
+        while len(rounds) < args.rounds:
+            rounds.append(_round(pictures, yunet, args.workers, len(rounds)))
+            written(args.to, NAME, {**settings, "rounds": rounds}, about)
+        written(args.to, NAME, {**settings, "rounds": rounds, "alone": limits(pictures)}, about)
 
 
-def repeated(photos: Path, folder: Path, count: int) -> Path:
-    """`count` JPEG files of half a megapixel."""
-    folder.mkdir()
-    pictures = [resized(Image.open(file).convert("RGB")) for file in sorted(photos.iterdir()) if file.suffix in {".jpg", ".jpeg", ".png"}]
-    for number in range(count):
-        picture = pictures[number % len(pictures)]
-        picture.save(folder / f"photo-{number:05d}.jpg", quality=85 + number // len(pictures) % 10, comment=f"{number}")
-    return folder
+def yunet_file(given: Path | None) -> Path | None:
+    """The file given, or the one in the user's cache; None, with a line that says so, where there is none."""
+    file = given or folder() / YUNET_FILE
+    if file.is_file():
+        return file
+    if given:
+        raise SystemExit(f"no such file: {given}")
+    print("no YuNet file (`ferflow detectors pull yunet`, or --yunet FILE): the obvious script cannot run, ferflow runs alone")
+    return None
 
 
-def _round(folder: Path, args: argparse.Namespace, place: Path, number: int) -> dict[str, Any]:
-    command = [sys.executable, str(SCRIPT), str(folder), str(args.yunet), "--to", str(place / f"{number}.parquet")]
-    script = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-    job = measured(str(folder), place / f"labels-{number}", "builtin", args.workers)
-    return {"script": script, "job": job}
+def _kept(file: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rounds of an earlier call with the same settings."""
+    if not file.is_file():
+        return []
+    before = json.loads(file.read_text(encoding="utf-8"))
+    return list(before["rounds"]) if all(before.get(key) == value for key, value in settings.items()) else []
 
 
-def limits(folder: Path, most: int = 200) -> dict[str, float]:
-    """Images a second of one core: decoding alone, decoding with detection."""
-    cv2.setNumThreads(1)
-    detector = build(resolve("builtin"))
-    files = [file.read_bytes() for file in sorted(folder.iterdir())[:most]]
-    rates = {}
-    for name, look in (("decode", lambda _: None), ("decode and detect", detector.detect)):
-        start = time.perf_counter()
-        for data in files:
-            look(decode(data, LIMITS).pixels)
-        rates[name] = len(files) / (time.perf_counter() - start)
-    return rates
+def _round(pictures: Path, yunet: Path | None, workers: int, number: int) -> dict[str, Any]:
+    """Both once; every other round begins with ferflow."""
+    with tempfile.TemporaryDirectory() as place:
+        turns = {
+            "script": lambda: None if yunet is None else script(SCRIPT, pictures, yunet),
+            "job": lambda: measured(str(pictures), Path(place) / "labels", "builtin", workers),
+        }
+        done = {name: turns[name]() for name in (list(turns) if number % 2 == 0 else reversed(turns))}
+    ours = done["job"]["steady_images_per_second"]
+    theirs = done["script"] and done["script"]["images"] / done["script"]["seconds"]
+    return {**done, "images_per_second": {"ferflow": ours, "script": theirs}, "ratio": theirs and ours / theirs}
 
 
-def markdown(figures: dict[str, Any], workers: int) -> str:
-    """A line a round."""
-    about = figures["machine"]
-    lines = [
-        f"{about['processor']}, {about['cores']} cores ({about['busy_before_percent']:.0f} % busy before), torch {about['torch']}.",
-        "",
-        f"| round | images | script, images/s | faces | ferflow, {workers} workers, images/s, once started | faces | times |",
-        "|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for number, one in enumerate(figures["rounds"], 1):
-        script, job = one["script"], one["job"]
-        rate = script["images"] / script["seconds"]
-        steady = job["steady_images_per_second"]
-        theirs, ours = f"{rate:.1f} | {script['faces']:,}", f"{steady:.1f} | {job['faces']:,}"
-        lines.append(f"| {number} | {script['images']:,} | {theirs} | {ours} | {steady / rate:.2f} |")
-    lines += ["", ", ".join(f"{name}: {rate:.1f} images/s on one core" for name, rate in figures["one_core"].items()) + "."]
-    return "\n".join(lines)
+def script(file: Path, pictures: Path, detector: Path) -> dict[str, Any]:
+    """What one of the scripts says of itself."""
+    with tempfile.TemporaryDirectory() as place:
+        command = [sys.executable, "-W", "ignore", str(file), str(pictures), str(detector), "--to", str(Path(place) / "rows.parquet")]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
+
+
+def limits(pictures: Path, most: int = ALONE) -> dict[str, float]:
+    """Images a second of all cores."""
+    files = sorted(pictures.iterdir())
+    chosen = [str(file) for file in files[:: max(1, len(files) // most)][:most]]
+    return {"decode": rate(alone.decoding, chosen), "decode and detect": rate(alone.finding, chosen)}
 
 
 if __name__ == "__main__":

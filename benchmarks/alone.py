@@ -1,0 +1,41 @@
+"""What one thread does of a picture and no more: decode it, or decode it and find its faces. For `all_cores.rate`."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from all_cores import Work
+
+from fer_core.decode import DecodeLimits, decode
+from fer_core.detect.choice import build
+
+LIMITS = DecodeLimits(max_bytes=64 * 2**20, max_pixels=100_000_000)
+
+
+def decoding() -> Work:
+    """Files as ferflow decodes them."""
+    return lambda file: decode(Path(file).read_bytes(), LIMITS)
+
+
+def finding() -> Work:
+    """Decoding, and ferflow's own detector."""
+    detector = build("builtin")
+    return lambda file: detector.detect(decode(Path(file).read_bytes(), LIMITS).pixels)
+
+
+def libjpeg() -> Work:
+    """Files through libjpeg-turbo and nothing else: simplejpeg where it is installed, or else OpenCV, which brings its own copy."""
+    if bare() == "simplejpeg":
+        from simplejpeg import decode_jpeg  # noqa: PLC0415  (optional)
+
+        return lambda file: decode_jpeg(Path(file).read_bytes())
+    return lambda file: cv2.imdecode(np.frombuffer(Path(file).read_bytes(), np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+
+
+def bare() -> str:
+    """Which libjpeg-turbo `libjpeg` asks."""
+    try:
+        import simplejpeg  # noqa: F401, PLC0415  (optional)
+    except ImportError:
+        return "cv2.imdecode"
+    return "simplejpeg"

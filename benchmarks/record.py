@@ -1,0 +1,28 @@
+"""What every benchmark of speed leaves behind: one JSON file with its figures, the machine and the command that repeats them."""
+
+import json
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from whole_job import machine
+
+SHOWN = 300
+"""Longest command that is told whole."""
+
+
+def written(folder: Path, name: str, figures: dict[str, Any], about: dict[str, Any]) -> Path:
+    """`folder/name.json`. about: `machine()` as it was before the work, since the work keeps it busy."""
+    folder.mkdir(parents=True, exist_ok=True)
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]  # whose folders those are is nobody's business
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])[:SHOWN]
+    ended = time.strftime("%Y-%m-%d", time.gmtime())
+    file = folder / f"{name}.json"
+    file.write_text(json.dumps({"command": command, "date": ended, "machine": about, **figures}, indent=1) + "\n", encoding="utf-8")
+    print(f"written: {file}")
+    return file
+
+
+__all__ = ["machine", "written"]
