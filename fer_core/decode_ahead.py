@@ -8,8 +8,9 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -46,22 +47,26 @@ class DecodeAhead:
     """The pictures of some images, one after another. A context manager: what is still on its way at the end is not waited for."""
 
     def __init__(self, images: Sequence[ImageRef], limit: int, read: Read, decode: Decode, *, threads: int, waiting: int) -> None:
-        """limit: most bytes of an image. threads: that decode. waiting: pictures that may be ready before their turn, besides."""
+        """limit: most bytes of an image. threads: that decode; with 0 a picture is decoded when it is its turn, by whoever takes it.
+
+        waiting: pictures that may be ready before their turn, besides.
+        """
         self._coming, self._decode = deque(enumerate(images)), decode
         self._ahead = ReadAhead(images, limit, read)
-        self._most = threads + waiting
-        self._asked: deque[tuple[ImageRef, Future[Decoded]]] = deque()
+        self._most = threads + waiting if threads else 1
+        self._asked: deque[tuple[ImageRef, Callable[[], Decoded]]] = deque()
         self._budget = PixelBudget(PIXELS_AHEAD)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode-ahead")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode-ahead") if threads else None
 
     def take(self, image: ImageRef) -> Decoded:
         """The next image. `give_back` has to follow once its pixels are needed no more. ValueError when it is another one's turn."""
         self._ask()
         if not self._asked or self._asked[0][0] != image:
             raise ValueError(f"it is not the turn of {image.uri}")
-        decoded = self._asked.popleft()[1].result()
-        self._ask()
-        return decoded
+        wait = self._asked.popleft()[1]
+        if self._pool is not None:
+            self._ask()
+        return wait()
 
     def give_back(self, decoded: Decoded) -> None:
         """Its pixels are needed no more."""
@@ -74,12 +79,14 @@ class DecodeAhead:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._budget.close()
         self._ahead.__exit__(kind, error, trace)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _ask(self) -> None:
         while self._coming and len(self._asked) < self._most:
             turn, ref = self._coming.popleft()
-            self._asked.append((ref, self._pool.submit(self._one, turn, self._ahead.turn(ref))))
+            work = partial(self._one, turn, self._ahead.turn(ref))
+            self._asked.append((ref, work if self._pool is None else self._pool.submit(work).result))
 
     def _one(self, turn: int, wait: Callable[[], bytes]) -> Decoded:
         start = time.perf_counter()

@@ -86,11 +86,11 @@ def decoders(config: RunConfig) -> int:
     """Threads of a worker that decode pictures ahead.
 
     One where the worker computes on a CPU, which is its own: more would take time from its neighbours. Where a GPU computes, all cores of
-    the machine, shared with the workers of its other GPUs. FERFLOW_DECODERS says otherwise.
+    the machine, shared with the workers of its other GPUs. FERFLOW_DECODERS says otherwise; with 0 the worker's own thread decodes.
     """
     told = os.environ.get("FERFLOW_DECODERS")
     if told:
-        return max(1, int(told))
+        return max(0, int(told))
     torch = sys.modules.get("torch")
     gpus = torch.cuda.device_count() if torch is not None and config.device != "cpu" else 0
     return max(1, len(os.sched_getaffinity(0)) // gpus) if gpus else 1
