@@ -6,8 +6,8 @@
 Photographs, also those in folders below, are repeated until there are --images of them at half a megapixel, each copy with another quality
 and a comment of its own, so that every file has its own digest. `ferflow label` runs with `builtin` and `tiny`; its steady rate counts from
 the first shard to the commit, the script's from its first picture to its last row, both without loading. Decoding alone and decoding with
-detection alone run on all cores, one process each, after the last round. Writes against_script.json after every round; --resume goes on
-with the rounds that an interrupted call left out.
+detection alone run on all cores, one process each, after the last round. Writes against_script.json, or
+against_script_generated.json, after every round; --resume goes on with the rounds that an interrupted call left out.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from whole_job import measured
 
 from fer_core.detect.choice import YUNET_FILE, folder
 
-NAME = "against_script"
+NAME, GENERATED = "against_script", "against_script_generated"
 SCRIPT = Path(__file__).with_name("obvious_script.py")
 ALONE = 400
 """Pictures that decoding and detection alone are measured on."""
@@ -47,14 +47,15 @@ def main() -> None:
     args = parser.parse_args()
     about, yunet = machine(), yunet_file(args.yunet)
     settings = {"source": "generated" if args.generated else "photographs", "images": args.images, "workers": args.workers}
-    rounds = _kept(args.to / f"{NAME}.json", settings) if args.resume else []
+    name = GENERATED if args.generated else NAME
+    rounds = _kept(args.to / f"{name}.json", settings) if args.resume else []
     with tempfile.TemporaryDirectory() as place:
         to = Path(place) / "pictures"
         pictures = varied(to, args.images) if args.generated else repeated(args.photos, to, args.images)
         while len(rounds) < args.rounds:
             rounds.append(_round(pictures, yunet, args.workers, len(rounds)))
-            written(args.to, NAME, {**settings, "rounds": rounds}, about)
-        written(args.to, NAME, {**settings, "rounds": rounds, "alone": limits(pictures)}, about)
+            written(args.to, name, {**settings, "rounds": rounds}, about)
+        written(args.to, name, {**settings, "rounds": rounds, "alone": limits(pictures)}, about)
 
 
 def yunet_file(given: Path | None) -> Path | None:
