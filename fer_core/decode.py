@@ -131,7 +131,7 @@ def _pixels(
 
 def _reduce(image: JpegImageFile, side: int) -> bool:
     """Have libjpeg compute every second, fourth or eighth pixel only, each a mean of those left out (scaled inverse transforms)."""
-    factor = max((each for each in REDUCTIONS if max(image.size) >= each * side), default=1)
+    factor = max((each for each in REDUCTIONS if max(image.size) >= each * side and min(image.size) >= each), default=1)
     return factor > 1 and image.draft(image.mode, (image.width // factor, image.height // factor)) is not None
 
 
