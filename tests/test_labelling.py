@@ -71,14 +71,11 @@ def test_some_at_a_time_is_one_by_one(folder: Path) -> None:
         ("labeled", 4),
     ]
     for one, other in zip(alone.facts, together.facts, strict=True):
-        assert (one.ref, one.status, one.reason, one.sha256, one.width) == (
-            other.ref,
-            other.status,
-            other.reason,
-            other.sha256,
-            other.width,
-        )
-        if one.faces is not None and other.faces is not None:
+        for name in ("ref", "status", "reason", "sha256", "width", "height", "n_faces"):
+            assert getattr(one, name) == getattr(other, name)
+        if one.n_faces:
+            assert one.faces is not None
+            assert other.faces is not None
             assert np.array_equal(one.faces.points, other.faces.points)
             assert one.quality is not None
             assert other.quality is not None
