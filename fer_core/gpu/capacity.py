@@ -11,7 +11,7 @@ class Capacity:
     """A power of two between two bounds; what was seen lately fits, so that crowds in a row cost one repetition, not one each."""
 
     def __init__(self, least: int, most: int) -> None:
-        self._least, self._most = least, most
+        self._least, self.most = least, most
         self._seen: deque[int] = deque([least], maxlen=LATELY)
 
     @property
@@ -21,7 +21,7 @@ class Capacity:
 
     def at_least(self, count: int) -> int:
         """The room to take for `count`, never above the bound."""
-        return min(self._most, max(self._least, 1 << max(0, count - 1).bit_length()))
+        return min(self.most, max(self._least, 1 << max(0, count - 1).bit_length()))
 
     def saw(self, count: int) -> None:
         """So many there were in the last batch."""

@@ -37,7 +37,6 @@ PIECE_PIXELS: Final = 2**22
 """Pixels that pass the network together. How many pieces that are depends on their shape alone, and missing ones are filled up: the last
 bits of an answer depend on a batch's size, and answers must not."""
 LEAST_CANDIDATES: Final = 512
-LEAST_FACES: Final = BATCH
 MOST_FACES: Final = 4096
 """Of a batch. More are looked at in halves of the batch; a picture alone has no more than `CANDIDATES`."""
 ROUNDS: Final = 16
@@ -71,7 +70,8 @@ class GpuLooker:
     """A `Looker` with the detector of `detect.builtin.Builtin`, whose identity it shares. One instance a thread.
 
     weights: a detector's file, or its network. dtype: of the network's features; half precision (`torch.float16`) is meant for the GPU,
-    `torch.bfloat16` has an eighth of its precision, `torch.float32` is the reference's.
+    `torch.bfloat16` has an eighth of its precision, `torch.float32` is the reference's. piece_pixels, second_looks: pixels of pieces, and
+    cut-outs, that pass the network together; a CPU wants few.
     """
 
     pictures: int = 2 * BATCH_PICTURES
@@ -86,6 +86,7 @@ class GpuLooker:
         score_threshold: float = SCORE_THRESHOLD,
         largest_side: int = LARGEST_SIDE,
         piece_pixels: int = PIECE_PIXELS,
+        second_looks: int = BATCH,
     ) -> None:
         self._device, self._dtype = device or torch.device("cuda"), dtype
         network = weights if isinstance(weights, DetectionNet) else load_detector(weights)
@@ -93,9 +94,9 @@ class GpuLooker:
         self._graphs = Graphs(self._seen, recorder_for(self._device))
         self._threshold, self._largest, self.side = score_threshold, largest_side, largest_side
         self._lowest = max(0.0, score_threshold - LENIENCE)
-        self._piece_pixels = piece_pixels
+        self._piece_pixels, self._second_looks = piece_pixels, second_looks
         self._uploads, self._downloads = Uploads(self._device), Downloads(self._device)
-        self._candidates, self._faces = Capacity(LEAST_CANDIDATES, CANDIDATES), Capacity(LEAST_FACES, MOST_FACES)
+        self._candidates, self._faces = Capacity(LEAST_CANDIDATES, CANDIDATES), Capacity(second_looks, MOST_FACES)
         self.repeated = 0
         """Batches whose findings did not fit into the room that was set aside for them."""
 
@@ -153,7 +154,7 @@ class GpuLooker:
         promising = keep & (found.rows[..., 14] >= self._lowest**2)  # what the second look can raise to the threshold
         index, total = packed(promising, room.faces)
         rows, picture = averaged(found, index)
-        rows = looked_again(self._graphs, pictures, rows, picture, self._dtype)
+        rows = looked_again(self._graphs, pictures, rows, picture, self._dtype, batch=self._second_looks)
         order = ordered(rows)
         rows, picture = rows[order], picture[order]
         good = (picture < count) & self._sure(rows) & rows.isfinite().all(1)
@@ -176,13 +177,13 @@ class GpuLooker:
         candidates, faces, settled = (int(number) for number in told)
         room = running.room
         # beyond the bound the best are taken, as the reference does
-        fits = candidates <= room.candidates or room.candidates == CANDIDATES
+        fits = candidates <= room.candidates or room.candidates == self._candidates.most
         if fits and faces <= room.faces and settled:
             self._candidates.saw(candidates)
             self._faces.saw(faces)
             return _looked(running.plan, boxes, rows, picture, crops)
         self.repeated += 1
-        if fits and faces > MOST_FACES:
+        if fits and faces > self._faces.most:
             half = len(running.batch) // 2
             return [one for part in (running.batch[:half], running.batch[half:]) for one in self._finish(self._start(part, running.least))]
         more = _Room(

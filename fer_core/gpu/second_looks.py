@@ -12,7 +12,7 @@ from fer_core.gpu.integral import Pictures, Windows, shrunk
 from fer_core.gpu.places import ROW, overlaps
 
 BATCH: Final = 64
-"""Cut-outs that pass the network together."""
+"""Cut-outs that pass the network together on a GPU."""
 WINDOW: Final = 2 * SIDE + 8
 """Most columns of a cut-out's surroundings once they are shrunk: a face of nearly twice `FACE` is not shrunk at all."""
 GREY: Final = 128.0
@@ -33,13 +33,13 @@ class Cuts:
     """(T, 2) float64: of the box, in the picture, which lies in the middle of the cut-out."""
 
 
-def looked_again(network: Network, pictures: Pictures, rows: Tensor, picture: Tensor, dtype: torch.dtype) -> Tensor:
-    """(T, 15) of a first look and the number of each one's picture -> (T, 15) after a second look at each. T is a multiple of `BATCH`.
+def looked_again(network: Network, pictures: Pictures, rows: Tensor, picture: Tensor, dtype: torch.dtype, *, batch: int) -> Tensor:
+    """(T, 15) of a first look and the number of each one's picture -> (T, 15) after a second look at each. T is a multiple of `batch`.
 
-    The network always gets `BATCH` cut-outs, so that no answer depends on how many there are.
+    The network always gets `batch` cut-outs, so that no answer depends on how many there are.
     """
     out = []
-    for part, own in zip(torch.split(rows, BATCH), torch.split(picture, BATCH), strict=True):
+    for part, own in zip(torch.split(rows, batch), torch.split(picture, batch), strict=True):
         cuts = cut_out(pictures, part[:, :4].double(), own.clamp(max=len(pictures.sizes) - 1))
         seen = network(cuts.pixels.to(dtype=dtype, memory_format=torch.channels_last))
         out.append(_together(part, seen.double(), cuts))
