@@ -76,19 +76,22 @@ def _bars(file: Path, title: str, line: str, bars: dict[str, float]) -> None:
         axes.invert_yaxis()
         axes.axvline(1, color=SOFT, linestyle=":", linewidth=1.2)
         axes.margins(x=0.12)
+        plain = {"facecolor": "white", "edgecolor": "none", "pad": 1}
         for place, value in zip(places, bars.values(), strict=True):
-            axes.annotate(f"{value:.2f}", (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9)
+            axes.annotate(f"{value:.2f}", (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9, bbox=plain)
 
 
 def _costs(file: Path, curves: dict[str, list[dict[str, Any]]]) -> None:
+    """A column for each curve that has points."""
     axes_of = {"sizes": ("pictures", "images"), "faces": ("faces a picture", "faces_found"), "megapixels": ("megapixels", "megapixels")}
-    with sheet(file, 10.2, 5.6) as figure:
-        heading(figure, "Cost against size", ("two workers; above images a second once started, below the largest worker's memory, MiB",))
-        for column, (name, (label, key)) in enumerate(axes_of.items()):
-            points = curves.get(name, [])
+    known = [name for name in axes_of if curves.get(name)]
+    with sheet(file, max(6.0, 0.6 + 3.2 * len(known)), 5.6) as figure:
+        heading(figure, "Cost against size", ("above images a second once started, below MiB of the largest worker",))
+        for column, name in enumerate(known):
+            label, key = axes_of[name]
             for row, value in enumerate((_speed, _memory)):
                 axes = figure.add_axes(inches(figure, 0.75 + 3.2 * column, 2.95 - 2.35 * row, 2.55, 1.75))
-                _curve(axes, [point[key] for point in points], [value(point) for point in points], column)
+                _curve(axes, [point[key] for point in curves[name]], [value(point) for point in curves[name]], column)
                 if row:
                     axes.set_xlabel(label)
 
@@ -103,11 +106,13 @@ def _memory(point: dict[str, Any]) -> float:
 
 def _curve(axes: "Axes", across: list[float], up: list[float], number: int) -> None:
     axes.plot(across, up, color=SERIES[number], marker=MARKS[number])
-    if across and min(across) > 0:
+    if min(across) > 0:
         axes.set_xscale("log")
+    else:
+        axes.set_xscale("symlog", linthresh=1)
     axes.set_xticks(across, [f"{place:,.3g}" if place < 1000 else f"{place:,.0f}" for place in across])
     axes.minorticks_off()
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.12 * max(up))
     axes.margins(x=0.08)
 
 

@@ -98,10 +98,10 @@ def best(work: Callable[[], Any], rounds: int = ROUNDS) -> float:
     return min(taken)
 
 
-def matrix_flops(size: int = MATRIX) -> float:
+def matrix_flops() -> float:
     """Floating-point operations a second of one thread's float32 matrix product."""
-    one, other = torch.rand(size, size), torch.rand(size, size)
-    return float(2 * size**3 / best(lambda: torch.mm(one, other)))
+    one, other = torch.rand(MATRIX, MATRIX), torch.rand(MATRIX, MATRIX)
+    return float(2 * MATRIX**3 / best(lambda: torch.mm(one, other)))
 
 
 def network(faces: int = BATCH) -> dict[str, Any]:
