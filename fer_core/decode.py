@@ -167,7 +167,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode in _ALPHA_MODES or (image.mode in _DIRECT_MODES and "transparency" in image.info):
         return _on_white(image)
     if image.mode in _DIRECT_MODES:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
     raise ImageError(UNSUPPORTED, f"pixels of kind {image.mode}, neither 8-bit nor 16-bit grey or colour")
 
 

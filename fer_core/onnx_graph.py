@@ -94,6 +94,7 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads()
         options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a waiting thread would take its neighbours' time
         options.log_severity_level = 3  # errors; they come as exceptions, too
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self._outputs = list(outputs)

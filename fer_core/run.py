@@ -11,6 +11,9 @@ ALIGNMENT: Final = "arcface-112-v1"
 QUALITY: Final = "quality-v1"
 """Changes whenever the size, sharpness, exposure or pose of a given face changes."""
 
+MAX_BYTES: Final = 64 * 2**20
+MAX_PIXELS: Final = 100_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
@@ -38,9 +41,9 @@ class RunConfig:
     keep_crops: bool = False
     shard_size: int = 1000
     device: str = "auto"
-    max_bytes: int = 64 * 2**20
+    max_bytes: int = MAX_BYTES
     """Larger files are not read (`too_large`)."""
-    max_pixels: int = 100_000_000
+    max_pixels: int = MAX_PIXELS
     """Pictures of more pixels are not decoded (`too_large`)."""
     min_face_px: float = 16.0
     """Faces whose shorter box side is below this are not labelled."""

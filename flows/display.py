@@ -58,8 +58,9 @@ class Display:
 
 
 def notices(params: "LabelParams") -> None:
-    """Say which detector works, and what its licence demands."""
+    """Say which detector works, what its licence demands, and where memory may be short."""
     from fer_core.detect.choice import notice, resolve  # noqa: PLC0415  (loads OpenCV)
+    from tasks.cluster_size import short_of_memory, sized  # noqa: PLC0415  (loads pydantic's models)
 
     spec = resolve(params.detector)
     chosen = " (chosen by auto)" if params.detector == "auto" else ""
@@ -67,6 +68,9 @@ def notices(params: "LabelParams") -> None:
     said = notice(spec)
     if said:
         sys.stderr.write(f"note: {said}\n")
+    short = short_of_memory(sized(params.cluster, params.workers))
+    if short:
+        sys.stderr.write(f"note: {short}\n")
 
 
 def _duration(seconds: float) -> str:

@@ -12,7 +12,7 @@ from distributed import Client, LocalCluster, fire_and_forget
 from tasks.cluster_kinds import Adaptive
 from tasks.cluster_kinds import LocalCluster as LocalSpec
 from tasks.cluster_settings import IDLE_LOOKS, settings
-from tasks.cluster_size import cores, least
+from tasks.cluster_size import least, most, processes, threads_of
 from tasks.work import warm_up
 
 CONNECT_SECONDS: Final = 8
@@ -22,8 +22,10 @@ START_SECONDS: Final = 60
 def start_local(spec: LocalSpec, verbose: bool) -> tuple[Client, LocalCluster]:
     """The processes, each with its libraries on the way, and a client. Whatever keeps them from starting is raised as it is."""
     configure(verbose)
-    size = spec.processes or cores()
-    cluster = LocalCluster(n_workers=least(size), threads_per_worker=spec.threads, **options(verbose))
+    size = spec.processes or processes()
+    network_threads = os.environ.get("FERFLOW_THREADS") or str(threads_of(most(size) * spec.threads))
+    given = {**options(verbose), "env": {"FERFLOW_THREADS": network_threads}}
+    cluster = LocalCluster(n_workers=least(size), threads_per_worker=spec.threads, **given)
     client = connected(cluster)
     if isinstance(size, Adaptive):
         cluster.adapt(minimum=size.minimum, maximum=size.maximum, wait_count=IDLE_LOOKS)

@@ -4,6 +4,8 @@ import math
 import os
 
 from fer_core.errors import UsageError
+from fer_core.run import MAX_BYTES, MAX_PIXELS
+from fer_core.worker_memory import worker_memory
 from tasks.cluster_kinds import Adaptive, AddressCluster, GpuCluster, Kind, KubernetesCluster, LocalCluster, SlurmCluster
 from tasks.draft import shard_size_for
 from tasks.gpus import visible_gpus
@@ -12,6 +14,34 @@ from tasks.gpus import visible_gpus
 def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processes() -> int:
+    """Local workers when nobody says how many: one for each core, as far as memory reaches for the largest pictures."""
+    return max(1, min(cores(), memory() // worker_memory(MAX_BYTES, MAX_PIXELS)))
+
+
+def memory() -> int:
+    """Bytes that this process and its children may use, as far as the machine, its limits and its container say."""
+    from distributed.system import MEMORY_LIMIT  # noqa: PLC0415  (a third of a second, of which checks before a run have few)
+
+    return int(MEMORY_LIMIT)
+
+
+def threads_of(workers: int) -> int:
+    """Of a network in each of so many local workers: together no more than there are cores."""
+    return max(1, cores() // workers)
+
+
+def short_of_memory(spec: Kind) -> str | None:
+    """What to say where the workers asked for may need more memory than there is, with pictures as large as are read at all."""
+    if not isinstance(spec, LocalCluster) or spec.processes is None:
+        return None
+    need = most(spec.processes) * worker_memory(MAX_BYTES, MAX_PIXELS)
+    if need <= memory():
+        return None
+    told = f"{most(spec.processes)} workers may need {need / 2**30:.1f} GiB together for pictures of {MAX_PIXELS // 10**6} megapixels"
+    return f"{told}, this machine has {memory() / 2**30:.1f} GiB; {processes()} would fit"
 
 
 def sized(spec: Kind, workers: int | None) -> Kind:
@@ -38,7 +68,7 @@ def most(size: int | Adaptive) -> int:
 def hands(spec: Kind) -> int:
     """Shards that can be worked on at a time. 1 for a scheduler that runs elsewhere: it is not asked."""
     if isinstance(spec, LocalCluster):
-        return most(spec.processes or cores()) * spec.threads
+        return most(spec.processes or processes()) * spec.threads
     if isinstance(spec, GpuCluster):
         return spec.gpus or max(1, len(visible_gpus()))
     if isinstance(spec, SlurmCluster):
@@ -50,7 +80,7 @@ def trimmed(spec: LocalCluster, images: int, shard_size: int | None) -> LocalClu
     """The same with no process that would have no shard of its own when there are at most so many images."""
     shards = math.ceil(images / (shard_size or shard_size_for(images, hands(spec))))
     enough = max(1, math.ceil(shards / spec.threads))
-    size = spec.processes or cores()
+    size = spec.processes or processes()
     if not isinstance(size, Adaptive):
         return spec.model_copy(update={"processes": min(size, enough)})
     bounds = Adaptive(minimum=min(size.minimum, enough), maximum=min(size.maximum, enough))

@@ -1,0 +1,66 @@
+"""The memory that a run is checked against is enough for real pictures, and grows with what the run allows."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+from fer_core.decode_ahead import PIXELS_AHEAD
+from fer_core.run import MAX_BYTES, MAX_PIXELS
+from fer_core.worker_memory import worker_memory
+from tasks import cluster_size
+from tasks.cluster_kinds import AddressCluster, LocalCluster
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+def test_a_real_worker_stays_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.setenv("PYTHONPATH", str(BENCHMARKS.parent))
+    spec = importlib.util.spec_from_file_location("worker_memory_benchmark", BENCHMARKS / "worker_memory.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    row = module.measured(40)
+    assert row["loaded"] < row["peak"] < row["formula"]
+    assert row["peak"] > row["loaded"] + 40e6 * 7  # the picture was there, as decoded and as handed on
+
+
+def test_it_is_a_sum_of_bounds() -> None:
+    usual = worker_memory(MAX_BYTES, MAX_PIXELS)
+    assert worker_memory(MAX_BYTES + 5, MAX_PIXELS) == usual + 5
+    assert worker_memory(MAX_BYTES, PIXELS_AHEAD) == worker_memory(MAX_BYTES, 1)
+    assert worker_memory(MAX_BYTES, 2 * MAX_PIXELS) - usual == 13 * MAX_PIXELS
+
+
+def test_a_small_machine_starts_fewer_workers_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    each = worker_memory(MAX_BYTES, MAX_PIXELS)
+    monkeypatch.setattr(cluster_size, "cores", lambda: 8)
+    for memory, workers in ((100 * each, 8), (3 * each, 3), (3 * each - 1, 2), (each // 2, 1)):
+        monkeypatch.setattr(cluster_size, "memory", lambda memory=memory: memory)
+        assert cluster_size.processes() == cluster_size.hands(LocalCluster()) == workers
+
+
+def test_who_asks_for_more_than_fit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    each = worker_memory(MAX_BYTES, MAX_PIXELS)
+    monkeypatch.setattr(cluster_size, "cores", lambda: 8)
+    monkeypatch.setattr(cluster_size, "memory", lambda: 3 * each)
+    said = cluster_size.short_of_memory(LocalCluster(processes=4))
+    assert said is not None
+    assert said.startswith("4 workers may need ")
+    assert said.endswith("3 would fit")
+    assert cluster_size.short_of_memory(LocalCluster(processes=3)) is None
+    assert cluster_size.short_of_memory(LocalCluster()) is None
+    assert cluster_size.short_of_memory(AddressCluster(address="tcp://10.0.0.1:8786")) is None
+
+
+@pytest.mark.parametrize(("cores", "workers", "threads"), [(2, 2, 1), (2, 1, 2), (8, 3, 2), (4, 8, 1), (1, 1, 1)])
+def test_networks_together_use_no_more_threads_than_there_are_cores(
+    cores: int, workers: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_size, "cores", lambda: cores)
+    assert cluster_size.threads_of(workers) == threads
+    assert cluster_size.threads_of(workers) * workers <= max(cores, workers)
