@@ -15,6 +15,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +81,14 @@ def _kept(file: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
 def _round(pictures: Path, yunet: Path | None, workers: int, number: int) -> dict[str, Any]:
     """Both once; every other round begins with ferflow."""
     with tempfile.TemporaryDirectory() as place:
-        turns = {
+        turns: dict[str, Callable[[], dict[str, Any] | None]] = {
             "script": lambda: None if yunet is None else script(SCRIPT, pictures, yunet),
             "job": lambda: measured(str(pictures), Path(place) / "labels", "builtin", workers),
         }
         done = {name: turns[name]() for name in (list(turns) if number % 2 == 0 else reversed(turns))}
-    ours = done["job"]["steady_images_per_second"]
-    theirs = done["script"] and done["script"]["images"] / done["script"]["seconds"]
+    job, other = done["job"], done["script"]
+    ours = job["steady_images_per_second"] if job else 0.0
+    theirs = other["images"] / other["seconds"] if other else None
     return {**done, "images_per_second": {"ferflow": ours, "script": theirs}, "ratio": theirs and ours / theirs}
 
 

@@ -37,7 +37,7 @@ def rate(prepare: Callable[[], Work], items: Sequence[Any], processes: int | Non
     if any(worker.exitcode for worker in workers):
         raise SystemExit("a process of the benchmark failed; its reason is above")
     spans = [answers.get() for _ in workers]
-    return len(items) / (max(end for _, end in spans) - min(start for start, _ in spans))
+    return len(items) / float(max(end for _, end in spans) - min(start for start, _ in spans))
 
 
 def _worked(prepare: Callable[[], Work], items: Sequence[Any], ready: Barrier, answers: "SimpleQueue[tuple[float, float]]") -> None:

@@ -1,5 +1,7 @@
 """What one thread does of a picture and no more: decode it, or decode it and find its faces. For `all_cores.rate`."""
 
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -26,16 +28,11 @@ def finding() -> Work:
 def libjpeg() -> Work:
     """Files through libjpeg-turbo and nothing else: simplejpeg where it is installed, or else OpenCV, which brings its own copy."""
     if bare() == "simplejpeg":
-        from simplejpeg import decode_jpeg  # noqa: PLC0415  (optional)
-
+        decode_jpeg = import_module("simplejpeg").decode_jpeg
         return lambda file: decode_jpeg(Path(file).read_bytes())
     return lambda file: cv2.imdecode(np.frombuffer(Path(file).read_bytes(), np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
 def bare() -> str:
     """Which libjpeg-turbo `libjpeg` asks."""
-    try:
-        import simplejpeg  # noqa: F401, PLC0415  (optional)
-    except ImportError:
-        return "cv2.imdecode"
-    return "simplejpeg"
+    return "simplejpeg" if find_spec("simplejpeg") else "cv2.imdecode"

@@ -41,7 +41,7 @@ def main() -> None:
         to = Path(place) / "pictures"
         pictures = repeated(args.photos, to, args.images) if args.photos else varied(to, args.images)
         runs = {name: labelled(code, pictures, Path(place) / name, args.workers) for name, code in (("now", HERE), ("before", reference))}
-        same = agreement(*(of_labels(Path(place) / name, pictures) for name in runs))
+        same = agreement(of_labels(Path(place) / "now", pictures), of_labels(Path(place) / "before", pictures))
     settings = {"source": "photographs" if args.photos else "generated", "images": args.images, "reference": args.reference}
     pipelines = {name: {key: run[key] for key in ("detector", "model", "pipeline_digest")} for name, run in runs.items()}
     written(args.to, "label_equality", {**settings, **same, "pipelines": pipelines}, about)

@@ -44,7 +44,7 @@ def found(detector: cv2.FaceDetectorYN, picture: NDArray[np.uint8]) -> NDArray[n
     detector.setInputSize((small.shape[1], small.shape[0]))
     _, faces = detector.detect(small)
     points = np.zeros((0, 5, 2), np.float32) if faces is None else faces[:, 4:14].reshape(-1, 5, 2)
-    return points / min(scale, 1.0)
+    return np.asarray(points / min(scale, 1.0), np.float32)
 
 
 if __name__ == "__main__":

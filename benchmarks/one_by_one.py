@@ -50,7 +50,7 @@ def labelled(folder: Path, to: Path, crops: Crops, network: FaceByFace) -> dict[
             picture = cv2.imread(str(file))
             if picture is None:
                 continue
-            for number, crop in enumerate(crops(picture)):
+            for number, crop in enumerate(crops(np.asarray(picture, np.uint8))):
                 expression, confidence = network.label(crop)
                 writer.write_table(pa.table([[file.name], [number], [expression], [confidence]], schema=SCHEMA))
                 faces += 1

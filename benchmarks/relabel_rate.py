@@ -67,7 +67,8 @@ def decoded_and_predicted() -> Work:
     predictor = load_predictor("tiny", "cpu")
 
     def work(batch: list[bytes]) -> object:
-        return predictor.predict(np.stack([cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)[..., ::-1] for png in batch]))
+        crops = [np.asarray(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR), np.uint8) for png in batch]
+        return predictor.predict(np.ascontiguousarray(np.stack(crops)[..., ::-1]))
 
     return work
 

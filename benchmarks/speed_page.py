@@ -119,7 +119,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
 
 
 def _script(figure: dict[str, Any]) -> list[str]:
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for number, one in enumerate(figure["rounds"], 1):
         speed, script = one["images_per_second"], one["script"]
         theirs = (f"{speed['script']:.1f}", f"{script['faces']:,}", f"{one['ratio']:.2f}") if script else ("-", "-", MISSING)
@@ -154,7 +154,7 @@ def _insightface(figure: dict[str, Any]) -> list[str]:
 def _fer(figure: dict[str, Any]) -> list[str]:
     ours, fer, labels = figure["job"]["steady_images_per_second"], figure["fer"], figure["labels"]["photographs"]
     speed = fer["images"] / fer["seconds"]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("ferflow", f"{ours:.1f}", f"{labels['faces_ferflow']:,}", ""),
         ("`fer`", f"{speed:.1f}", f"{labels['faces_fer']:,}", f"{ours / speed:.2f}"),
     ]
