@@ -29,7 +29,7 @@ EVERY = 0.2
 CURVES: dict[str, list[tuple[int, int, float]]] = {
     "sizes": [(100, 1, SMALL), (1_000, 1, SMALL), (10_000, 1, SMALL)],
     "faces": [(100, faces, 0.5) for faces in (0, 1, 5, 50)],
-    "megapixels": [(100, 1, size) for size in (0.3, 2.0, 12.0)],
+    "megapixels": [(120, 1, 0.3), (60, 1, 2.0), (24, 1, 12.0)],
 }
 """Pictures, faces in each, megapixels."""
 
