@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,9 +21,19 @@ def written(folder: Path, name: str, figures: dict[str, Any], about: dict[str, A
     command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])[:SHOWN]
     ended = time.strftime("%Y-%m-%d", time.gmtime())
     file = folder / f"{name}.json"
-    file.write_text(json.dumps({"command": command, "date": ended, "machine": about, **figures}, indent=1) + "\n", encoding="utf-8")
+    origin = {"command": command, "date": ended, "revision": revision(), "machine": about}
+    file.write_text(json.dumps({**origin, **figures}, indent=1) + "\n", encoding="utf-8")
     print(f"written: {file}")
     return file
+
+
+def revision() -> str:
+    """Of the repository, `-dirty` where files differ from it; empty outside of one."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
+    except OSError:  # no git here
+        return ""
 
 
 __all__ = ["machine", "written"]

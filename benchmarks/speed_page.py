@@ -81,13 +81,17 @@ def page(figures: Figures, plots: Mapping[str, str]) -> str:
         lines += [f"## {title}", "", *(section(figures[name]) if name in figures else [MISSING]), ""]
         if plot in plots:
             lines += [f"![{PLOTS[plot]}]({plots[plot]})", ""]
-        said = figures[name]["command"] if name in figures else f"python benchmarks/{COMMANDS[name]}"
-        lines += [f"Repeat: `{said}`", ""]
+        lines += [_origin(figures[name]) if name in figures else f"Repeat: `python benchmarks/{COMMANDS[name]}`", ""]
     lines += ["## Elsewhere", "", "| what | page | figures |", "|---|---|---|"]
     for name, (title, target) in ELSEWHERE.items():
         lines.append(f"| {title} | [{target}]({target}) | {_when(figures, name)} |")
     lines += ["", "This page: `python benchmarks/speed_page.py FIGURES --page docs/speed.md --plots docs/`"]
     return "\n".join(lines) + "\n"
+
+
+def _origin(figure: dict[str, Any]) -> str:
+    at = f", revision {figure['revision']}" if figure.get("revision") else ""
+    return f"Measured {figure['date']}{at}. Repeat: `{figure['command']}`"
 
 
 def _when(figures: Figures, name: str) -> str:

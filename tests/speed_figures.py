@@ -13,7 +13,7 @@ LIMIT = {"per_second": 50.0, "limit_per_second": 100.0, "share": 0.5, "limit": "
 
 
 def about(name):
-    return {"command": f"python benchmarks/{name}.py --to figures", "date": "2026-11-26", "machine": MACHINE}
+    return {"command": f"python benchmarks/{name}.py --to figures", "date": "2026-11-26", "revision": "abc1234", "machine": MACHINE}
 
 
 def job(speed, faces=300):

@@ -44,7 +44,7 @@ def test_all_figures_become_tables_beside_floors_and_goals(tmp_path, monkeypatch
     assert "| 100 | 12 | 1.0 | 20.0 | 8.0 | 60.0 | 500 MiB |" in text
     assert "| `tiny` | 128 | 1 | 1.5 | 192 | 2 | 75 % |" in text
     assert "Made-up processor, 2 cores, 24 GiB" in text
-    assert "Repeat: `python benchmarks/cost_curves.py --to figures`" in text
+    assert "Measured 2026-11-26, revision abc1234. Repeat: `python benchmarks/cost_curves.py --to figures`" in text
     for name in speed_plots.PLOTS:
         assert f"(plots/speed-{name}.png)" in text
         with Image.open(tmp_path / "docs" / "plots" / f"speed-{name}.png") as plot:
