@@ -29,7 +29,7 @@ def written(folder: Path, name: str, figures: dict[str, Any], about: dict[str, A
 
 def revision() -> str:
     """Of the repository, `-dirty` where files differ from it; empty outside of one."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    command = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     try:
         return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
     except OSError:  # no git here
