@@ -9,7 +9,7 @@ from torch import nn
 
 from fer_core.fusion import fused
 from fer_core.network import HEADS, WINDOW_LEFT, WINDOW_SIZE, WINDOW_TOP, ChannelAttention, MultiscaleNet, ResidualBlock
-from fer_core.onnx_graph import RUNTIME, Attributes, Graph, Session
+from fer_core.onnx_graph import RUNTIME, Attributes, Graph, Model, Session
 
 LUMA: Final = (np.float32(0.299), np.float32(0.587), np.float32(0.114))
 FLOOR: Final = 4.0
@@ -27,7 +27,7 @@ class NetworkSession:
 
     def __init__(self, network: MultiscaleNet, *, mirrored: bool) -> None:
         """network: in evaluation mode; it is not kept. mirrored: average with the mirror image's logits."""
-        self._session = _session(fused(network), mirrored)
+        self._session = Session(written(network, mirrored=mirrored))
         self._classes = len(network.config.classes)
 
     def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -52,8 +52,9 @@ def window(crops: NDArray[np.uint8]) -> Floats:
 
 
 @torch.no_grad()
-def _session(network: MultiscaleNet, mirrored: bool) -> Session:
-    graph = Graph()
+def written(network: MultiscaleNet, *, mirrored: bool) -> Model:
+    """The graph from (N, 1, 96, 96) `window` to (N, K) logits."""
+    graph, network = Graph(), fused(network)
     x = _standardised(graph, network.config.scale)
     if mirrored:
         axis, start, end, step = (graph.constant(np.array([value], np.int64)) for value in (3, -1, np.iinfo(np.int64).min, -1))
@@ -61,8 +62,8 @@ def _session(network: MultiscaleNet, mirrored: bool) -> Session:
     said = _classified(graph, network, _scales(graph, network, x))
     if mirrored:
         both = graph.node("ReduceMean", [graph.reshape(said, [2, -1, len(network.config.classes)])], {"axes": [0], "keepdims": 0})
-        return graph.session(["faces", 1, WINDOW_SIZE, WINDOW_SIZE], [both])
-    return graph.session(["faces", 1, WINDOW_SIZE, WINDOW_SIZE], [said])
+        return graph.model(["faces", 1, WINDOW_SIZE, WINDOW_SIZE], [both])
+    return graph.model(["faces", 1, WINDOW_SIZE, WINDOW_SIZE], [said])
 
 
 def _standardised(graph: Graph, scale: int) -> str:

@@ -5,6 +5,7 @@ Written by hand, in memory, from weights that were read as safetensors: nothing 
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, cast
 
@@ -77,27 +78,35 @@ class Graph:
         """Axes in another order."""
         return self.node("Transpose", [x], {"perm": list(order)})
 
-    def session(self, shape: Sequence[int | str], outputs: Sequence[str], kind: type[np.float32 | np.uint8] = np.float32) -> "Session":
-        """Ready to run. shape: of the one input, `x`; names stand for lengths that vary. kind: of its numbers."""
+    def model(self, shape: Sequence[int | str], outputs: Sequence[str], kind: type[np.float32 | np.uint8] = np.float32) -> "Model":
+        """Written down. shape: of the one input, `x`; names stand for lengths that vary. kind: of its numbers."""
         given = helper.make_tensor_value_info("x", helper.np_dtype_to_tensor_dtype(np.dtype(kind)), list(shape))
         told = [helper.make_tensor_value_info(name, self.FLOAT, None) for name in outputs]
         graph = helper.make_graph(self._nodes, "ferflow", [given], told, self._weights)
         sets = [helper.make_opsetid("", OPSET), helper.make_opsetid(RUNTIME, 1)]
         model = helper.make_model(graph, opset_imports=sets, ir_version=IR_VERSION)
-        return Session(model.SerializeToString(), outputs)
+        return Model(model.SerializeToString(), tuple(outputs))
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A graph in ONNX's own format."""
+
+    content: bytes
+    outputs: tuple[str, ...]
 
 
 class Session:
     """A graph on this machine's CPU, with as many threads as FERFLOW_THREADS says (1 where it says nothing)."""
 
-    def __init__(self, model: bytes, outputs: Sequence[str]) -> None:
+    def __init__(self, model: Model) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads()
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a waiting thread would take its neighbours' time
         options.log_severity_level = 3  # errors; they come as exceptions, too
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self._outputs = list(outputs)
+        self._session = onnxruntime.InferenceSession(model.content, options, providers=["CPUExecutionProvider"])
+        self._outputs = list(model.outputs)
 
     def __call__(self, x: NDArray[np.float32] | NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """The outputs for one input."""

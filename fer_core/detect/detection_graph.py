@@ -9,7 +9,7 @@ from torch import nn
 
 from fer_core.detect.detection_net import Convolution, DetectionNet, Residual, Stage
 from fer_core.detect.places import Levels
-from fer_core.onnx_graph import Graph, Session
+from fer_core.onnx_graph import Graph, Model, Session
 
 GREY: Final = 128
 """What is 0 to the network."""
@@ -20,19 +20,24 @@ class CpuEyes:
 
     def __init__(self, network: DetectionNet) -> None:
         """network: without batch norm, in evaluation mode; it is not kept."""
-        self._session = _session(network)
+        self._session = Session(written(network))
 
     def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> Levels:
         """See `Eyes`."""
-        height, width = pictures[0].shape[:2]
-        # a first row and column of grey stand for the zeros that the first convolution would see there
-        framed = np.full((len(pictures), height + 1, width + 1, 3), GREY, np.uint8)
-        for index, picture in enumerate(pictures):
-            framed[index, 1:, 1:] = picture
-        return self._session(framed)
+        return self._session(framed(pictures))
 
 
-def _session(network: DetectionNet) -> Session:
+def framed(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """(H, W, 3) each -> (B, H + 1, W + 1, 3): a first row and column of grey stand for the zeros that the first convolution sees there."""
+    height, width = pictures[0].shape[:2]
+    stacked = np.full((len(pictures), height + 1, width + 1, 3), GREY, np.uint8)
+    for index, picture in enumerate(pictures):
+        stacked[index, 1:, 1:] = picture
+    return stacked
+
+
+def written(network: DetectionNet) -> Model:
+    """The graph from (B, H + 1, W + 1, 3) bytes, framed as `CpuEyes` does it, to `Levels`."""
     graph, stages = Graph(), []
     x = _first(graph, network.stem[0], graph.node("Cast", [graph.permute("x", [0, 3, 1, 2])], {"to": Graph.FLOAT}))
     x = _convolved(graph, network.stem[1], x)
@@ -49,7 +54,7 @@ def _session(network: DetectionNet) -> Session:
         finer = _plain(graph, network.lateral[level], stages[level])
         mixed = graph.add(finer, _twice(graph, mixed)) if mixed else finer
         seen.insert(0, _plain(graph, network.outputs[level], _convolved(graph, network.heads[level], mixed)))
-    return graph.session(["pictures", "height", "width", 3], seen, np.uint8)
+    return graph.model(["pictures", "height", "width", 3], seen, np.uint8)
 
 
 def _first(graph: Graph, layer: nn.Module, x: str) -> str:
