@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fer_core.align import TEMPLATE
 from fer_core.gpu.integral import Pictures, Windows, shrunk
+from fer_core.gpu.warp import nearest_level, places
 from fer_core.types import CROP_SIZE
 
 AT_A_TIME: Final = 64
@@ -37,13 +38,14 @@ class Similarities:
         """(T,) float64: crop pixels a picture pixel."""
         return self.a.square().sum(1).sqrt()
 
-    def back(self, places: Tensor) -> Tensor:
-        """(..., 2) x, y of the crop -> (T, ..., 2) of the picture: (q - b) / a."""
-        around = (len(self.a), *[1] * (places.ndim - 1))
-        real, imaginary = self.a[:, 0].view(around), self.a[:, 1].view(around)
-        x, y = places[..., 0] - self.b[:, 0].view(around), places[..., 1] - self.b[:, 1].view(around)
-        turned = torch.stack([x * real + y * imaginary, y * real - x * imaginary], -1)
-        return turned / self.a.square().sum(1).view(*around, 1)
+    @property
+    def inverse(self) -> Tensor:
+        """(T, 2, 3) float64: from the crop to the picture."""
+        back = self.a / self.a.square().sum(1, keepdim=True)
+        real, imaginary = back[:, 0], back[:, 1]
+        x = torch.stack([real, imaginary, -(real * self.b[:, 0] + imaginary * self.b[:, 1])], 1)
+        y = torch.stack([-imaginary, real, imaginary * self.b[:, 0] - real * self.b[:, 1]], 1)
+        return torch.stack([x, y], 1)
 
 
 def similarities(points: Tensor) -> Similarities:
@@ -72,8 +74,8 @@ def _template(device: torch.device) -> tuple[Tensor, Tensor]:
 
 @lru_cache(maxsize=8)
 def _corners(device: torch.device) -> Tensor:
-    """(4, 2) x, y of the crop's corners, float64."""
-    return torch.tensor([[0, 0], [CROP_SIZE, 0], [0, CROP_SIZE], [CROP_SIZE, CROP_SIZE]], dtype=torch.float64).to(device)
+    """(4, 3) x, y and 1 of the crop's corners, float64."""
+    return torch.tensor([[0, 0, 1], [CROP_SIZE, 0, 1], [0, CROP_SIZE, 1], [CROP_SIZE, CROP_SIZE, 1]], dtype=torch.float64).to(device)
 
 
 def aligned(pictures: Pictures, points: Tensor, picture: Tensor) -> Tensor:
@@ -85,29 +87,29 @@ def aligned(pictures: Pictures, points: Tensor, picture: Tensor) -> Tensor:
 
 def _aligned(pictures: Pictures, points: Tensor, picture: Tensor) -> Tensor:
     onto = similarities(points)
-    y, x = torch.meshgrid(*[torch.arange(CROP_SIZE, device=points.device, dtype=torch.float64)] * 2, indexing="ij")
-    source = onto.back(torch.stack([x, y], -1))  # (T, 112, 112, 2) x, y of the picture
-    far = _sampled_shrunk(pictures, _surroundings(pictures, picture, onto), source)
-    near = _sampled(pictures, picture, source)
+    inverse = onto.inverse
+    far = _sampled_shrunk(pictures, _surroundings(pictures, picture, onto.scale, inverse), inverse)
+    near = _sampled(pictures, picture, places(inverse, CROP_SIZE))
     crops = torch.where((onto.scale < SHRUNK_BELOW)[:, None, None, None], far, near)
-    return torch.where(onto.known[:, None, None, None], crops.round().clamp(0, 255), 0.0).to(torch.uint8)
+    return torch.where(onto.known[:, None, None, None], nearest_level(crops), 0.0).to(torch.uint8)
 
 
-def _surroundings(pictures: Pictures, picture: Tensor, onto: Similarities) -> Windows:
+def _surroundings(pictures: Pictures, picture: Tensor, scale: Tensor, inverse: Tensor) -> Windows:
     """The part of the picture that the crop shows and two crop pixels around it, at about the crop's own resolution."""
-    scale = onto.scale[:, None]
-    reached = onto.back(_corners(picture.device))  # (T, 4, 2)
+    scale = scale[:, None]
+    reached = torch.matmul(_corners(picture.device), inverse.transpose(1, 2))  # (T, 4, 2)
     size = pictures.sizes[picture].flip(1).double()
     low = torch.minimum((reached.amin(1) - 2 / scale).floor().clamp(min=0), size - 1)
     high = torch.maximum(torch.minimum((reached.amax(1) + 2 / scale).ceil(), size), low + 1)
     return Windows(picture, low.long(), high.long(), ((high - low) * scale).round().clamp(min=1).long())
 
 
-def _sampled_shrunk(pictures: Pictures, windows: Windows, source: Tensor) -> Tensor:
-    """Places (T, 112, 112, 2) of the pictures, read from their shrunk surroundings -> (T, 112, 112, 3) float32."""
+def _sampled_shrunk(pictures: Pictures, windows: Windows, inverse: Tensor) -> Tensor:
+    """(T, 2, 3) from the crops to the pictures, read from their shrunk surroundings -> (T, 112, 112, 3) float32."""
     small = shrunk(pictures, windows, WINDOW)
     # shrinking maps pixel centres, x + 0.5 = (x' + 0.5) * r
-    place = (source - windows.low[:, None, None] + 0.5) / windows.shrink[:, None, None] - 0.5
+    offset = (inverse[:, :, 2] - windows.low + 0.5) / windows.shrink - 0.5
+    place = places(torch.cat([inverse[:, :, :2] / windows.shrink[:, :, None], offset[:, :, None]], 2), CROP_SIZE)
     last = (windows.size.clamp(max=WINDOW) - 1)[:, None, None].double()
     grid = torch.minimum(place.clamp(min=0), last) * (2 / (WINDOW - 1)) - 1
     sampled = F.grid_sample(small, grid.float(), mode="bilinear", padding_mode="border", align_corners=True)

@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from fer_core.gpu.area import resized
+from fer_core.gpu.area import enlarged_to, shrunk_to
 from fer_core.gpu.plan import Plan, Shape
 
 GREY: Final = 128.0
@@ -46,7 +46,7 @@ def _looks(plan: Plan, flat: Tensor, dtype: torch.dtype) -> dict[tuple[int, Shap
         levels = pictures.to(torch.float32, memory_format=torch.contiguous_format)
         longest = max(group.height, group.width)
         for height, width in sorted(look for owner, look in wanted if owner == number):
-            look = resized(levels, height, width, shrink=max(height, width) < longest)
-            found[number, (height, width)] = look.to(dtype)
+            resized = enlarged_to if max(height, width) > longest else shrunk_to
+            found[number, (height, width)] = resized(levels, height, width).to(dtype)
         start += area
     return found

@@ -10,6 +10,7 @@ from torch import Tensor
 from fer_core.detect.second_look import FACE, SAME_FACE, SEEN, SIDE
 from fer_core.gpu.integral import Pictures, Windows, shrunk
 from fer_core.gpu.places import ROW, overlaps
+from fer_core.gpu.warp import nearest_level, places
 
 BATCH: Final = 64
 """Cut-outs that pass the network together on a GPU."""
@@ -54,11 +55,12 @@ def cut_out(pictures: Pictures, boxes: Tensor, picture: Tensor) -> Cuts:
     small = shrunk(pictures, windows, WINDOW)
     gain = scale[:, None] * windows.shrink
     shift = SIDE / 2 + (windows.low - centre) * scale[:, None] + gain / 2 - 0.5  # pixel edges -> pixel centres
-    target = torch.arange(SIDE, device=boxes.device)
-    place = (target - shift[..., None]) / gain[..., None]  # (T, 2, SIDE) in pixels of the shrunk window
-    across, down = (_weights(place[:, axis], windows.size[:, axis]) for axis in (0, 1))  # (T, SIDE, WINDOW)
+    slope, none = 1 / gain, torch.zeros_like(gain[:, 0])
+    rows = torch.stack([slope[:, 0], none, -shift[:, 0] * slope[:, 0], none, slope[:, 1], -shift[:, 1] * slope[:, 1]], 1)
+    place = places(rows.view(-1, 2, 3), SIDE)  # in pixels of the shrunk window
+    across, down = _weights(place[:, 0, :, 0], windows.size[:, 0]), _weights(place[:, :, 0, 1], windows.size[:, 1])  # (T, SIDE, WINDOW)
     seen = torch.matmul(torch.matmul(down[:, None], small - GREY), across[:, None].transpose(2, 3))
-    return Cuts((seen + GREY).round().clamp(0, 255), scale, centre)
+    return Cuts(nearest_level(seen + GREY), scale, centre)
 
 
 def _surroundings(pictures: Pictures, picture: Tensor, centre: Tensor, scale: Tensor) -> Windows:
