@@ -63,6 +63,7 @@ class Bench:
         self.cuda = self.device.type == "cuda"
         self.seconds = 0.2 if self.quick else 4.0
         self.processes, self.images, self.threads = args.processes, args.images, args.threads
+        self.compared = int(args.pictures)
         files = source_files(args.photos)
         self.faces, self.source = faces_of(files), ", ".join(sorted({file.name for file in files})[:5])
 
@@ -98,8 +99,8 @@ class Bench:
 def equality(bench: Bench) -> dict[str, Any]:
     """The reference on the CPU against each precision on the device."""
     counts = (1, 0, 3) if bench.quick else (1, 0, 2, 5, 1, 12, 3, 50, 1, 2)
-    pictures = bench.pictures(3 if bench.quick else 200, counts, *((300, 400) if bench.quick else (612, 816)))
-    if not bench.quick:
+    pictures = bench.pictures(3 if bench.quick else bench.compared, counts, *((300, 400) if bench.quick else (612, 816)))
+    if bench.cuda and not bench.quick:
         pictures += [
             clouds(1, 5000, np.random.default_rng(0)),
             clouds(3000, 4000, np.random.default_rng(1)),
@@ -312,6 +313,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
     parser.add_argument("--out", type=Path, default=Path("gpu-figures"), help="folder for gpu.json and gpu.md")
     parser.add_argument("--photos", type=Path, help="folder of photographs to take faces from")
+    parser.add_argument("--pictures", type=int, default=200, help="of the section on equality (default: 200)")
     parser.add_argument("--images", type=int, help="JPEG files of the whole job (default: 8,000)")
     parser.add_argument("--processes", type=int, nargs="+", help="of the whole job (default: several counts)")
     parser.add_argument("--threads", type=int, help="that decode, in each process (default: all cores shared out)")

@@ -30,7 +30,8 @@ def markdown(figures: dict[str, Any]) -> str:
 def _equality(told: dict[str, Any]) -> list[str]:
     lines = [
         f"{told['faces']:,} faces in {told['pictures']:,} composed pictures (faces from {told['faces_from']}), model `{told['model']}`, "
-        "against the reference path on the CPU in single precision. Asked for: confidence within 0.01, the same expression on 99.5 % of the faces.",
+        "against the reference path on the CPU in single precision. Asked for: confidence within 0.01, the same expression on 99.5 % of "
+        "the faces.",
         "",
         "| precision | faces missing, added | points, px: median, 99 %, most | confidence: most, within 0.01 | same expression "
         "| network alone: confidence, expression |",
