@@ -4,32 +4,29 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
 
-from fer_core.detect.detection_net import Places
-from fer_core.detect.second_look import FACE, SIDE, _cut, looked_again
+from fer_core.detect.detection_net import STRIDES
+from fer_core.detect.second_look import BATCH, FACE, SEEN, SIDE, _cut, looked_again
 
 LOGIT = {0.5: 0.0, 0.8: math.log(4), 0.05: math.log(0.05 / 0.95)}
 
 
-class Confirming(nn.Module):
-    """Sees one face in the middle of every cut-out, of the size that faces are brought to, with one score."""
+class Confirming:
+    """Eyes that see one face in the middle of every cut-out, of the size that faces are brought to, with one score."""
 
-    def __init__(self, score: float, shift: float = 0.0) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1))
+    def __init__(self, score, shift=0.0):
         self.score, self.shift, self.seen = score, shift, []
 
-    def forward(self, pictures: Tensor) -> Places:
-        count = len(pictures)
+    def __call__(self, pictures):
         self.seen.append(pictures)
-        low, high = (SIDE - FACE) / 2 + self.shift, (SIDE + FACE) / 2 + self.shift
-        boxes = torch.tensor([low, low, high, high]).expand(count, 1, 4)
-        points = torch.full((count, 1, 5, 2), SIDE / 2 + self.shift)
-        return Places(torch.full((count, 1), LOGIT[self.score]), boxes, points, torch.zeros(1, 2), ((1, 1),))
+        levels = [np.full((len(pictures), 15, SIDE // stride, SIDE // stride), -30, np.float32) for stride in STRIDES]
+        stride = STRIDES[-1]
+        place = SIDE // stride // 2  # its centre lies half a stride beyond the middle
+        off = (self.shift - stride / 2) / stride
+        levels[-1][:, :, place, place] = [LOGIT[self.score], off, off, *[math.log(FACE / stride)] * 2, *[off] * 10]
+        return levels
 
 
 def row(x, y, side, score=0.8):
@@ -43,13 +40,13 @@ def picture(height=200, width=300):
 
 def test_no_face_no_look():
     network = Confirming(0.8)
-    assert looked_again(network, picture(), np.zeros((0, 15), np.float32)).shape == (0, 15)
+    assert looked_again(network, picture(), np.zeros((0, 15), np.float32), 0.01).shape == (0, 15)
     assert network.seen == []
 
 
 def test_what_is_seen_again_keeps_its_place_and_the_geometric_mean_of_the_scores():
     first = np.stack([row(40, 50, 60, 0.5), row(150, 20, 20, 0.8)])
-    again = looked_again(Confirming(0.8), picture(), first)
+    again = looked_again(Confirming(0.8), picture(), first, 0.01)
     assert np.allclose(again[:, :14], first[:, :14], atol=0.01)
     assert again[:, 14] == pytest.approx([math.sqrt(0.5 * 0.8), 0.8], abs=1e-3)
 
@@ -57,24 +54,31 @@ def test_what_is_seen_again_keeps_its_place_and_the_geometric_mean_of_the_scores
 def test_box_and_points_are_the_mean_of_both_looks():
     """Eight pixels of the cut-out are eight 64ths of the face."""
     first = row(40, 50, 64)[None]
-    again = looked_again(Confirming(0.8, shift=8.0), picture(), first)
+    again = looked_again(Confirming(0.8, shift=8.0), picture(), first, 0.01)
     assert np.allclose(again[0, :14] - first[0, :14], 4.0, atol=0.01)
 
 
 def test_what_is_not_seen_again_falls():
-    faint = looked_again(Confirming(0.05), picture(), row(40, 50, 60)[None])
+    faint = looked_again(Confirming(0.05), picture(), row(40, 50, 60)[None], 0.01)
     assert np.allclose(faint[0, :14], row(40, 50, 60)[:14], atol=0.01)  # too faint to be believed of where it is
     assert faint[0, 14] == pytest.approx(math.sqrt(0.8 * 0.05), abs=1e-3)
-    elsewhere = looked_again(Confirming(0.8, shift=50.0), picture(), row(40, 50, 60)[None])
+    elsewhere = looked_again(Confirming(0.8, shift=50.0), picture(), row(40, 50, 60)[None], 0.01)
     assert elsewhere[0, 14] == 0
     assert np.allclose(elsewhere[0, :14], row(40, 50, 60)[:14])
+
+
+def test_what_could_not_reach_the_threshold_is_not_read():
+    """With 0.05 < SEEN it would not be believed of where it is, only count for the score."""
+    assert SEEN > 0.05
+    faint = looked_again(Confirming(0.05), picture(), row(40, 50, 60)[None], 0.3)
+    assert faint[0, 14] == 0
 
 
 def test_many_faces_come_back_in_their_order():
     rows = np.stack([row(3 * number, 2 * number, 15 + number) for number in range(70)])
     network = Confirming(0.8)
-    again = looked_again(network, picture(), rows)
-    assert [len(batch) for batch in network.seen] == [64, 6]
+    again = looked_again(network, picture(), rows, 0.01)
+    assert [len(batch) for batch in network.seen] == [BATCH] * (70 // BATCH) + [70 % BATCH]
     assert np.allclose(again[:, :14], rows[:, :14], atol=0.05)
 
 
