@@ -61,7 +61,7 @@ def _traced(call: Callable[[], None]) -> dict[str, Any]:
     for event in trace.events():
         if event.device_type != torch.autograd.DeviceType.CUDA:
             continue
-        where = up if "HtoD" in event.name else down if "DtoH" in event.name else kernels if "Mem" not in event.name else None
+        where = up if "HtoD" in event.name else down if "DtoH" in event.name else kernels if not event.name.startswith("Mem") else None
         if where is not None:
             where.append((event.time_range.start, event.time_range.end))
     busy = merged(kernels)

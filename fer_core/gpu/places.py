@@ -14,8 +14,8 @@ from fer_core.detect.builtin import AGREEING, EDGE
 
 ROW: Final = 15
 """Box, five points, score, as `second_look.Rows`."""
-PAIRS: Final = 2**27
-"""Pairs of findings that are compared at a time: bounds the memory to about two gigabytes."""
+PAIRS: Final = 2**25
+"""Pairs of findings that are compared at a time: bounds the memory to about a gigabyte."""
 
 
 @dataclass(frozen=True, slots=True)
