@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fer_core.detect.protocol import cleaned, overlaps, suppressed
-from fer_core.detect.pyramid import finest_side, looks
+from fer_core.detect.pyramid import MAX_SIDE, finest_side, looks, shrinkable_side
 
 anything = st.floats(-200, 200, width=32) | st.sampled_from([np.nan, np.inf, -np.inf])
 findings = st.integers(0, 8).flatmap(
@@ -101,3 +101,12 @@ def test_a_look_knows_the_way_back(height, width, side):
     ((look, back),) = looks(picture, [side])
     assert max(look.shape[:2]) == side
     assert np.allclose([look.shape[1] * back[0], look.shape[0] * back[1]], [width, height])
+
+
+@given(st.integers(1, 60_000), st.sampled_from([MAX_SIDE, 640, 2000]))
+def test_a_picture_that_came_shrunk_is_looked_at_alike(longest, max_side):
+    """Decoders halve; whatever they leave is at least as long as it takes for the same finest look."""
+    side = shrinkable_side(max_side)
+    for factor in (2, 4, 8):
+        if longest >= factor * side:
+            assert finest_side(-(-longest // factor), 1, max_side) == finest_side(longest, 1, max_side)

@@ -24,6 +24,11 @@ def finest_side(height: int, width: int, max_side: int = MAX_SIDE) -> int:
     return round(max(min(ENLARGE * longest, max_side), min(longest / 2, max_side * LIMIT_SIDE / MAX_SIDE)))
 
 
+def shrinkable_side(max_side: int = MAX_SIDE) -> int:
+    """Longest side from which on all pictures are looked at alike: larger ones may come shrunk to it or a little more."""
+    return 2 * max_side * LIMIT_SIDE // MAX_SIDE
+
+
 def looks(pixels: NDArray[np.uint8], sides: list[int]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
     """The picture at each longest side, and what its x and y are multiplied by to be pixels of the picture again, (2,).
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.detect.protocol import cleaned, suppressed
-from fer_core.detect.pyramid import MAX_SIDE, finest_side, looks
+from fer_core.detect.pyramid import MAX_SIDE, finest_side, looks, shrinkable_side
 from fer_core.digest import file_sha256
 from fer_core.errors import DetectorError
 from fer_core.types import Faces
@@ -36,7 +36,7 @@ class Scrfd:
     def __init__(self, file: Path, name: str = "scrfd") -> None:
         if not file.is_file():
             raise DetectorError(f"detector file not found: {file}")
-        self._model = _load(file)
+        self._model, self.largest_side = _load(file), shrinkable_side()
         self.identity = f"{name}-{file_sha256(file)[:12]}-t{SCORE_THRESHOLD:g}-n{NMS_THRESHOLD:g}-l{LOOKS}-s{MAX_SIDE}"
 
     def detect(self, pixels: NDArray[np.uint8]) -> Faces:

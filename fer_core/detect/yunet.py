@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.detect.protocol import cleaned, suppressed
-from fer_core.detect.pyramid import MAX_SIDE, finest_side, looks
+from fer_core.detect.pyramid import MAX_SIDE, finest_side, looks, shrinkable_side
 from fer_core.digest import file_sha256
 from fer_core.errors import DetectorError
 from fer_core.types import Faces
@@ -26,7 +26,7 @@ class YuNet:
     def __init__(self, file: Path, score_threshold: float = SCORE_THRESHOLD, max_side: int = MAX_SIDE) -> None:
         if not file.is_file():
             raise DetectorError(f"detector file not found: {file}")
-        self._max_side = max_side
+        self._max_side, self.largest_side = max_side, shrinkable_side(max_side)
         level = cv2.utils.logging.getLogLevel()
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # one sentence instead of a parser's complaints
         try:
