@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import torch
 from skimage import data
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from fer_core.detect.builtin import CANDIDATES, Builtin
 from fer_core.detect.protocol import overlaps
@@ -186,14 +188,14 @@ def on_meta(module):
     return module.to("meta")
 
 
-def test_the_host_is_never_asked():
+def test_the_host_is_never_asked(monkeypatch):
     """On tensors without values, every question about a value and every stray tensor of another device is an error."""
     meta = torch.device("meta")
     plan = planned([(300, 400), (1400, 900), (300, 400)], 4096)
     ours = looker(torch.float16)
     ours._device, ours._network, ours._downloads = meta, on_meta(ours._network), Telling()
     flat = torch.empty((int(plan.sizes.prod(1).sum()), 3), dtype=torch.uint8, device=meta)
-    with torch.inference_mode():
+    with torch.inference_mode(), NothingFromTheHost() as watched:
         pictures = Pictures.of(flat, plan.groups, torch.from_numpy(plan.sizes).to(meta))
         findings = [
             Findings(ours._through(pieces), *(torch.from_numpy(table).to(meta) for table in (each.picture, each.slot, each.geometry)))
@@ -204,7 +206,23 @@ def test_the_host_is_never_asked():
         assert {each.device.type for each in (told, boxes, rows, picture, crops)} == {"meta"}
         network, spec = load_model(resolve_model("tiny"))
         faces = FacePass(network, spec, meta, torch.float16)
+        watched.allowed = False  # from here on, even to send a constant would make the host wait
+        for name in ("tensor", "as_tensor", "from_numpy"):
+            monkeypatch.setattr(torch, name, None)  # on such a device the first two send nothing that could be watched
         assert faces(torch.empty((64, 112, 112, 3), dtype=torch.uint8, device=meta)).shape == (64, 8)
+        ours._settled(pictures, LEAST, findings, plan.pieces, _Room(CANDIDATES, 128, 16))
+
+
+class NothingFromTheHost(TorchDispatchMode):
+    """Fails where an operation makes a tensor of the host, or is given one, unless that is `allowed`."""
+
+    allowed = True
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        tensors = [leaf for leaf in tree_leaves((args, kwargs, out)) if isinstance(leaf, torch.Tensor)]
+        assert self.allowed or all(tensor.device.type != "cpu" for tensor in tensors), function
+        return out
 
 
 class Telling:

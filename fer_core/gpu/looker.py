@@ -4,6 +4,7 @@ A batch goes up in one pinned copy, through looks, network, suppression, second 
 comes down in one pinned copy, which is the one synchronisation. The next batch is sent and queued before the last one is waited for.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from fer_core.looker import Looked
 from fer_core.stopwatch import Stopwatch
 from fer_core.types import Faces
 
-BATCH_PICTURES: Final = 32
+BATCH_PICTURES: Final = 64
 BATCH_PIXELS: Final = 2**25
 """Of a batch of pictures, unless one alone has more. A pixel takes about 70 bytes of device memory, most of them its sums."""
 PIECE_PIXELS: Final = 2**22
@@ -89,7 +90,7 @@ class GpuLooker:
         second_looks: int = BATCH,
     ) -> None:
         self._device, self._dtype = device or torch.device("cuda"), dtype
-        network = weights if isinstance(weights, DetectionNet) else load_detector(weights)
+        network = copy.deepcopy(weights) if isinstance(weights, DetectionNet) else load_detector(weights)
         self._network = network.eval().to(self._device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]  # as in detect.builtin
         self._graphs = Graphs(self._seen, recorder_for(self._device))
         self._threshold, self._largest, self.side = score_threshold, largest_side, largest_side
