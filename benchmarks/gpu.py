@@ -31,24 +31,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the pac
 import cv2
 import numpy as np
 import torch
+from gpu_agreement import answers_agree, faces_agree
 from gpu_figures import markdown
 from gpu_job import Settings, decoder, images_per_second
 from gpu_overlap import overlap
 from gpu_pictures import Pixels, clouds, faces_of, mosaic, source_files, written
 
 from fer_core.detect.builtin import Builtin
-from fer_core.detect.protocol import overlaps
 from fer_core.gpu.graphs import Graphs, recorder_for
 from fer_core.gpu.looker import GpuLooker, pieces_a_batch
 from fer_core.gpu.predictor import FacePass, GpuPredictor
 from fer_core.labels import EXPRESSIONS
-from fer_core.looker import Looked, OneByOne
+from fer_core.looker import OneByOne
 from fer_core.models import ModelSpec, load_model, resolve_model, save_model, shipped_names
 from fer_core.network import BASE, MultiscaleNet, multiply_adds
 from fer_core.predict import load_predictor
 from fer_core.review_rule import ReviewRule
 from fer_core.stopwatch import Stopwatch
-from fer_core.types import Predictions
 
 LEAST_FACE = 16.0
 SECTIONS = ("equality", "network", "detector", "overlap", "job")
@@ -116,53 +115,8 @@ def equality(bench: Bench) -> dict[str, Any]:
         found = bench.looker(name).look(pictures, LEAST_FACE, watch)
         predictor = GpuPredictor("tiny", bench.device, DTYPES[name], 32 if bench.quick else 256)
         whole = predictor.predict(np.concatenate([one.crops for one in found]))
-        out[name] = {**_faces_agree(wanted, found, answers, whole), "network_alone": _answers_agree(answers, predictor.predict(crops))}
+        out[name] = {**faces_agree(wanted, found, answers, whole), "network_alone": answers_agree(answers, predictor.predict(crops))}
     return out
-
-
-def _faces_agree(wanted: list[Looked], found: list[Looked], answers: Predictions, whole: Predictions) -> dict[str, Any]:
-    """Faces of both, matched by overlap, and what is said of them."""
-    theirs, ours, sides, distances = [], [], [], []
-    start_theirs = start_ours = 0
-    for one, other in zip(wanted, found, strict=True):
-        shared = overlaps(one.faces.boxes, other.faces.boxes)
-        for index in range(len(one.faces)):
-            match = int(shared[index].argmax()) if shared.shape[1] else 0
-            if shared.shape[1] and shared[index, match] >= 0.5:
-                theirs.append(start_theirs + index)
-                ours.append(start_ours + match)
-                box = one.faces.boxes[index]
-                sides.append(float(np.sqrt(np.prod(box[2:] - box[:2]))))
-                distances.append(float(np.abs(one.faces.points[index] - other.faces.points[match]).max()))
-        start_theirs, start_ours = start_theirs + len(one.faces), start_ours + len(other.faces)
-    away, side = np.array(distances), np.array(sides)
-    return {
-        "faces_only_in_the_reference": start_theirs - len(theirs),
-        "faces_only_here": start_ours - len(set(ours)),
-        "points_px": _spread(away),
-        "points_share_of_side": _spread(away / side),
-        "whole_path": _answers_agree(_taken(answers, theirs), _taken(whole, ours)),
-    }
-
-
-def _answers_agree(answers: Predictions, others: Predictions) -> dict[str, float]:
-    different = np.abs(answers.confidence - others.confidence)
-    return {
-        "confidence_largest_difference": round(float(different.max(initial=0)), 4),
-        "confidence_within_0.01": round(float((different <= 0.01).mean()), 5),
-        "same_expression": round(float((answers.expression == others.expression).mean()), 5),
-    }
-
-
-def _taken(answers: Predictions, index: list[int]) -> Predictions:
-    chosen = np.array(index, np.intp)
-    return Predictions(
-        *(getattr(answers, name)[chosen] for name in ("probabilities", "expression", "confidence", "entropy", "needs_review"))
-    )
-
-
-def _spread(values: np.ndarray) -> dict[str, float]:
-    return {f"p{round(100 * share)}": round(float(np.quantile(values, share)), 5) for share in (0.5, 0.9, 0.99, 1)} if len(values) else {}
 
 
 def network(bench: Bench) -> dict[str, Any]:
