@@ -81,4 +81,5 @@ def agreement(one: Mapping[str, Said], other: Mapping[str, Said], overlap: float
         "same_expression": sum(pair.one[0] == pair.other[0] for pair in both) / max(1, len(both)),
         "confidence_apart_largest": float(apart.max()),
         "confidence_apart_p95": float(np.percentile(apart, 95)),
+        "confidence_within_0.01": float(np.mean(apart <= 0.01)),
     }

@@ -254,7 +254,7 @@ def _equality(figure: dict[str, Any]) -> list[str]:
         "picture after another in plain float32 torch.",
         "",
         *table(
-            ("faces", "there", "found by both", "same expression", "confidence apart, 95 %", "largest"),
+            ("faces", "there", "found by both", "same expression", "confidence apart, 95 %", "largest", "within 0.01"),
             [
                 (
                     f"{figure['faces_one']:,}",
@@ -263,6 +263,7 @@ def _equality(figure: dict[str, Any]) -> list[str]:
                     f"{100 * figure['same_expression']:.2f} %",
                     f"{figure['confidence_apart_p95']:.4f}",
                     f"{figure['confidence_apart_largest']:.4f}",
+                    f"{100 * figure['confidence_within_0.01']:.2f} %",
                 )
             ],
         ),

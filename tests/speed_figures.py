@@ -103,5 +103,6 @@ FIGURES = {
         "same_expression": 0.996,
         "confidence_apart_p95": 0.001,
         "confidence_apart_largest": 0.02,
+        "confidence_within_0.01": 0.995,
     },
 }

@@ -94,6 +94,7 @@ def test_faces_are_matched_once_and_compared():
     assert (told["faces_one"], told["faces_other"], told["matched"], told["same_expression"]) == (2, 4, 2, 1.0)
     assert told["found_by_both"] == pytest.approx(4 / 6)
     assert told["confidence_apart_largest"] == pytest.approx(0.1)
+    assert told["confidence_within_0.01"] == 0
     assert agreement({}, {})["matched"] == 0
 
 
