@@ -35,9 +35,9 @@ from fer_core.detect.detection_net import DetectionNet
 from fer_core.detect.pieces import pieces
 from fer_core.detect.places import Levels
 from fer_core.detect.protocol import overlaps
-from fer_core.detect.weights_file import SHIPPED, load_detector
+from fer_core.detect.weights_file import SHIPPED, load_detector, read_detector
 from fer_core.fusion import fused
-from fer_core.models import load_model, resolve_model
+from fer_core.models import load_model, read_weights, resolve_model
 from fer_core.network import MultiscaleNet
 from fer_core.network_graph import BATCH, window, written
 from fer_core.onnx_graph import Model, Session
@@ -83,7 +83,7 @@ def rows(pictures: Sequence[Pixels]) -> list[dict[str, Any]]:
     for way, each in logits.items():
         compared = agreement(plain, scores[way])
         found.append({"network": "tiny, mirrored", "way": way, "ms": timed(partial(each, reference[1][:64])) / 64, **compared})
-    for way, eyes in zip(WAYS, detectors(load_detector(SHIPPED), pictures[::5]), strict=True):
+    for way, eyes in zip(WAYS, detectors(pictures[::5]), strict=True):
         detector = Builtin()
         detector._eyes = eyes
         faces, crops = looked(detector, pictures)
@@ -98,7 +98,7 @@ def networks(network: MultiscaleNet, mirrored: bool, calibration: Pixels) -> Ite
     """Each of `WAYS`."""
     for kind in (torch.float32, torch.bfloat16):
         yield _Torch(fused(network).to(kind, memory_format=torch.channels_last), kind, mirrored)  # type: ignore[call-overload]  # torch's
-    model = written(network, mirrored=mirrored)
+    model = written(network.config, read_weights(resolve_model("tiny"))[0], mirrored=mirrored)
     yield _runtime(Session(model))
     yield _runtime(Session(quantised(model, [window(calibration[start : start + BATCH]) for start in range(0, len(calibration), BATCH)])))
 
@@ -127,14 +127,15 @@ def _runtime(session: Session) -> Logits:
     return logits
 
 
-def detectors(network: DetectionNet, calibration: Sequence[Pixels]) -> Iterator[Callable[[Sequence[Pixels]], Levels]]:
+def detectors(calibration: Sequence[Pixels]) -> Iterator[Callable[[Sequence[Pixels]], Levels]]:
     """Each of `WAYS`."""
     for kind in (torch.float32, torch.bfloat16):
         yield _torch_eyes(load_detector(SHIPPED).to(kind, memory_format=torch.channels_last), kind)  # type: ignore[call-overload]  # torch's
-    yield detection_graph.CpuEyes(network)
-    quick = detection_graph.CpuEyes(network)
+    stored = read_detector(SHIPPED)
+    yield detection_graph.CpuEyes(*stored)
+    quick = detection_graph.CpuEyes(*stored)
     framed = [detection_graph.framed([piece.pixels]) for picture in calibration for piece in pieces(picture, 4096)]
-    quick._session = Session(quantised(detection_graph.written(network), framed))
+    quick._session = Session(quantised(detection_graph.written(*stored), framed))
     yield quick
 
 

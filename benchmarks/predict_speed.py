@@ -17,7 +17,8 @@ import torch
 
 from fer_core.models import load_model, resolve_model
 from fer_core.network import on_device
-from fer_core.predict import BATCH, Predictor
+from fer_core.predict import Predictor
+from fer_core.torch_network import BATCH
 
 
 def main() -> None:

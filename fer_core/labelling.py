@@ -20,8 +20,9 @@ from fer_core.run import ImageRef, RunConfig
 from fer_core.schema import LABELED, MISSING, NO_FACE, TOO_LARGE, UNREADABLE
 from fer_core.stopwatch import Stopwatch
 from fer_core.table import ImageFacts
-from fer_core.tools import ShardTools, decoders
+from fer_core.tools import ShardTools
 from fer_core.types import Faces, Picture, Quality
+from fer_core.worker_threads import decoders
 
 OnImage = Callable[[str | None], None]
 
@@ -161,7 +162,7 @@ def _fate(error: Exception) -> tuple[str, str]:
 def _ahead(images: Sequence[ImageRef], config: RunConfig, looker: Looker, read: Read) -> DecodeAhead:
     """As many pictures wait as are looked at together, so that the next ones are there when these are done."""
     decode = _decoder(config, looker)
-    return DecodeAhead(images, config.max_bytes, read, decode, threads=decoders(config), waiting=2 * looker.pictures)
+    return DecodeAhead(images, config.max_bytes, read, decode, threads=decoders(config.device), waiting=2 * looker.pictures)
 
 
 def _decoder(config: RunConfig, looker: Looker) -> Callable[[bytes, Callable[[int], None]], Picture]:

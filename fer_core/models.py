@@ -12,16 +12,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fer_core.champion import champion, promotions
 from fer_core.digest import file_sha256
 from fer_core.errors import ModelError
 from fer_core.model_card import CARD, DEFAULT, SHIPPED, WEIGHTS, ModelRef, read_model
+from fer_core.network_config import NetworkConfig
 from fer_core.review_rule import ReviewRule
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fer_core.network import MultiscaleNet, NetworkConfig
+    from fer_core.network import MultiscaleNet
 
 __all__ = [
     "CARD",
@@ -30,7 +34,9 @@ __all__ = [
     "WEIGHTS",
     "ModelRef",
     "ModelSpec",
+    "ill_fitting",
     "load_model",
+    "read_weights",
     "resolve_model",
     "rounded",
     "save_model",
@@ -42,7 +48,7 @@ __all__ = [
 class ModelSpec:
     """Everything beside the tensors that changes an answer."""
 
-    network: "NetworkConfig"
+    network: NetworkConfig
     temperature: float
     """Divides the logits; fitted on the development part."""
     flip: bool
@@ -57,8 +63,6 @@ class ModelSpec:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """What `to_json` gave; anything else is a ValueError, TypeError or KeyError."""
-        from fer_core.network import NetworkConfig  # noqa: PLC0415  (torch is slow to import; reading a card needs none of it)
-
         value = {**value, "network": NetworkConfig.from_json(value["network"])}
         if "review_confidence" in value:  # how models were described before entropy had a say
             value["review"] = {"confidence": value.pop("review_confidence"), "entropy": 1.0}
@@ -108,11 +112,9 @@ def shipped_names() -> tuple[str, ...]:
     return tuple(sorted(entry.parent.name for entry in SHIPPED.glob(f"*/{CARD}")))
 
 
-def load_model(ref: ModelRef) -> tuple["MultiscaleNet", ModelSpec]:
-    """The network in evaluation mode on the CPU, and its spec. Damaged, changed or ill-fitting files are a ModelError."""
-    from safetensors import SafetensorError, safe_open  # noqa: PLC0415  (see above)
-
-    from fer_core.network import MultiscaleNet  # noqa: PLC0415
+def read_weights(ref: ModelRef) -> tuple[dict[str, NDArray[np.float32]], ModelSpec]:
+    """Tensors under the names of `MultiscaleNet.state_dict`, and the spec, without torch. Damaged or changed files are a ModelError."""
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415  (reading a card needs none of it)
 
     file = ref.path / WEIGHTS
     if not file.is_file():
@@ -120,13 +122,30 @@ def load_model(ref: ModelRef) -> tuple["MultiscaleNet", ModelSpec]:
     if file_sha256(file) != ref.digest:
         raise ModelError(f"the weights are not the ones the card names (damaged or changed): {file}")
     try:
-        with safe_open(file, framework="pt") as opened:
+        with safe_open(file, framework="np") as opened:
             spec = ModelSpec.from_json(json.loads(opened.metadata()["spec"]))
-            tensors = {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118  (not a mapping)
+            return {name: opened.get_tensor(name).astype(np.float32) for name in opened.keys()}, spec  # noqa: SIM118  (not a mapping)
+    except (SafetensorError, ValueError, LookupError, TypeError) as error:
+        raise ill_fitting(ref) from error
+
+
+def ill_fitting(ref: ModelRef) -> ModelError:
+    """What to raise where the tensors are not those of the network that the spec describes."""
+    return ModelError(f"the weights do not fit their own description: {ref.path / WEIGHTS}")
+
+
+def load_model(ref: ModelRef) -> tuple["MultiscaleNet", ModelSpec]:
+    """The network in evaluation mode on the CPU, and its spec. Damaged, changed or ill-fitting files are a ModelError."""
+    import torch  # noqa: PLC0415  (slow to import; labelling on a CPU needs none of it)
+
+    from fer_core.network import MultiscaleNet  # noqa: PLC0415
+
+    tensors, spec = read_weights(ref)
+    try:
         network = MultiscaleNet(spec.network)
-        _fill(network, tensors)
-    except (SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:
-        raise ModelError(f"the weights do not fit their own description: {file}") from error
+        _fill(network, {name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
+    except (ValueError, LookupError, TypeError, RuntimeError) as error:
+        raise ill_fitting(ref) from error
     return network.eval(), spec
 
 
@@ -135,7 +154,7 @@ def save_model(folder: Path, state: dict[str, "Tensor"], spec: ModelSpec, card: 
 
     half: floats are stored in half precision; loading gives what `rounded` gives. What the disk refuses is a ModelError.
     """
-    from safetensors.torch import save  # noqa: PLC0415  (see above)
+    from safetensors.torch import save  # noqa: PLC0415  (loads torch)
 
     kept = {name: tensor.detach().cpu() for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
     tensors = {name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous() for name, tensor in kept.items()}

@@ -1,34 +1,36 @@
-"""A MultiscaleNet as ONNX Runtime runs it on CPUs: batch norms folded, mirror images in the same batch."""
+"""A MultiscaleNet as ONNX Runtime runs it on CPUs: batch norms folded, mirror images in the same batch. Needs no torch."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from fer_core.fusion import fused
-from fer_core.network import HEADS, WINDOW_LEFT, WINDOW_SIZE, WINDOW_TOP, ChannelAttention, MultiscaleNet, ResidualBlock
+from fer_core.network_config import HEADS, WINDOW_LEFT, WINDOW_SIZE, WINDOW_TOP, NetworkConfig
 from fer_core.onnx_graph import RUNTIME, Attributes, Graph, Model, Session
 
 LUMA: Final = (np.float32(0.299), np.float32(0.587), np.float32(0.114))
 FLOOR: Final = 4.0
 """Grey levels added to a face's deviation, as in `network.standardised`."""
+EPSILON: Final = 1e-5
+"""Added to variances by torch's norms."""
 BATCH: Final = 16
 """Faces that pass together, mirrored or not: more need more memory and gain nothing."""
 LEAST: Final = 2
 """A batch of one goes another way through the runtime's matrix products, which rounds differently."""
 
 Floats = NDArray[np.float32]
+Tensors = Mapping[str, Floats]
+"""By the names of `MultiscaleNet.state_dict`."""
 
 
 class NetworkSession:
     """Logits of faces on a CPU. What it says of a face does not depend on the others."""
 
-    def __init__(self, network: MultiscaleNet, *, mirrored: bool) -> None:
-        """network: in evaluation mode; it is not kept. mirrored: average with the mirror image's logits."""
-        self._session = Session(written(network, mirrored=mirrored))
-        self._classes = len(network.config.classes)
+    def __init__(self, config: NetworkConfig, tensors: Tensors, *, mirrored: bool) -> None:
+        """mirrored: average with the mirror image's logits. KeyError or ValueError where the tensors are not such a network's."""
+        self._session = Session(written(config, tensors, mirrored=mirrored))
+        self._classes = len(config.classes)
 
     def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(N, 112, 112, 3) RGB or (N, 112, 112) luma -> (N, K)."""
@@ -51,79 +53,107 @@ def window(crops: NDArray[np.uint8]) -> Floats:
     return np.asarray(red + green + blue, np.float32)[:, None]
 
 
-@torch.no_grad()
-def written(network: MultiscaleNet, *, mirrored: bool) -> Model:
+def written(config: NetworkConfig, tensors: Tensors, *, mirrored: bool) -> Model:
     """The graph from (N, 1, 96, 96) `window` to (N, K) logits."""
-    graph, network = Graph(), fused(network)
-    x = _standardised(graph, network.config.scale)
+    graph = _Network(config, tensors)
+    x = graph.standardised()
     if mirrored:
         axis, start, end, step = (graph.constant(np.array([value], np.int64)) for value in (3, -1, np.iinfo(np.int64).min, -1))
         x = graph.node("Concat", [x, graph.node("Slice", [x, start, end, axis, step])], {"axis": 0})
-    said = _classified(graph, network, _scales(graph, network, x))
+    said = graph.classified(graph.scales(x))
     if mirrored:
-        both = graph.node("ReduceMean", [graph.reshape(said, [2, -1, len(network.config.classes)])], {"axes": [0], "keepdims": 0})
-        return graph.model(["faces", 1, WINDOW_SIZE, WINDOW_SIZE], [both])
+        both = graph.reshape(said, [2, -1, len(config.classes)])
+        said = graph.node("ReduceMean", [both], {"axes": [0], "keepdims": 0})
     return graph.model(["faces", 1, WINDOW_SIZE, WINDOW_SIZE], [said])
 
 
-def _standardised(graph: Graph, scale: int) -> str:
-    """As `network.standardised`, on the window."""
-    small = graph.node("AveragePool", ["x"], {"kernel_shape": [scale, scale], "strides": [scale, scale]}) if scale > 1 else "x"
-    axes: Attributes = {"axes": [1, 2, 3], "keepdims": 1}
-    off = graph.node("Sub", [small, graph.node("ReduceMean", [small], axes)])
-    deviation = graph.node("Sqrt", [graph.node("ReduceMean", [graph.node("Mul", [off, off])], axes)])
-    return graph.node("Div", [off, graph.add(deviation, graph.constant(np.array(FLOOR, np.float32)))])
+class _Network(Graph):
+    """Its parts, in the order in which a face passes them."""
 
+    def __init__(self, config: NetworkConfig, tensors: Tensors) -> None:
+        super().__init__()
+        self._config, self._tensors = config, tensors
 
-def _scales(graph: Graph, network: MultiscaleNet, x: str) -> list[str]:
-    """What each tap says, (B, length)."""
-    side = WINDOW_SIZE // network.config.scale
-    x = graph.relu(_convolved(graph, network.stem[0], x))
-    scales = []
-    for index, stage in enumerate(network.stages):
-        assert isinstance(stage, nn.Sequential)
-        for block in stage:
-            x = _block(graph, block, x)
-        side = -(-side // 2)
-        if index in network.config.taps:
-            scales.append(graph.node("ReduceMean", [x], {"axes": [2, 3], "keepdims": 0}))
-            if network.config.attention:
-                scales.append(_attention(graph, network.attention[network.config.taps.index(index)], x, side))
-    return scales
+    def standardised(self) -> str:
+        """As `network.standardised`, on the window."""
+        scale = self._config.scale
+        small = self.node("AveragePool", ["x"], {"kernel_shape": [scale, scale], "strides": [scale, scale]}) if scale > 1 else "x"
+        axes: Attributes = {"axes": [1, 2, 3], "keepdims": 1}
+        off = self.node("Sub", [small, self.node("ReduceMean", [small], axes)])
+        deviation = self.node("Sqrt", [self.node("ReduceMean", [self.node("Mul", [off, off])], axes)])
+        return self.node("Div", [off, self.add(deviation, self.constant(np.array(FLOOR, np.float32)))])
 
+    def scales(self, x: str) -> list[str]:
+        """What each tap says, (B, length)."""
+        side, scales = WINDOW_SIZE // self._config.scale, []
+        x = self.relu(self._folded(x, "stem.0", "stem.1"))
+        for stage, blocks in enumerate(self._config.blocks):
+            for block in range(blocks):
+                x = self._block(x, f"stages.{stage}.{block}", 2 if block == 0 else 1)
+            side = -(-side // 2)
+            if stage in self._config.taps:
+                scales.append(self.node("ReduceMean", [x], {"axes": [2, 3], "keepdims": 0}))
+                if self._config.attention:
+                    scales.append(self._attention(x, f"attention.{self._config.taps.index(stage)}", side))
+        return scales
 
-def _block(graph: Graph, block: nn.Module, x: str) -> str:
-    assert isinstance(block, ResidualBlock)
-    y = _convolved(graph, block.conv2, graph.relu(_convolved(graph, block.conv1, x)))
-    return graph.relu(graph.add(y, _convolved(graph, block.shortcut[0], x) if len(block.shortcut) else x))
+    def classified(self, scales: list[str]) -> str:
+        """Everything from the fused vector to the embedding is one affine map; then the class vectors, as in `MultiscaleNet.logits`."""
+        embedding = self.linear(self.node("Concat", scales, {"axis": 1}), *self._embedding())
+        centers = self._tensors["centers"]
+        if self._config.classifier == "linear":
+            return self.linear(embedding, centers)
+        length = self.node("ReduceL2", [embedding], {"axes": [1], "keepdims": 1})
+        unit = self.node("Div", [embedding, self.node("Max", [length, self.constant(np.array(1e-12, np.float32))])])
+        centers = centers / np.maximum(np.linalg.norm(centers, axis=1, keepdims=True), 1e-12)
+        return self.linear(unit, (self._config.logit_scale * centers).astype(np.float32))
 
+    def _block(self, x: str, name: str, stride: int) -> str:
+        """See `ResidualBlock`."""
+        y = self.relu(self._folded(x, f"{name}.conv1", f"{name}.norm1", stride))
+        y = self._folded(y, f"{name}.conv2", f"{name}.norm2")
+        through = f"{name}.shortcut.0.weight" in self._tensors
+        return self.relu(self.add(y, self._folded(x, f"{name}.shortcut.0", f"{name}.shortcut.1", stride) if through else x))
 
-def _convolved(graph: Graph, layer: nn.Module, x: str) -> str:
-    assert isinstance(layer, nn.Conv2d)
-    assert layer.bias is not None
-    return graph.convolution(x, _array(layer.weight), _array(layer.bias), layer.stride[0])
+    def _folded(self, x: str, convolution: str, norm: str, stride: int = 1) -> str:
+        """A convolution without bias and the batch norm behind it, as one convolution."""
+        gain, shift = self._affine(norm)
+        weight = self._tensors[f"{convolution}.weight"] * gain[:, None, None, None]
+        return self.convolution(x, weight.astype(np.float32), shift.astype(np.float32), stride)
 
+    def _attention(self, x: str, name: str, side: int) -> str:
+        """As `ChannelAttention.forward`; x: (B, C, side, side)."""
+        own = {key.removeprefix(f"{name}."): value for key, value in self._tensors.items() if key.startswith(f"{name}.")}
+        cells = self.linear(self.reshape(x, [0, 0, -1]), cells_of(side, self._config.grid))
+        norm = [self.constant(own["norm.weight"]), self.constant(own["norm.bias"])]
+        normed = self.node("LayerNormalization", [cells, *norm], {"axis": -1, "epsilon": EPSILON})
+        tokens = self.add(self.linear(normed, own["tokens.weight"], own["tokens.bias"]), self.constant(own["identity"]))
+        weights, biases = np.split(own["query_key_value.weight"], 3), np.split(own["query_key_value.bias"], 3)
+        q, k, v = (self.linear(tokens, weight, bias) for weight, bias in zip(weights, biases, strict=True))
+        attended = self.node("MultiHeadAttention", [q, k, v], {"num_heads": HEADS}, RUNTIME)
+        tokens = self.add(tokens, self.linear(attended, own["out.weight"], own["out.bias"]))
+        return self.reshape(self._compressed(own["queries"], tokens), [0, -1])
 
-def _attention(graph: Graph, layer: nn.Module, x: str, side: int) -> str:
-    """As `ChannelAttention.forward`; x: (B, C, side, side)."""
-    assert isinstance(layer, ChannelAttention)
-    width = layer.identity.shape[1]
-    cells = graph.linear(graph.reshape(x, [0, 0, -1]), cells_of(side, layer.grid))
-    norm = [graph.constant(_array(layer.norm.weight)), graph.constant(_array(layer.norm.bias))]
-    normed = graph.node("LayerNormalization", [cells, *norm], {"axis": -1, "epsilon": layer.norm.eps})
-    tokens = graph.linear(normed, _array(layer.tokens.weight), _array(layer.tokens.bias))
-    tokens = graph.add(tokens, graph.constant(_array(layer.identity)))
-    weights, biases = np.split(_array(layer.query_key_value.weight), 3), np.split(_array(layer.query_key_value.bias), 3)
-    q, k, v = (graph.linear(tokens, weight, bias) for weight, bias in zip(weights, biases, strict=True))
-    attended = graph.node("MultiHeadAttention", [q, k, v], {"num_heads": HEADS}, RUNTIME)
-    tokens = graph.add(tokens, graph.linear(attended, _array(layer.out.weight), _array(layer.out.bias)))
-    return graph.reshape(_compressed(graph, _array(layer.queries), tokens, width), [0, -1])
+    def _compressed(self, queries: Floats, tokens: str) -> str:
+        """(Q, width) and (B, C, width) -> (B, Q, width): softmax(queries tokens^T / sqrt(width)) tokens."""
+        asked = self.constant(queries * np.float32(queries.shape[1] ** -0.5))
+        alike = self.node("MatMul", [asked, self.permute(tokens, [0, 2, 1])])
+        return self.node("MatMul", [self.node("Softmax", [alike], {"axis": -1}), tokens])
 
+    def _embedding(self) -> tuple[Floats, Floats]:
+        """(E, F) and (E,): batch norm, linear layer, batch norm."""
+        gain, shift = self._affine("fuse.0")
+        out_gain, out_shift = self._affine("norm")
+        weight = self._tensors["fuse.2.weight"].astype(np.float64)
+        return (out_gain[:, None] * weight * gain).astype(np.float32), (out_gain * (weight @ shift) + out_shift).astype(np.float32)
 
-def _compressed(graph: Graph, queries: Floats, tokens: str, width: int) -> str:
-    """(Q, width) and (B, C, width) -> (B, Q, width): softmax(queries tokens^T / sqrt(width)) tokens."""
-    alike = graph.node("MatMul", [graph.constant(queries * np.float32(width**-0.5)), graph.permute(tokens, [0, 2, 1])])
-    return graph.node("MatMul", [graph.node("Softmax", [alike], {"axis": -1}), tokens])
+    def _affine(self, norm: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What a batch norm multiplies by and adds, in evaluation mode."""
+        weight, bias, mean, variance = (
+            self._tensors[f"{norm}.{name}"].astype(np.float64) for name in ("weight", "bias", "running_mean", "running_var")
+        )
+        gain = weight / np.sqrt(variance + EPSILON)
+        return gain, bias - mean * gain
 
 
 def cells_of(side: int, grid: int) -> Floats:
@@ -132,39 +162,3 @@ def cells_of(side: int, grid: int) -> Floats:
     inside = (np.arange(side) >= low[:, None]) & (np.arange(side) < high[:, None])
     line = inside / inside.sum(axis=1, keepdims=True)
     return np.kron(line, line).astype(np.float32)
-
-
-def _classified(graph: Graph, network: MultiscaleNet, scales: list[str]) -> str:
-    """Everything from the fused vector to the embedding is one affine map; then the class vectors, as in `MultiscaleNet.logits`."""
-    weight, bias = _embedding(network)
-    embedding = graph.linear(graph.node("Concat", scales, {"axis": 1}), weight, bias)
-    centers = _array(network.centers)
-    if network.config.classifier == "linear":
-        return graph.linear(embedding, centers)
-    length = graph.node("ReduceL2", [embedding], {"axes": [1], "keepdims": 1})
-    unit = graph.node("Div", [embedding, graph.node("Max", [length, graph.constant(np.array(1e-12, np.float32))])])
-    centers = centers / np.maximum(np.linalg.norm(centers, axis=1, keepdims=True), 1e-12)
-    return graph.linear(unit, (network.config.logit_scale * centers).astype(np.float32))
-
-
-def _embedding(network: MultiscaleNet) -> tuple[Floats, Floats]:
-    """(E, F) and (E,): batch norm, linear layer, batch norm."""
-    first, layer, last = network.fuse[0], network.fuse[2], network.norm
-    assert isinstance(first, nn.BatchNorm1d)
-    assert isinstance(layer, nn.Linear)
-    gain, shift = _affine(first)
-    out_gain, out_shift = _affine(last)
-    weight = layer.weight.detach().double().numpy()
-    return (out_gain[:, None] * weight * gain).astype(np.float32), (out_gain * (weight @ shift) + out_shift).astype(np.float32)
-
-
-def _affine(norm: nn.BatchNorm1d) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What a batch norm multiplies by and adds, in evaluation mode."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    gain = norm.weight.detach().double() / (norm.running_var.double() + norm.eps).sqrt()
-    return gain.numpy(), (norm.bias.detach().double() - norm.running_mean.double() * gain).numpy()
-
-
-def _array(tensor: torch.Tensor) -> Floats:
-    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())

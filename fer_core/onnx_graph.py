@@ -3,7 +3,6 @@
 Written by hand, in memory, from weights that were read as safetensors: nothing is exported, traced or stored.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,6 +12,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from fer_core.worker_threads import network_threads
 
 OPSET: Final = 17
 """Of the operators (ONNX 1.12): the first with LayerNormalization."""
@@ -97,11 +98,11 @@ class Model:
 
 
 class Session:
-    """A graph on this machine's CPU, with as many threads as FERFLOW_THREADS says (1 where it says nothing)."""
+    """A graph on this machine's CPU, with as many threads as a worker's network may use."""
 
     def __init__(self, model: Model) -> None:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads()
+        options.intra_op_num_threads = network_threads()
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a waiting thread would take its neighbours' time
         options.log_severity_level = 3  # errors; they come as exceptions, too
@@ -111,8 +112,3 @@ class Session:
     def __call__(self, x: NDArray[np.float32] | NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """The outputs for one input."""
         return cast("list[NDArray[np.float32]]", self._session.run(self._outputs, {"x": x}))
-
-
-def threads() -> int:
-    """How many a network may use in one worker: the workers themselves are the parallelism."""
-    return max(1, int(os.environ.get("FERFLOW_THREADS", "1")))

@@ -1,29 +1,37 @@
 """Aligned faces -> calibrated probabilities of the eight expressions."""
 
+import os
+import sys
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fer_core.calibrate import softmax
 from fer_core.errors import ModelError
-from fer_core.fusion import fused
 from fer_core.labels import EXPRESSIONS
-from fer_core.models import ModelRef, load_model, resolve_model
-from fer_core.network import MultiscaleNet, on_device
+from fer_core.models import ModelRef, ModelSpec, ill_fitting, read_weights, resolve_model
 from fer_core.review_rule import normalised_entropy
 from fer_core.types import Predictions
 
 if TYPE_CHECKING:
-    from fer_core.network_graph import NetworkSession
+    import torch
 
-BATCH: Final = 64
-"""Where torch runs the network, every batch is filled up to this: its sums depend on a batch's size, and answers must not."""
 DECIMALS: Final = 4
 
 Device = Literal["auto", "cpu", "cuda"]
+
+NVIDIA: Final = ("/dev/nvidiactl", "/dev/dxg")
+"""Where a driver shows itself on Linux and in its subsystem on Windows: without it torch need not be asked, which takes two seconds."""
+
+
+class Logits(Protocol):
+    """A network ready to answer."""
+
+    def logits(self, crops: NDArray[np.uint8], /) -> NDArray[np.float64]:
+        """(N, 112, 112, 3) RGB or (N, 112, 112) luma -> (N, 8) logits, each of which depends on its own crop alone."""
+        ...
 
 
 class Predictor:
@@ -31,19 +39,13 @@ class Predictor:
 
     def __init__(self, ref: ModelRef, device: Device = "auto") -> None:
         self.ref, self.digest = ref, ref.digest
-        network, self.spec = load_model(ref)
+        self._network, self.spec = _network(ref, device)
         if self.spec.network.classes != EXPRESSIONS:
             raise ModelError(f"the model does not know the eight expressions in their order: {ref.path}")
-        self._device = torch_device(device)
-        self._session = _session(network, mirrored=self.spec.flip) if self._device.type == "cpu" else None
-        self._network = on_device(fused(network), self._device) if self._session is None else None
 
     def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(N, 112, 112, 3) RGB or (N, 112, 112) luma -> (N, 8) logits, mirror image averaged if the spec says so."""
-        if self._session is not None:
-            return self._session.logits(crops)
-        parts = [self._padded(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
-        return np.concatenate([np.zeros((0, len(EXPRESSIONS)), np.float64), *parts])
+        return self._network.logits(crops)
 
     def probabilities(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(N, 112, 112[, 3]) -> (N, 8) calibrated, not rounded."""
@@ -62,31 +64,22 @@ class Predictor:
             needs_review=self.spec.review.applies(confidence, entropy),
         )
 
-    def _padded(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """At most BATCH crops -> their logits."""
-        full = np.zeros((BATCH, *crops.shape[1:]), np.uint8)
-        full[: len(crops)] = crops
-        faces = torch.from_numpy(full).to(self._device)
-        faces = faces.unsqueeze(1) if faces.ndim == 3 else faces.permute(0, 3, 1, 2)
-        with torch.inference_mode():
-            logits = self._logits(faces.float())
-        return logits[: len(crops)].double().cpu().numpy()
 
-    def _logits(self, faces: torch.Tensor) -> torch.Tensor:
-        assert self._network is not None
-        logits = self._network.logits(self._network(faces))
-        if self.spec.flip:
-            logits = (logits + self._network.logits(self._network(faces.flip(-1)))) / 2
-        return logits
+def _network(ref: ModelRef, device: Device) -> tuple[Logits, ModelSpec]:
+    """A CPU without ONNX Runtime gets the same answers from torch, more slowly."""
+    if on_cpu(device) and find_spec("onnxruntime") is not None:
+        from fer_core.network_graph import NetworkSession  # noqa: PLC0415  (loads ONNX Runtime, which machines with a GPU may lack)
 
+        tensors, spec = read_weights(ref)
+        try:
+            return NetworkSession(spec.network, tensors, mirrored=spec.flip), spec
+        except (LookupError, ValueError, RuntimeError) as error:
+            raise ill_fitting(ref) from error
+    from fer_core.models import load_model  # noqa: PLC0415  (as the next)
+    from fer_core.torch_network import TorchNetwork  # noqa: PLC0415  (loads torch)
 
-def _session(network: MultiscaleNet, *, mirrored: bool) -> "NetworkSession | None":
-    """None without ONNX Runtime: torch gives the same answers more slowly."""
-    if find_spec("onnxruntime") is None:
-        return None
-    from fer_core.network_graph import NetworkSession  # noqa: PLC0415  (loads ONNX Runtime, which machines with a GPU may lack)
-
-    return NetworkSession(network, mirrored=mirrored)
+    network, spec = load_model(ref)
+    return TorchNetwork(network, torch_device(device), mirrored=spec.flip), spec
 
 
 def load_predictor(model: str, device: Device = "auto") -> Predictor:
@@ -94,8 +87,17 @@ def load_predictor(model: str, device: Device = "auto") -> Predictor:
     return Predictor(resolve_model(model), device)
 
 
-def torch_device(device: Device) -> torch.device:
+def on_cpu(device: Device) -> bool:
+    """Whether this device is a CPU here, told without loading torch where that is possible. ModelError as of `torch_device`."""
+    if device == "auto" and "torch" not in sys.modules and not any(os.path.exists(place) for place in NVIDIA):
+        return True
+    return device == "cpu" or torch_device(device).type == "cpu"
+
+
+def torch_device(device: Device) -> "torch.device":
     """`auto` is the GPU where torch sees one."""
+    import torch  # noqa: PLC0415  (see `on_cpu`)
+
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelError("device cuda was asked for, but torch sees no CUDA device here")
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")

@@ -1,10 +1,10 @@
 """What a worker keeps ready between shards: a detector and a predictor, checked against the digests the run was planned with."""
 
-import os
 import sys
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
@@ -15,6 +15,7 @@ from fer_core.errors import DetectorError, ModelError
 from fer_core.looker import Looker, OneByOne
 from fer_core.run import RunConfig
 from fer_core.types import Predictions
+from fer_core.worker_threads import network_threads
 
 if TYPE_CHECKING:
     from fer_core.predict import Device
@@ -65,15 +66,14 @@ def tools_for(config: RunConfig) -> ShardTools:
 
 @lru_cache(maxsize=1)
 def prepare_process() -> None:
-    """One thread in OpenCV and in the network, because the workers themselves are the parallelism.
+    """Load what every shard needs, with one thread in OpenCV, because the workers themselves are the parallelism."""
+    import cv2  # noqa: PLC0415  (a process that only plans and commits needs none of these)
 
-    FERFLOW_THREADS raises the network's share, for a worker that has many cores to itself.
-    """
-    import cv2  # noqa: PLC0415  (a process that only plans and commits needs neither)
-    import torch  # noqa: PLC0415
+    import fer_core.decode  # noqa: PLC0415
 
+    if find_spec("onnxruntime") is not None:
+        import fer_core.onnx_graph  # noqa: F401, PLC0415
     cv2.setNumThreads(1)
-    torch.set_num_threads(int(os.environ.get("FERFLOW_THREADS", "1")))
 
 
 def decode_side(detector: Detector) -> int | None:
@@ -82,31 +82,19 @@ def decode_side(detector: Detector) -> int | None:
     return side if isinstance(side, int) else None
 
 
-def decoders(config: RunConfig) -> int:
-    """Threads of a worker that decode pictures ahead.
-
-    One where the worker computes on a CPU, which is its own: more would take time from its neighbours. Where a GPU computes, all cores of
-    the machine, shared with the workers of its other GPUs. FERFLOW_DECODERS says otherwise; with 0 the worker's own thread decodes.
-    """
-    told = os.environ.get("FERFLOW_DECODERS")
-    if told:
-        return max(0, int(told))
-    torch = sys.modules.get("torch")
-    gpus = torch.cuda.device_count() if torch is not None and config.device != "cpu" else 0
-    return max(1, len(os.sched_getaffinity(0)) // gpus) if gpus else 1
-
-
 def _load(config: RunConfig) -> ShardTools:
     from fer_core.detect.choice import build  # noqa: PLC0415  (loads OpenCV)
-    from fer_core.predict import load_predictor, torch_device  # noqa: PLC0415  (loads torch)
+    from fer_core.predict import load_predictor, on_cpu  # noqa: PLC0415  (the same)
 
     prepare_process()
     predictor = load_predictor(config.model, cast("Device", config.device))
     if predictor.digest != config.model_digest:
         planned = f"the run was planned with {config.model_digest[:12]}"
         raise ModelError(f"model {config.model} is {predictor.digest[:12]} on this worker, {planned}")
-    detector = build(config.detector, torch_device(cast("Device", config.device)).type)
+    detector = build(config.detector, "cpu" if on_cpu(cast("Device", config.device)) else "cuda")
     if detector.identity != config.detector_identity:
         planned = f"the run was planned with {config.detector_identity}"
         raise DetectorError(f"detector {config.detector} is {detector.identity} on this worker, {planned}")
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(network_threads())
     return ShardTools(detector, predictor)

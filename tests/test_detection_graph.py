@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from fer_core.detect.detection_graph import CpuEyes
 from fer_core.detect.detection_net import STRIDES, DetectionConfig, DetectionNet
-from fer_core.detect.eyes import TorchEyes, eyes_on
+from fer_core.detect.eyes import eyes_on
 from fer_core.detect.places import rows_from
-from fer_core.detect.weights_file import SHIPPED, load_detector
+from fer_core.detect.torch_eyes import TorchEyes
+from fer_core.detect.weights_file import SHIPPED, load_detector, read_detector
 
-CPU = torch.device("cpu")
-SHIPPED_EYES = CpuEyes(load_detector(SHIPPED))
-TORCH_EYES = TorchEyes(load_detector(SHIPPED), CPU)
+SHIPPED_EYES = CpuEyes(*read_detector(SHIPPED))
+TORCH_EYES = TorchEyes(load_detector(SHIPPED), "cpu")
 
 
 def pictures(count: int, height: int, width: int, seed: int = 0) -> list[np.ndarray]:
@@ -36,8 +36,9 @@ def test_it_sees_what_torch_sees(count: int, rows: int, columns: int, seed: int)
 def test_another_size_of_network() -> None:
     torch.manual_seed(0)
     network = DetectionNet(DetectionConfig(stem=(4, 8), widths=(8, 12, 16), blocks=(2, 1, 3), neck=8)).eval()
+    tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     some = pictures(2, 96, 64)
-    for ours, theirs in zip(CpuEyes(network)(some), TorchEyes(network, CPU)(some), strict=True):
+    for ours, theirs in zip(CpuEyes(network.config, tensors)(some), TorchEyes(network, "cpu")(some), strict=True):
         assert np.abs(ours - theirs).max() < 1e-4
 
 
@@ -83,6 +84,6 @@ def test_numbers_beyond_all_bounds_stay_finite() -> None:
 
 
 def test_a_cpu_without_the_runtime_looks_with_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(eyes_on(load_detector(SHIPPED), CPU), CpuEyes)
+    assert isinstance(eyes_on(SHIPPED, "cpu"), CpuEyes)
     monkeypatch.setattr("fer_core.detect.eyes.find_spec", lambda name: None)
-    assert isinstance(eyes_on(load_detector(SHIPPED), CPU), TorchEyes)
+    assert isinstance(eyes_on(SHIPPED, "cpu"), TorchEyes)

@@ -40,6 +40,11 @@ def network_of(config: NetworkConfig, seed: int = 0) -> MultiscaleNet:
     return network.eval()
 
 
+def session_of(network: MultiscaleNet, mirrored: bool) -> NetworkSession:
+    tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    return NetworkSession(network.config, tensors, mirrored=mirrored)
+
+
 def by_torch(network: MultiscaleNet, crops: np.ndarray, mirrored: bool) -> np.ndarray:
     given_ = torch.from_numpy(crops).float()
     given_ = given_.unsqueeze(1) if crops.ndim == 3 else given_.permute(0, 3, 1, 2)
@@ -57,13 +62,13 @@ def test_it_says_what_torch_says(kind: str, mirrored: bool) -> None:
     crops = faces(BATCH + 3, seed=2, colour=True)
     expected = by_torch(network, crops, mirrored)
     assert expected.std() > 1e-2  # else it would prove little
-    assert np.abs(NetworkSession(network, mirrored=mirrored).logits(crops) - expected).max() < 1e-3 * max(1, np.abs(expected).max())
+    assert np.abs(session_of(network, mirrored).logits(crops) - expected).max() < 1e-3 * max(1, np.abs(expected).max())
 
 
 def test_flat_faces_say_something_finite() -> None:
     network = network_of(SMALL)
     flat = np.repeat(np.array([0, 128, 255], np.uint8), 112 * 112 * 3).reshape(3, 112, 112, 3)
-    said = NetworkSession(network, mirrored=True).logits(flat)
+    said = session_of(network, True).logits(flat)
     assert np.isfinite(said).all()
     assert np.abs(said - by_torch(network, flat, True)).max() < 1e-3
 
@@ -77,14 +82,14 @@ def test_no_answer_depends_on_the_others(count: int, chance: object, mirrored: b
     assert np.array_equal(SESSIONS[mirrored].logits(crops[chosen]), whole[chosen])
 
 
-SESSIONS = {mirrored: NetworkSession(network_of(TINY), mirrored=mirrored) for mirrored in (True, False)}
+SESSIONS = {mirrored: session_of(network_of(TINY), mirrored) for mirrored in (True, False)}
 
 
 @pytest.mark.parametrize("threads", ["2", "3"])
 def test_nor_on_how_many_threads_there_are(threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
     crops = faces(20, seed=5, colour=True)
     monkeypatch.setenv("FERFLOW_THREADS", threads)
-    assert np.array_equal(NetworkSession(network_of(TINY), mirrored=True).logits(crops), SESSIONS[True].logits(crops))
+    assert np.array_equal(session_of(network_of(TINY), True).logits(crops), SESSIONS[True].logits(crops))
 
 
 def test_the_window_is_the_networks_luma() -> None:
@@ -101,6 +106,12 @@ def test_cells_average_as_torch_does(side: int, grid: int) -> None:
     picture = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(side))
     expected = torch.nn.functional.adaptive_avg_pool2d(picture, grid).flatten()
     assert np.allclose(cells_of(side, grid) @ picture.flatten().numpy(), expected, atol=1e-5)
+
+
+def test_tensors_of_another_network_are_refused() -> None:
+    tensors = {name: tensor.numpy() for name, tensor in network_of(SMALL).state_dict().items()}
+    with pytest.raises(KeyError):
+        NetworkSession(TINY, tensors, mirrored=True)
 
 
 def test_no_face() -> None:

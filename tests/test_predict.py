@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,8 @@ from fer_core.calibrate import softmax
 from fer_core.errors import ModelError
 from fer_core.labels import EXPRESSIONS
 from fer_core.network import TINY, NetworkConfig
-from fer_core.predict import BATCH, Predictor, load_predictor, round_to_one, torch_device
+from fer_core.predict import Predictor, load_predictor, on_cpu, round_to_one, torch_device
+from fer_core.torch_network import BATCH
 
 Threads = Callable[[int], None]
 
@@ -88,9 +91,21 @@ def test_predictions_agree_with_each_other(predictor: Predictor) -> None:
 
 
 @pytest.mark.parametrize(("network", "colour", "threads"), [(SMALL, True, 2), (SMALL, False, 1), (TINY, True, 1)])
-def test_answers_depend_on_the_face_alone(network: NetworkConfig, colour: bool, threads: int, tmp_path: Path, use_threads: Threads) -> None:
+@pytest.mark.parametrize("runtime", ["torch", "ONNX Runtime"])
+def test_answers_depend_on_the_face_alone(
+    runtime: str,
+    network: NetworkConfig,
+    colour: bool,
+    threads: int,
+    tmp_path: Path,
+    use_threads: Threads,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Not on how many faces, or which, are asked about together."""
     use_threads(threads)
+    monkeypatch.setenv("FERFLOW_THREADS", str(threads))
+    if runtime == "torch":
+        monkeypatch.setattr("fer_core.predict.find_spec", lambda name: None)
     predictor = Predictor(small_model(tmp_path, network), "cpu")
     crops = faces(130, seed=4, colour=colour)
     whole = predictor.probabilities(crops)
@@ -148,3 +163,35 @@ def test_devices() -> None:
 def test_cuda_where_there_is_none() -> None:
     with pytest.raises(ModelError, match="CUDA"):
         torch_device("cuda")
+
+
+def test_torch_gives_the_same_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where ONNX Runtime is missing."""
+    ref, crops = small_model(tmp_path), faces(20, colour=True)
+    quick = Predictor(ref, "cpu")
+    monkeypatch.setattr("fer_core.predict.find_spec", lambda name: None)
+    plain = Predictor(ref, "cpu")
+    assert type(plain._network) is not type(quick._network)
+    assert np.abs(plain.logits(crops) - quick.logits(crops)).max() < 1e-3
+
+
+def test_labelling_on_a_cpu_needs_no_torch() -> None:
+    """Two seconds and a hundred megabytes of every worker."""
+    code = """
+import sys, numpy as np
+from fer_core.detect.choice import build
+from fer_core.predict import load_predictor, on_cpu
+picture = np.zeros((64, 64, 3), np.uint8)
+assert len(build("builtin").detect(picture)) == 0
+load_predictor("tiny", "cpu").predict(np.zeros((1, 112, 112, 3), np.uint8))
+from fer_core.tools import prepare_process
+prepare_process()
+assert on_cpu("cpu")
+print("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_auto_is_the_gpu_where_torch_sees_one() -> None:
+    assert on_cpu("auto") == (not torch.cuda.is_available())

@@ -52,17 +52,20 @@ def test_other_versions_than_planned_are_refused(run):
 
 def test_the_network_gets_as_many_threads_as_told(run, monkeypatch):
     import cv2
-    import torch
+    import onnxruntime
 
-    before = torch.get_num_threads()
-    try:
-        monkeypatch.setenv("FERFLOW_THREADS", "2")
-        tools.prepare_process.cache_clear()
-        tools_for(run)
-        assert (torch.get_num_threads(), cv2.getNumThreads()) == (2, 1)
-    finally:
-        torch.set_num_threads(before)
-        tools.prepare_process.cache_clear()
+    told = []
+
+    class Options(onnxruntime.SessionOptions):
+        def __setattr__(self, name, value):
+            told.extend([value] if name == "intra_op_num_threads" else [])
+            super().__setattr__(name, value)
+
+    monkeypatch.setattr(onnxruntime, "SessionOptions", Options)
+    monkeypatch.setenv("FERFLOW_THREADS", "2")
+    tools.prepare_process.cache_clear()
+    tools_for(run)
+    assert (told, cv2.getNumThreads()) == ([2], 1)
 
 
 def test_an_answer_depends_on_its_crop_alone(run):

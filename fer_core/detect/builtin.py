@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fer_core.detect.eyes import eyes_on
@@ -14,7 +13,7 @@ from fer_core.detect.pieces import Piece, pieces
 from fer_core.detect.places import Rows, rows_from
 from fer_core.detect.protocol import cleaned, overlaps, suppressed
 from fer_core.detect.second_look import looked_again
-from fer_core.detect.weights_file import SHIPPED, load_detector
+from fer_core.detect.weights_file import SHIPPED
 from fer_core.digest import file_sha256
 from fer_core.types import Faces
 
@@ -46,7 +45,7 @@ class Builtin:
     def __init__(
         self, file: Path = SHIPPED, score_threshold: float = SCORE_THRESHOLD, largest_side: int = LARGEST_SIDE, device: str = "cpu"
     ) -> None:
-        self._eyes = eyes_on(load_detector(file), torch.device(device))
+        self._eyes = eyes_on(file, device)
         self._threshold, self.largest_side = score_threshold, largest_side
         self._lowest = max(0.0, score_threshold - LENIENCE)
         self.identity = f"builtin-{file_sha256(file)[:12]}-t{score_threshold:g}-s{largest_side}-r{REVISION}"

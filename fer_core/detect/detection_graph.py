@@ -1,15 +1,17 @@
 """A DetectionNet as ONNX Runtime runs it on CPUs. It takes bytes: the network's first line, x / 128 - 1, is in its first weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
-from fer_core.detect.detection_net import Convolution, DetectionNet, Residual, Stage
+from fer_core.detect.detection_config import DetectionConfig
 from fer_core.detect.places import Levels
 from fer_core.onnx_graph import Graph, Model, Session
+
+Floats = NDArray[np.float32]
+Tensors = Mapping[str, Floats]
 
 GREY: Final = 128
 """What is 0 to the network."""
@@ -18,9 +20,9 @@ GREY: Final = 128
 class CpuEyes:
     """An `Eyes` with as many threads as `onnx_graph.threads` says."""
 
-    def __init__(self, network: DetectionNet) -> None:
-        """network: without batch norm, in evaluation mode; it is not kept."""
-        self._session = Session(written(network))
+    def __init__(self, config: DetectionConfig, tensors: Tensors) -> None:
+        """tensors: of a network without batch norm, as `weights_file.read_detector` gives them. KeyError: one is missing."""
+        self._session = Session(written(config, tensors))
 
     def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> Levels:
         """See `Eyes`."""
@@ -36,34 +38,42 @@ def framed(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return stacked
 
 
-def written(network: DetectionNet) -> Model:
-    """The graph from (B, H + 1, W + 1, 3) bytes, framed as `CpuEyes` does it, to `Levels`."""
-    graph, stages = Graph(), []
-    x = _first(graph, network.stem[0], graph.node("Cast", [graph.permute("x", [0, 3, 1, 2])], {"to": Graph.FLOAT}))
-    x = _convolved(graph, network.stem[1], x)
-    for stage in network.stages:
-        assert isinstance(stage, Stage)
-        x = _convolved(graph, stage.down, x)
-        for block in stage.blocks:
-            assert isinstance(block, Residual)
-            inner = _convolved(graph, block.first, x)
-            x = graph.relu(graph.add(x, _plain(graph, block.second.conv, inner)))
+def written(config: DetectionConfig, tensors: Tensors) -> Model:
+    """The graph from (B, H + 1, W + 1, 3) bytes, framed as `CpuEyes` does it, to `Levels`. KeyError: a tensor is missing."""
+    graph, layers, stages = Graph(), _Layers(tensors), list[str]()
+    x = _first(graph, *layers.of("stem.0.conv"), graph.node("Cast", [graph.permute("x", [0, 3, 1, 2])], {"to": Graph.FLOAT}))
+    x = graph.relu(graph.convolution(x, *layers.of("stem.1.conv"), 2))
+    for stage, blocks in enumerate(config.blocks):
+        x = graph.relu(graph.convolution(x, *layers.of(f"stages.{stage}.down.conv"), 2))
+        for block in range(blocks):
+            name = f"stages.{stage}.blocks.{block}"
+            inner = graph.relu(graph.convolution(x, *layers.of(f"{name}.first.conv")))
+            x = graph.relu(graph.add(x, graph.convolution(inner, *layers.of(f"{name}.second.conv"))))
         stages.append(x)
     mixed, seen = "", list[str]()
     for level in (2, 1, 0):
-        finer = _plain(graph, network.lateral[level], stages[level])
+        finer = graph.convolution(stages[level], *layers.of(f"lateral.{level}"))
         mixed = graph.add(finer, _twice(graph, mixed)) if mixed else finer
-        seen.insert(0, _plain(graph, network.outputs[level], _convolved(graph, network.heads[level], mixed)))
+        head = graph.relu(graph.convolution(mixed, *layers.of(f"heads.{level}.conv")))
+        seen.insert(0, graph.convolution(head, *layers.of(f"outputs.{level}")))
     return graph.model(["pictures", "height", "width", 3], seen, np.uint8)
 
 
-def _first(graph: Graph, layer: nn.Module, x: str) -> str:
+class _Layers:
+    """Weight and bias of convolutions."""
+
+    def __init__(self, tensors: Tensors) -> None:
+        self._tensors = tensors
+
+    def of(self, name: str) -> tuple[Floats, Floats]:
+        """By the name of the module."""
+        return self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"]
+
+
+def _first(graph: Graph, weight: Floats, bias: Floats, x: str) -> str:
     """Over bytes with a row and a column before them; strides of 2 never reach beyond the last ones of an even side."""
-    assert isinstance(layer, Convolution)
-    assert layer.conv.bias is not None
-    weight = layer.conv.weight.detach().double().numpy()
-    bias = layer.conv.bias.detach().double().numpy() - weight.sum(axis=(1, 2, 3))
-    inputs = [x, graph.constant((weight / GREY).astype(np.float32)), graph.constant(bias.astype(np.float32))]
+    exact = weight.astype(np.float64)
+    inputs = [x, graph.constant((exact / GREY).astype(np.float32)), graph.constant((bias - exact.sum(axis=(1, 2, 3))).astype(np.float32))]
     return graph.relu(graph.node("Conv", inputs, {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [0, 0, 0, 0]}))
 
 
@@ -71,15 +81,3 @@ def _twice(graph: Graph, x: str) -> str:
     """Every value four times: nearest neighbours at twice the size."""
     how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     return graph.node("Resize", [x, "", graph.constant(np.array([1, 1, 2, 2], np.float32))], how)
-
-
-def _convolved(graph: Graph, layer: nn.Module, x: str) -> str:
-    """A `Convolution` without batch norm, and its ReLU."""
-    assert isinstance(layer, Convolution)
-    return graph.relu(_plain(graph, layer.conv, x))
-
-
-def _plain(graph: Graph, layer: nn.Module, x: str) -> str:
-    assert isinstance(layer, nn.Conv2d)
-    assert layer.bias is not None
-    return graph.convolution(x, layer.weight.detach().numpy(), layer.bias.detach().numpy(), layer.stride[0])

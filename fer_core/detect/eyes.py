@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from fer_core.detect.detection_net import DetectionNet
 from fer_core.detect.places import Levels
+from fer_core.detect.weights_file import load_detector, read_detector
+from fer_core.errors import DetectorError
 
 
 class Eyes(Protocol):
@@ -20,25 +21,18 @@ class Eyes(Protocol):
         ...
 
 
-class TorchEyes:
-    """On any device of torch's."""
+def eyes_on(file: Path, device: str) -> Eyes:
+    """What suits the device. A CPU without ONNX Runtime gets the same answers from torch, in twice the time.
 
-    def __init__(self, network: DetectionNet, device: torch.device) -> None:
-        self._device = device
-        self._network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotation
-
-    @torch.inference_mode()
-    def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> Levels:
-        """See `Eyes`."""
-        stacked = torch.from_numpy(np.stack(pictures)).to(self._device)
-        levels = self._network.levels(stacked.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last))
-        return [level.cpu().numpy() for level in levels]
-
-
-def eyes_on(network: DetectionNet, device: torch.device) -> Eyes:
-    """What suits the device. A CPU without ONNX Runtime gets the same answers from torch, in twice the time."""
-    if device.type == "cpu" and find_spec("onnxruntime") is not None:
+    DetectorError: no such file, or not one of the built-in detector.
+    """
+    if device == "cpu" and find_spec("onnxruntime") is not None:
         from fer_core.detect.detection_graph import CpuEyes  # noqa: PLC0415  (loads ONNX Runtime, which machines with a GPU may lack)
 
-        return CpuEyes(network)
-    return TorchEyes(network, device)
+        try:
+            return CpuEyes(*read_detector(file))
+        except (LookupError, ValueError, RuntimeError) as error:
+            raise DetectorError(f"not a file of the built-in detector: {file}") from error
+    from fer_core.detect.torch_eyes import TorchEyes  # noqa: PLC0415  (loads torch)
+
+    return TorchEyes(load_detector(file), device)

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.detect.detection_net import LARGEST, NUMBERS, STRIDES
+from fer_core.detect.detection_config import LARGEST, NUMBERS, STRIDES
 
 Levels = Sequence[NDArray[np.float32]]
 """(B, 15, h, w) of each of `STRIDES`, finest first; see `DetectionNet.levels`."""

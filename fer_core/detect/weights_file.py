@@ -2,34 +2,58 @@
 
 import json
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from fer_core.detect.detection_net import DetectionConfig, DetectionNet, folded
+from fer_core.detect.detection_config import DetectionConfig
 from fer_core.errors import DetectorError
+
+if TYPE_CHECKING:
+    from fer_core.detect.detection_net import DetectionNet
 
 SHIPPED: Final = Path(__file__).parent / "weights" / "builtin.safetensors"
 
 
-def save_detector(network: DetectionNet, file: Path) -> None:
+def save_detector(network: "DetectionNet", file: Path) -> None:
     """Write a network with batch norm, averaged or not, as it is shipped."""
+    from safetensors.torch import save_file  # noqa: PLC0415  (looking needs no torch)
+
+    from fer_core.detect.detection_net import folded  # noqa: PLC0415
+
     tensors = {name: tensor.half().contiguous() for name, tensor in folded(network).state_dict().items()}
     file.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, file, metadata={"config": json.dumps(network.config.to_json())})
 
 
-def load_detector(file: Path) -> DetectionNet:
-    """The network in evaluation mode, float32. DetectorError: no such file, or not one of these."""
+def read_detector(file: Path) -> tuple[DetectionConfig, dict[str, NDArray[np.float32]]]:
+    """Sizes and weights, float32, under the names of `DetectionNet.state_dict`. DetectorError: no such file, or not one of these."""
     if not file.is_file():
         raise DetectorError(f"detector file not found: {file}")
     try:
-        with safe_open(file, framework="pt") as opened:
+        with safe_open(file, framework="np") as opened:
             config = DetectionConfig.from_json(json.loads(opened.metadata()["config"]))
-            tensors = {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118  (not a mapping)
-        network = DetectionNet(config)
-        network.load_state_dict(tensors)
-    except (OSError, SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:
-        raise DetectorError(f"not a file of the built-in detector: {file}") from error
+            return config, {name: opened.get_tensor(name).astype(np.float32) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
+    except (OSError, SafetensorError, ValueError, LookupError, TypeError) as error:
+        raise _not_one_of_these(file) from error
+
+
+def load_detector(file: Path) -> "DetectionNet":
+    """The network in evaluation mode, float32. DetectorError: no such file, or not one of these."""
+    import torch  # noqa: PLC0415  (see above)
+
+    from fer_core.detect.detection_net import DetectionNet  # noqa: PLC0415
+
+    config, tensors = read_detector(file)
+    network = DetectionNet(config)
+    try:
+        network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
+    except RuntimeError as error:
+        raise _not_one_of_these(file) from error
     return network.eval()
+
+
+def _not_one_of_these(file: Path) -> DetectorError:
+    return DetectorError(f"not a file of the built-in detector: {file}")

@@ -1,0 +1,27 @@
+"""How many threads a worker may use: workers themselves are the parallelism, unless they have cores to themselves."""
+
+import os
+import sys
+
+
+def network_threads() -> int:
+    """Of a network on a CPU: FERFLOW_THREADS, which whoever starts the workers sets, or one."""
+    return max(1, int(os.environ.get("FERFLOW_THREADS", "1")))
+
+
+def decoders(device: str) -> int:
+    """Threads that decode pictures ahead. device: `auto`, `cpu` or `cuda`, as the run says.
+
+    One where the worker computes on a CPU, which is its own: more would take time from its neighbours. Where a GPU computes, all cores of
+    the machine, shared with the workers of its other GPUs. FERFLOW_DECODERS says otherwise; with 0 the worker's own thread decodes.
+    """
+    told = os.environ.get("FERFLOW_DECODERS")
+    if told:
+        return max(0, int(told))
+    torch = sys.modules.get("torch")
+    gpus = torch.cuda.device_count() if torch is not None and device != "cpu" else 0
+    return max(1, _cores() // gpus) if gpus else 1
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
