@@ -21,6 +21,7 @@ import platform
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -293,14 +294,21 @@ def main() -> None:
             strict=True,
         )
     )
+    failed = False
     for name in args.only:
         start = time.perf_counter()
-        figures[name] = {**work[name](bench), "took_seconds": 0.0}
+        try:
+            figures[name] = work[name](bench)
+        except (Exception, SystemExit):  # noqa: BLE001  the device may be lent for minutes: what the other sections find out is kept
+            figures[name] = {"failed": traceback.format_exc()}
+            failed = True
+            traceback.print_exc()
         figures[name]["took_seconds"] = round(time.perf_counter() - start, 1)
         file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         (args.out / "gpu.md").write_text(markdown(figures), encoding="utf-8")
         print(f"{name}: {figures[name]['took_seconds']} s", file=sys.stderr, flush=True)
     print(markdown(figures))
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,14 @@ def markdown(figures: dict[str, Any]) -> str:
         lines += ["**Not measured on a GPU**: these figures only show that the command works.", ""]
     lines += ["| | floor | goal | here |", "|---|---:|---:|---:|"]
     for section, what, floor, goal in TARGETS:
-        here = f"{figures[section][RATES[section]]:,.0f}" if section in figures else "not measured"
+        told = figures.get(section, {})
+        here = f"{told[RATES[section]]:,.0f}" if RATES[section] in told else "not measured"
         lines.append(f"| {what} | {floor:,} | {goal:,} | {here} |")
     for section, page in (("equality", _equality), ("network", _network), ("detector", _detector), ("overlap", _overlap), ("job", _job)):
         if section in figures:
-            lines += ["", f"## {section.capitalize()}", "", *page(figures[section])]
+            told = figures[section]
+            lines += ["", f"## {section.capitalize()}", ""]
+            lines += ["Failed:", "", "```", told["failed"].strip(), "```"] if "failed" in told else page(told)
     return "\n".join(lines) + "\n"
 
 

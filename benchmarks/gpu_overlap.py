@@ -59,7 +59,7 @@ def _traced(call: Callable[[], None]) -> dict[str, Any]:
         torch.cuda.synchronize()
     up, down, kernels = Spans(), Spans(), Spans()
     for event in trace.events():
-        if event.device_type != torch.autograd.DeviceType.CUDA:
+        if not str(event.device_type).endswith("CUDA"):
             continue
         where = up if "HtoD" in event.name else down if "DtoH" in event.name else kernels if not event.name.startswith("Mem") else None
         if where is not None:

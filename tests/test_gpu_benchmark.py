@@ -64,3 +64,17 @@ def test_time_in_both(monkeypatch):
     assert copies == [(0, 3), (5, 9)]
     assert shared(copies, kernels) == [(2, 3), (5, 6), (8, 8.5)]
     assert shared(copies, []) == []
+
+
+def test_a_section_that_failed_costs_no_other(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    from gpu_figures import markdown
+
+    waited = {"pictures": 4, "batches": 1, "seconds_together": 1.0, "seconds_one_by_one": 2.0}
+    page = markdown(
+        {"machine": {"cores": 2}, "measured_on_a_gpu": True, "network": {"failed": "Traceback: out of memory"}, "overlap": waited}
+    )
+    assert "out of memory" in page
+    assert "1.000 s queued" in page
+    assert "| 40,000 | 100,000 | not measured |" in page
+    assert "Not measured on a GPU" not in page
