@@ -238,14 +238,14 @@ def _workers(figure: dict[str, Any]) -> list[str]:
     rows = [
         (
             number,
-            *(f"{job['steady_images_per_second']:.1f}" for job in one["jobs"]),
-            f"{one['speedup']:.2f}",
-            f"{one['machine_allows']:.2f}",
+            *(f"{job['steady_images_per_second']:.1f}" for job in (one["confined"], *one["jobs"])),
+            *(f"{one[key]:.2f}" for key in ("speedup", "speedup_over_unconfined", "machine_allows")),
         )
         for number, one in enumerate(figure["rounds"], 1)
     ]
-    head = ("round", "1 worker, images/s", "2 workers", "speed-up", "of decoding and detection alone")
-    return [f"{figure['images']:,} pictures, one thread a worker.", "", *table(head, rows)]
+    rates = ("1 worker on one core, images/s", "1 worker", "2 workers")
+    head = ("round", *rates, "2 over 1 on one core", "2 over 1", "decoding and detection alone")
+    return [f"{figure['images']:,} pictures; the networks of a worker have one thread.", "", *table(head, rows)]
 
 
 def _equality(figure: dict[str, Any]) -> list[str]:

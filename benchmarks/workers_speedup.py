@@ -1,13 +1,19 @@
-"""What a second worker brings: the whole job with one worker and with two, in turns, each worker with one thread.
+"""What a second worker brings: the whole job with one worker and with two, in turns, each worker with one thread for its networks.
 
     python benchmarks/workers_speedup.py --to FIGURES [--photos FOLDER] [--images 600] [--rounds 2]
 
-Composed pictures of half a megapixel unless --photos names a folder. The speed-up is that of the steady rates of a round. Decoding and
-detection alone, one process and then two, say what the machine itself allows: two cores that share a cache or a clock are not twice one.
+Composed pictures of half a megapixel unless --photos names a folder. The speed-up is that of the steady rates of a round. A worker reads,
+decodes and writes on threads beside its networks', so that one alone already uses more than a core where there are more; therefore one
+worker is also run with all that belongs to its job confined to one core (on Linux), and two workers on two cores are compared with that.
+Decoding and detection alone, one process and then two, say what the machine itself allows: two cores that share a cache or a clock are not
+twice one.
 """
 
 import argparse
+import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +37,39 @@ def main() -> None:
         to = Path(place) / "pictures"
         pictures = repeated(args.photos, to, args.images) if args.photos else varied(to, args.images)
         files = [str(file) for file in sorted(pictures.iterdir())]
-        for number in range(args.rounds):
-            jobs = {count: measured(str(pictures), Path(place) / f"labels-{number}-{count}", "builtin", count) for count in (1, 2)}
-            rates = {count: job["steady_images_per_second"] for count, job in jobs.items()}
-            bare = {count: rate(alone.finding, files[: min(200, len(files))], count) for count in (1, 2)}
-            rounds.append({"jobs": list(jobs.values()), "speedup": rates[2] / rates[1], "machine_allows": bare[2] / bare[1]})
+        for _ in range(args.rounds):
+            rounds.append(_round(pictures, files[: min(200, len(files))]))
             written(args.to, "workers_speedup", {"images": args.images, "rounds": rounds}, about)
+
+
+def _round(pictures: Path, files: list[str]) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as place:
+        with one_core():
+            confined = measured(str(pictures), Path(place) / "confined", "builtin", 1)
+        jobs = [measured(str(pictures), Path(place) / f"labels-{count}", "builtin", count) for count in (1, 2)]
+    one_on_one, one, two = (job["steady_images_per_second"] for job in (confined, *jobs))
+    bare = [rate(alone.finding, files, count) for count in (1, 2)]
+    return {
+        "confined": confined,
+        "jobs": jobs,
+        "speedup": two / one_on_one,
+        "speedup_over_unconfined": two / one,
+        "machine_allows": bare[1] / bare[0],
+    }
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """This process, and those that it starts meanwhile, on the first of its cores alone, where the system can."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 if __name__ == "__main__":

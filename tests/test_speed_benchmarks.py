@@ -1,6 +1,7 @@
 """The benchmarks of speed at their smallest: real work on generated pictures, and stand-ins for whole runs and other people's software."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -120,13 +121,23 @@ def test_the_largest_face_answers_for_a_picture():
     assert scored == {"found": 0.5, "accuracy": 0.5, "accuracy_where_found": 1.0, "accuracy_where_both_found": 1.0}
 
 
-def test_a_second_worker_is_compared_within_a_round(tmp_path, monkeypatch):
-    monkeypatch.setattr(workers_speedup, "measured", fake_job([10.0, 19.0]))
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot confine a process to a core")
+def test_a_second_worker_is_compared_with_one_that_has_one_core(tmp_path, monkeypatch):
+    free, speeds = os.sched_getaffinity(0), iter([10.0, 15.0, 19.0])
+    seen = []
+
+    def measured(source, root, detector, workers):
+        seen.append((workers, len(os.sched_getaffinity(0))))
+        return {"steady_images_per_second": next(speeds)}
+
+    monkeypatch.setattr(workers_speedup, "measured", measured)
     rates = iter([20.0, 40.0])
     monkeypatch.setattr(workers_speedup, "rate", lambda *_: next(rates))
     run(workers_speedup, monkeypatch, "--images", 2, "--rounds", 1, "--to", tmp_path)
     (one,) = json.loads((tmp_path / "workers_speedup.json").read_text())["rounds"]
-    assert (one["speedup"], one["machine_allows"]) == (pytest.approx(1.9), 2.0)
+    assert (one["speedup"], one["speedup_over_unconfined"], one["machine_allows"]) == pytest.approx((1.9, 19 / 15, 2.0))
+    assert seen == [(1, 1), (1, len(free)), (2, len(free))]
+    assert os.sched_getaffinity(0) == free
 
 
 def test_each_stage_stands_beside_its_limit(tmp_path, monkeypatch):

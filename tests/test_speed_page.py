@@ -44,6 +44,7 @@ def test_all_figures_become_tables_beside_floors_and_goals(tmp_path, monkeypatch
     assert "| 100 | 12 | 1.0 | 20.0 | 8.0 | 60.0 | 500 MiB |" in text
     assert "| `tiny` | 128 | 1 | 1.5 | 192 | 2 | 75 % |" in text
     assert "| 300 | 300 | 100.00 % | 99.60 % | 0.0010 | 0.0200 | 99.50 % |" in text
+    assert "| 1 | 30.0 | 38.0 | 57.0 | 1.90 | 1.50 | 1.95 |" in text
     assert "Made-up processor, 2 cores, 24 GiB" in text
     assert "Measured 2026-11-26, revision abc1234. Repeat: `python benchmarks/cost_curves.py --to figures`" in text
     for name in speed_plots.PLOTS:
