@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import psutil
 from PIL import Image
 from whole_job import machine
 
@@ -81,7 +82,7 @@ def labelled_here(folder: Path) -> dict[str, float]:
         model_digest=resolve_model("tiny").digest,
         device="cpu",
     )
-    tools, before = tools_for(config), _peak()
+    tools, before = tools_for(config), psutil.Process().memory_info().rss
     images = [ImageRef(str(file), file.stat().st_size, None, None) for file in sorted(folder.iterdir())]
     found = labelled(images, config, tools, Stopwatch(), on_image=lambda _: None, read=read_uri)
     if {row.status for row in found.facts} != {"labeled"}:

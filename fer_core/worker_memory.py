@@ -11,7 +11,7 @@ from typing import Final
 from fer_core.decode_ahead import PIXELS_AHEAD
 from fer_core.read_ahead import BYTES_AHEAD
 
-LOADED: Final = 480 * 2**20
+LOADED: Final = 384 * 2**20
 """Libraries, both networks, and what they need for a look of 4096 px."""
 PIXEL_BYTES: Final = 13
 """Of a picture that is being decoded: four in the decoder, three handed on, three on the way between; three more for the finest look."""
