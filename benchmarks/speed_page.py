@@ -69,9 +69,10 @@ def main() -> None:
 
 
 def read(folder: Path) -> Figures:
-    """The figures that are there, by name."""
+    """The figures that are there, by name. Those of other pages may have any shape."""
     files = {name: folder / f"{name}.json" for name in NAMES}
-    return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}
+    found = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}
+    return {name: figure if isinstance(figure, dict) else {} for name, figure in found.items()}
 
 
 def page(figures: Figures, plots: Mapping[str, str]) -> str:
@@ -95,7 +96,7 @@ def _origin(figure: dict[str, Any]) -> str:
 
 
 def _when(figures: Figures, name: str) -> str:
-    return (figures[name].get("date") or "measured") if name in figures else MISSING
+    return str(figures[name].get("date", "measured")) if name in figures else MISSING
 
 
 def _machines(figures: Figures) -> list[str]:
