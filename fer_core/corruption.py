@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.network import WINDOW_LEFT, WINDOW_SIZE, WINDOW_TOP
+from fer_core.network_config import WINDOW_LEFT, WINDOW_SIZE, WINDOW_TOP
 from fer_core.types import CROP_SIZE
 
 Corruption = Literal["occlusion", "rotation", "blur", "low_resolution", "noise"]

@@ -9,7 +9,7 @@ from fer_core.errors import TrainingError
 from fer_core.labels import EXPRESSIONS
 from fer_core.losses.choice import build, classifier_of
 from fer_core.losses.objective import LossConfig
-from fer_core.network import BASE, TINY, NetworkConfig
+from fer_core.network_config import BASE, TINY, NetworkConfig
 
 Precision = Literal["auto", "fp32", "bf16"]
 SIZES: Final[dict[str, NetworkConfig]] = {"tiny": TINY, "base": BASE}

@@ -187,6 +187,7 @@ load_predictor("tiny", "cpu").predict(np.zeros((1, 112, 112, 3), np.uint8))
 from fer_core.tools import prepare_process
 prepare_process()
 assert on_cpu("cpu")
+import flows.label
 print("torch" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
