@@ -8,7 +8,7 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -43,6 +43,15 @@ class Decoded:
     decode_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    image: ImageRef
+    turn: int
+    work: Callable[[], Decoded]
+    future: "Future[Decoded] | None"
+    """None where whoever takes it does the work."""
+
+
 class DecodeAhead:
     """The pictures of some images, one after another. A context manager: what is still on its way at the end is not waited for."""
 
@@ -54,19 +63,29 @@ class DecodeAhead:
         self._coming, self._decode = deque(enumerate(images)), decode
         self._ahead = ReadAhead(images, limit, read)
         self._most = threads + waiting if threads else 1
-        self._asked: deque[tuple[ImageRef, Callable[[], Decoded]]] = deque()
+        self._asked: deque[_Asked] = deque()
         self._budget = PixelBudget(PIXELS_AHEAD)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode-ahead") if threads else None
 
     def take(self, image: ImageRef) -> Decoded:
         """The next image. `give_back` has to follow once its pixels are needed no more. ValueError when it is another one's turn."""
+        asked = self._next(image)
+        self._asked.popleft()
+        if asked.future is None:
+            return asked.work()
         self._ask()
-        if not self._asked or self._asked[0][0] != image:
+        return asked.future.result()
+
+    def is_short(self, image: ImageRef) -> bool:
+        """Whether the next image cannot come before whoever asks gives back what it holds. Waits until that is known."""
+        asked = self._next(image)
+        return asked.future is not None and not self._budget.wait(asked.turn, asked.future.done)
+
+    def _next(self, image: ImageRef) -> "_Asked":
+        self._ask()
+        if not self._asked or self._asked[0].image != image:
             raise ValueError(f"it is not the turn of {image.uri}")
-        wait = self._asked.popleft()[1]
-        if self._pool is not None:
-            self._ask()
-        return wait()
+        return self._asked[0]
 
     def give_back(self, decoded: Decoded) -> None:
         """Its pixels are needed no more."""
@@ -86,7 +105,10 @@ class DecodeAhead:
         while self._coming and len(self._asked) < self._most:
             turn, ref = self._coming.popleft()
             work = partial(self._one, turn, self._ahead.turn(ref))
-            self._asked.append((ref, work if self._pool is None else self._pool.submit(work).result))
+            future = None if self._pool is None else self._pool.submit(work)
+            if future is not None:
+                future.add_done_callback(lambda _: self._budget.tell())
+            self._asked.append(_Asked(ref, turn, work, future))
 
     def _one(self, turn: int, wait: Callable[[], bytes]) -> Decoded:
         start = time.perf_counter()
@@ -94,8 +116,9 @@ class DecodeAhead:
 
         def admit(pixels: int) -> None:
             nonlocal held
-            self._budget.take(turn, pixels)
-            held = pixels
+            if self._pool is not None:  # else nobody but the caller, who holds them, could give any back
+                self._budget.take(turn, pixels)
+                held = pixels
 
         try:
             data = wait()

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from fer_core.decode_ahead import DecodeAhead, Decoded
+from fer_core.decode_ahead import PIXELS_AHEAD, DecodeAhead, Decoded
 from fer_core.errors import FerflowError, ImageError, OutageError, StoreError
 from fer_core.face_batch import Answers, FaceBatch
 from fer_core.looker import Looked, Looker, full_size, smallest_seen
@@ -47,8 +47,8 @@ def labelled(
         _ahead(images, config, looker, read) as ahead,
     ):
         group = _Group(config, looker, ahead, watch, on_image)
-        for start in range(0, len(images), looker.pictures):
-            found = group.look(images[start : start + looker.pictures])
+        while len(seen) < len(images):
+            found = group.look(images[len(seen) : len(seen) + looker.pictures])
             for one in found:
                 if one.looked is not None:
                     batch.add(one.looked)
@@ -90,14 +90,17 @@ class _Group:
         self._config, self._looker, self._ahead, self._watch, self._on_image = config, looker, ahead, watch, on_image
 
     def look(self, images: Sequence[ImageRef]) -> list[_Seen]:
-        """What became of each."""
-        seen, pictures = [_Seen(ref) for ref in images], list[tuple[_Seen, Decoded, Picture]]()
-        for one in seen:
-            self._on_image(one.ref.uri)
-            decoded = self._taken(one)
-            if decoded.picture is not None:
-                pictures.append((one, decoded, decoded.picture))
+        """What became of each of the first ones: of all, unless together they have more pixels than may be in memory."""
+        seen, pictures = list[_Seen](), list[tuple[_Seen, Decoded, Picture]]()
         try:
+            for ref in images:
+                self._on_image(ref.uri)
+                if pictures and (_pixels(pictures) >= PIXELS_AHEAD or self._ahead.is_short(ref)):
+                    break
+                seen.append(_Seen(ref))
+                decoded = self._taken(seen[-1])
+                if decoded.picture is not None:
+                    pictures.append((seen[-1], decoded, decoded.picture))
             self._together(pictures)
         finally:
             for _, decoded, _ in pictures:
@@ -139,6 +142,10 @@ class _Group:
             return []
         smallest = smallest_seen(pictures, self._config.min_face_px)
         return self._looker.look([picture.pixels for picture in pictures], smallest, self._watch)
+
+
+def _pixels(pictures: Sequence[tuple[_Seen, Decoded, Picture]]) -> int:
+    return sum(picture.pixels.shape[0] * picture.pixels.shape[1] for _, _, picture in pictures)
 
 
 def _fate(error: Exception) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """How many pixels may be in memory at a time, granted to pictures in their order."""
 
+from collections.abc import Callable
 from threading import Condition
 
 
@@ -14,17 +15,33 @@ class PixelBudget:
         """limit: pixels together; a picture of more gets them while nobody else has any."""
         self._limit, self._used, self._turn = limit, 0, 0
         self._skipped: set[int] = set()
-        self._closed = False
+        self._closed, self._short = False, False
         self._changed = Condition()
 
     def take(self, turn: int, pixels: int) -> None:
         """Wait until all earlier turns are over and there is room. turn: 0, 1, 2, ... BudgetClosedError once it is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or (self._turn == turn and self._fits(pixels)))
+            self._changed.wait_for(lambda: self._closed or self._turn == turn)
+            while not self._closed and not self._fits(pixels):
+                if not self._short:
+                    self._short = True
+                    self._changed.notify_all()
+                self._changed.wait()
             if self._closed:
                 raise BudgetClosedError
-            self._used += pixels
+            self._used, self._short = self._used + pixels, False
             self._over()
+
+    def wait(self, turn: int, done: Callable[[], bool]) -> bool:
+        """Wait until `done`, which `tell` has looked at anew, or until this turn is short of room. Returns whether it is done."""
+        with self._changed:
+            self._changed.wait_for(lambda: done() or (self._short and self._turn == turn))
+            return done()
+
+    def tell(self) -> None:
+        """Something that somebody waits for may be done."""
+        with self._changed:
+            self._changed.notify_all()
 
     def skip(self, turn: int) -> None:
         """This turn needs none. Does nothing where it was over already."""
@@ -39,6 +56,7 @@ class PixelBudget:
         """What a picture had is free again."""
         with self._changed:
             self._used -= pixels
+            self._short = False  # whoever still is will say so again
             self._changed.notify_all()
 
     def close(self) -> None:

@@ -113,3 +113,19 @@ def test_what_an_odd_decoder_raises_stays_with_its_picture() -> None:
     expected = [KeyError if np.frombuffer(png(20, number), np.uint8).sum() % 2 else type(None) for number in range(3)]
     assert KeyError in expected
     assert kinds == expected
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_it_is_told_who_waits_for_what_is_held(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    monkeypatch.setattr(decode_ahead, "PIXELS_AHEAD", 500)  # two pictures and a half
+    images = refs(6)
+    with DecodeAhead(images, LIMIT, lambda uri, limit, size: png(20, 0), plainly, threads=threads, waiting=3) as ahead:
+        held = []
+        for ref in images[:2]:
+            assert not ahead.is_short(ref)
+            held.append(ahead.take(ref))
+        assert ahead.is_short(images[2])
+        ahead.give_back(held[0])
+        assert not ahead.is_short(images[2])
+        held.append(ahead.take(images[2]))
+        assert ahead.is_short(images[3])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
+from fer_core import decode_ahead, labelling
 from fer_core.align import align
 from fer_core.detect.builtin import Builtin
 from fer_core.errors import DetectorError
@@ -28,7 +29,7 @@ class Together:
     """Looks at three at a time, at all or at none."""
 
     pictures = 3
-    side = None
+    side: int | None = None
 
     def __init__(self) -> None:
         self.asked: list[int] = []
@@ -90,6 +91,21 @@ def test_it_is_told_where_it_is(folder: Path) -> None:
     run_over(folder, ShardTools(fakes.FakeDetector(), fakes.FakePredictor(), Together()), seen)
     names = [uri if uri is None else int(uri[-7:-4]) for uri in seen]
     assert names == [0, 1, 2, 3, 4, 5, 3, 4, 5, 6, 7, 6, 7, None]
+
+
+@pytest.mark.parametrize("decoders", ["0", "1", "4"])
+@pytest.mark.parametrize("room", [1, 2.5, 100])
+def test_a_group_is_no_larger_than_its_pixels_allow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: float, decoders: str) -> None:
+    """Pictures are 200 x 64. Nobody waits for pixels that the group itself holds."""
+    for module in (decode_ahead, labelling):
+        monkeypatch.setattr(module, "PIXELS_AHEAD", round(room * 200 * 64))
+    monkeypatch.setenv("FERFLOW_DECODERS", decoders)
+    folder = fakes.write_pictures(tmp_path / "photos", [1] * 20)
+    looker = Together()
+    found = run_over(folder, ShardTools(fakes.FakeDetector(), fakes.FakePredictor(), looker))
+    assert told(found) == [("labeled", 1)] * 20
+    assert sum(looker.asked) == 20
+    assert max(looker.asked) <= min(3, max(1, round(room + 0.5)))
 
 
 def test_broken_tools_are_no_fault_of_a_group(folder: Path) -> None:
@@ -160,15 +176,13 @@ class TestLargePhotographs:
             size = np.ptp(one.faces.boxes[index].reshape(2, 2), axis=0).mean()
             assert np.abs(one.faces.boxes[index] - other.faces.boxes[index]).max() < 0.05 * size
         # both crops have all the detail that the photograph has: neither comes from a handful of pixels
-        for index, (fine, quickly) in enumerate(zip(full_crops, quick_crops, strict=True)):
+        for number, (fine, quickly) in enumerate(zip(full_crops, quick_crops, strict=True)):
             assert one.quality is not None
             assert other.quality is not None
-            assert other.quality.sharpness[index] > 0.9 * one.quality.sharpness[index] - 0.02
+            assert other.quality.sharpness[number] > 0.9 * one.quality.sharpness[number] - 0.02
             assert np.abs(fine.astype(int) - quickly).mean() < 12  # a few pixels' shift between the two looks
 
     def test_the_photograph_is_decoded_in_full_only_for_small_faces(self, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from fer_core import labelling
-
         again, original = [0], labelling._decoded_again
 
         def counted(config: RunConfig, content: bytes) -> object:
