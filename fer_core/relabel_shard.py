@@ -10,7 +10,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -28,11 +28,8 @@ from fer_core.schema import FACES, IMAGES, LABELS
 from fer_core.stopwatch import Stopwatch
 from fer_core.store import Store, open_store
 from fer_core.table import face_id, merged, part_metadata, write_part
-from fer_core.tools import FacePredictor, prepare_process
+from fer_core.tools import FacePredictor, predictor_for, prepare_process
 from fer_core.types import CROP_SIZE, Predictions, Quality
-
-if TYPE_CHECKING:
-    from fer_core.predict import Device
 
 FACES_A_BATCH: Final = 256
 """Crops that are decoded before the network is asked, 37 KB each."""
@@ -234,14 +231,12 @@ def _joined(answers: Sequence[Predictions]) -> Predictions:
 
 def _predictor_for(config: RunConfig) -> FacePredictor:
     """The run's model alone: whoever relabels needs no detector. Loaded at a thread's first shard and kept, as `tools.tools_for` does."""
-    from fer_core.predict import load_predictor  # noqa: PLC0415  (loads torch)
-
     key = (config.model, config.model_digest, config.device)
     kept: dict[tuple[str, ...], FacePredictor] = _thread.__dict__.setdefault("predictors", {})
     if key not in kept:
         kept.clear()
         prepare_process()
-        predictor = load_predictor(config.model, cast("Device", config.device))
+        predictor = predictor_for(config.model, config.device)
         if predictor.digest != config.model_digest:
             planned = f"the run was planned with {config.model_digest[:12]}"
             raise ModelError(f"model {config.model} is {predictor.digest[:12]} on this worker, {planned}")

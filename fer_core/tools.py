@@ -82,19 +82,40 @@ def decode_side(detector: Detector) -> int | None:
     return side if isinstance(side, int) else None
 
 
+def predictor_for(model: str, device: str) -> FacePredictor:
+    """A model ready on this worker's device: half precision and recorded graphs on a GPU, see `fer_core.gpu`."""
+    from fer_core.predict import load_predictor, on_cpu  # noqa: PLC0415  (a process that only plans and commits needs no network)
+
+    if on_cpu(cast("Device", device)):
+        return load_predictor(model, "cpu")
+    from fer_core.gpu.predictor import GpuPredictor  # noqa: PLC0415  (loads torch)
+
+    return GpuPredictor(model)
+
+
 def _load(config: RunConfig) -> ShardTools:
     from fer_core.detect.choice import build  # noqa: PLC0415  (loads OpenCV)
-    from fer_core.predict import load_predictor, on_cpu  # noqa: PLC0415  (the same)
 
     prepare_process()
-    predictor = load_predictor(config.model, cast("Device", config.device))
+    predictor = predictor_for(config.model, config.device)
     if predictor.digest != config.model_digest:
         planned = f"the run was planned with {config.model_digest[:12]}"
         raise ModelError(f"model {config.model} is {predictor.digest[:12]} on this worker, {planned}")
-    detector = build(config.detector, "cpu" if on_cpu(cast("Device", config.device)) else "cuda")
+    detector = build(config.detector, "cpu")
     if detector.identity != config.detector_identity:
         planned = f"the run was planned with {config.detector_identity}"
         raise DetectorError(f"detector {config.detector} is {detector.identity} on this worker, {planned}")
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(network_threads())
-    return ShardTools(detector, predictor)
+    return ShardTools(detector, predictor, _together(config))
+
+
+def _together(config: RunConfig) -> Looker | None:
+    """The built-in detector on a GPU; the other ones look one by one, wherever their libraries put them."""
+    from fer_core.predict import on_cpu  # noqa: PLC0415  (see above)
+
+    if config.detector != "builtin" or on_cpu(cast("Device", config.device)):
+        return None
+    from fer_core.gpu.looker import GpuLooker  # noqa: PLC0415  (loads torch)
+
+    return GpuLooker()

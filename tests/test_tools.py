@@ -8,6 +8,7 @@ import pytest
 
 from fer_core import tools
 from fer_core.errors import DetectorError, ModelError
+from fer_core.looker import OneByOne
 from fer_core.review_rule import ReviewRule
 from fer_core.tools import tools_for
 from tests import fakes
@@ -77,3 +78,26 @@ def test_an_answer_depends_on_its_crop_alone(run):
     apart = [predictor.predict(crops[start:stop]) for start, stop in ((0, 1), (1, 4), (4, 5), (5, 69), (69, 70))]
     np.testing.assert_array_equal(together.probabilities, np.concatenate([answer.probabilities for answer in apart]))
     np.testing.assert_array_equal(together.entropy, np.concatenate([answer.entropy for answer in apart]))
+
+
+@pytest.mark.parametrize("detector", ["builtin", "yunet:/models/yunet.onnx"])
+def test_on_a_gpu_pictures_are_looked_at_together(run, monkeypatch, detector):
+    """A pretended one: what is loaded for it is there, and is asked."""
+
+    class Predictor(fakes.FakePredictor):
+        def __init__(self, model):
+            super().__init__(digest=run.model_digest)
+            self.model = model
+
+    class Looker:
+        pictures, side = 128, 4096
+
+    monkeypatch.setattr("fer_core.predict.on_cpu", lambda device: device == "cpu")
+    monkeypatch.setattr("fer_core.gpu.predictor.GpuPredictor", Predictor)
+    monkeypatch.setattr("fer_core.gpu.looker.GpuLooker", Looker)
+    loaded = tools_for(replace(run, device="auto", detector=detector))
+    assert loaded.predictor.model == run.model
+    assert isinstance(loaded.looker(), Looker if detector == "builtin" else OneByOne)
+    alone = tools_for(replace(run, device="cpu", detector=detector))
+    assert isinstance(alone.looker(), OneByOne)
+    assert not isinstance(alone.predictor, Predictor)
