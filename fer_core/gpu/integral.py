@@ -64,15 +64,11 @@ class Windows:
         """(T, 2) float64: pixels of the picture that a shrunk pixel is wide and high."""
         return (self.high - self.low).double() / self.size.double()
 
-    def part(self, start: int, stop: int) -> "Windows":
-        """Some of them."""
-        return Windows(self.picture[start:stop], self.low[start:stop], self.high[start:stop], self.size[start:stop])
-
 
 def shrunk(pictures: Pictures, windows: Windows, capacity: int) -> Tensor:
     """(T, 3, capacity, capacity) float32 of whole grey levels: each window as cv2.INTER_AREA shrinks it, in the upper left corner.
 
-    capacity: most columns or rows after shrinking. What lies beyond a window's size repeats its border.
+    capacity: most columns or rows after shrinking. What lies beyond a window's size is zero.
     """
     step = windows.shrink
     edge = torch.arange(capacity + 1, device=step.device)
@@ -81,11 +77,7 @@ def shrunk(pictures: Pictures, windows: Windows, capacity: int) -> Tensor:
     total = corners[:, 1:, 1:] - corners[:, :-1, 1:] - corners[:, 1:, :-1] + corners[:, :-1, :-1]
     mean = (total / step.prod(1).view(-1, 1, 1, 1)).float().permute(0, 3, 1, 2)
     quarter = (step == 2).all(1).view(-1, 1, 1, 1)
-    levels = torch.where(quarter, whole(mean, half_up=True), whole(mean, half_up=False))
-    last = (windows.size - 1)[:, :, None]
-    beside = torch.minimum(edge[:-1].expand(len(step), 2, -1), last)
-    levels = levels.gather(3, beside[:, None, None, 0].expand(-1, 3, capacity, -1))
-    return levels.gather(2, beside[:, None, 1, :, None].expand(-1, 3, -1, capacity))
+    return torch.where(quarter, whole(mean, half_up=True), whole(mean, half_up=False))
 
 
 def _edges(windows: Windows, axis: int, edge: Tensor) -> Tensor:
