@@ -21,6 +21,8 @@ from fer_core.types import Picture
 
 PIXELS_AHEAD: Final = 2**25
 """Of pictures that are being decoded, wait or are looked at, together; a larger one is decoded alone."""
+PIXELS_A_PICTURE: Final = 2**20
+"""Times as many pictures as are looked at together is the bound where that is more: while a device looks at some, others are decoded."""
 
 Decode = Callable[[bytes, Callable[[int], None]], Picture]
 """Bytes, and what is to be told the number of pixels before they are decoded, as `decode.decode` does."""
@@ -60,11 +62,12 @@ class DecodeAhead:
 
         waiting: pictures that may be ready before their turn, besides.
         """
+        self.pixels = max(PIXELS_AHEAD, PIXELS_A_PICTURE * waiting // 2)
         self._coming, self._decode = deque(enumerate(images)), decode
         self._ahead = ReadAhead(images, limit, read)
         self._most = threads + waiting if threads else 1
         self._asked: deque[_Asked] = deque()
-        self._budget = PixelBudget(PIXELS_AHEAD)
+        self._budget = PixelBudget(self.pixels)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode-ahead") if threads else None
 
     def take(self, image: ImageRef) -> Decoded:

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from fer_core.decode_ahead import PIXELS_AHEAD, DecodeAhead, Decoded
+from fer_core.decode_ahead import DecodeAhead, Decoded
 from fer_core.errors import FerflowError, ImageError, OutageError, StoreError
 from fer_core.face_batch import Answers, FaceBatch
 from fer_core.looker import Looked, Looker, full_size, smallest_seen
@@ -90,12 +90,12 @@ class _Group:
         self._config, self._looker, self._ahead, self._watch, self._on_image = config, looker, ahead, watch, on_image
 
     def look(self, images: Sequence[ImageRef]) -> list[_Seen]:
-        """What became of each of the first ones: of all, unless together they have more pixels than may be in memory."""
+        """What became of each of the first ones: of all, unless they have more than half of the pixels that may be in memory."""
         seen, pictures = list[_Seen](), list[tuple[_Seen, Decoded, Picture]]()
         try:
             for ref in images:
                 self._on_image(ref.uri)
-                if pictures and (_pixels(pictures) >= PIXELS_AHEAD or self._ahead.is_short(ref)):
+                if pictures and (_pixels(pictures) >= self._ahead.pixels // 2 or self._ahead.is_short(ref)):
                     break
                 seen.append(_Seen(ref))
                 decoded = self._taken(seen[-1])

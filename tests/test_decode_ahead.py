@@ -58,6 +58,7 @@ def test_each_picture_at_its_turn_with_its_own_error(threads: int, place: str) -
 
 
 def test_pixels_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode_ahead, "PIXELS_A_PICTURE", 1)
     monkeypatch.setattr(decode_ahead, "PIXELS_AHEAD", 500)
     images, lock, alive, most = refs(30), threading.Lock(), [0], [0]
 
@@ -80,6 +81,7 @@ def test_pixels_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_larger_than_the_budget_comes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode_ahead, "PIXELS_A_PICTURE", 1)
     monkeypatch.setattr(decode_ahead, "PIXELS_AHEAD", 50)
     images = refs(8)
     with DecodeAhead(images, LIMIT, lambda uri, limit, size: png(20, 0), plainly, threads=3, waiting=3) as ahead:
@@ -91,6 +93,7 @@ def test_one_larger_than_the_budget_comes_alone(monkeypatch: pytest.MonkeyPatch)
 
 def test_leaving_early_leaves_no_thread_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that wait for pixels would keep a process from ending."""
+    monkeypatch.setattr(decode_ahead, "PIXELS_A_PICTURE", 1)
     monkeypatch.setattr(decode_ahead, "PIXELS_AHEAD", 200)
     before = set(threading.enumerate())
     with DecodeAhead(refs(30), LIMIT, lambda uri, limit, size: png(20, 0), plainly, threads=3, waiting=5) as ahead:
@@ -117,6 +120,7 @@ def test_what_an_odd_decoder_raises_stays_with_its_picture() -> None:
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_it_is_told_who_waits_for_what_is_held(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    monkeypatch.setattr(decode_ahead, "PIXELS_A_PICTURE", 1)
     monkeypatch.setattr(decode_ahead, "PIXELS_AHEAD", 500)  # two pictures and a half
     images = refs(6)
     with DecodeAhead(images, LIMIT, lambda uri, limit, size: png(20, 0), plainly, threads=threads, waiting=3) as ahead:
