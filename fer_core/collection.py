@@ -20,6 +20,7 @@ from fer_core.listing import MAGIC, Listed, expand, look, walk
 from fer_core.patience import PATIENT, is_refused
 from fer_core.run import ImageRef
 from fer_core.schema import INVENTORY, PLAN, TIMESTAMP
+from fer_core.shard_cost import Cut, listed_sizes, shard_ends
 
 REQUESTS_AT_ONCE: Final = 32
 """Objects of a list file that are looked up at a time."""
@@ -76,25 +77,39 @@ def inventory_of(listed: Iterable[Listed]) -> pa.Table:
     return table.filter(pa.concat_arrays([pa.array([True] * min(1, len(uris))), pc.invert(again)])) if pc.any(again).as_py() else table
 
 
-def plan_shards(inventory: pa.Table, shard_size: int) -> pa.Table:
-    """Number the images, `schema.PLAN`: `shard_size` after `shard_size` by URI, from shard 0. A function of its arguments alone.
+def plan_shards(inventory: pa.Table, shard_size: int | Cut) -> pa.Table:
+    """Number the images, `schema.PLAN`, by URI, from shard 0. A function of its arguments alone.
 
-    inventory: `schema.CANDIDATES`, or `schema.INVENTORY` where no earlier answer is to be taken.
+    inventory: `schema.CANDIDATES`, or `schema.INVENTORY` where no earlier answer is to be taken. shard_size: images a shard, or a `Cut` by
+    what images are expected to cost.
     """
-    if shard_size < 1:
+    if not isinstance(shard_size, Cut) and shard_size < 1:
         raise ValueError(f"a shard holds at least one image, not {shard_size}")
     images = inventory.sort_by("image_uri")
     if "earlier_part" not in images.column_names:
         images = images.append_column("earlier_part", pa.nulls(images.num_rows, pa.string()))
-    shards = (np.arange(images.num_rows) // shard_size).astype(np.int32)
-    return images.append_column("shard", pa.array(shards)).select(PLAN.names).cast(PLAN)
+    if isinstance(shard_size, Cut):
+        ends = shard_ends(shard_size.rate.costs(listed_sizes(images["bytes"])), shard_size)
+        shards = np.repeat(np.arange(len(ends), dtype=np.int32), np.diff(ends, prepend=0))
+    else:
+        shards = (np.arange(images.num_rows) // shard_size).astype(np.int32)
+    return images.append_column("shard", pa.array(shards, pa.int32())).select(PLAN.names).cast(PLAN)
+
+
+def shards_of(plan: pa.Table, shards: Iterable[int]) -> Iterator[tuple[int, tuple[ImageRef, ...]]]:
+    """Some shards of a plan, which is by shard, each with its images; made one at a time."""
+    numbers = plan["shard"].to_numpy()
+    for shard in shards:
+        first, end = np.searchsorted(numbers, [shard, shard + 1])
+        yield shard, _refs(plan.slice(first, end - first))
 
 
 def shard_images(plan: pa.Table, shard: int) -> tuple[ImageRef, ...]:
     """The images of one shard of a plan, in its order, which is by shard."""
-    numbers = plan["shard"].to_numpy()
-    first, end = np.searchsorted(numbers, shard), np.searchsorted(numbers, shard, side="right")
-    rows = plan.slice(first, end - first)
+    return next(shards_of(plan, [shard]))[1]
+
+
+def _refs(rows: pa.Table) -> tuple[ImageRef, ...]:
     modified = rows["modified_at"].cast(pa.int64())  # no datetime: a clock that was wrong may exceed its years
     columns = (rows["image_uri"], rows["bytes"], rows["etag"], modified, rows["earlier_part"])
     return tuple(ImageRef(*values) for values in zip(*(column.to_pylist() for column in columns), strict=True))

@@ -63,7 +63,7 @@ def dry_run(params: LabelParams, as_json: bool) -> int:
     text = (
         f"{listed:,} images listed, {unchanged:,} unchanged, {images.num_rows:,} to read ({_bytes(size)})\n"
         f"expected: about {_minutes(minutes)} with {who}, at {rate.seconds:.3f} s an image and core ({rate.source})\n"
-        f"detector {config.detector}, shards of {config.shard_size}; nothing was written"
+        f"detector {config.detector}, shards of {config.shard_size} at most; nothing was written"
     )
     answer(as_json, value, text)
     return 0

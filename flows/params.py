@@ -37,7 +37,7 @@ class LabelParams(OneRun):
     )
     workers: int | None = Field(None, ge=1, le=1024, title="Workers", description="Processes on this machine, whatever its cluster says.")
     shard_size: int | None = Field(
-        None, ge=1, le=1_000_000, title="Images a shard", description="If empty, a few shards a worker, of 1,000 images at most."
+        None, ge=1, le=1_000_000, title="Images a shard", description="If empty, shards of half a minute, shorter ones towards the end."
     )
     image_timeout: float = Field(
         IMAGE_SECONDS,
