@@ -1,10 +1,15 @@
 """Files and folders of a local disk: replaced in one step, listed, removed."""
 
+import errno
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Final
+
+REMOVALS: Final = 20
+"""Times that a folder is emptied while somebody writes there. Each meets as many files as are written in a millisecond or so."""
 
 
 def replace_file(full: str, data: bytes) -> None:
@@ -60,9 +65,20 @@ def moments_below(full: str) -> Iterator[float]:
 
 
 def remove_folder(full: str) -> None:
-    """Delete a folder with all that is below; nothing happens where it is absent."""
-    with suppress(FileNotFoundError):
-        shutil.rmtree(full)
+    """Delete a folder with all that is below; nothing happens where it is absent.
+
+    A worker that somebody else has overtaken may still write there, or finish a file under another name: then what came is deleted, too.
+    """
+    for left in reversed(range(REMOVALS)):
+        try:
+            shutil.rmtree(full)
+        except OSError as error:
+            if not os.path.lexists(full):
+                return
+            if left == 0 or error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                raise
+        else:
+            return
 
 
 def _unless_absent(error: OSError) -> None:

@@ -1,6 +1,6 @@
 """What one run is: its configuration, the jobs it hands out and the receipts it gets back. Plain values, JSON both ways."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Self
 
 from fer_core.digest import json_sha256
@@ -92,6 +92,9 @@ class ImageRef:
     """Images part in which an earlier run under the same pipeline answered for this URI; see `schema.CANDIDATES`."""
 
 
+_IMAGE: Final = tuple(one.name for one in fields(ImageRef))
+
+
 @dataclass(frozen=True, slots=True)
 class ShardJob:
     """What a worker gets: configuration and listed images, no pixels."""
@@ -106,8 +109,9 @@ class ShardJob:
     """What that row says."""
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object that `from_json` reads back."""
-        return asdict(self)
+        """A JSON object that `from_json` reads back. Images are columns: one job is written for every shard, by a single process."""
+        images = {name: [getattr(image, name) for image in self.images] for name in _IMAGE}
+        return {"config": self.config.to_json(), "part": self.part, "images": images, "crashed": self.crashed, "reason": self.reason}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
@@ -115,7 +119,7 @@ class ShardJob:
         return cls(
             config=RunConfig.from_json(value["config"]),
             part=value["part"],
-            images=tuple(ImageRef(**image) for image in value["images"]),
+            images=tuple(ImageRef(*image) for image in zip(*(value["images"][name] for name in _IMAGE), strict=True)),
             crashed=value["crashed"],
             reason=value["reason"],
         )

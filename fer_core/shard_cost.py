@@ -1,5 +1,6 @@
 """How long images take before anybody looked at them, and shards of so many seconds. Pure decisions on what a listing tells."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -87,3 +88,8 @@ def shard_ends(costs: NDArray[np.float64], cut: Cut) -> NDArray[np.int64]:
         start = min(max(wanted, start + cut.smallest), start + cut.largest, count)
         ends.append(start)
     return np.array(ends, np.int64)
+
+
+def expected_seconds(sizes: Iterable[int | None]) -> float:
+    """Of images of these bytes together, at the usual rate. For comparisons between shards."""
+    return sum(IMAGE_SECONDS + BYTE_SECONDS * (UNTOLD_BYTES if size is None else size) for size in sizes)

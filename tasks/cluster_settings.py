@@ -20,6 +20,8 @@ def settings() -> dict[str, Any]:
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.terminate": 0.95,
+        # a shard that waits at a worker waits for the one before it, while others may have nothing to do
+        "distributed.scheduler.worker-saturation": 1.0,
         "distributed.scheduler.worker-ttl": f"{FROZEN_SECONDS} s",
         "distributed.scheduler.unknown-task-duration": f"{SHARD_SECONDS} s",
         "distributed.admin.low-level-log-length": 0,

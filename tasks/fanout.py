@@ -19,6 +19,8 @@ from tasks.work import label_job
 
 PATIENCE_SECONDS: Final = 120.0
 """How long no worker, or no scheduler, may answer. A nanny needs a few seconds to restart a worker, on a busy machine half a minute."""
+MANY_WORKERS: Final = 8
+"""From so many on, a worker's death is rather its machine's matter than that of an image."""
 
 
 def fan_out(
@@ -34,9 +36,10 @@ def fan_out(
     """Run every job and return the receipts in the order in which they came; `on_receipt` is called with each, in the calling thread.
 
     jobs: taken one by one as there is room. work: runs on workers, `label_job` or a stand-in that tells `time_limit.turn_to` of each image.
-    limit: seconds an image may take, see `time_limit`. resources: what a job takes up of a worker, such as `{"GPU": 1}`. ClusterError when
-    workers or scheduler are gone for `patience` seconds, or when more workers die than `blame.deaths_allowed`; any error a shard reports is
-    raised as what it is. However it ends, nothing is left on the scheduler.
+    limit: seconds an image may take, see `time_limit`. resources: what a job takes up of a worker, such as `{"GPU": 1}`. When nothing waits
+    any more, what takes a worker much longer than others is given to a second one as well, see `speculation`. ClusterError when workers or
+    scheduler are gone for `patience` seconds, or when more workers die than `blame.deaths_allowed`; any error a shard reports is raised as
+    what it is. However it ends, nothing is left on the scheduler.
     """
     flights = Flights(client, work, limit, patience, resources)
     receipts: list[ShardReceipt] = []
@@ -54,15 +57,21 @@ def fan_out(
 
 
 def _all_at_once(flights: Flights, jobs: Iterable[ShardJob], take: Callable[[ShardReceipt], None]) -> list[ShardJob]:
-    """The jobs that were at work when their worker died. Where the image is known, the rest of its shard goes on."""
-    waiting, cleared, suspects = iter(jobs), deque[ShardJob](), []
+    """The jobs that were at work when their worker died. Where the image is known, the rest of its shard goes on.
+
+    Where workers are many, a job is no suspect before its second death: of a thousand machines some go every night, and each suspect is
+    tried with all others idle.
+    """
+    waiting, cleared, suspects, heard = iter(jobs), deque[ShardJob](), list[ShardJob](), set[str]()
     while flights.fill(chain(_drained(cleared), waiting)) or len(flights):
-        job, answer = flights.land()
+        job, answer = flights.land(repeat=flights.room > 0)
         if isinstance(answer, ShardReceipt):
             take(answer)
             continue
         if answer.stuck_at is None:
-            suspects.append(job)
+            excused = flights.most_workers >= MANY_WORKERS and job.part not in heard
+            heard.add(job.part)
+            (cleared if excused else suspects).append(job)
             continue
         for piece in isolate(job, answer.stuck_at):
             guilty = any(image.uri == answer.stuck_at for image in piece.images)

@@ -3,9 +3,10 @@
 import json
 import queue
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import uuid4
 
@@ -15,11 +16,19 @@ from distributed.client import ClosedClientError
 from fer_core import errors
 from fer_core.errors import ClusterError, FerflowError, OutageError
 from fer_core.run import ShardJob, ShardReceipt
+from fer_core.shard_cost import expected_seconds
 from tasks.blame import PASSED_OVER, Cause, Death, deaths_allowed
+from tasks.speculation import Running, straggler
 from tasks.work import watched
 
-IN_FLIGHT_A_WORKER: Final = 3
-"""One at work, one that is there when it is done, one on its way."""
+IN_FLIGHT_A_WORKER: Final = 2
+"""One at work and one that is there when it is done. Each takes memory here and at the scheduler."""
+FEWEST_IN_FLIGHT: Final = 3
+"""So that an adaptive cluster of one worker sees what more of them would do."""
+LOOK_SECONDS: Final = 1.0
+"""How often it is looked whether anybody is still there, and whether some job is late."""
+PACES_KEPT: Final = 500
+"""Of jobs that have ended last, to tell which are late."""
 STORE_TRIES: Final = 2
 """A worker is patient with the storage itself (`fer_core.patience`); another one may have the better line."""
 ANSWER_SECONDS: Final = 60.0
@@ -37,6 +46,11 @@ class _Flight:
     """How often it was sent because the storage failed."""
     passed_over: int
     """How often it was sent because the worker where it waited died."""
+    repeated: bool = False
+    """Whether another sending of the same job was on its way already."""
+    cost: float = 1.0
+    """See `speculation.Running`."""
+    sent_at: float = field(default_factory=time.monotonic)
 
 
 class Flights:
@@ -55,21 +69,33 @@ class Flights:
         self._room_known_at = -1e9
         self._last_seen_alive = time.monotonic()
         self._labelled, self._deaths = 0, 0
+        self._paces: deque[float] = deque(maxlen=PACES_KEPT)
+        self._repeated: set[str] = set()
+        self._looked_at = 0.0
         self._news = _News(client)
 
     def __len__(self) -> int:
         return len(self._flying)
 
+    @property
+    def most_workers(self) -> int:
+        """The most there were at a time, as far as it was seen."""
+        return self._most_workers
+
+    @property
+    def room(self) -> int:
+        """Jobs that may be sent now. Where some is left after `fill`, nothing waits."""
+        return self._window() - len(self._flying)
+
     def fill(self, waiting: Iterable[ShardJob]) -> bool:
         """Launch what there is room for; False when nothing was waiting."""
         launched = False
-        room = self._window() - len(self._flying)
-        for _, job in zip(range(room), waiting, strict=False):
+        for _, job in zip(range(self.room), waiting, strict=False):
             self.launch(job)
             launched = True
         return launched
 
-    def launch(self, job: ShardJob, attempt: int = 1, passed_over: int = 0) -> None:
+    def launch(self, job: ShardJob, attempt: int = 1, passed_over: int = 0, repeated: bool = False) -> None:
         """Send one job. Its key names run, part and time of sending, so that no answer of an earlier sending is taken for it."""
         number = self._launched[job.part] = self._launched.get(job.part, 0) + 1
         key = f"{job.config.run_id}/{job.part}/{number}"
@@ -79,29 +105,37 @@ class Flights:
             future = self._client.submit(watched, *given, key=key, pure=False, resources=self._resources)
         except (ClosedClientError, OSError) as error:
             raise self._gone() from error
-        self._flying[key] = _Flight(job, future, attempt, passed_over)
+        cost = 0.0 if job.crashed else expected_seconds(image.size for image in job.images)
+        self._flying[key] = _Flight(job, future, attempt, passed_over, repeated, cost)
         future.add_done_callback(lambda done: self._landed.put(done.key))
 
-    def land(self) -> tuple[ShardJob, ShardReceipt | Death]:
+    def land(self, repeat: bool = False) -> tuple[ShardJob, ShardReceipt | Death]:
         """Wait for the next job that ends, with its receipt or with the death of the worker that was at it.
 
-        ClusterError when nobody is there any more, or when workers die of too much.
+        repeat: nothing else is waiting, so that workers without work may do again what takes another one too long; the first receipt of a
+        job counts, and of two workers that are at it the one that dies first is no death of the job. ClusterError when nobody is there any
+        more, or when workers die of too much.
         """
         while True:
+            if repeat and time.monotonic() - self._looked_at >= LOOK_SECONDS:
+                self._repeat_late()
             try:
-                flight = self._flying.pop(self._landed.get(timeout=1.0))
+                flight = self._flying.pop(self._landed.get(timeout=LOOK_SECONDS))
             except queue.Empty:
                 self._check_alive()
                 continue
             except KeyError:  # cancelled since
                 continue
             answer = self._answer(flight)
+            if self._goes_on_elsewhere(flight, answer):
+                continue
             if answer is None:
                 self.launch(flight.job, flight.attempt, flight.passed_over)
                 continue
             self._last_seen_alive = time.monotonic()
             if isinstance(answer, ShardReceipt):
                 self._labelled += sum(answer.statuses.values()) if not flight.job.crashed else 0
+                self._note_pace(flight)
                 return flight.job, answer
             elif isinstance(answer, Death):
                 if answer.began or flight.passed_over >= PASSED_OVER:
@@ -120,6 +154,41 @@ class Flights:
             self._news.close()
             if flying:
                 self._client.cancel([flight.future for flight in flying.values()], force=True)
+
+    def _repeat_late(self) -> None:
+        """Send the latest of the late jobs once more for each worker that has nothing to do. A job is repeated once at most."""
+        self._looked_at = time.monotonic()
+        free = sum(self._threads().values()) - len(self._flying)
+        alone = {key: flight for key, flight in self._flying.items() if flight.job.part not in self._repeated and flight.cost > 0}
+        for _ in range(free):
+            running = [Running(key, flight.cost, self._looked_at - self._since(key, flight)) for key, flight in alone.items()]
+            late = straggler(running, self._paces)
+            if late is None:
+                return
+            job = alone.pop(late).job
+            self._repeated.add(job.part)
+            self.launch(job, repeated=True)
+
+    def _goes_on_elsewhere(self, flight: _Flight, answer: ShardReceipt | Death | FerflowError | None) -> bool:
+        """Whether another sending of the same job still flies and decides; else what flies beside a decision is called back."""
+        beside = [key for key, other in self._flying.items() if other.job.part == flight.job.part] if self._repeated else []
+        if not beside:
+            return False
+        told = isinstance(answer, Death) and answer.stuck_at is not None
+        undecided = answer is None or isinstance(answer, OutageError) or (isinstance(answer, Death) and not told)
+        if not undecided:
+            self._client.cancel([self._flying.pop(key).future for key in beside], force=True)
+        elif isinstance(answer, Death) and answer.began:
+            self._count(flight.job)
+        return undecided
+
+    def _note_pace(self, flight: _Flight) -> None:
+        seconds = time.monotonic() - self._since(str(flight.future.key), flight)
+        if flight.cost > 0:
+            self._paces.append(seconds / flight.cost)
+
+    def _since(self, key: str, flight: _Flight) -> float:
+        return self._news.began_at(key) or flight.sent_at
 
     def _answer(self, flight: _Flight) -> ShardReceipt | Death | FerflowError | None:
         """What a worker said, or what became of it; None where its answer died with it. Whatever else the work raised is raised."""
@@ -162,7 +231,7 @@ class Flights:
             threads = self._threads()
             self._room, self._most_workers = IN_FLIGHT_A_WORKER * sum(threads.values()), max(self._most_workers, len(threads))
             self._room_known_at = time.monotonic()
-        return max(self._room, 1)
+        return max(self._room, FEWEST_IN_FLIGHT)
 
     def _threads(self) -> dict[str, int]:
         """Threads of each worker. Nothing where the scheduler does not answer."""
@@ -190,7 +259,7 @@ class _News:
     def __init__(self, client: Client) -> None:
         self.topic = f"ferflow-{uuid4().hex}"
         self._client = client
-        self._began: set[str] = set()
+        self._began: dict[str, float] = {}
         self._stuck: dict[str, str | None] = {}
         self._ended: dict[str, Cause] = {}
         client.subscribe_topic(self.topic, self._hear_work)
@@ -203,6 +272,10 @@ class _News:
             return Death(Cause.STUCK, stuck_at=self._stuck[key])
         return Death(self._ended.get(worker, Cause.DIED), began=key in self._began)
 
+    def began_at(self, key: str) -> float | None:
+        """When it was told that this task began, by the monotonic clock."""
+        return self._began.get(key)
+
     def close(self) -> None:
         """Listen no more."""
         for topic in (self.topic, _MEMORY, _SCHEDULER):
@@ -210,7 +283,7 @@ class _News:
 
     def _hear_work(self, event: tuple[float, dict[str, Any]]) -> None:
         told = event[1]
-        self._began.add(told["key"])
+        self._began.setdefault(told["key"], time.monotonic())
         if "stuck_at" in told:
             self._stuck[told["key"]] = told["stuck_at"]
 

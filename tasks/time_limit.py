@@ -21,21 +21,33 @@ FAREWELL_SECONDS: Final = 1.0
 _thread = threading.local()
 
 
+class GivenUpError(BaseException):
+    """Nobody waits any more for what this thread works at. No `Exception`: those become a row of the image that was looked at."""
+
+
 class TimeLimit:
     """Inside, this thread must reach its next image within the limit, or the process ends."""
 
-    def __init__(self, seconds: float, on_end: Callable[[str | None], None], end: Callable[[], None] = lambda: os._exit(1)) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        on_end: Callable[[str | None], None],
+        end: Callable[[], None] = lambda: os._exit(1),
+        given_up: Callable[[], bool] = lambda: False,
+    ) -> None:
         """seconds: for one image. on_end: called in a thread of its own with the URI of the image at which it ends, None at anything else.
 
-        end: what ends the process.
+        end: what ends the process. given_up: asked at each image whether going on is of no use.
         """
-        self._seconds, self._on_end, self._end = seconds, on_end, end
+        self._seconds, self._on_end, self._end, self._given_up = seconds, on_end, end, given_up
         self._at: tuple[float, str | None] = (0.0, None)
         self._done = threading.Event()
         self._guard = threading.Thread(target=self._watch, name="time-limit", daemon=True)
 
     def turn_to(self, image: str | None) -> None:
-        """The work gets on: to an image, or to what is none."""
+        """The work gets on: to an image, or to what is none. GivenUpError where it need not."""
+        if self._given_up():
+            raise GivenUpError
         seconds = max(self._seconds, OTHER_SECONDS) if image is None else self._seconds
         self._at = (time.monotonic() + seconds, image)
 
@@ -65,7 +77,7 @@ class TimeLimit:
 
 
 def turn_to(image: str | None) -> None:
-    """The work in this thread gets on. Does nothing where no limit is set."""
+    """The work in this thread gets on. Does nothing where no limit is set. GivenUpError where nobody waits for it any more."""
     limit: TimeLimit | None = getattr(_thread, "limit", None)
     if limit is not None:
         limit.turn_to(image)

@@ -10,7 +10,7 @@ from typing import Final
 
 from fer_core.errors import FerflowError
 from fer_core.run import ALIGNMENT, QUALITY, ShardJob
-from tasks.time_limit import TimeLimit, turn_to
+from tasks.time_limit import GivenUpError, TimeLimit, turn_to
 
 GPU: Final = "GPU"
 """Dask's name for what a worker has one of when a GPU is its own, and a shard needs one of there."""
@@ -31,7 +31,8 @@ def label_job(text: str) -> str:
 def watched(work: Callable[[str], str], text: str, topic: str, seconds: float) -> str:
     """`work(text)` on a Dask worker that tells when it begins, and that ends, telling where, when an image takes longer than `seconds`.
 
-    What it tells are events of `topic`: `{"key": of the Dask task}`, and `{"key": ..., "stuck_at": URI or None}`.
+    What it tells are events of `topic`: `{"key": of the Dask task}`, and `{"key": ..., "stuck_at": URI or None}`. Where the task is
+    cancelled meanwhile, since another worker was done with it first, it ends at the next image, before anything more is written.
     """
     from distributed import get_worker  # noqa: PLC0415  (see above)
 
@@ -42,8 +43,16 @@ def watched(work: Callable[[str], str], text: str, topic: str, seconds: float) -
     worker.loop.add_callback(said.set)  # comes after what was told
     said.wait(1.0)
     time.sleep(WORD_SECONDS)
-    with TimeLimit(seconds, lambda image: worker.log_event(topic, {"key": key, "stuck_at": image})):
-        return work(text)
+
+    def cancelled() -> bool:
+        task = worker.state.tasks.get(key)  # looked at from this thread, changed by the worker's own
+        return task is None or task.state == "cancelled"
+
+    try:
+        with TimeLimit(seconds, lambda image: worker.log_event(topic, {"key": key, "stuck_at": image}), given_up=cancelled):
+            return work(text)
+    except GivenUpError:
+        return ""
 
 
 def warm_up() -> None:
