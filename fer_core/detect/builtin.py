@@ -70,9 +70,9 @@ class Builtin:
 
     def _look(self, alike: list[tuple[int, Piece]], found: list[list[Rows]]) -> None:
         """Pass pieces of one shape through the network; findings go to their pictures."""
-        levels = self._eyes([piece.pixels for _, piece in alike])
+        rows, pieces_of = rows_from(self._eyes([piece.pixels for _, piece in alike]), min(WEAK, self._lowest**2))
         for index, (number, piece) in enumerate(alike):
-            found[number].append(_placed(rows_from(levels, index, min(WEAK, self._lowest**2)), piece))
+            found[number].append(_placed(rows[pieces_of == index], piece))
 
     def _joined(self, parts: list[Rows], pixels: NDArray[np.uint8]) -> Faces:
         """Findings of all pieces of a picture -> its faces."""

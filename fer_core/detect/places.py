@@ -1,6 +1,7 @@
 """What a DetectionNet's raw numbers say, read only where a face may be: a thousandth of all places."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -17,24 +18,33 @@ CERTAIN: Final = 30.0
 """Logits beyond it are taken for it: the score is 1 to seven digits, and `exp` stays finite."""
 
 
-def rows_from(levels: Levels, index: int, lowest: float) -> Rows:
-    """What is seen in one picture of a batch at places whose score is at least `lowest`, in its pixels; finest level first, row by row."""
-    return np.concatenate([_read(numbers[index], stride, lowest) for numbers, stride in zip(levels, STRIDES, strict=True)])
+def rows_from(levels: Levels, lowest: float) -> tuple[Rows, NDArray[np.intp]]:
+    """What is seen where the score is at least `lowest`, each row in its own picture's pixels, and in which picture of the batch it is.
+
+    By picture, then finest level first, row by row. As `detection_net._places` computes them.
+    """
+    flat = np.concatenate([numbers.reshape(len(numbers), NUMBERS, -1) for numbers in levels], axis=2)
+    pictures, places = np.nonzero(flat[:, 0] >= _logit(lowest) - 1e-3)  # without an exponential at every place
+    said = flat[pictures, :, places]
+    scores = 1 / (1 + np.exp(-np.clip(said[:, :1], -CERTAIN, CERTAIN)))
+    centres, strides = _grids(tuple(numbers.shape[2:] for numbers in levels))
+    centre, stride = centres[places], strides[places]
+    middle = centre + said[:, 1:3] * stride
+    half = np.exp(np.minimum(said[:, 3:5], np.float32(LARGEST))) * stride / 2
+    rows = np.concatenate([middle - half, middle + half, np.tile(centre, 5) + said[:, 5:] * stride, scores], axis=1, dtype=np.float32)
+    kept = scores[:, 0] >= lowest
+    return rows[kept], pictures[kept]
 
 
-def _read(numbers: NDArray[np.float32], stride: int, lowest: float) -> Rows:
-    """(15, h, w) of a level -> (N, 15). As `detection_net._places` computes them."""
-    width = numbers.shape[2]
-    flat = numbers.reshape(NUMBERS, -1)
-    near = np.flatnonzero(flat[0] >= _logit(lowest) - 1e-3)  # without an exponential at every place
-    scores = 1 / (1 + np.exp(-np.clip(flat[0, near], -CERTAIN, CERTAIN)))
-    kept = near[scores >= lowest]
-    said = flat[:, kept].T
-    centres = (np.stack([kept % width, kept // width], 1).astype(np.float32) + np.float32(0.5)) * np.float32(stride)
-    middle = centres + said[:, 1:3] * np.float32(stride)
-    half = np.exp(np.minimum(said[:, 3:5], np.float32(LARGEST))) * np.float32(stride / 2)
-    points = np.tile(centres, 5) + said[:, 5:] * np.float32(stride)
-    return np.concatenate([middle - half, middle + half, points, scores[scores >= lowest, None]], axis=1).astype(np.float32)
+@lru_cache(maxsize=64)
+def _grids(shapes: tuple[tuple[int, ...], ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(N, 2) where the places of all levels lie, in pixels, and (N, 1) how far apart those of their level are."""
+    centres, strides = [], []
+    for (height, width), stride in zip(shapes, STRIDES, strict=True):
+        y, x = np.divmod(np.arange(height * width), width)
+        centres.append((np.stack([x, y], 1).astype(np.float32) + np.float32(0.5)) * np.float32(stride))
+        strides.append(np.full((height * width, 1), stride, np.float32))
+    return np.concatenate(centres), np.concatenate(strides)
 
 
 def _logit(score: float) -> float:

@@ -42,10 +42,15 @@ def cleaned(boxes: Floats, points: Floats, scores: Floats, width: int, height: i
 
 def overlaps(boxes: Floats, others: Floats) -> NDArray[np.float64]:
     """Intersection over union of every box with every other: (N, 4), (M, 4) -> (N, M). Empty boxes overlap nothing."""
-    a, b = np.asarray(boxes, np.float64)[:, None], np.asarray(others, np.float64)[None]
-    sides = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None)
-    shared = np.prod(sides, axis=-1)
-    union = np.prod(a[..., 2:] - a[..., :2], axis=-1) + np.prod(b[..., 2:] - b[..., :2], axis=-1) - shared
+    return overlap(np.asarray(boxes, np.float64)[:, None], np.asarray(others, np.float64)[None])
+
+
+def overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Intersection over union of boxes with boxes, (..., 4) each, broadcast. Empty boxes overlap nothing."""
+    width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
+    height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    union = (a[..., 2] - a[..., 0]) * (a[..., 3] - a[..., 1]) + (b[..., 2] - b[..., 0]) * (b[..., 3] - b[..., 1]) - shared
     return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0), np.float64)
 
 

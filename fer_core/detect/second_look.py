@@ -5,6 +5,7 @@ of a half-trained network from 0.86 to 0.92.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from fer_core.detect.eyes import Eyes
 from fer_core.detect.places import Rows, rows_from
-from fer_core.detect.protocol import overlaps
+from fer_core.detect.protocol import overlap
 
 SIDE: Final = 128
 """Of the cut-out, in pixels."""
@@ -48,36 +49,38 @@ def looked_again(eyes: Eyes, pixels: NDArray[np.uint8], rows: Rows, telling: flo
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
         cuts = [_cut(pixels, row[:4].astype(np.float64)) for row in part]
-        levels = eyes([cut.pixels for cut in cuts])
-        for index, (row, cut) in enumerate(zip(part, cuts, strict=True)):
-            out[start + index] = _together(row, rows_from(levels, index, min(SEEN, telling)), cut)
+        found, faces = rows_from(eyes([cut.pixels for cut in cuts]), min(SEEN, telling))
+        out[start : start + BATCH] = _together(part, found, faces, cuts)
     return out
 
 
-def _together(row: Rows, found: Rows, cut: _Cut) -> Rows:
-    """(15,) of the first look and (P, 15) of the second, in the cut-out's pixels -> (15,) of both."""
+def _together(rows: Rows, found: Rows, faces: NDArray[np.intp], cuts: Sequence[_Cut]) -> Rows:
+    """(K, 15) of the first look; (P, 15) of the second, in the pixels of the cut-out of the face that `faces` says -> (K, 15) of both."""
     placed = found.astype(np.float64)
-    placed[:, :14] = (placed[:, :14] - SIDE / 2) / cut.scale + np.tile(cut.centre, 7)
-    placed = placed[overlaps(row[None, :4], placed[:, :4])[0] >= SAME_FACE]
-    both = row.astype(np.float64)
-    if not len(placed):
-        both[14] = 0
-        return np.asarray(both, np.float32)
-    best = placed[placed[:, 14].argmax()]
-    if best[14] >= SEEN:
-        both = (row + best) / 2
-    both[14] = math.sqrt(float(row[14]) * float(best[14]))
-    return np.asarray(both, np.float32)
+    scales, centres = np.array([[cut.scale] for cut in cuts]), np.stack([np.tile(cut.centre, 7) for cut in cuts])
+    placed[:, :14] = (placed[:, :14] - SIDE / 2) / scales[faces] + centres[faces]
+    same = overlap(rows[faces, :4].astype(np.float64), placed[:, :4]) >= SAME_FACE
+    placed, faces = placed[same], faces[same]
+    order = np.lexsort((-placed[:, 14], faces))  # the best of each face comes first
+    seen, first = np.unique(faces[order], return_index=True)
+    best = placed[order[first]]
+    both = rows.astype(np.float64)
+    both[:, 14] = 0
+    both[seen, 14] = np.sqrt(rows[seen, 14] * best[:, 14])
+    sure = best[:, 14] >= SEEN
+    both[seen[sure], :14] = (both[seen[sure], :14] + best[sure, :14]) / 2
+    return both.astype(np.float32)
 
 
 def _cut(pixels: NDArray[np.uint8], box: NDArray[np.float64]) -> _Cut:
     """Grey where the picture ends. Large faces are shrunk by averaging areas first, so that the bilinear warp does not alias."""
-    height, width = pixels.shape[:2]
-    centre = (box[:2] + box[2:]) / 2
-    scale = FACE / max(1.0, math.sqrt(float(np.prod(box[2:] - box[:2]))))
+    (height, width), (x0, y0, x1, y1) = pixels.shape[:2], box.tolist()
+    centre = ((x0 + x1) / 2, (y0 + y1) / 2)
+    scale = FACE / max(1.0, math.sqrt((x1 - x0) * (y1 - y0)))
     reach = SIDE / 2 / scale + 2
-    low = np.clip(np.floor(centre - reach), 0, [width - 1, height - 1]).astype(int)
-    high = np.maximum(np.clip(np.ceil(centre + reach), 1, [width, height]).astype(int), low + 1)
+    low = [min(max(math.floor(middle - reach), 0), length - 1) for middle, length in zip(centre, (width, height), strict=True)]
+    ends = zip(centre, (width, height), low, strict=True)
+    high = [max(min(max(math.ceil(middle + reach), 1), length), start + 1) for middle, length, start in ends]
     near = pixels[low[1] : high[1], low[0] : high[0]]
     factor = max(1, int(1 / scale))
     if factor > 1:
@@ -85,8 +88,9 @@ def _cut(pixels: NDArray[np.uint8], box: NDArray[np.float64]) -> _Cut:
         shrunk = np.asarray(cv2.resize(near, size, interpolation=cv2.INTER_AREA), np.uint8)
     else:
         shrunk = np.ascontiguousarray(near)
-    gain = scale * np.array(near.shape[1::-1]) / shrunk.shape[1::-1]
-    shift = SIDE / 2 + (low - centre) * scale + gain / 2 - 0.5  # pixel edges -> pixel centres
-    matrix = np.array([[gain[0], 0, shift[0]], [0, gain[1], shift[1]]])
+    gains = [scale * whole / kept for whole, kept in zip(near.shape[1::-1], shrunk.shape[1::-1], strict=True)]
+    # pixel edges -> pixel centres
+    shifts = [SIDE / 2 + (start - middle) * scale + gain / 2 - 0.5 for start, middle, gain in zip(low, centre, gains, strict=True)]
+    matrix = np.array([[gains[0], 0, shifts[0]], [0, gains[1], shifts[1]]])
     cut = cv2.warpAffine(shrunk, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(128, 128, 128))
-    return _Cut(np.asarray(cut, np.uint8), scale, centre)
+    return _Cut(np.asarray(cut, np.uint8), scale, np.array(centre))
