@@ -79,7 +79,7 @@ def test_the_even_end_is_what_shrinking_shards_bring():
 
 def test_the_scheduler_of_many_workers_is_spared_short_shards():
     assert Cut(2, 8, 4000).floor(1e6) == 1.0
-    assert Cut(1000, 8, 4000).floor(1e6) == 10.0
+    assert Cut(1000, 8, 4000).floor(1e6) == 15.0
     assert Cut(2, 8, 4000).floor(1.6) == pytest.approx(0.2)  # a small job is still shared
 
 
