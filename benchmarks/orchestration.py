@@ -7,12 +7,14 @@ Each run is `ferflow label` as a person runs it, with its own Prefect server, Da
 report; only `label_shard` waits so many seconds an image instead of looking (`stand_in_shard.py`). The work of n images on w workers takes
 n * seconds / w; whatever the command took beyond that, from its start to its end, is overhead. From a short and a long run follow a fixed
 part (start-up, planning, commit, end) and one in proportion to the work (handing out shards, waiting, an uneven end), and from both the
-share in a run of ten minutes. `cold` is the first run in a home in which Prefect never ran. Writes orchestration.json, prints Markdown.
+share in a run of ten minutes. `cold` is the first run in a home in which Prefect never ran. CPU seconds are those of the command and its
+processes, as far as it waited for them; the work itself needs none. Writes orchestration.json, prints Markdown.
 """
 
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -62,9 +64,9 @@ def measured(place: Path, name: str, seconds: float, workers: int) -> dict[str, 
     environment = {**kept, "HOME": str(home), "PYTHONPATH": os.pathsep.join(folders), SECONDS: str(IMAGE_SECONDS)}
     command = [sys.executable, str(Path(__file__).with_name("stand_in_command.py")), "label", str(source), "--to", str(place / name)]
     command += ["--workers", str(workers), "--detector", "builtin", "--json"]
-    started = time.monotonic()
+    started, before = time.monotonic(), children()
     done = subprocess.run(command, env=environment, check=False, stdout=subprocess.PIPE, text=True)
-    took = time.monotonic() - started
+    took, cpu = time.monotonic() - started, children() - before
     if done.returncode:
         raise SystemExit(f"ferflow label failed with exit code {done.returncode}")
     said = json.loads(done.stdout)
@@ -72,15 +74,22 @@ def measured(place: Path, name: str, seconds: float, workers: int) -> dict[str, 
         raise SystemExit(f"{images} images were planned, {said['images']} came back")
     work = images * IMAGE_SECONDS / workers
     shards = len(json.loads(Path(said["manifest"]).read_text())["parts"]) // 2
-    told = {"images": images, "shards": shards, "work_seconds": work, "seconds": took, "overhead_seconds": took - work}
+    told = {"images": images, "shards": shards, "work_seconds": work, "seconds": took, "overhead_seconds": took - work, "cpu_seconds": cpu}
     return {**told, "startup_seconds": said["startup_seconds"], "after_commit_seconds": took - said["seconds"]}
+
+
+def children() -> float:
+    """CPU seconds of the processes that this one has waited for, and theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def summary(runs: dict[str, Any]) -> dict[str, float]:
     """Fixed and proportional overhead, and what follows for ten minutes."""
     short, long = runs["short"], runs["long"]
     slope = (long["overhead_seconds"] - short["overhead_seconds"]) / (long["work_seconds"] - short["work_seconds"])
-    fixed = short["overhead_seconds"] - slope * short["work_seconds"]
+    slope = max(0.0, slope)  # else the machine was busier during the short one
+    fixed = long["overhead_seconds"] - slope * long["work_seconds"]
     in_ten = fixed + slope * TEN_MINUTES
     found = {
         "cold_seconds": runs["cold"]["overhead_seconds"],
@@ -96,7 +105,7 @@ def summary(runs: dict[str, Any]) -> dict[str, float]:
 
 def markdown(figures: dict[str, Any]) -> str:
     """A row a run, then what follows."""
-    lines = ["| run | images | shards | work, s | took, s | overhead, s | of which start-up | share |", "|---|" + "---:|" * 7]
+    lines = ["| run | images | shards | work, s | took, s | overhead, s | of which start-up | share | CPU, s |", "|---|" + "---:|" * 8]
     for name, run in figures["runs"].items():
         cells = [name, f"{run['images']:,}", str(run["shards"]), f"{run['work_seconds']:.1f}", f"{run['seconds']:.1f}"]
         cells += [

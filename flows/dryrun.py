@@ -13,7 +13,7 @@ from fer_core.store import Store, open_store
 from flows.answer import answer
 from flows.begin import configure, take_up
 from flows.params import LabelParams
-from tasks.cluster_size import hands, sized
+from tasks.cluster_size import hands, hands_to_plan_for, sized
 from tasks.draft import draft
 
 START_SECONDS: Final = 8.0
@@ -39,7 +39,7 @@ def dry_run(params: LabelParams, as_json: bool) -> int:
         images = plan.images.filter(pc.is_in(plan.images["shard"], value_set=pa.array(todo, pa.int32())))
         config, listed, unchanged = plan.config, plan.listed, plan.unchanged
     else:
-        drawn = draft(store, configure(params), list_images(params.source), workers=hands(cluster), force=params.force)
+        drawn = draft(store, configure(params), list_images(params.source), workers=hands_to_plan_for(cluster), force=params.force)
         config, images, listed, unchanged = drawn.config, drawn.images, drawn.listed, drawn.unchanged
     rate = rate_for(store, config.pipeline_digest, config.detector)
     size = pc.sum(images["bytes"]).as_py() or 0

@@ -9,7 +9,7 @@ from fer_core.store import open_store
 from flows.begin import configure, take_up
 from flows.label_summary import already, max_failed_sentence
 from flows.params import LabelParams
-from tasks.cluster_size import hands, sized
+from tasks.cluster_size import hands_to_plan_for, sized
 from tasks.commit import commit_run
 from tasks.inventory import list_inventory
 from tasks.label_shards import label_shards
@@ -41,7 +41,7 @@ def label_collection(params: LabelParams) -> Summary:
     with lease(store, f"run {params.resume or params.run_id}") as held:
         if params.resume is None:
             inventory = list_inventory(params.source)
-            plan = plan_run(configure(params), inventory, hands(cluster), params.force, held)
+            plan = plan_run(configure(params), inventory, hands_to_plan_for(cluster), params.force, held)
         else:
             plan = take_up(params)
         labelled = label_shards(plan, cluster, params.image_timeout)

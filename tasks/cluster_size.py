@@ -2,6 +2,7 @@
 
 import math
 import os
+from typing import Final
 
 from fer_core.errors import UsageError
 from fer_core.run import MAX_BYTES, MAX_PIXELS
@@ -9,6 +10,9 @@ from fer_core.worker_memory import worker_memory
 from tasks.cluster_kinds import Adaptive, AddressCluster, GpuCluster, Kind, KubernetesCluster, LocalCluster, SlurmCluster
 from tasks.draft import shard_size_for
 from tasks.gpus import visible_gpus
+
+SUPPOSED: Final = 32
+"""Workers of a scheduler that is not asked."""
 
 
 def cores() -> int:
@@ -74,6 +78,11 @@ def hands(spec: Kind) -> int:
     if isinstance(spec, SlurmCluster):
         return most(spec.jobs) * (1 if spec.gpu else spec.cores)
     return most(spec.pods) if isinstance(spec, KubernetesCluster) else 1
+
+
+def hands_to_plan_for(spec: Kind) -> int:
+    """The same for cutting shards. Behind a scheduler that runs elsewhere many are supposed: more shards cost little, idle workers much."""
+    return SUPPOSED if isinstance(spec, AddressCluster) else hands(spec)
 
 
 def trimmed(spec: LocalCluster, images: int, shard_size: int | None) -> LocalCluster:

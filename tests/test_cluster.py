@@ -15,7 +15,7 @@ from tasks import cluster_gpu
 from tasks.cluster_client import needs, open_client
 from tasks.cluster_early import starting_early
 from tasks.cluster_kinds import Adaptive, AddressCluster, GpuCluster, KubernetesCluster, LocalCluster, SlurmCluster
-from tasks.cluster_size import cores, hands, sized, trimmed
+from tasks.cluster_size import SUPPOSED, cores, hands, hands_to_plan_for, sized, trimmed
 from tasks.draft import LARGEST_SHARD, SMALLEST_SHARD, shard_size_for
 from tasks.fanout import fan_out
 from tasks.gpus import chosen_gpus, visible_gpus
@@ -58,6 +58,8 @@ def test_how_many_shards_are_worked_on_at_a_time():
     assert hands(slurm.model_copy(update={"gpu": True})) == 5
     assert hands(KubernetesCluster(image="x", pods=pods)) == 3
     assert hands(AddressCluster(address="tcp://host:1")) == 1
+    assert hands_to_plan_for(AddressCluster(address="tcp://host:1")) == SUPPOSED
+    assert hands_to_plan_for(slurm) == hands(slurm)
     assert hands(GpuCluster(gpus=2)) == 2
     assert [needs(spec) for spec in (slurm, GpuCluster(), KubernetesCluster(image="x", gpu=True))] == [{}, {"GPU": 1}, {"GPU": 1}]
 

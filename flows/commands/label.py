@@ -48,7 +48,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     work = parser.add_argument_group("who works")
     work.add_argument("--cluster", metavar="SPEC", help=CLUSTER)
     work.add_argument("--workers", metavar="N", type=int, help="local worker processes (default: every core)")
-    work.add_argument("--shard-size", metavar="N", type=int, help="images a shard (default: shards of half a minute, shorter ones towards the end)")
+    work.add_argument("--shard-size", metavar="N", type=int, help="images a shard (default: half a minute of work, less towards the end)")
     work.add_argument(
         "--image-timeout", metavar="SECONDS", type=float, help="longest that one image may take before it is given up (default: 300)"
     )
