@@ -70,8 +70,7 @@ def inventory_of(listed: Iterable[Listed]) -> pa.Table:
 
     Only `LISTED_AT_ONCE` files are Python objects at a time; a row of Arrow takes a fifth of their memory.
     """
-    table = pa.concat_tables([INVENTORY.empty_table(), *_chunks(iter(listed))])
-    table = table.take(pc.sort_indices(table["image_uri"]))
+    table = _by_uri(pa.concat_tables([INVENTORY.empty_table(), *_chunks(iter(listed))]))
     uris = table["image_uri"].combine_chunks()
     again = pc.equal(uris[1:], uris[:-1])
     return table.filter(pa.concat_arrays([pa.array([True] * min(1, len(uris))), pc.invert(again)])) if pc.any(again).as_py() else table
@@ -85,7 +84,7 @@ def plan_shards(inventory: pa.Table, shard_size: int | Cut) -> pa.Table:
     """
     if not isinstance(shard_size, Cut) and shard_size < 1:
         raise ValueError(f"a shard holds at least one image, not {shard_size}")
-    images = inventory.sort_by("image_uri")
+    images = _by_uri(inventory)
     if "earlier_part" not in images.column_names:
         images = images.append_column("earlier_part", pa.nulls(images.num_rows, pa.string()))
     if isinstance(shard_size, Cut):
@@ -107,6 +106,13 @@ def shards_of(plan: pa.Table, shards: Iterable[int]) -> Iterator[tuple[int, tupl
 def shard_images(plan: pa.Table, shard: int) -> tuple[ImageRef, ...]:
     """The images of one shard of a plan, in its order, which is by shard."""
     return next(shards_of(plan, [shard]))[1]
+
+
+def _by_uri(table: pa.Table) -> pa.Table:
+    """Sorted; the same table, not a second one of its size, where it is so already, as object stores list."""
+    uris = table["image_uri"]
+    in_order = pc.all(pc.less_equal(uris[:-1], uris[1:]), min_count=0).as_py() if len(uris) > 1 else True
+    return table if in_order else table.take(pc.sort_indices(uris))
 
 
 def _refs(rows: pa.Table) -> tuple[ImageRef, ...]:
