@@ -40,8 +40,9 @@ def label_collection(params: LabelParams) -> Summary:
         return judged(already(params.to, params.resume), params)
     with lease(store, f"run {params.resume or params.run_id}") as held:
         if params.resume is None:
-            inventory = list_inventory(params.source)
-            plan = plan_run(configure(params), inventory, hands_to_plan_for(cluster), params.force, held)
+            hands = hands_to_plan_for(cluster)
+            # the inventory, 100 MB a million images, is given no name here, so that it goes when it is planned
+            plan = plan_run(inventory=list_inventory(params.source), config=configure(params), workers=hands, force=params.force, held=held)
         else:
             plan = take_up(params)
         labelled = label_shards(plan, cluster, params.image_timeout)
