@@ -47,10 +47,10 @@ def load_detector(file: Path) -> "DetectionNet":
     from fer_core.detect.detection_net import DetectionNet  # noqa: PLC0415
 
     config, tensors = read_detector(file)
-    network = DetectionNet(config)
     try:
+        network = DetectionNet(config)
         network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
-    except RuntimeError as error:
+    except (ValueError, RuntimeError) as error:
         raise _not_one_of_these(file) from error
     return network.eval()
 

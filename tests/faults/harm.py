@@ -14,7 +14,7 @@ from tests.faults.endings import DEADLY, GATED, HANGING
 _decode = fer_core.decode.decode
 
 
-def harmful(data, limits):
+def harmful(data, limits, side=None, admit=lambda _: None):
     """What stands in `fer_core.decode.decode`'s place."""
     if data.endswith(DEADLY):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -27,7 +27,7 @@ def harmful(data, limits):
             file.write(f"{os.getpid()}\n")
         while not gate.exists():
             threading.Event().wait(0.05)
-    return _decode(data, limits)
+    return _decode(data, limits, side, admit)
 
 
 fer_core.decode.decode = harmful
