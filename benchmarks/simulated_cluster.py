@@ -49,6 +49,7 @@ from tasks.fanout import fan_out
 USUAL_BYTES = 150_000
 LIFE_SECONDS = 30.0
 """Of a shard in life."""
+TEN_MINUTES = 600.0
 
 
 @dataclass(frozen=True)
@@ -255,6 +256,11 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
     busiest = max(runs, key=lambda run: run["workers"])
     lines += ["", f"Scheduler and client of {busiest['workers']:,} workers with shards of half a minute: "]
     lines[-1] += f"{100 * busiest['scheduler_busy_in_life']:.0f} % of one core."
+    for run in (run for run in runs if run["weather"] == "calm"):
+        beyond = run["seconds"] - run["seconds_ideal"]
+        lines.append(
+            f"Calm, {run['workers']:,} workers: {beyond:.1f} s beyond the ideal, {100 * beyond / TEN_MINUTES:.1f} % of ten minutes."
+        )
     return "\n".join(lines)
 
 
