@@ -19,7 +19,7 @@ TARGET_SECONDS: Final = 30.0
 LEAST_SECONDS: Final = 1.0
 """Of a shard at the end of a run. It costs about 30 ms beside its images."""
 SCHEDULER_SECONDS: Final = 0.015
-"""Times the number of workers: the least that a shard takes, handing one out costs 5 to 10 ms of the scheduler."""
+"""Times the number of workers: the least that a shard takes, because handing it out takes the scheduler 5 to 10 ms."""
 SHARE_OF_THE_REST: Final = 2
 """A shard is this part of a worker's share of what is left. With 2, workers end together also where estimates are off by a factor of 2."""
 
