@@ -112,6 +112,7 @@ def markdown(figures: dict[str, Any]) -> str:
             f"{run['overhead_seconds']:.1f}",
             f"{run['startup_seconds']:.1f}",
             f"{100 * run['overhead_seconds'] / run['work_seconds']:.1f} %",
+            f"{run['cpu_seconds']:.1f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     told = figures["summary"]
