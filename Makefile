@@ -40,7 +40,7 @@ label: $(VENV)/runtime.stamp ## label SOURCE into TO, ask the tables one questio
 test: $(VENV)/dev.stamp ## the tests, on every core
 	@$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --durations=15
 
-test-long: $(VENV)/dev.stamp ## what `make test` leaves out: a team's server killed amid a night, a retraining in a browser, PostgreSQL, failing storage
+test-long: $(VENV)/dev.stamp ## what `make test` leaves out: a team's server killed amid a night, `ferflow up`, two machines, the loop of corrections, a retraining in a browser, PostgreSQL, failing storage
 	@$(VENV)/bin/python -m pytest -m long --numprocesses auto --dist loadfile
 
 lint: $(VENV)/dev.stamp ## style, types and the direction of imports

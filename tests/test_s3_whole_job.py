@@ -77,7 +77,7 @@ class Watcher(threading.Thread):
                     continue
 
 
-@pytest.fixture(scope="module", params=["moto", "swift"])
+@pytest.fixture(scope="module", params=["moto", pytest.param("swift", marks=pytest.mark.long)])
 def place(request):
     if request.param == "moto":
         variables = {"AWS_ENDPOINT_URL": request.getfixturevalue("s3_endpoint"), "AWS_REGION": "us-east-1"}

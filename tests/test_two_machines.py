@@ -19,7 +19,7 @@ from parts import Part, answers, free_ports
 from processes import REPOSITORY, Commands, Ended
 from served import Served
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]  # a fixture does all the work
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1500)]  # a fixture does all the work
 
 BUCKET = "night"
 COPIES = 6

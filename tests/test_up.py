@@ -22,7 +22,7 @@ from fer_core.store import open_store
 from fer_core.verify import verify
 from flows.params import LabelParams
 
-pytestmark = pytest.mark.timeout(1500)  # two starts and three runs in one fixture
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]  # two starts and three runs in one fixture
 
 PICTURES = 12
 

@@ -20,6 +20,8 @@ from fer_core.faceset import VOTE_COLUMNS, read_card, read_rows, write_card, wri
 from fer_core.labels import EXPRESSIONS
 from fer_core.models import DEFAULT, load_model, resolve_model, save_model
 
+pytestmark = pytest.mark.long  # eight commands, three of which train
+
 FERPLUS = Path(__file__).parents[2] / "shared" / "data" / "ferplus"
 FACES = {"Training": 220, "PublicTest": 160}
 QUICK = ["--epochs", "3", "--batch", "16", "--learning-rate", "0.03", "--bound", "speed=0.2", "--bound", "calibration=1"]
