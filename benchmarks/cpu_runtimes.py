@@ -97,7 +97,7 @@ def rows(pictures: Sequence[Pixels]) -> list[dict[str, Any]]:
 def networks(network: MultiscaleNet, mirrored: bool, calibration: Pixels) -> Iterator[Logits]:
     """Each of `WAYS`."""
     for kind in (torch.float32, torch.bfloat16):
-        yield _Torch(fused(network).to(kind, memory_format=torch.channels_last), kind, mirrored)  # type: ignore[call-overload]  # torch's
+        yield _Torch(fused(network).to(kind, memory_format=torch.channels_last), kind, mirrored)  # type: ignore[call-overload]  # torch's stubs
     model = written(network.config, read_weights(resolve_model("tiny"))[0], mirrored=mirrored)
     yield _runtime(Session(model))
     yield _runtime(Session(quantised(model, [window(calibration[start : start + BATCH]) for start in range(0, len(calibration), BATCH)])))
@@ -130,7 +130,7 @@ def _runtime(session: Session) -> Logits:
 def detectors(calibration: Sequence[Pixels]) -> Iterator[Callable[[Sequence[Pixels]], Levels]]:
     """Each of `WAYS`."""
     for kind in (torch.float32, torch.bfloat16):
-        yield _torch_eyes(load_detector(SHIPPED).to(kind, memory_format=torch.channels_last), kind)  # type: ignore[call-overload]  # torch's
+        yield _torch_eyes(load_detector(SHIPPED).to(kind, memory_format=torch.channels_last), kind)  # type: ignore[call-overload]  # torch's stubs
     stored = read_detector(SHIPPED)
     yield detection_graph.CpuEyes(*stored)
     quick = detection_graph.CpuEyes(*stored)

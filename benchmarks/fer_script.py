@@ -20,7 +20,7 @@ def main() -> None:
     """See the module's text."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import cv2  # noqa: PLC0415  (TensorFlow reads the environment when it is imported)
-    from fer.fer import FER  # noqa: PLC0415
+    from fer.fer import FER  # noqa: PLC0415  (the same)
 
     logging.disable(logging.INFO)
     detector = FER()

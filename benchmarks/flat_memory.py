@@ -56,14 +56,14 @@ def measured(root: str, size: int) -> dict[str, Any]:
     """One run of so many images into an empty root. SystemExit where they are not all committed."""
     from planning import etag, fake_time, night, uri  # noqa: PLC0415  (a worker that imports this module needs none of it)
 
-    from fer_core.collection import inventory_of  # noqa: PLC0415
-    from fer_core.commit import publish, write_plan  # noqa: PLC0415
-    from fer_core.listing import Listed  # noqa: PLC0415
-    from fer_core.store import open_store  # noqa: PLC0415
-    from tasks.cluster_early import EarlyCluster  # noqa: PLC0415
-    from tasks.cluster_kinds import LocalCluster  # noqa: PLC0415
-    from tasks.draft import draft, jobs  # noqa: PLC0415
-    from tasks.fanout import fan_out  # noqa: PLC0415
+    from fer_core.collection import inventory_of  # noqa: PLC0415  (the same)
+    from fer_core.commit import publish, write_plan  # noqa: PLC0415  (the same)
+    from fer_core.listing import Listed  # noqa: PLC0415  (the same)
+    from fer_core.store import open_store  # noqa: PLC0415  (the same)
+    from tasks.cluster_early import EarlyCluster  # noqa: PLC0415  (the same)
+    from tasks.cluster_kinds import LocalCluster  # noqa: PLC0415  (the same)
+    from tasks.draft import draft, jobs  # noqa: PLC0415  (the same)
+    from tasks.fanout import fan_out  # noqa: PLC0415  (the same)
 
     def listed() -> Iterator[Listed]:
         return (Listed(uri(number), 150_000 + number % 1000, fake_time(number), etag(number)) for number in range(size))

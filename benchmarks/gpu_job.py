@@ -207,7 +207,7 @@ def _decoded(file: str, decode: Decode) -> tuple[ImageRef, str, NDArray[np.uint8
 
 def _on_device(batch: list[Any], decode: Decode, device: torch.device) -> list[Any]:
     from fer_core.decode import DecodeLimits  # noqa: PLC0415  (needs Pillow)
-    from fer_core.gpu.jpeg import decoded  # noqa: PLC0415
+    from fer_core.gpu.jpeg import decoded  # noqa: PLC0415  (the same)
 
     pixels = decoded([data for _, _, data in batch], DecodeLimits(), device)
     return [(ref, digest, decode(data) if one is None else one) for (ref, digest, data), one in zip(batch, pixels, strict=True)]

@@ -118,7 +118,7 @@ def simulated_cluster(size: Size) -> Iterator[Client]:
 
 
 def _environment() -> dict[str, str]:
-    import os  # noqa: PLC0415
+    import os  # noqa: PLC0415  (the same)
 
     folders = [str(Path(__file__).parent), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders)), "OMP_NUM_THREADS": "1"}
@@ -133,13 +133,13 @@ def measured(client: Client, size: Size, weather: Weather, *, twice: bool) -> di
     config = RunConfig("run-a", "2026-01-01", "none", "/none", "none", "none", "none", "none", "0" * 64, purpose=told(weather))
     sent = _counting(client)
     least = speculation.LEAST_SECONDS
-    speculation.LEAST_SECONDS = least * size.target / LIFE_SECONDS if twice else 1e9  # type: ignore[misc]
+    speculation.LEAST_SECONDS = least * size.target / LIFE_SECONDS if twice else 1e9  # type: ignore[misc]  # Final, but for a stand-in
     client.wait_for_workers(size.workers, timeout=180)
     started, cpu = time.time(), time.process_time()
     try:
         receipts = fan_out(client, jobs(config, images, list(range(len(bytes_of)))), lambda _: None, work=simulated)
     finally:
-        speculation.LEAST_SECONDS = least  # type: ignore[misc]
+        speculation.LEAST_SECONDS = least  # type: ignore[misc]  # Final, but for a stand-in
         del client.submit  # the class has its own
     seconds, cpu = time.time() - started, time.process_time() - cpu
     _check(receipts, images)

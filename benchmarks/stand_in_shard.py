@@ -49,8 +49,8 @@ def stand_in_job(text: str) -> str:
 
 def install() -> None:
     """From now on shards of this process are not looked at."""
-    import fer_core.shard  # noqa: PLC0415
-    import fer_core.tools  # noqa: PLC0415
+    import fer_core.shard  # noqa: PLC0415  (in workers alone)
+    import fer_core.tools  # noqa: PLC0415  (the same)
 
     fer_core.shard.label_shard = stand_in
     fer_core.tools.prepare_process = lambda: None

@@ -63,12 +63,12 @@ def measured(megapixels: float) -> dict[str, float]:
 def labelled_here(folder: Path) -> dict[str, float]:
     """Bytes of this process once its libraries and networks are loaded, and at most."""
     from fer_core.detect.choice import build  # noqa: PLC0415  (only in the process that is measured)
-    from fer_core.labelling import labelled  # noqa: PLC0415
-    from fer_core.models import resolve_model  # noqa: PLC0415
-    from fer_core.run import ImageRef, RunConfig  # noqa: PLC0415
-    from fer_core.stopwatch import Stopwatch  # noqa: PLC0415
-    from fer_core.store import read_uri  # noqa: PLC0415
-    from fer_core.tools import tools_for  # noqa: PLC0415
+    from fer_core.labelling import labelled  # noqa: PLC0415  (the same)
+    from fer_core.models import resolve_model  # noqa: PLC0415  (the same)
+    from fer_core.run import ImageRef, RunConfig  # noqa: PLC0415  (the same)
+    from fer_core.stopwatch import Stopwatch  # noqa: PLC0415  (the same)
+    from fer_core.store import read_uri  # noqa: PLC0415  (the same)
+    from fer_core.tools import tools_for  # noqa: PLC0415  (the same)
 
     config = RunConfig(
         run_id="memory",

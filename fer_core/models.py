@@ -138,7 +138,7 @@ def load_model(ref: ModelRef) -> tuple["MultiscaleNet", ModelSpec]:
     """The network in evaluation mode on the CPU, and its spec. Damaged, changed or ill-fitting files are a ModelError."""
     import torch  # noqa: PLC0415  (slow to import; labelling on a CPU needs none of it)
 
-    from fer_core.network import MultiscaleNet  # noqa: PLC0415
+    from fer_core.network import MultiscaleNet  # noqa: PLC0415  (the same)
 
     tensors, spec = read_weights(ref)
     try:

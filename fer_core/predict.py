@@ -53,16 +53,20 @@ class Predictor:
 
     def predict(self, crops: NDArray[np.uint8]) -> Predictions:
         """(N, 112, 112, 3) RGB uint8 -> predictions, probabilities rounded to four decimals that sum to 1."""
-        rounded = round_to_one(self.probabilities(crops))
-        confidence = rounded.max(axis=1, initial=0)
-        entropy = normalised_entropy(rounded)
-        return Predictions(
-            probabilities=rounded.astype(np.float32),
-            expression=rounded.argmax(axis=1).astype(np.int64),
-            confidence=confidence.astype(np.float32),
-            entropy=entropy.astype(np.float32),
-            needs_review=self.spec.review.applies(confidence, entropy),
-        )
+        return answered(self.probabilities(crops), self.spec)
+
+
+def answered(probabilities: NDArray[np.float64], spec: ModelSpec) -> Predictions:
+    """(N, 8) calibrated -> what is said of each face, rounded to four decimals that sum to 1."""
+    rounded = round_to_one(probabilities)
+    confidence, entropy = rounded.max(axis=1, initial=0), normalised_entropy(rounded)
+    return Predictions(
+        probabilities=rounded.astype(np.float32),
+        expression=rounded.argmax(axis=1).astype(np.int64),
+        confidence=confidence.astype(np.float32),
+        entropy=entropy.astype(np.float32),
+        needs_review=spec.review.applies(confidence, entropy),
+    )
 
 
 def _network(ref: ModelRef, device: Device) -> tuple[Logits, ModelSpec]:

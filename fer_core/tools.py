@@ -69,10 +69,10 @@ def prepare_process() -> None:
     """Load what every shard needs, with one thread in OpenCV, because the workers themselves are the parallelism."""
     import cv2  # noqa: PLC0415  (a process that only plans and commits needs none of these)
 
-    import fer_core.decode  # noqa: PLC0415
+    import fer_core.decode  # noqa: PLC0415  (the same)
 
     if find_spec("onnxruntime") is not None:
-        import fer_core.onnx_graph  # noqa: F401, PLC0415
+        import fer_core.onnx_graph  # noqa: F401, PLC0415  (the same)
     cv2.setNumThreads(1)
 
 

@@ -43,8 +43,8 @@ class Display:
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
             from rich.console import Console  # noqa: PLC0415  (a tenth of a second, for terminals only)
-            from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn  # noqa: PLC0415
-            from rich.progress import Progress as Bar  # noqa: PLC0415
+            from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn  # noqa: PLC0415  (the same)
+            from rich.progress import Progress as Bar  # noqa: PLC0415  (the same)
 
             columns = (SpinnerColumn(), TextColumn("images"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
             self._bar = Bar(*columns, console=Console(stderr=True), transient=True)

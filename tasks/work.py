@@ -57,7 +57,7 @@ def watched(work: Callable[[str], str], text: str, topic: str, seconds: float) -
 
 def warm_up() -> None:
     """Load the libraries a first shard would wait for."""
-    from fer_core.tools import prepare_process  # noqa: PLC0415
+    from fer_core.tools import prepare_process  # noqa: PLC0415  (the same)
 
     prepare_process()
 

@@ -21,7 +21,7 @@ def save_detector(network: "DetectionNet", file: Path) -> None:
     """Write a network with batch norm, averaged or not, as it is shipped."""
     from safetensors.torch import save_file  # noqa: PLC0415  (looking needs no torch)
 
-    from fer_core.detect.detection_net import folded  # noqa: PLC0415
+    from fer_core.detect.detection_net import folded  # noqa: PLC0415  (the same)
 
     tensors = {name: tensor.half().contiguous() for name, tensor in folded(network).state_dict().items()}
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def load_detector(file: Path) -> "DetectionNet":
     """The network in evaluation mode, float32. DetectorError: no such file, or not one of these."""
     import torch  # noqa: PLC0415  (see above)
 
-    from fer_core.detect.detection_net import DetectionNet  # noqa: PLC0415
+    from fer_core.detect.detection_net import DetectionNet  # noqa: PLC0415  (the same)
 
     config, tensors = read_detector(file)
     try:

@@ -40,7 +40,7 @@ class Uploads:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._cuda = device.type == "cuda"
-        self._stream = torch.cuda.Stream(device=device) if self._cuda else None  # type: ignore[no-untyped-call]
+        self._stream = torch.cuda.Stream(device=device) if self._cuda else None  # type: ignore[no-untyped-call]  # torch's stubs
         self._buffers = [_Buffer(self._cuda) for _ in range(BUFFERS)]
         self._turn = 0
 
@@ -118,7 +118,7 @@ class Downloads:
 
 
 def _event() -> "torch.cuda.Event":
-    return torch.cuda.Event()  # type: ignore[no-untyped-call]
+    return torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch's stubs
 
 
 def _places_of(tables: Sequence[NDArray[Any]], start: int) -> tuple[list[int], int]:

@@ -57,7 +57,7 @@ class CudaRecorder:
     def __call__(self, function: Function, example: Tensor) -> Function:
         """See `Recorder`."""
         held = torch.empty_like(example).copy_(example)
-        aside = torch.cuda.Stream(device=example.device)  # type: ignore[no-untyped-call]
+        aside = torch.cuda.Stream(device=example.device)  # type: ignore[no-untyped-call]  # torch's stubs
         aside.wait_stream(torch.cuda.current_stream(example.device))
         with torch.cuda.stream(aside):
             for _ in range(WARM_UP):

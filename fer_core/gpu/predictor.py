@@ -15,8 +15,7 @@ from fer_core.gpu.graphs import Graphs, recorder_for
 from fer_core.labels import EXPRESSIONS
 from fer_core.models import ModelRef, ModelSpec, load_model, resolve_model
 from fer_core.network import MultiscaleNet, luma, standardised
-from fer_core.predict import round_to_one
-from fer_core.review_rule import normalised_entropy
+from fer_core.predict import answered
 from fer_core.types import Predictions
 
 BATCH: Final = 256
@@ -68,16 +67,7 @@ class GpuPredictor:
 
     def predict(self, crops: NDArray[np.uint8]) -> Predictions:
         """(N, 112, 112, 3) RGB uint8 -> predictions, probabilities rounded to four decimals that sum to 1."""
-        rounded = round_to_one(self.probabilities(crops))
-        confidence = rounded.max(axis=1, initial=0)
-        entropy = normalised_entropy(rounded)
-        return Predictions(
-            probabilities=rounded.astype(np.float32),
-            expression=rounded.argmax(axis=1).astype(np.int64),
-            confidence=confidence.astype(np.float32),
-            entropy=entropy.astype(np.float32),
-            needs_review=self.spec.review.applies(confidence, entropy),
-        )
+        return answered(self.probabilities(crops), self.spec)
 
     def _start(self, crops: NDArray[np.uint8]) -> Download:
         """At most a batch of crops, queued."""

@@ -69,24 +69,24 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Check what can be checked at once, then run the flow."""
     from fer_core.commit import is_committed  # noqa: PLC0415  (heavy imports come after parsing)
-    from fer_core.store import open_store  # noqa: PLC0415
-    from flows.checks import check_label, label_params  # noqa: PLC0415
-    from flows.form_fields import new_run_id  # noqa: PLC0415
+    from fer_core.store import open_store  # noqa: PLC0415  (the same)
+    from flows.checks import check_label, label_params  # noqa: PLC0415  (the same)
+    from flows.form_fields import new_run_id  # noqa: PLC0415  (the same)
 
     params = label_params(_given(args))
     if args.dry_run:
-        from flows.dryrun import dry_run  # noqa: PLC0415
+        from flows.dryrun import dry_run  # noqa: PLC0415  (the same)
 
         return dry_run(params, args.json)
     images = check_label(params)
     if params.resume is not None and is_committed(open_store(params.to), params.resume):
-        from flows.label_summary import already  # noqa: PLC0415
+        from flows.label_summary import already  # noqa: PLC0415  (the same)
 
         return _answer(args, params, already(params.to, params.resume), f"run {params.resume} was committed already")
     if params.resume is None and params.run_id is None:
         params = params.model_copy(update={"run_id": new_run_id()})
-    from fer_core.errors import FerflowError  # noqa: PLC0415
-    from tasks.interruption import asked  # noqa: PLC0415
+    from fer_core.errors import FerflowError  # noqa: PLC0415  (the same)
+    from tasks.interruption import asked  # noqa: PLC0415  (the same)
 
     try:
         summary = _run_flow(params, images, args)
@@ -103,13 +103,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_flow(params: "LabelParams", images: int, args: argparse.Namespace) -> "Summary":
     """Everything that is started here is stopped here, whatever happens."""
-    from flows.display import Display, notices  # noqa: PLC0415
-    from flows.prefect_api import flush, prefect_api  # noqa: PLC0415
-    from flows.session import session  # noqa: PLC0415
-    from tasks.cluster_early import starting_early  # noqa: PLC0415
-    from tasks.cluster_size import sized  # noqa: PLC0415
-    from tasks.interruption import stop_if_asked  # noqa: PLC0415
-    from tasks.progress import listening  # noqa: PLC0415
+    from flows.display import Display, notices  # noqa: PLC0415  (the same)
+    from flows.prefect_api import flush, prefect_api  # noqa: PLC0415  (the same)
+    from flows.session import session  # noqa: PLC0415  (the same)
+    from tasks.cluster_early import starting_early  # noqa: PLC0415  (the same)
+    from tasks.cluster_size import sized  # noqa: PLC0415  (the same)
+    from tasks.interruption import stop_if_asked  # noqa: PLC0415  (the same)
+    from tasks.progress import listening  # noqa: PLC0415  (the same)
 
     notices(params)
     cluster = sized(params.cluster, params.workers)
@@ -140,8 +140,8 @@ def _given(args: argparse.Namespace) -> dict[str, object]:
 
 
 def _answer(args: argparse.Namespace, params: "LabelParams", summary: "Summary", first_line: str) -> int:
-    from flows.label_summary import as_json, as_text, max_failed_sentence  # noqa: PLC0415
-    from flows.started import STARTED_AT  # noqa: PLC0415
+    from flows.label_summary import as_json, as_text, max_failed_sentence  # noqa: PLC0415  (the same)
+    from flows.started import STARTED_AT  # noqa: PLC0415  (the same)
 
     answer(args.json, as_json(summary, STARTED_AT), "" if args.json else as_text(summary, STARTED_AT, first_line))
     sentence = max_failed_sentence(summary, params.max_failed)
@@ -158,10 +158,10 @@ def _with_resume(error: "FerflowError", params: "LabelParams") -> "FerflowError"
 
 
 def _how_to_resume(params: "LabelParams") -> str:
-    from fer_core.commit import is_committed  # noqa: PLC0415
-    from fer_core.errors import StoreError  # noqa: PLC0415
-    from fer_core.layout import plan_file  # noqa: PLC0415
-    from fer_core.store import open_store  # noqa: PLC0415
+    from fer_core.commit import is_committed  # noqa: PLC0415  (the same)
+    from fer_core.errors import StoreError  # noqa: PLC0415  (the same)
+    from fer_core.layout import plan_file  # noqa: PLC0415  (the same)
+    from fer_core.store import open_store  # noqa: PLC0415  (the same)
 
     run_id = params.resume or params.run_id
     assert run_id is not None
@@ -177,7 +177,7 @@ def _how_to_resume(params: "LabelParams") -> str:
 
 def resume_command(params: "LabelParams", run_id: str) -> str:
     """What to type."""
-    from tasks.cluster_text import as_text  # noqa: PLC0415
+    from tasks.cluster_text import as_text  # noqa: PLC0415  (the same)
 
     words = ["ferflow", "label", params.source, "--to", params.to, "--resume", run_id]
     given = params.model_dump(exclude_defaults=True, exclude={"source", "to", "run_id", "resume"})
