@@ -20,6 +20,7 @@ as they would not in life. Writes simulated_cluster.json and simulated_cluster.p
 import argparse
 import heapq
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -118,8 +119,6 @@ def simulated_cluster(size: Size) -> Iterator[Client]:
 
 
 def _environment() -> dict[str, str]:
-    import os  # noqa: PLC0415  (the same)
-
     folders = [str(Path(__file__).parent), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders)), "OMP_NUM_THREADS": "1"}
 
