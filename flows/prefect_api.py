@@ -51,15 +51,16 @@ class PrefectApi:
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """Inside, it answers. OrchestrationError in one line when it does not."""
+        """Inside, it answers. OrchestrationError in one line when it does not. At the end it is told what is still queued."""
         if self._server is None:
-            yield
+            with _told():
+                yield
             return
         self._server.wait(float(os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"]))
         from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415
 
         # Heartbeats tell a server that outlives the run of its death. Ours does not, and their thread takes a second to end.
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), _told():
             yield
 
 
@@ -97,6 +98,15 @@ def flush(seconds: float = 5.0) -> None:
     for worker in (APILogWorker, EventsWorker):
         with suppress(Exception):  # nothing but history is lost
             worker.drain_all(timeout=seconds, at_exit=False)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """At its end everything queued is delivered: Prefect itself tries when the process ends, a minute and more if the API is gone by then."""
+    try:
+        yield
+    finally:
+        flush()
 
 
 def configure(verbose: bool) -> None:

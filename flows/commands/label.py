@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
 def _run_flow(params: "LabelParams", images: int, args: argparse.Namespace) -> "Summary":
     """Everything that is started here is stopped here, whatever happens."""
     from flows.display import Display, notices  # noqa: PLC0415  (the same)
-    from flows.prefect_api import flush, prefect_api  # noqa: PLC0415  (the same)
+    from flows.prefect_api import prefect_api  # noqa: PLC0415  (the same)
     from flows.session import session  # noqa: PLC0415  (the same)
     from tasks.cluster_early import starting_early  # noqa: PLC0415  (the same)
     from tasks.cluster_size import sized  # noqa: PLC0415  (the same)
@@ -122,7 +122,6 @@ def _run_flow(params: "LabelParams", images: int, args: argparse.Namespace) -> "
         from tasks.quarantine import QuarantineError  # noqa: PLC0415  (imports Prefect as well)
 
         stack.enter_context(api.ready())
-        stack.callback(flush)
         stack.enter_context(listening(display.show))
         stop_if_asked()
         try:

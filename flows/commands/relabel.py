@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 def _run_flow(params: "RelabelParams", images: int, args: argparse.Namespace) -> "RelabelSummary":
     """Everything that is started here is stopped here, whatever happens."""
     from flows.display import Display  # noqa: PLC0415
-    from flows.prefect_api import flush, prefect_api  # noqa: PLC0415
+    from flows.prefect_api import prefect_api  # noqa: PLC0415
     from flows.session import session  # noqa: PLC0415
     from tasks.cluster_early import starting_early  # noqa: PLC0415
     from tasks.cluster_size import sized  # noqa: PLC0415
@@ -98,7 +98,6 @@ def _run_flow(params: "RelabelParams", images: int, args: argparse.Namespace) ->
         from flows.relabel import relabel  # noqa: PLC0415  (imports Prefect, while its API and the workers start)
 
         stack.enter_context(api.ready())
-        stack.callback(flush)
         stack.enter_context(listening(display.show))
         stop_if_asked()
         return relabel(params)

@@ -80,7 +80,7 @@ def _bound(text: str) -> tuple[str, str]:
 
 def _run_flow(params: "RetrainParams", verbose: bool) -> "Outcome":
     """Everything that is started here is stopped here, whatever happens."""
-    from flows.prefect_api import flush, prefect_api  # noqa: PLC0415
+    from flows.prefect_api import prefect_api  # noqa: PLC0415
     from flows.session import session  # noqa: PLC0415
     from tasks.interruption import stop_if_asked  # noqa: PLC0415
 
@@ -90,6 +90,5 @@ def _run_flow(params: "RetrainParams", verbose: bool) -> "Outcome":
         from flows.retrain import retrain  # noqa: PLC0415  (imports Prefect, while its API starts)
 
         stack.enter_context(api.ready())
-        stack.callback(flush)
         stop_if_asked()
         return retrain(params)
