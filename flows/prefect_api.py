@@ -102,7 +102,7 @@ def flush(seconds: float = 5.0) -> None:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """At its end everything queued is delivered: Prefect itself tries when the process ends, a minute and more if the API is gone by then."""
+    """At its end everything queued is delivered: Prefect itself tries when the process ends, for a minute where the API is gone by then."""
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ IDLE_LOOKS: Final = 30
 
 
 ALLOCATION: Final = {"MALLOC_MMAP_THRESHOLD_": str(8 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(32 * 2**20)}
-"""Of workers' environment. Under Dask's own 64 KiB every picture's memory goes back to the system, which clears it again for the next one."""
+"""Of workers' environment. Under Dask's own 64 KiB every picture's memory goes back to the system, which clears it for the next one."""
 
 
 def settings() -> dict[str, Any]:

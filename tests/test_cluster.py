@@ -15,6 +15,7 @@ from tasks import cluster_gpu
 from tasks.cluster_client import needs, open_client
 from tasks.cluster_early import starting_early
 from tasks.cluster_kinds import Adaptive, AddressCluster, GpuCluster, KubernetesCluster, LocalCluster, SlurmCluster
+from tasks.cluster_settings import ALLOCATION
 from tasks.cluster_size import SUPPOSED, cores, hands, hands_to_plan_for, sized, trimmed
 from tasks.draft import LARGEST_SHARD, SMALLEST_SHARD, shard_size_for
 from tasks.fanout import fan_out
@@ -79,6 +80,10 @@ def _loaded() -> list[str]:
     return sorted({"prefect", "torch", "cv2", "distributed"} & sys.modules.keys())
 
 
+def _allocation() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("MALLOC_")}
+
+
 def test_local_workers_know_no_prefect_listen_at_home_and_end_at_once():
     two = LocalCluster(processes=2, threads=2)
     before = set(psutil.Process().children(recursive=True))
@@ -87,6 +92,7 @@ def test_local_workers_know_no_prefect_listen_at_home_and_end_at_once():
         assert list(client.nthreads().values()) == [2, 2]
         loaded = client.run(_loaded)
         assert all("prefect" not in modules for modules in loaded.values())
+        assert all(known == ALLOCATION for known in client.run(_allocation).values())
         processes = set(psutil.Process().children(recursive=True)) - before
         workers = [process for process in processes if "fork" in " ".join(process.cmdline())]
         assert len(workers) == 2
