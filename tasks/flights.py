@@ -2,6 +2,7 @@
 
 import json
 import queue
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -33,6 +34,8 @@ STORE_TRIES: Final = 2
 """A worker is patient with the storage itself (`fer_core.patience`); another one may have the better line."""
 ANSWER_SECONDS: Final = 60.0
 """A worker that has answered may die before its answer is fetched. Dask then has the job done again in silence, and waits for ever."""
+CAUSE_SECONDS: Final = 2.0
+"""A nanny's word why it ended a worker goes another way than the news that the worker is gone, and may come after it."""
 
 _MEMORY, _SCHEDULER = "worker-restart-memory", "scheduler"
 """Topics of Dask's own: a nanny that ends its worker for its memory, the scheduler that gives up a worker which does not answer."""
@@ -212,7 +215,9 @@ class Flights:
             self._check_alive()
             return None
         if isinstance(error, KilledWorker):
-            return self._news.death(str(future.key), error.last_worker.address)
+            # only of an image that was looked at alone does anybody ask why; else nobody need wait to hear it
+            alone = len(flight.job.images) == 1 and not self._flying
+            return self._news.death(str(future.key), error.last_worker.address, CAUSE_SECONDS if alone else 0.0)
         raise error
 
     def _count(self, job: ShardJob) -> None:
@@ -262,14 +267,17 @@ class _News:
         self._began: dict[str, float] = {}
         self._stuck: dict[str, str | None] = {}
         self._ended: dict[str, Cause] = {}
+        self._told = threading.Condition()
         client.subscribe_topic(self.topic, self._hear_work)
         client.subscribe_topic(_MEMORY, self._hear_memory)
         client.subscribe_topic(_SCHEDULER, self._hear_scheduler)
 
-    def death(self, key: str, worker: str) -> Death:
-        """What is known of the end of a worker that had this task. worker: its address."""
+    def death(self, key: str, worker: str, seconds: float) -> Death:
+        """What is known of the end of a worker that had this task. worker: its address. seconds: to wait for a word of why it ended."""
         if key in self._stuck:
             return Death(Cause.STUCK, stuck_at=self._stuck[key])
+        with self._told:
+            self._told.wait_for(lambda: worker in self._ended, timeout=seconds)
         return Death(self._ended.get(worker, Cause.DIED), began=key in self._began)
 
     def began_at(self, key: str) -> float | None:
@@ -288,11 +296,17 @@ class _News:
             self._stuck[told["key"]] = told["stuck_at"]
 
     def _hear_memory(self, event: tuple[float, dict[str, Any]]) -> None:
-        self._ended[event[1]["worker"]] = Cause.MEMORY
+        self._note_end(event[1]["worker"], Cause.MEMORY)
 
     def _hear_scheduler(self, event: tuple[float, dict[str, Any]]) -> None:
         if event[1].get("action") == "worker-ttl-timed-out":
-            self._ended |= dict.fromkeys(event[1]["workers"], Cause.FROZEN)
+            for worker in event[1]["workers"]:
+                self._note_end(worker, Cause.FROZEN)
+
+    def _note_end(self, worker: str, cause: Cause) -> None:
+        with self._told:
+            self._ended[worker] = cause
+            self._told.notify_all()
 
 
 def _shown(job: ShardJob) -> str:

@@ -16,6 +16,8 @@ DEADLY, HUNGRY, HANGING = "deadly", "hungry", "hanging"
 """Kills its worker as a decoder that aborts does; takes memory until its worker is killed; never ends."""
 KILLED_ONCE, FROZEN_ONCE = "killed-once", "frozen-once"
 """Kills, or stops, the first worker that looks at it."""
+FILLED = 40
+"""Pieces of 32 MiB that the hungry one takes: more than any worker of the tests may use."""
 GATE = "gate"
 """Waits for the file `open` in the root, then kills its worker."""
 
@@ -36,7 +38,7 @@ def look(text: str) -> str:
         name = image.uri.rpartition("/")[2]
         with (root / "looks").open("a") as file:
             file.write(f"{os.getpid()} {image.uri}\n")
-        _suffer(name.partition(".")[0], root)
+        _suffer(name.partition(".")[0], image.uri, root)
     turn_to(None)
     status = "crashed" if job.crashed else "labeled"
     rows = {image.uri: f"{status}: {job.reason}" if job.crashed else status for image in job.images}
@@ -44,14 +46,16 @@ def look(text: str) -> str:
     return json.dumps({"receipt": ShardReceipt(job.part, (), {status: len(job.images)}, {}, 0, {}).to_json()})
 
 
-def _suffer(kind: str, root: Path) -> None:
+def _suffer(kind: str, uri: str, root: Path) -> None:
     if kind == DEADLY or (kind == KILLED_ONCE and _first(root / kind)):
         os.kill(os.getpid(), signal.SIGKILL)
     elif kind == HUNGRY:
         eaten = []
         while True:
-            eaten.append(b"x" * 2**25)
+            if len(eaten) < FILLED:
+                eaten.append(b"x" * 2**25)
             threading.Event().wait(0.01)  # the nanny looks ten times a second
+            turn_to(uri)  # where it looks late, it shall find a hungry one, neither one that takes long nor a machine out of memory
     elif kind == HANGING:
         threading.Event().wait()
     elif kind == FROZEN_ONCE and _first(root / kind):

@@ -1,5 +1,7 @@
 """Faults of workers, with real Dask workers that are killed, hang, are frozen or eat up their memory under a stand-in for labelling."""
 
+import asyncio
+
 import dask
 import pytest
 
@@ -50,6 +52,20 @@ def test_images_that_end_their_workers_cost_a_row_each(client, tmp_path):
     assert [rows[uri] for uri in rows.keys() - given_up.keys()] == ["labeled"] * 12
     looks = odd_pictures.looks(tmp_path)
     assert looks.count("/06/hanging") == 1 + blame.DEATHS_TO_CRASH  # the worker told which one it was
+
+
+def test_why_a_worker_was_ended_may_be_told_after_its_end(client, tmp_path, monkeypatch):
+    from distributed import Nanny
+
+    tell = Nanny._log_event
+
+    async def tell_late(nanny, topic, msg):
+        await asyncio.sleep(1)
+        await tell(nanny, topic, msg)
+
+    monkeypatch.setattr(Nanny, "_log_event", tell_late)  # the nannies are in this process
+    rows = run(client, tmp_path, ["a"], [HUNGRY])
+    assert rows["/01/hungry"] == "crashed: looking at this image took more memory than a worker may use, each time"
 
 
 def test_a_worker_that_is_killed_or_frozen_once_costs_nothing(client, tmp_path):

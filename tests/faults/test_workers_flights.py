@@ -9,9 +9,16 @@ from distributed import KilledWorker
 
 from fer_core.errors import ClusterError
 from fer_core.run import ShardReceipt
+from tasks import flights
 from tasks.blame import Cause, Death
 from tasks.flights import Flights
 from tests.faults import odd_pictures
+
+
+@pytest.fixture(autouse=True)
+def nobody_tells_late(monkeypatch):
+    """Nor why a worker ended: `test_workers_fanout` has nannies that do."""
+    monkeypatch.setattr(flights, "CAUSE_SECONDS", 0.01)
 
 
 class Future:
@@ -55,9 +62,9 @@ class Client:
 
 def landed(tmp_path, *scripts):
     client = Client(*scripts)
-    flights = Flights(client, odd_pictures.look, 300, 60)
-    flights.launch(*odd_pictures.jobs(tmp_path, ["a"]))
-    return client, flights.land()[1]
+    sent = Flights(client, odd_pictures.look, 300, 60)
+    sent.launch(*odd_pictures.jobs(tmp_path, ["a"]))
+    return client, sent.land()[1]
 
 
 KILLED = KilledWorker("key", SimpleNamespace(address="tcp://worker:1"), 0)
@@ -89,12 +96,12 @@ def test_a_worker_that_dies_of_doing_it_again_is_one_more_death(tmp_path):
 )
 def test_why_a_worker_was_ended_is_heard(tmp_path, topic, told, cause):
     client = Client(KILLED)
-    flights = Flights(client, odd_pictures.look, 300, 60)
-    flights.launch(*odd_pictures.jobs(tmp_path, ["a"]))
+    sent = Flights(client, odd_pictures.look, 300, 60)
+    sent.launch(*odd_pictures.jobs(tmp_path, ["a"]))
     mine = next(name for name in client.handlers if name.startswith("ferflow-"))
     client.handlers[mine]((0.0, {"key": "run-a/part-00000/1"}))
     client.handlers[topic]((0.0, told))
-    assert flights.land()[1] == Death(cause)
+    assert sent.land()[1] == Death(cause)
 
 
 @pytest.mark.parametrize("loss", ["cancelled", CancelledError()])
