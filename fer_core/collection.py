@@ -1,32 +1,29 @@
 """A collection of photographs: listing -> inventory -> deterministic shards."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
-from functools import partial
-from itertools import islice
-from typing import Any, Final
+from itertools import chain, islice
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from fsspec import AbstractFileSystem
 
 from fer_core import listfile
 from fer_core.address import OBJECT_STORES, S3, local_path, local_uri, one_line, plain, refuse_credentials, scheme, split, unsplit
 from fer_core.errors import SourceError, StoreError
 from fer_core.listing import MAGIC, Listed, expand, look, walk
-from fer_core.patience import PATIENT, is_refused
+from fer_core.object_listing import as_listed, below, first_page, found, look_object
+from fer_core.patience import PATIENT
 from fer_core.run import ImageRef
 from fer_core.schema import INVENTORY, PLAN, TIMESTAMP
 from fer_core.shard_cost import Cut, listed_sizes, shard_ends
+from fer_core.sorted_rows import aligned, by_uri, sorted_runs, spooled
 
 REQUESTS_AT_ONCE: Final = 32
 """Objects of a list file that are looked up at a time."""
-LISTED_AT_ONCE: Final = 50_000
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LISTED_AT_ONCE: Final = 4_000
 
 
 def list_images(source: str) -> pa.Table:
@@ -60,7 +57,7 @@ def at_first_sight(source: str) -> int | None:
         if not path.strip("/"):
             raise SourceError(f"{source} names no bucket")
         with one_line("list", source):
-            return _first_page(fs, path, source)
+            return first_page(fs, path, source)
     except StoreError as error:
         raise SourceError(str(error)) from error
 
@@ -68,12 +65,12 @@ def at_first_sight(source: str) -> int | None:
 def inventory_of(listed: Iterable[Listed]) -> pa.Table:
     """What was listed, in any order, as `schema.INVENTORY`: sorted by URI, each URI once.
 
-    Only `LISTED_AT_ONCE` files are Python objects at a time; a row of Arrow takes a fifth of their memory.
+    Only `LISTED_AT_ONCE` files are Python objects at a time, and of many the rows are on disk, see `sorted_rows.spooled`.
     """
-    table = _by_uri(pa.concat_tables([INVENTORY.empty_table(), *_chunks(iter(listed))]))
-    uris = table["image_uri"].combine_chunks()
-    again = pc.equal(uris[1:], uris[:-1])
-    return table.filter(pa.concat_arrays([pa.array([True] * min(1, len(uris))), pc.invert(again)])) if pc.any(again).as_py() else table
+    runs = sorted_runs(_chunks(iter(listed)), INVENTORY)
+    if len(runs) == 1 and not pc.any(_again(runs[0])).as_py():
+        return runs[0]
+    return spooled((_once(by_uri(pa.concat_tables(pieces))) for pieces in aligned(runs)), INVENTORY)
 
 
 def plan_shards(inventory: pa.Table, shard_size: int | Cut) -> pa.Table:
@@ -84,7 +81,7 @@ def plan_shards(inventory: pa.Table, shard_size: int | Cut) -> pa.Table:
     """
     if not isinstance(shard_size, Cut) and shard_size < 1:
         raise ValueError(f"a shard holds at least one image, not {shard_size}")
-    images = _by_uri(inventory)
+    images = by_uri(inventory)
     if "earlier_part" not in images.column_names:
         images = images.append_column("earlier_part", pa.nulls(images.num_rows, pa.string()))
     if isinstance(shard_size, Cut):
@@ -108,11 +105,14 @@ def shard_images(plan: pa.Table, shard: int) -> tuple[ImageRef, ...]:
     return next(shards_of(plan, [shard]))[1]
 
 
-def _by_uri(table: pa.Table) -> pa.Table:
-    """Sorted; the same table, not a second one of its size, where it is so already, as object stores list."""
-    uris = table["image_uri"]
-    in_order = pc.all(pc.less_equal(uris[:-1], uris[1:]), min_count=0).as_py() if len(uris) > 1 else True
-    return table if in_order else table.take(pc.sort_indices(uris))
+def _once(rows: pa.Table) -> pa.Table:
+    """Sorted rows without those of the URI before them."""
+    return rows.filter(pa.concat_arrays([pa.array([True] * min(1, rows.num_rows)), pc.invert(_again(rows)).combine_chunks()]))
+
+
+def _again(rows: pa.Table) -> pa.ChunkedArray:
+    """Of sorted rows, all but the first: whether the URI is that of the row before."""
+    return pc.equal(rows["image_uri"][1:], rows["image_uri"][:-1])
 
 
 def _refs(rows: pa.Table) -> tuple[ImageRef, ...]:
@@ -178,77 +178,26 @@ def _looked_up(names: Iterable[str]) -> Iterator[Listed]:
     yield from (look(name) for name in unique if scheme(name) == "file")
     yield from (Listed(name) for name in objects if scheme(name) not in OBJECT_STORES)
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-        yield from pool.map(_look_object, (name for name in objects if scheme(name) in OBJECT_STORES))
+        yield from pool.map(look_object, (name for name in objects if scheme(name) in OBJECT_STORES))
 
 
-def _look_object(uri: str) -> Listed:
-    fs, path = split(uri)
-    with one_line("look for", uri):
-        try:
-            info = PATIENT.ask(lambda: fs.info(path))
-        except (FileNotFoundError, PermissionError) as error:
-            if is_refused(error):
-                raise
-            return Listed(unsplit(fs, path))
-    return _object(fs, path, info) if info["type"] == "file" else Listed(unsplit(fs, path))
-
-
-def _remote(source: str) -> list[Listed]:
+def _remote(source: str) -> Iterable[Listed]:
     fs, path = split(source)
     if not path.strip("/"):
         raise SourceError(f"{source} names no bucket")
+    if scheme(source) in S3:
+        objects = below(fs, path, source)
+        if (first := next(objects, None)) is not None:
+            return chain([first], objects)
     with one_line("list", source):
-        found = PATIENT.ask(lambda: _found(fs, path))
-        if len(found) == 1 and listfile.is_list(path) and path.rstrip("/") in found:
+        matching = PATIENT.ask(lambda: found(fs, path))
+        if len(matching) == 1 and listfile.is_list(path) and path.rstrip("/") in matching:
             data = PATIENT.ask(lambda: bytes(fs.cat_file(path)))
             folder = unsplit(fs, path).rpartition("/")[0]
             return list(_looked_up(name if _is_object(name) else f"{folder}/{name}" for name in listfile.entries(source, data)))
-        if not found and scheme(source) in S3:
-            _first_page(fs, path, source)  # a bucket that is not there is told from an empty one
-    if not found:
+    if not matching:
         raise SourceError(f"there is nothing at {source}")
-    return [_object(fs, name, info) for name, info in found.items()]
-
-
-def _found(fs: AbstractFileSystem, path: str) -> dict[str, Mapping[str, Any]]:
-    """Objects at or below a path, or else those that it matches as a pattern."""
-    try:
-        found = fs.find(path.rstrip("/"), detail=True)
-    except FileNotFoundError:
-        found = {}
-    if not found and not MAGIC.isdisjoint(path):
-        found = fs.glob(path, detail=True)
-    # objects named like folders are markers that some tools leave behind
-    return {name: info for name, info in found.items() if info["type"] == "file" and not (name.endswith("/") and not info["size"])}
-
-
-def _first_page(fs: AbstractFileSystem, path: str, source: str) -> int | None:
-    """See `at_first_sight`. Below the name, then the very name, then what a pattern may match: as `_found` looks."""
-    bucket, key, _ = fs.split_path(path.rstrip("/"))
-    start = key[: min((key.index(mark) for mark in MAGIC if mark in key), default=len(key))]
-    below = f"{key}/" if key else ""
-    for prefix in dict.fromkeys((below, key, start)):
-        page = PATIENT.ask(partial(fs.call_s3, "list_objects_v2", Bucket=bucket, Prefix=prefix))
-        names = [row["Key"] for row in page.get("Contents", ()) if not (row["Key"].endswith("/") and not row["Size"])]
-        if page.get("IsTruncated") or (names and prefix not in (below, key)):
-            return None
-        if names and prefix == below:
-            return len(names)
-        if key in names:
-            return None if listfile.is_list(key) else 1
-    raise SourceError(f"there is nothing at {source}")
-
-
-def _object(fs: AbstractFileSystem, path: str, info: Mapping[str, Any]) -> Listed:
-    etag = info.get("ETag") or info.get("etag")
-    changed = next((info[key] for key in ("LastModified", "last_modified", "mtime", "created") if info.get(key)), None)
-    return Listed(unsplit(fs, path), info["size"], _microseconds(changed), etag.strip('"') if etag else None)
-
-
-def _microseconds(moment: object) -> int | None:
-    if isinstance(moment, datetime):
-        return (moment.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
-    return round(moment * 1e6) if isinstance(moment, int | float) else None
+    return [as_listed(fs, name, info) for name, info in matching.items()]
 
 
 def _is_object(name: str) -> bool:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from fer_core.address import one_line
 from fer_core.digest import json_sha256
 from fer_core.errors import CommitError, StoreError, UsageError
 from fer_core.labels import EXPRESSIONS
@@ -28,9 +29,10 @@ from fer_core.layout import (
 from fer_core.manifest import Manifest, Part
 from fer_core.run import PartReceipt, RunConfig, ShardReceipt
 from fer_core.schema import IMAGE_STATUSES, PLAN, SCHEMA_VERSION
+from fer_core.sorted_rows import spooled
 from fer_core.stopwatch import STAGES
 from fer_core.store import Store
-from fer_core.table import write_part
+from fer_core.table import write_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ def write_plan(store: Store, config: RunConfig, images: pa.Table, *, listed: int
         "fer.unchanged": str(unchanged),
         "fer.deleted": str(deleted),
     }
-    store.write_bytes(plan_file(config.run_id), write_part(images.cast(PLAN), metadata))
+    with store.replacing(plan_file(config.run_id)) as unfinished:
+        write_rows(images.cast(PLAN), metadata, unfinished)
     return Plan(config, images, listed, unchanged, deleted)
 
 
@@ -68,11 +71,16 @@ def read_plan(store: Store, run_id: str) -> Plan:
     if not is_run_id(run_id) or not store.exists(plan_file(run_id)):
         raise CommitError(f"unknown run: {run_id}")
     try:
-        table = pq.read_table(pa.BufferReader(store.read_bytes(plan_file(run_id))))
-        said = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+        path = plan_file(run_id)
+        with (
+            one_line("read", store.url(path)),
+            pq.ParquetFile(store.url(path) if store.local else pa.BufferReader(store.read_bytes(path))) as file,
+        ):
+            said = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
+            images = spooled((_as_plan(file.read_row_group(number, use_threads=False)) for number in range(file.num_row_groups)), PLAN)
         config = RunConfig.from_json(json.loads(said["fer.config"]))
         counts = (int(said["fer.listed"]), int(said["fer.unchanged"]), int(said["fer.deleted"]))
-        return Plan(config, _as_plan(table), *counts)
+        return Plan(config, images, *counts)
     except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise CommitError(f"the plan of run {run_id} cannot be read: {plan_file(run_id)}") from error
 

@@ -1,7 +1,8 @@
 """What committed runs have already answered, and so which listed images are new tonight."""
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,12 +14,13 @@ from fer_core.commit import committed_runs, read_manifest
 from fer_core.errors import CommitError
 from fer_core.manifest import Manifest, Part
 from fer_core.schema import CANDIDATES, INVENTORY, LABELED, MISSING, NO_FACE, UNREADABLE
+from fer_core.sorted_rows import aligned, by_uri, sorted_runs, spooled
 from fer_core.store import REQUESTS_AT_ONCE, Store
 
 _BESIDES: Final = [("final", pa.bool_()), ("same_source", pa.bool_()), ("earlier_part", pa.dictionary(pa.int32(), pa.string()))]
 
 KNOWN: Final[pa.Schema] = pa.schema([*INVENTORY, *_BESIDES])
-"""One row an image that a committed run has processed, listed as its latest run saw it; no URI twice.
+"""One row an image that a committed run has processed, listed as its latest run saw it; sorted by URI, no URI twice.
 
 `final`: whether its latest answer is of the pipeline in question and stands for as long as the listing does. `same_source`: whether any run
 of the source in question processed it. `earlier_part`: the images part with the latest answer of that pipeline that another run can take
@@ -58,17 +60,33 @@ def known_images(store: Store, source: str, pipeline_digest: str) -> pa.Table:
             manifest, part = parts[number]
             return _answers(_read(store, manifest, part), manifest.source == source, pipeline_digest, number)
 
-        rows = pa.concat_tables([_ANSWERS.empty_table(), *pool.map(answers, range(len(parts)))])
-    return _latest(rows, [part.path for _, part in parts])
+        runs = sorted_runs(_in_turn(pool, answers, len(parts)), _ANSWERS)
+    paths = [part.path for _, part in parts]
+    return spooled((_latest(pa.concat_tables(pieces), paths) for pieces in aligned(runs)), KNOWN)
 
 
 def select_new(inventory: pa.Table, known: pa.Table) -> Selection:
     """Split a listing into images to be read and images that may be skipped.
 
-    inventory: `schema.INVENTORY`. known: `KNOWN`. An image is skipped when its latest answer is final and the listing has not changed: the
-    same size, and the same etag where both have one, else the same modification time. Where a value that would decide is unknown, the image
-    is read again.
+    inventory: `schema.INVENTORY`. known: `KNOWN`. Of either, a part is in memory at a time, see `sorted_rows`. An image is skipped when its
+    latest answer is final and the listing has not changed: the same size, and the same etag where both have one, else the same modification
+    time. Where a value that would decide is unknown, the image is read again.
     """
+    unchanged = deleted = 0
+
+    def new() -> Iterator[pa.Table]:
+        nonlocal unchanged, deleted
+        for pieces in aligned([inventory, known]):
+            selection = _select(*pieces)
+            unchanged, deleted = unchanged + selection.unchanged, deleted + selection.deleted
+            yield selection.new
+
+    candidates = spooled(new(), CANDIDATES)
+    return Selection(candidates, unchanged, deleted)
+
+
+def _select(inventory: pa.Table, known: pa.Table) -> Selection:
+    """`select_new` of tables that are in memory."""
     at = pc.index_in(inventory["image_uri"], value_set=known["image_uri"].combine_chunks())
     before = known.select(["bytes", "etag", "modified_at", "final"]).take(at)
     etags = pc.equal(inventory["etag"], before["etag"])
@@ -107,6 +125,17 @@ def _answers(rows: pa.Table, same_source: bool, pipeline_digest: str, number: in
     return pa.table(columns, schema=_ANSWERS)
 
 
+def _in_turn(pool: Executor, answers: Callable[[int], pa.Table], count: int) -> Iterator[pa.Table]:
+    """Answers 0 to `count - 1`, in order, with no more than are asked for at a time waiting to be taken."""
+    asked = deque[Future[pa.Table]]()
+    for number in range(count):
+        asked.append(pool.submit(answers, number))
+        if len(asked) > REQUESTS_AT_ONCE:
+            yield asked.popleft().result()
+    while asked:
+        yield asked.popleft().result()
+
+
 def _latest(rows: pa.Table, parts: Sequence[str]) -> pa.Table:
     """The last of `_ANSWERS` for each URI, as `KNOWN`. parts: the paths behind the numbers, which rise with the runs' age."""
     numbered = rows.select(["image_uri", "same_source", "kept_in"]).append_column("row", pa.array(np.arange(rows.num_rows)))
@@ -115,4 +144,4 @@ def _latest(rows: pa.Table, parts: Sequence[str]) -> pa.Table:
     known = rows.select([*INVENTORY.names, "final"]).take(found["row_max"])
     kept_in = found["kept_in_max"].combine_chunks()
     earlier = pa.DictionaryArray.from_arrays(kept_in, pa.array(parts, pa.string()))
-    return known.append_column("same_source", found["same_source_any"]).append_column("earlier_part", earlier).cast(KNOWN)
+    return by_uri(known.append_column("same_source", found["same_source_any"]).append_column("earlier_part", earlier).cast(KNOWN))

@@ -38,7 +38,11 @@ class CostRate:
 
     def costs(self, sizes: NDArray[np.int64]) -> NDArray[np.float64]:
         """(N,) seconds. sizes: (N,) bytes of each image."""
-        return self.scale * (IMAGE_SECONDS + BYTE_SECONDS * sizes.astype(np.float64))
+        costs = sizes.astype(np.float64)  # and in place from here on: of millions of images each copy counts
+        costs *= BYTE_SECONDS
+        costs += IMAGE_SECONDS
+        costs *= self.scale
+        return costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,8 @@ def shard_ends(costs: NDArray[np.float64], cut: Cut) -> NDArray[np.int64]:
     by up to a factor of `SHARE_OF_THE_REST`, see tests/test_shard_cost.py.
     """
     count = len(costs)
-    sums = np.concatenate([[0.0], np.cumsum(costs)])
+    sums = np.zeros(count + 1)
+    np.cumsum(costs, out=sums[1:])
     total, ends, start = float(sums[-1]), list[int](), 0
     floor, share = cut.floor(total), SHARE_OF_THE_REST * cut.workers
     while start < count:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fer_core import sorted_rows
 from fer_core.commit import publish
 from fer_core.errors import CommitError
 from fer_core.layout import manifest_file, published_file
@@ -32,7 +33,9 @@ def moment(microseconds):
 
 def known_table(rows):
     columns = ["bytes", "etag", "modified_at", "final", "same_source", "earlier_part"]
-    records = [{"image_uri": uri, **dict(zip(columns, row, strict=True)), "modified_at": moment(row[2])} for uri, row in rows.items()]
+    records = [
+        {"image_uri": uri, **dict(zip(columns, row, strict=True)), "modified_at": moment(row[2])} for uri, row in sorted(rows.items())
+    ]
     return pa.Table.from_pylist(records, KNOWN)
 
 
@@ -55,10 +58,13 @@ def needs_reading(listed, answered):
 
 
 @settings(deadline=None, max_examples=300)
-@given(LISTED, ANSWERED)
-def test_the_selection_follows_the_rule(listed, answered):
+@given(LISTED, ANSWERED, st.sampled_from([1, 50_000]))
+def test_the_selection_follows_the_rule(listed, answered, rows_at_once):
     inventory = listing(listed)
-    selection = select_new(inventory, known_table(answered))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sorted_rows, "ROWS_AT_ONCE", rows_at_once)
+        patch.setattr(sorted_rows, "FEWEST_ROWS", 1)
+        selection = select_new(inventory, known_table(answered))
     expected = [uri for uri in sorted(listed) if needs_reading(listed[uri], answered.get(uri))]
     assert selection.new["image_uri"].to_pylist() == expected
     assert selection.new.schema.equals(CANDIDATES)
@@ -113,6 +119,17 @@ def test_the_second_night_reads_what_changed(run, photos):
     found = select(run, photos)
     assert [uri.rsplit("/", 1)[1] for uri in found.new["image_uri"].to_pylist()] == ["image-001.png", "new.png"]
     assert (found.unchanged, found.deleted) == (2, 1)
+
+
+def test_answers_of_many_nights_on_disk_are_those_in_memory(run, photos, monkeypatch):
+    for night in range(4):
+        (photos / f"new-{night}.png").write_bytes(fakes.picture(1, seed=night))
+        fakes.label(later(run, f"night-{night}", night), fakes.refs(photos)[night:])
+    expected = known_of(run)
+    monkeypatch.setattr(sorted_rows, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(sorted_rows, "FEWEST_ROWS", 1)
+    assert known_of(run).num_rows == 8
+    assert known_of(run).to_pylist() == expected.to_pylist()
 
 
 def test_another_pipeline_reads_everything(run, photos):

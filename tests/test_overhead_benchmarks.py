@@ -49,10 +49,15 @@ def test_memory_is_told_step_by_step(tmp_path):
         row = flat_memory.measured(str(tmp_path), 400)
     logging.getLogger("distributed").setLevel(logging.NOTSET)
     assert row["images"] == 400
-    peaks = list(row["after"].values())
-    assert peaks == sorted(peaks)
+    with dask.config.set():
+        again = flat_memory.measured(str(tmp_path), 400, 2)
+    logging.getLogger("distributed").setLevel(logging.NOTSET)
+    assert (again["night"], again["shards"]) == (2, 1)
+    for peaks in (list(row["after"].values()), list(row["own"].values())):
+        assert peaks == sorted(peaks)
+    assert all(own < peak for own, peak in zip(row["own"].values(), row["after"].values(), strict=True))
     assert row["worker_peak_bytes"] > 30e6
     assert (tmp_path / "_meta" / "runs" / "night-1" / "manifest.json").is_file()
-    large = {**row, "images": 1400, "peak_bytes": row["peak_bytes"] + 500_000}
+    large = {**row, "images": 1400, "own_peak_bytes": row["own_peak_bytes"] + 500_000}
     assert flat_memory.bytes_an_image([large, row]) == 500
     assert "500 bytes" in flat_memory.table([row, large])
