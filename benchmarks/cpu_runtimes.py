@@ -2,11 +2,11 @@
 
     python benchmarks/cpu_runtimes.py [PHOTOS] [--pictures 60] [--to FOLDER]
 
-One thread. PHOTOS (a folder, with all below it; generated pictures without it) are brought to half a megapixel. Four ways: torch with
+One thread. PHOTOS (a folder, with all below it; generated pictures without it) are brought to half a megapixel. Five ways: torch with
 channels last in float32 and in bfloat16, ONNX Runtime in float32 (what ferflow uses) and with 8-bit convolutions (quantised here, with
-every fifth picture for calibration). Speeds are CPU milliseconds, medians. Labels are compared with those of float32, faces matched by
-IoU >= 0.5: the detector's ways with the network in float32, the network's ways on the same crops. Prints Markdown; --to writes
-cpu_runtimes.json.
+every fifth picture for calibration), and, where there is a C++ compiler, what torch.compile makes of float32. Speeds are CPU milliseconds,
+medians. Labels are compared with those of float32, faces matched by IoU >= 0.5: the detector's ways with the network in float32, the
+network's ways on the same crops. Prints Markdown; --to writes cpu_runtimes.json.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import cv2
@@ -45,7 +46,9 @@ from fer_core.types import Faces
 
 Pixels = NDArray[np.uint8]
 Logits = Callable[[Pixels], NDArray[np.float64]]
-WAYS = ("torch float32", "torch bfloat16", "ONNX Runtime float32", "ONNX Runtime 8 bits")
+WAYS = ("torch float32", "torch bfloat16", "ONNX Runtime float32", "ONNX Runtime 8 bits", "torch.compile float32")
+COMPILER = which("c++") or which("g++") or which("clang++")
+"""What the last way needs; it is left out where there is none."""
 
 
 def main() -> None:
@@ -76,14 +79,14 @@ def rows(pictures: Sequence[Pixels]) -> list[dict[str, Any]]:
     """A row for each network and way."""
     network, spec = load_model(resolve_model("tiny"))
     reference = looked(Builtin(), pictures)
-    logits = dict(zip(WAYS, networks(network, spec.flip, reference[1][:200]), strict=True))
+    logits = dict(zip(WAYS, networks(network, spec.flip, reference[1][:200]), strict=COMPILER is not None))
     scores = {way: softmax(each(reference[1]) / spec.temperature) for way, each in logits.items()}
     plain = scores[WAYS[0]]
     found = []
     for way, each in logits.items():
         compared = agreement(plain, scores[way])
         found.append({"network": "tiny, mirrored", "way": way, "ms": timed(partial(each, reference[1][:64])) / 64, **compared})
-    for way, eyes in zip(WAYS, detectors(pictures[::5]), strict=True):
+    for way, eyes in zip(WAYS, detectors(pictures[::5]), strict=COMPILER is not None):
         detector = Builtin()
         detector._eyes = eyes
         faces, crops = looked(detector, pictures)
@@ -101,6 +104,10 @@ def networks(network: MultiscaleNet, mirrored: bool, calibration: Pixels) -> Ite
     model = written(network.config, read_weights(resolve_model("tiny"))[0], mirrored=mirrored)
     yield _runtime(Session(model))
     yield _runtime(Session(quantised(model, [window(calibration[start : start + BATCH]) for start in range(0, len(calibration), BATCH)])))
+    if COMPILER:
+        compiled = fused(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
+        compiled.forward = torch.compile(compiled.forward)
+        yield _Torch(compiled, torch.float32, mirrored)
 
 
 class _Torch:
@@ -137,6 +144,10 @@ def detectors(calibration: Sequence[Pixels]) -> Iterator[Callable[[Sequence[Pixe
     framed = [detection_graph.framed([piece.pixels]) for picture in calibration for piece in pieces(picture, 4096)]
     quick._session = Session(quantised(detection_graph.written(*stored), framed))
     yield quick
+    if COMPILER:
+        network = load_detector(SHIPPED).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
+        network.levels = torch.compile(network.levels)
+        yield _torch_eyes(network, torch.float32)
 
 
 def _torch_eyes(network: DetectionNet, kind: torch.dtype) -> Callable[[Sequence[Pixels]], Levels]:

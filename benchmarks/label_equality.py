@@ -4,7 +4,8 @@
 
 The reference is the repository itself at a revision whose pipeline looks at one picture after another in plain torch, checked out into a
 folder of its own (`git worktree`, which needs the history) and run by the same environment on the same pictures. Composed pictures unless
---photos names a folder; photographs are brought to half a megapixel, and repeated where they are fewer than wanted.
+--photos names a folder; photographs are brought to half a megapixel, and repeated where they are fewer than wanted. --exact sets both
+beside the same steps with the networks in float64 (`exact_labels.py`), to tell how far rounding alone moves an answer.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from exact_labels import exact_labels
 from matched import agreement, of_labels
 from pictures import repeated, varied
 from record import machine, written
@@ -34,6 +36,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--reference", default=REFERENCE, metavar="REVISION")
+    parser.add_argument("--exact", action="store_true")
     parser.add_argument("--to", type=Path, required=True, metavar="FIGURES", help="folder for the JSON file")
     args = parser.parse_args()
     about = machine()
@@ -41,7 +44,11 @@ def main() -> None:
         to = Path(place) / "pictures"
         pictures = repeated(args.photos, to, args.images) if args.photos else varied(to, args.images)
         runs = {name: labelled(code, pictures, Path(place) / name, args.workers) for name, code in (("now", HERE), ("before", reference))}
-        same = agreement(of_labels(Path(place) / "now", pictures), of_labels(Path(place) / "before", pictures))
+        said = {name: of_labels(Path(place) / name, pictures) for name in runs}
+        same: dict[str, Any] = agreement(said["now"], said["before"])
+        if args.exact:
+            exact = exact_labels(pictures, args.workers)
+            same["exact"] = {name: agreement(labels, exact) for name, labels in said.items()}
     settings = {"source": "photographs" if args.photos else "generated", "images": args.images, "reference": args.reference}
     pipelines = {name: {key: run[key] for key in ("detector", "model", "pipeline_digest")} for name, run in runs.items()}
     written(args.to, "label_equality", {**settings, **same, "pipelines": pipelines}, about)
