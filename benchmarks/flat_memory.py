@@ -13,18 +13,16 @@ memory. Writes flat_memory.json, prints Markdown.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from own_memory import own_memory, peak
 from record import machine, written
 from stand_in_shard import stand_in_job
 
@@ -111,37 +109,6 @@ def measured(root: str, size: int, number: int = 1) -> dict[str, Any]:
     told = {"images": size, "night": number, "shards": shards, "seconds": time.monotonic() - began, "peak_bytes": peaks[-1]}
     after = {"after": dict(zip(STEPS, peaks, strict=True)), "own": dict(zip(STEPS, owns, strict=True))}
     return {**told, **after, "own_peak_bytes": owns[-1], "worker_peak_bytes": max(workers.values())}
-
-
-@contextmanager
-def own_memory() -> Iterator[list[int]]:
-    """Bytes of this process that no file stands behind, as they are found while the block runs; only zeros but on Linux."""
-    found, ended = [_own()], threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(0.005):
-            found[0] = max(found[0], _own())
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield found
-    finally:
-        ended.set()
-        thread.join()
-
-
-def _own() -> int:
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
-
-
-def peak() -> int:
-    """Bytes of memory that this process has had at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def bytes_an_image(rows: Sequence[dict[str, Any]]) -> float | None:

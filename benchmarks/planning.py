@@ -4,15 +4,15 @@
 
 Listing and ledger are synthetic: a first night over everything but the last nine thousand images, in parts of 1,000 as large nights make
 them; eight nights of 1,000 new images each, in eight parts; and tonight's listing with 1,000 more. Nothing is cached between nights, so
-this is what each night pays. Every size is planned in a process of its own, whose peak memory is told. `list` turns what a storage lists
-into the inventory (asking the storage itself is not in it), `known` reads what is known from manifests and parts, `select` decides, `write`
-numbers the shards and writes the plan. Prints Markdown. A size whose ledger takes more disk or memory than there is ends the command.
+this is what each night pays. Every size is planned in a process of its own, whose peak memory is told, with and without mapped files,
+which the system takes back when it needs memory. `list` turns what a storage lists into the inventory (asking the storage itself is
+not in it), `known` reads what is known from manifests and parts, `select` decides, `write` numbers the shards and writes the plan. Prints
+Markdown. A size whose ledger takes more disk or memory than there is ends the command.
 """
 
 import argparse
 import hashlib
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from own_memory import own_memory, peak
 
 from fer_core.collection import inventory_of, plan_shards
 from fer_core.commit import write_plan
@@ -85,21 +86,22 @@ def planned(root: str, size: int) -> dict[str, Any]:
     """Seconds by stage, and peak memory, of planning tonight."""
     store, run = open_store(root), night(root, NIGHTS + 1)
     marks, started = [time.perf_counter()], time.process_time()
-    inventory = inventory_of(listed(size))
-    marks.append(time.perf_counter())
-    known = known_images(store, run.source, run.pipeline_digest)
-    marks.append(time.perf_counter())
-    selection = select_new(inventory, known)
-    marks.append(time.perf_counter())
-    images = plan_shards(selection.new, shard_size_for(selection.new.num_rows, WORKERS))
-    write_plan(store, run, images, listed=size, unchanged=selection.unchanged, deleted=selection.deleted)
-    marks.append(time.perf_counter())
+    with own_memory() as own:
+        inventory = inventory_of(listed(size))
+        marks.append(time.perf_counter())
+        known = known_images(store, run.source, run.pipeline_digest)
+        marks.append(time.perf_counter())
+        selection = select_new(inventory, known)
+        marks.append(time.perf_counter())
+        images = plan_shards(selection.new, shard_size_for(selection.new.num_rows, WORKERS))
+        write_plan(store, run, images, listed=size, unchanged=selection.unchanged, deleted=selection.deleted)
+        marks.append(time.perf_counter())
     if (images.num_rows, selection.unchanged, selection.deleted) != (NEW, size - NEW, 0):
         raise SystemExit(f"planned {images.num_rows}, unchanged {selection.unchanged}, deleted {selection.deleted} of {size}")
     seconds = {stage: round(end - start, 3) for stage, (start, end) in zip(STAGES, pairwise(marks), strict=True)}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     cpu = round(time.process_time() - started, 3)
-    return {"listed": size, "seconds": round(marks[-1] - marks[0], 3), "cpu_seconds": cpu, "stages": seconds, "peak_bytes": peak}
+    spent = {"seconds": round(marks[-1] - marks[0], 3), "cpu_seconds": cpu, "stages": seconds}
+    return {"listed": size, **spent, "peak_bytes": peak(), "own_peak_bytes": own[0]}
 
 
 def listed(size: int) -> Iterator[Listed]:
@@ -174,12 +176,13 @@ def rows(run: RunConfig, numbers: range) -> pa.Table:
 
 def table(figures: Sequence[dict[str, Any]]) -> str:
     """Markdown."""
-    head = ["listed", "parts", "seconds", *STAGES, "CPU seconds", "peak memory"]
+    head = ["listed", "parts", "seconds", *STAGES, "CPU seconds", "own memory", "with mapped files"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---:|" * len(head)]
     for one in figures:
         stages = [f"{one['stages'][stage]:.2f}" for stage in STAGES]
         cells = [f"{one['listed']:,}", f"{one['parts']:,}", f"{one['seconds']:.2f}", *stages, f"{one['cpu_seconds']:.2f}"]
-        lines.append("| " + " | ".join([*cells, f"{one['peak_bytes'] / 1e9:.2f} GB"]) + " |")
+        memory = [f"{one[kind] / 1e9:.2f} GB" for kind in ("own_peak_bytes", "peak_bytes")]
+        lines.append("| " + " | ".join([*cells, *memory]) + " |")
     return "\n".join(lines)
 
 
@@ -196,9 +199,10 @@ def draw(figures: Sequence[dict[str, Any]], file: Path) -> None:
             left.plot(sizes, values, color=SERIES[index + 1], marker=MARKS[index + 1], linewidth=1.2, label=stage)
         left.plot(sizes, [one["seconds"] for one in figures], color=SERIES[0], marker=MARKS[0], label="all")
         figure.legend(*left.get_legend_handles_labels(), loc="lower left", bbox_to_anchor=(0.06, 0.0), ncols=5, fontsize=9)
-        right.plot(sizes, [one["peak_bytes"] / 1e9 for one in figures], color=SERIES[0], marker=MARKS[0])
+        for index, kind in enumerate(("peak_bytes", "own_peak_bytes")):
+            right.plot(sizes, [one[kind] / 1e9 for one in figures], color=SERIES[index], marker=MARKS[index])
         _finish(left, "seconds", SECONDS, 1e-3)
-        _finish(right, "peak memory, GB", GIGABYTES, 0.1)
+        _finish(right, "peak memory, GB: with mapped files, and (below) without", GIGABYTES, 0.05)
 
 
 def _finish(axes: "Axes", label: str, limit: float, lowest: float) -> None:

@@ -41,7 +41,7 @@ def label_collection(params: LabelParams) -> Summary:
     with lease(store, f"run {params.resume or params.run_id}") as held:
         if params.resume is None:
             hands = hands_to_plan_for(cluster)
-            # the inventory, 100 MB a million images, is given no name here, so that it goes when it is planned
+            # the inventory, 150 MB of temporary file a million images, is given no name here, so that it goes when it is planned
             plan = plan_run(inventory=list_inventory(params.source), config=configure(params), workers=hands, force=params.force, held=held)
         else:
             plan = take_up(params)

@@ -1,12 +1,17 @@
 """The benchmark of planning, at its smallest: what it builds is a ledger, and what it plans is right."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
-from benchmarks import planning
 from fer_core.commit import committed_runs, read_plan
 from fer_core.store import open_store
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+
+import planning
 
 SIZE = 9_500
 
@@ -26,7 +31,7 @@ def test_only_what_is_new_is_planned(ledger):
     assert (plan.listed, plan.unchanged, plan.images.num_rows) == (SIZE, SIZE - 1_000, 1_000)
     assert plan.images["image_uri"].to_pylist() == [planning.uri(number) for number in range(SIZE - 1_000, SIZE)]
     assert told["seconds"] == pytest.approx(sum(told["stages"].values()), abs=0.01)
-    assert told["peak_bytes"] > 50e6
+    assert told["peak_bytes"] > told["own_peak_bytes"] > 30e6
 
 
 def test_a_size_that_cannot_be_built_says_so(tmp_path):
@@ -36,7 +41,10 @@ def test_a_size_that_cannot_be_built_says_so(tmp_path):
 
 def test_figures_become_a_table_and_a_curve(tmp_path):
     stages = dict.fromkeys(planning.STAGES, 1.0)
-    figures = [{"listed": n, "parts": 9, "seconds": 4.0, "cpu_seconds": 4.0, "stages": stages, "peak_bytes": 5e8} for n in (10_000, 10**6)]
-    assert "| 1,000,000 | 9 | 4.00 | 1.00 | 1.00 | 1.00 | 1.00 | 4.00 | 0.50 GB |" in planning.table(json.loads(json.dumps(figures)))
+    spent = {"parts": 9, "seconds": 4.0, "cpu_seconds": 4.0, "stages": stages, "own_peak_bytes": 1e8, "peak_bytes": 5e8}
+    figures = [{"listed": size, **spent} for size in (10_000, 10**6)]
+    assert "| 1,000,000 | 9 | 4.00 | 1.00 | 1.00 | 1.00 | 1.00 | 4.00 | 0.10 GB | 0.50 GB |" in planning.table(
+        json.loads(json.dumps(figures))
+    )
     planning.draw(figures, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
