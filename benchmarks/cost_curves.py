@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 from pictures import composed
-from record import machine, written
+from record import machine, revision, written
 
 NAME = "cost_curves"
 SMALL = 0.0768
@@ -64,7 +64,13 @@ def measured_point(images: int, faces: int, megapixels: float, workers: int) -> 
         command = [sys.executable, "-m", "flows.cli", "label", str(pictures), "--to", str(Path(place) / "labels"), "--detector", "builtin"]
         said, peak = watched([*command, "--workers", str(workers), "--json"])
     kept = ("seconds", "startup_seconds", "images_per_second", "steady_images_per_second", "stage_seconds")
-    about = {"images": images, "faces_wanted": faces, "megapixels": megapixels, "faces_found": said["faces"] / images}
+    about = {
+        "images": images,
+        "faces_wanted": faces,
+        "megapixels": megapixels,
+        "faces_found": said["faces"] / images,
+        "revision": revision(),
+    }
     return {**about, **{name: said[name] for name in kept}, "worker_peak_bytes": peak}
 
 

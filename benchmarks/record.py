@@ -36,4 +36,4 @@ def revision() -> str:
         return ""
 
 
-__all__ = ["machine", "written"]
+__all__ = ["machine", "revision", "written"]

@@ -213,7 +213,10 @@ def _costs(figure: dict[str, Any]) -> list[str]:
         for points in figure["curves"].values()
         for one in points
     ]
-    return table(head, rows)
+    points = [one for curve in figure["curves"].values() for one in curve]
+    earlier = [one["revision"] for one in points if one.get("revision", figure.get("revision")) != figure.get("revision")]
+    note = f"{len(earlier)} of these {len(points)} points were kept from a run of revision {', '.join(sorted(set(earlier)))} (`--resume`)."
+    return [*table(head, rows), *(["", note] if earlier else [])]
 
 
 def _relabel(figure: dict[str, Any]) -> list[str]:

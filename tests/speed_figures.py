@@ -9,6 +9,15 @@ MACHINE = {
     "python": "3.11.7",
     "torch": "2.13.0",
 }
+AGREED = {
+    "faces_one": 300,
+    "faces_other": 300,
+    "found_by_both": 1.0,
+    "same_expression": 0.996,
+    "confidence_apart_p95": 0.001,
+    "confidence_apart_largest": 0.02,
+    "confidence_within_0.01": 0.995,
+}
 LIMIT = {"per_second": 50.0, "limit_per_second": 100.0, "share": 0.5, "limit": "what it can do"}
 
 
@@ -108,12 +117,7 @@ FIGURES = {
         "images": 100,
         "source": "photographs",
         "reference": "381d49f",
-        "faces_one": 300,
-        "faces_other": 300,
-        "found_by_both": 1.0,
-        "same_expression": 0.996,
-        "confidence_apart_p95": 0.001,
-        "confidence_apart_largest": 0.02,
-        "confidence_within_0.01": 0.995,
+        **AGREED,
+        "exact": {"now": AGREED, "before": {**AGREED, "confidence_apart_largest": 0.0146}},
     },
 }

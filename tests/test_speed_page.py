@@ -43,7 +43,11 @@ def test_all_figures_become_tables_beside_floors_and_goals(tmp_path, monkeypatch
     assert "| `fer` | 20.0 | 200 | 3.00 |" in text
     assert "| 100 | 12 | 1.0 | 20.0 | 8.0 | 60.0 | 500 MiB |" in text
     assert "| `tiny` | 128 | 1 | 1.5 | 192 | 2 | 75 % |" in text
-    assert "| 300 | 300 | 100.00 % | 99.60 % | 0.0010 | 0.0200 | 99.50 % |" in text
+    agreed = "300 | 300 | 100.00 % | 99.60 % | 0.0010 |"
+    assert f"| this revision | revision 381d49f | {agreed} 0.0200 | 99.50 % |" in text
+    assert f"| this revision | float64 | {agreed} 0.0200 | 99.50 % |" in text
+    assert f"| revision 381d49f | float64 | {agreed} 0.0146 | 99.50 % |" in text
+    assert "were kept from" not in text
     assert "| 1 | 30.0 | 38.0 | 57.0 | 1.90 | 1.50 | 1.95 |" in text
     assert "Made-up processor, 2 cores, 24 GiB" in text
     assert "Measured 2026-11-26, revision abc1234. Repeat: `python benchmarks/cost_curves.py --to figures`" in text
@@ -52,6 +56,13 @@ def test_all_figures_become_tables_beside_floors_and_goals(tmp_path, monkeypatch
         with Image.open(tmp_path / "docs" / "plots" / f"speed-{name}.png") as plot:
             assert min(plot.size) > 200
             assert len(set(plot.convert("L").tobytes())) > 10
+
+
+def test_points_of_an_earlier_run_are_told_apart():
+    curves = {name: [{**one, "revision": "def5678"} for one in points] for name, points in FIGURES["cost_curves"]["curves"].items()}
+    curves["sizes"][-1]["revision"] = "abc1234"
+    text = speed_page.page({"cost_curves": {**about("cost_curves"), "workers": 2, "curves": curves}}, {})
+    assert "5 of these 6 points were kept from a run of revision def5678 (`--resume`)." in text
 
 
 def test_an_empty_folder_makes_a_page_that_measured_nothing(tmp_path, monkeypatch):
