@@ -202,7 +202,7 @@ def draw(figures: Sequence[dict[str, Any]], file: Path) -> None:
         for index, kind in enumerate(("peak_bytes", "own_peak_bytes")):
             right.plot(sizes, [one[kind] / 1e9 for one in figures], color=SERIES[index], marker=MARKS[index])
         _finish(left, "seconds", SECONDS, 1e-3)
-        _finish(right, "peak memory, GB: with mapped files, and (below) without", GIGABYTES, 0.05)
+        _finish(right, "peak memory, GB; below: without mapped files", GIGABYTES, 0.05)
 
 
 def _finish(axes: "Axes", label: str, limit: float, lowest: float) -> None:
