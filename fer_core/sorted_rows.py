@@ -3,7 +3,8 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, pairwise
-from tempfile import NamedTemporaryFile, gettempdir
+from mmap import ACCESS_READ, mmap
+from tempfile import TemporaryFile, gettempdir
 from typing import Final
 
 import pyarrow as pa
@@ -20,8 +21,8 @@ FEWEST_ROWS: Final = 500
 def spooled(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
     """Tables of `schema` as one, in their order. Of more than `ROWS_AT_ONCE` rows no memory is kept that the system cannot take back.
 
-    A file of Arrow batches in the folder for temporary files holds them and lives as long as the table; as it has no name, none is left
-    behind, however the process ends. StoreError when it cannot be written.
+    A file of Arrow batches in the folder for temporary files holds them, as long as the table lives. It never has a name, so that none is
+    left behind however the process ends. StoreError when it cannot be written.
     """
     pieces = _pieces(iter(tables), schema)
     first = next(pieces)
@@ -83,7 +84,7 @@ def _mapped(pieces: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
         where = gettempdir()
     with one_line("write to", where):
         # without a buffer, which closing would try to write once more; closed below, as what `pieces` raise is no matter of the folder
-        file = NamedTemporaryFile(prefix="ferflow-", suffix=".arrow", buffering=0)  # noqa: SIM115  (see above)
+        file = TemporaryFile(buffering=0)  # noqa: SIM115  (see above)
     with file:
         with one_line("write to", where):
             writer = pa.ipc.new_file(file, schema)
@@ -93,7 +94,7 @@ def _mapped(pieces: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
         with one_line("write to", where):
             writer.close()
             pa.default_memory_pool().release_unused()  # what the pieces took, or Arrow keeps it for later ones
-            return pa.ipc.open_file(pa.memory_map(file.name)).read_all()
+            return pa.ipc.open_file(pa.py_buffer(mmap(file.fileno(), 0, access=ACCESS_READ))).read_all()
 
 
 def _pieces(tables: Iterator[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:

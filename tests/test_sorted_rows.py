@@ -89,12 +89,19 @@ def test_a_listing_in_any_order_with_repeats_is_an_inventory():
 @pytest.mark.usefixtures("few_rows")
 def test_no_file_is_left_even_while_the_rows_are_there(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    found = spooled(iter(tables([["/a", "/b", "/c", "/d"], ["/e"] * 5])), SCHEMA)
-    assert list(tmp_path.iterdir()) == []
+    seen = []
+
+    def listed():
+        for table in tables([["/a", "/b", "/c", "/d"], ["/e"] * 5, ["/f"]]):
+            seen.extend(tmp_path.iterdir())  # as a kill would leave them
+            yield table
+
+    found = spooled(listed(), SCHEMA)
+    assert seen == list(tmp_path.iterdir()) == []
     maps = Path("/proc/self/maps")
     if maps.exists():
         assert str(tmp_path) in maps.read_text()  # the rows are in the file that has no name any more
-    assert found["came"].to_pylist() == list(range(9))
+    assert found["came"].to_pylist() == list(range(10))
 
 
 @pytest.mark.usefixtures("few_rows")
@@ -105,7 +112,7 @@ def test_where_nothing_can_be_written_one_line_says_so(monkeypatch, tmp_path, tr
         if not os.path.exists("/dev/full"):
             pytest.skip("no device that is always full")
         folder = tmp_path
-        monkeypatch.setattr(sorted_rows, "NamedTemporaryFile", lambda **_: open("/dev/full", "wb", buffering=0))  # noqa: SIM115  (closed there)
+        monkeypatch.setattr(sorted_rows, "TemporaryFile", lambda **_: open("/dev/full", "wb", buffering=0))  # noqa: SIM115  (closed there)
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     with pytest.raises(StoreError, match=rf"^cannot write to {folder}: (No such file|No space left)") as caught:
         spooled(iter(tables([["/a"] * 4, ["/b"] * 4])), SCHEMA)
