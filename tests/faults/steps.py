@@ -8,13 +8,15 @@ import json
 import os
 import re
 import signal
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import wraps
 from typing import Final
 
 EXCHANGE: Final = "exchange"
 CHANGES: Final = ("write_bytes", "move", "remove_tree", "remove_file")
-"""Methods of `Store` that change what is there."""
+REPLACING: Final = "replacing"
+"""Methods of `Store` that change what is there, the last one when its block ends."""
 REMOVAL: Final = "removal"
 """Stands for each file that `remove_tree` deletes."""
 RENAMING: Final = "renaming"
@@ -51,8 +53,8 @@ _TABLES = r"(faces|labels|images)/"
 _COMPACTION = r"_staging/_compaction/"
 
 NIGHT: Final = {
-    "before the plan": Step(("write_bytes",), _PLAN, 1),
-    "after the plan": Step(("write_bytes",), _PLAN, 1, after=True),
+    "before the plan": Step((REPLACING,), _PLAN, 1),
+    "after the plan": Step((REPLACING,), _PLAN, 1, after=True),
     "in a shard": Step(("write_bytes",), r"_staging/[^/]+/labels/", 2, after=True, in_worker=True),
     "before a receipt": Step(("write_bytes",), r"_staging/[^/]+/receipts/", 2, in_worker=True),
     "after staging": Step(("move",), _TABLES, 1),
@@ -78,7 +80,7 @@ COMPACTION: Final = {
 
 def at_change(number: int, after: bool, in_worker: bool = False) -> Step:
     """The n-th change of the root, whatever it is."""
-    return Step((*CHANGES, EXCHANGE, REMOVAL), "", number, after, in_worker)
+    return Step((*CHANGES, REPLACING, EXCHANGE, REMOVAL), "", number, after, in_worker)
 
 
 def kill(kind: str, pid: int) -> None:
@@ -129,6 +131,7 @@ def arm(step: Step, kind: str, command: int) -> None:
 
     for name in CHANGES:
         setattr(Store, name, _watched(getattr(Store, name), come_to))
+    Store.replacing = _watched_replacing(Store.replacing, come_to)
     Store.exchanging = _watched_exchanging(Store.exchanging, come_to)
     _watch_removals(come_to)
     os.replace = _watched_renaming(os.replace, come_to)
@@ -141,6 +144,17 @@ def _watched(method, come_to):
         come_to(method.__name__, path, False)
         method(self, *arguments)
         come_to(method.__name__, path, True)
+
+    return watched
+
+
+def _watched_replacing(replacing, come_to):
+    @contextmanager
+    def watched(self, path):
+        come_to(REPLACING, path, False)
+        with replacing(self, path) as unfinished:
+            yield unfinished
+        come_to(REPLACING, path, True)
 
     return watched
 

@@ -122,6 +122,15 @@ class Remote:
         with (self._folder / f"{name}.log").open("ab") as log:
             to = {"stdout": log, "stderr": log}
             self.running[name] = subprocess.Popen(line, env=self._environment, cwd=self._folder, start_new_session=True, **to)
+        if name == "scheduler":
+            wait_for(self._answers, self.running[name])  # a command looks for it before anything else
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
 
     def kill(self, name: str) -> None:
         """With whatever it started, as a machine is lost."""
