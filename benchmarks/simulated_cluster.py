@@ -18,9 +18,11 @@ as they would not in life. Writes simulated_cluster.json and simulated_cluster.p
 """
 
 import argparse
+import base64
 import heapq
 import logging
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -34,7 +36,7 @@ from typing import Any
 import dask
 import numpy as np
 import pyarrow as pa
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Security
 from record import machine, written
 from simulated_workers import Weather, quiet, simulated, told
 
@@ -99,7 +101,8 @@ def simulated_cluster(size: Size) -> Iterator[Client]:
     """A scheduler in this process, as ferflow starts it for local workers, and so many workers in others."""
     configure(verbose=False)
     dask.config.set({**quiet(), "distributed.scheduler.worker-ttl": "600 s"})
-    given = options(verbose=False)
+    security = Security.temporary()
+    given = {**options(verbose=False), "security": security}
     with LocalCluster(n_workers=0, **given) as cluster, Client(cluster) as client:
         shares = [size.workers // size.processes + (number < size.workers % size.processes) for number in range(size.processes)]
         script = str(Path(__file__).with_name("simulated_workers.py"))
@@ -107,6 +110,10 @@ def simulated_cluster(size: Size) -> Iterator[Client]:
             subprocess.Popen([sys.executable, script, cluster.scheduler_address, str(share)], stdin=subprocess.PIPE, env=_environment())
             for share in shares
         ]
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write(base64.b64encode(pickle.dumps(security)) + b"\n")
+            process.stdin.flush()
         try:
             client.wait_for_workers(size.workers, timeout=180)
             yield client

@@ -8,9 +8,11 @@ that loses its power; another one takes its place after a second, as a nanny's w
 """
 
 import asyncio
+import base64
 import hashlib
 import json
 import math
+import pickle
 import random
 import sys
 import threading
@@ -20,7 +22,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import dask
-from distributed import Worker, get_worker
+from distributed import Security, Worker, get_worker
 
 from fer_core.run import ShardJob, ShardReceipt
 from tasks.time_limit import turn_to
@@ -111,19 +113,20 @@ def quiet() -> dict[str, Any]:
 
 
 async def serve(address: str, count: int) -> None:
-    """Keep so many workers until standard input ends."""
+    """Keep so many workers until standard input ends, whose first line is the cluster's certificate."""
+    security = pickle.loads(base64.b64decode(sys.stdin.readline()))
     ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    places = [asyncio.create_task(_place(address, number)) for number in range(count)]
+    places = [asyncio.create_task(_place(address, security, number)) for number in range(count)]
     await asyncio.wait([ended])
     for place in places:
         place.cancel()
     await asyncio.gather(*places, return_exceptions=True)
 
 
-async def _place(address: str, number: int) -> None:
+async def _place(address: str, security: Security, number: int) -> None:
     await asyncio.sleep(number * 0.005)  # not all at once
     while True:
-        async with Worker(address, nthreads=1, memory_limit=0, dashboard=False, host="127.0.0.1") as worker:
+        async with Worker(address, nthreads=1, memory_limit=0, dashboard=False, host="127.0.0.1", security=security) as worker:
             await worker.finished()
         await asyncio.sleep(RESTART_SECONDS)
 

@@ -65,7 +65,7 @@ class AddressCluster(_Kind):
     kind: Literal["address"] = Field(default="address", title="Kind")
     address: str = Field(
         title="Scheduler",
-        description="tcp://host:8786, or tls://host:8786 where connections are encrypted.",
+        description="tls://host:8786. Behind tcp://host:8786 every client is accepted, and a client runs code as the workers' user.",
         examples=["tcp://scheduler:8786", "tls://scheduler:8786"],
     )
     ca_file: str | None = Field(
@@ -124,7 +124,7 @@ class SlurmCluster(_Kind):
     folder: Line | None = Field(
         None,
         title="Shared folder",
-        description="Seen by all nodes at the same path. For logs, and certificates made for this run; without it nothing is encrypted.",
+        description="Needed; seen by all nodes at the same path. For logs, and certificates of this run that keep other users out.",
     )
     interface: Line | None = Field(default=None, title="Network interface", description="By which nodes reach each other, such as ib0.")
     python: Line | None = Field(default=None, title="Python", description="With ferflow, on the nodes; at this run's own path if empty.")

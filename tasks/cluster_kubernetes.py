@@ -13,7 +13,7 @@ from fer_core.errors import ClusterError
 from tasks.cluster_agreement import check_agreement
 from tasks.cluster_check import check_cluster
 from tasks.cluster_kinds import Adaptive, KubernetesCluster
-from tasks.cluster_settings import as_environment
+from tasks.cluster_settings import UNSEEN, as_environment
 from tasks.cluster_size import least
 from tasks.work import GPU
 
@@ -39,7 +39,7 @@ def manifest(spec: KubernetesCluster, name: str) -> dict[str, Any]:
     """The `DaskCluster` that the operator is asked for."""
     from dask_kubernetes.operator import make_cluster_spec  # noqa: PLC0415  (an extra)
 
-    command = ["dask", "worker", "--nthreads", "1", *(("--resources", f"{GPU}=1") if spec.gpu else ())]
+    command = ["dask", "worker", "--nthreads", "1", *UNSEEN, *(("--resources", f"{GPU}=1") if spec.gpu else ())]
     made: dict[str, Any] = make_cluster_spec(
         name,
         image=spec.image,
@@ -53,7 +53,7 @@ def manifest(spec: KubernetesCluster, name: str) -> dict[str, Any]:
     worker["resources"] = {"limits": size, "requests": size}
     scheduler["resources"] = {"limits": SCHEDULER, "requests": SCHEDULER}
     # the package's own command went out of Dask
-    scheduler["args"] = ["dask", "scheduler", *scheduler["args"][1:]]
+    scheduler["args"] = ["dask", "scheduler", *scheduler["args"][1:], "--no-dashboard"]  # its HTTP server still says that all is well
     if spec.secret is not None:
         worker["envFrom"] = [{"secretRef": {"name": spec.secret}}]
     return made

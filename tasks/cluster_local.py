@@ -43,11 +43,15 @@ def configure(verbose: bool) -> None:
 
 
 def options(verbose: bool) -> dict[str, Any]:
-    """Of a cluster that nobody outside this machine reaches."""
+    """Of a cluster that nobody outside this machine reaches, and on it only who has its certificate: whoever connects runs code here.
+
+    `security`: a key and a certificate made for this cluster, kept in memory; workers get them through the pipe that starts them.
+    """
     return {
         "processes": True,
         "host": "127.0.0.1",
-        "protocol": "tcp://",
+        "protocol": "tls://",
+        "security": True,
         "silence_logs": logging.WARNING if verbose else logging.CRITICAL,
         "dashboard_address": None,
         # without a dashboard the scheduler still serves HTTP: on this machine only, on any free port

@@ -9,6 +9,11 @@ SHARD_SECONDS: Final = 30
 IDLE_LOOKS: Final = 30
 """How often, a second apart, an adaptive cluster must have a worker too many before one is sent home: loading a model takes longer."""
 
+HTTP_ROUTES: Final = ("distributed.http.health",)
+"""Without those that show tasks, their arguments and logs to every user of the machine."""
+
+UNSEEN: Final = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0")
+"""Of `dask worker` elsewhere: its HTTP server answers its own machine alone."""
 
 ALLOCATION: Final = {"MALLOC_MMAP_THRESHOLD_": str(8 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(32 * 2**20)}
 """Of workers' environment. Under Dask's own 64 KiB every picture's memory goes back to the system, which clears it for the next one."""
@@ -29,6 +34,9 @@ def settings() -> dict[str, Any]:
         "distributed.scheduler.worker-ttl": f"{FROZEN_SECONDS} s",
         "distributed.scheduler.unknown-task-duration": f"{SHARD_SECONDS} s",
         "distributed.admin.low-level-log-length": 0,
+        # Dask's HTTP servers ask nobody who they are: of their pages only the word that all is well, which Kubernetes asks for
+        "distributed.scheduler.http.routes": list(HTTP_ROUTES),
+        "distributed.worker.http.routes": list(HTTP_ROUTES),
         # a shard's one task is minutes of other people's code: nobody looks at its call stacks, taken every 10 ms, or at a beat of 20 ms
         "distributed.worker.profile.enabled": False,
         "distributed.admin.tick.interval": "500 ms",

@@ -12,9 +12,9 @@ from distributed import Client, Security, Status
 
 from fer_core.errors import ClusterError
 from tasks.cluster_agreement import check_agreement
-from tasks.cluster_check import check_cluster
+from tasks.cluster_check import certificate_folder, check_cluster
 from tasks.cluster_kinds import Adaptive, SlurmCluster
-from tasks.cluster_settings import IDLE_LOOKS, as_environment, settings
+from tasks.cluster_settings import IDLE_LOOKS, UNSEEN, as_environment, settings
 from tasks.cluster_size import least
 from tasks.work import GPU
 
@@ -32,8 +32,8 @@ def slurm_client(spec: SlurmCluster) -> Iterator[Client]:
         try:
             client.wait_for_workers(1, timeout=spec.patience)
         except TimeoutError as error:
-            logs = f"; what jobs say is in {spec.folder}" if spec.folder else ""
-            raise ClusterError(f"no Slurm job began to work within {spec.patience} s (squeue tells why one waits{logs})") from error
+            logs = f"what jobs say is in {spec.folder}"
+            raise ClusterError(f"no Slurm job began to work within {spec.patience} s (squeue tells why one waits; {logs})") from error
         check_agreement(client, cluster.scheduler_address)
         yield client
 
@@ -44,17 +44,16 @@ def scheduler(spec: SlurmCluster) -> "Iterator[SLURMCluster]":
     from dask_jobqueue.slurm import SLURMCluster  # noqa: PLC0415  (an extra)
 
     with dask.config.set(settings()), ExitStack() as stack:
+        folder = certificate_folder(spec)
         try:
-            folder = Path(spec.folder).expanduser() if spec.folder else None
-            if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             cluster = SLURMCluster(
                 **_job(spec),
-                log_directory=str(folder) if folder else None,
-                security=_certificates(Path(stack.enter_context(TemporaryDirectory(dir=folder, prefix="tls-")))) if folder else None,
-                protocol="tls://" if folder else "tcp://",
+                log_directory=str(folder),
+                security=_certificates(Path(stack.enter_context(TemporaryDirectory(dir=folder, prefix="tls-")))),
+                protocol="tls://",
                 interface=spec.interface,
-                scheduler_options={"dashboard_address": "127.0.0.1:0"},
+                scheduler_options={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 silence_logs=logging.CRITICAL,
             )
         except (OSError, ValueError, RuntimeError) as error:
@@ -70,9 +69,9 @@ def _certificates(folder: Path) -> Security:
     """Made for this run. One for all, in files of a folder that only this user reads."""
     made = Security.temporary()
     ca, cert, key = folder / "ca.pem", folder / "cert.pem", folder / "key.pem"
-    ca.write_text(str(made.tls_ca_file))
-    cert.write_text(str(made.tls_worker_cert))
-    key.write_text(str(made.tls_worker_key))
+    for file, text in ((ca, made.tls_ca_file), (cert, made.tls_worker_cert), (key, made.tls_worker_key)):
+        file.touch(mode=0o600)
+        file.write_text(str(text))
     files = {f"tls_{who}_{what}": str(file) for who in ("client", "scheduler", "worker") for what, file in (("cert", cert), ("key", key))}
     return Security(tls_ca_file=str(ca), require_encryption=True, **files)
 
@@ -89,7 +88,7 @@ def _job(spec: SlurmCluster) -> dict[str, Any]:
         "memory": spec.memory.replace(" ", ""),
         "walltime": spec.walltime,
         "python": spec.python,
-        "worker_extra_args": ["--resources", f"{GPU}=1"] if spec.gpu else [],
+        "worker_extra_args": [*UNSEEN, *(["--resources", f"{GPU}=1"] if spec.gpu else [])],
         "job_extra_directives": (["--gres=gpu:1"] if spec.gpu else []) + list(spec.directives),
         "job_script_prologue": [*spec.setup, *(f"export {name}={value!r}" for name, value in as_environment().items())],
     }

@@ -13,6 +13,7 @@ import yaml
 
 from fer_core.errors import ClusterError
 from tasks import cluster_slurm
+from tasks.cluster_check import check_cluster
 from tasks.cluster_client import needs, open_client
 from tasks.cluster_kinds import Adaptive, KubernetesCluster, SlurmCluster
 from tasks.fanout import fan_out
@@ -77,6 +78,7 @@ def test_a_job_asks_for_what_the_form_says(slurm, tmp_path):
         assert cluster.scheduler_address.startswith("tls://")
         (secrets,) = (tmp_path / "shared").iterdir()
         assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
+        assert {stat.S_IMODE(file.stat().st_mode) for file in secrets.iterdir()} == {0o600}
     assert not secrets.exists()
     asked = [line.removeprefix("#SBATCH ") for line in _lines(script, "#SBATCH")]
     assert {"-p night", "-A faces", "-n 1", "--cpus-per-task=4", "--mem=8G", "-t 02:30:00", "--gres=gpu:1", "--qos=low"} <= set(asked)
@@ -86,13 +88,14 @@ def test_a_job_asks_for_what_the_form_says(slurm, tmp_path):
     assert " --nthreads 1 " in worker
     assert " --resources GPU=1" in worker
     assert " --tls-cert " in worker
+    assert " --no-dashboard --dashboard-address 127.0.0.1:0 " in worker
     assert "PRIVATE" not in script
 
 
-def test_a_job_of_several_cores_has_a_process_on_each(slurm):
-    with cluster_slurm.scheduler(SlurmCluster(cores=3, memory="6GB")) as cluster:
+def test_a_job_of_several_cores_has_a_process_on_each(slurm, tmp_path):
+    with cluster_slurm.scheduler(SlurmCluster(cores=3, memory="6GB", folder=str(tmp_path / "shared"))) as cluster:
         script = cluster.job_script()
-    (worker,) = _lines(script, f"{sys.executable} -m distributed.cli.dask_worker tcp://")
+    (worker,) = _lines(script, f"{sys.executable} -m distributed.cli.dask_worker tls://")
     assert " --nthreads 1 " in worker
     assert " --nworkers 3 " in worker
     assert "GPU" not in script
@@ -129,7 +132,8 @@ def _is_of(process: psutil.Process, groups: list[str]) -> bool:
 
 def test_a_job_that_is_refused_or_never_begins_is_one_line(slurm, tmp_path):
     (slurm / "full").touch()
-    with pytest.raises(ClusterError, match=r"^Slurm does not take the job: sbatch: error: invalid partition"), open_client(SlurmCluster()):
+    refused = r"^Slurm does not take the job: sbatch: error: invalid partition"
+    with pytest.raises(ClusterError, match=refused), open_client(SlurmCluster(folder=str(tmp_path))):
         pass
     (slurm / "full").unlink()
     (slurm / "queue").touch()
@@ -137,6 +141,18 @@ def test_a_job_that_is_refused_or_never_begins_is_one_line(slurm, tmp_path):
     said = rf"^no Slurm job began to work within 1 s \(squeue tells why one waits; what jobs say is in {tmp_path}\)$"
     with pytest.raises(ClusterError, match=said), open_client(spec):
         pass
+
+
+def test_without_a_folder_for_certificates_no_scheduler_is_started(slurm, tmp_path):
+    """By TCP, whoever reaches it would run code as whoever started it."""
+    with pytest.raises(ClusterError, match=r"^clusters of kind slurm need folder, .*: certificates lie there that keep everyone else out$"):
+        check_cluster(SlurmCluster())
+    for where in (SlurmCluster(), SlurmCluster(folder=str(tmp_path / "open"))):
+        (tmp_path / "open").mkdir(exist_ok=True)
+        (tmp_path / "open").chmod(0o777)
+        with pytest.raises(ClusterError, match=r"need folder|^every user can replace certificates in"), cluster_slurm.scheduler(where):
+            pass
+    assert not list((tmp_path / "open").iterdir())
 
 
 @pytest.fixture(scope="module")
@@ -159,13 +175,15 @@ def test_the_operator_is_asked_for_what_the_form_says(manifest):
     size = {"cpu": "1.5", "memory": "4Gi", "nvidia.com/gpu": "1"}
     assert worker["resources"] == {"limits": size, "requests": size}
     assert "nvidia.com/gpu" not in scheduler["resources"]["limits"]
-    assert worker["args"][:6] == ["dask", "worker", "--nthreads", "1", "--resources", "GPU=1"]
-    assert scheduler["args"] == ["dask", "scheduler", "--host", "0.0.0.0"]
+    assert worker["args"][:4] == ["dask", "worker", "--nthreads", "1"]
+    assert worker["args"][4:9] == ["--no-dashboard", "--dashboard-address", "127.0.0.1:0", "--resources", "GPU=1"]
+    assert scheduler["args"] == ["dask", "scheduler", "--host", "0.0.0.0", "--no-dashboard"]
     assert worker["envFrom"] == [{"secretRef": {"name": "store"}}]
     assert "envFrom" not in scheduler
     for container in (worker, scheduler):
         told = {pair["name"]: pair["value"] for pair in container["env"]}
         assert told["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] == "0"
+        assert told["DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES"] == "['distributed.http.health']"
         assert all(isinstance(value, str) for value in told.values())
 
 
