@@ -8,26 +8,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from fer_core.file_mode import OWNER, FileMode, make_file, make_folders
+
 REMOVALS: Final = 20
 """Times that a folder is emptied while somebody writes there. Each meets as many files as are written in a millisecond or so."""
 
 
-def replace_file(full: str, data: bytes) -> None:
+def replace_file(full: str, data: bytes, mode: FileMode = OWNER) -> None:
     """Create or replace a file in one step. Like all here it raises OSError."""
-    with replacing(full) as unfinished, open(unfinished, "xb") as stream:
+    with replacing(full, mode) as unfinished, open(unfinished, "wb") as stream:
         stream.write(data)
 
 
 @contextmanager
-def replacing(full: str) -> Iterator[str]:
-    """A new file for the block to fill, which becomes the file at `full` when the block ends.
+def replacing(full: str, mode: FileMode = OWNER) -> Iterator[str]:
+    """A new, empty file for the block to fill, which becomes the file at `full` when the block ends.
 
     Temporary file in the same folder, fsync, rename, fsync of the folder: after a power cut the file is whole or as before.
     """
     folder, name = os.path.split(full)
-    os.makedirs(folder, exist_ok=True)
+    make_folders(folder or ".", mode)
     unfinished = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.tmp")
     try:
+        make_file(unfinished, mode)
         yield unfinished
         with open(unfinished, "rb+") as stream:
             os.fsync(stream.fileno())
@@ -36,7 +39,7 @@ def replacing(full: str) -> Iterator[str]:
         with suppress(FileNotFoundError):
             os.unlink(unfinished)
         raise
-    sync_folder(folder)
+    sync_folder(folder or ".")
 
 
 def sync_folder(folder: str) -> None:

@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from fer_core.file_mode import MARK
 from fer_core.run import PartReceipt, RunConfig
 
 TABLES: Final[tuple[str, ...]] = ("faces", "labels", "images")
@@ -12,7 +13,7 @@ A row refers only to rows that are there already: a label to its crop, an image 
 never misses a label, even while a run is being published.
 """
 
-META: Final = "_meta"
+META: Final = MARK
 RUNS: Final = f"{META}/runs"
 LEASES: Final = f"{META}/leases"
 STAGING: Final = "_staging"

@@ -61,6 +61,35 @@ def collect_abandoned(store: Store, keep: timedelta = KEEP) -> list[str]:
     return old
 
 
+def discard(store: Store, run_id: str, still_ours: Callable[[], None] = lambda: None) -> int:
+    """Remove all that a run left that was killed: staged parts with their crops, parts that had become visible, its plan. Returns how many
+    files. CommitError, in one line, for a run that is committed or unknown.
+
+    For the holder of the root's lease. The plan goes last: after an interruption the run is still known, and the rest is removed then.
+    """
+    if is_run_id(run_id) and is_committed(store, run_id):
+        raise CommitError(f"run {run_id} is committed: what it labelled is not discarded")
+    left = _left_by(store, run_id) if is_run_id(run_id) else []
+    if not left:
+        raise CommitError(f"run {run_id} is unknown in {store.url()}")
+    for table in reversed(TABLES):  # an image's row first: what is left refers to nothing that is gone
+        for path in (path for path in left if path.startswith(f"{table}/")):
+            still_ours()
+            store.remove_file(path)
+    still_ours()
+    store.remove_tree(staging_folder(run_id))
+    store.remove_tree(f"{RUNS}/{run_id}")
+    return len(left)
+
+
+def _left_by(store: Store, run_id: str) -> list[str]:
+    """Files of a run without a manifest."""
+    folders = (staging_folder(run_id), f"{RUNS}/{run_id}")
+    own = [path for folder in folders for path in (*store.list_files(folder), *store.list_unfinished(folder))]
+    visible = [path for table in TABLES for path in store.list_files(table) if path.split("/")[2:3] == [f"run={run_id}"]]
+    return own + visible
+
+
 def _age(store: Store, folder: str, now: float) -> timedelta:
     return timedelta(seconds=now - (store.newest(folder) or now))
 

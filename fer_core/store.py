@@ -19,10 +19,11 @@ from typing import Final, Self, TypeVar
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from fer_core import disk
+from fer_core import disk, file_mode
 from fer_core.address import OBJECT_STORES, failures, local_path, one_line, plain, scheme, split, unsplit
 from fer_core.errors import ImageError, StoreError
 from fer_core.exchange import exchanging, why_not
+from fer_core.file_mode import FileMode
 from fer_core.patience import FOR_AN_IMAGE, ONCE, PATIENT, Patience, is_refused, may_pass
 from fer_core.schema import MISSING, TOO_LARGE, UNREADABLE, UNSUPPORTED
 
@@ -71,7 +72,7 @@ class Store:
 
         def write(full: str) -> None:
             if self.local:
-                disk.replace_file(full, data)
+                disk.replace_file(full, data, file_mode.mode_of(self.root))
             else:
                 self.fs.pipe_file(full, data, **({"chunksize": SINGLE_PUT} if "s3" in self.fs.protocol else {}))
 
@@ -84,7 +85,7 @@ class Store:
         """
         with one_line("write", self.url(path)):
             if self.local:
-                with disk.replacing(self._full(path)) as unfinished:
+                with disk.replacing(self._full(path), file_mode.mode_of(self.root)) as unfinished:
                     yield unfinished
                 return
             with TemporaryDirectory(prefix="ferflow-") as folder:
@@ -160,16 +161,22 @@ class Store:
             with one_line("write", self.url(folder)):
                 disk.sync_folder(self._full(folder))
 
+    def settle(self, mode: FileMode | None) -> None:
+        """Who reads the files of a local labels root, those that are there and those to come. None: as it is, a new root its owner."""
+        if self.local and mode is not None:
+            self._ask("write to", "", lambda root: file_mode.settle(root, mode))
+
     def check_writable(self) -> None:
         """Create the root and write, read and remove a small file in it. StoreError says in one line why a run could not write there."""
         if self.local and os.path.isfile(self.root):
             raise StoreError(f"cannot write to {self.root}: it is a file, not a folder")
         probe = self._full(f".ferflow-probe-{secrets.token_hex(8)}")
 
-        def write(root: str) -> None:
+        def write(_: str) -> None:
             if self.local:
-                os.makedirs(root, exist_ok=True)
-            self.fs.pipe_file(probe, b"ferflow")
+                disk.replace_file(probe, b"ferflow", file_mode.mode_of(self.root))
+            else:
+                self.fs.pipe_file(probe, b"ferflow")
             if self.fs.cat_file(probe) != b"ferflow":
                 raise StoreError(f"cannot write to {self.url()}: what was written did not come back")
             self._remove_object(probe)
@@ -212,7 +219,7 @@ class Store:
         if self.local:
             if not os.path.lexists(source):
                 raise FileNotFoundError(2, "no such file", source)
-            os.makedirs(os.path.dirname(target), exist_ok=True)
+            file_mode.make_folders(os.path.dirname(target), file_mode.mode_of(self.root))
             os.replace(source, target)
             disk.sync_folder(os.path.dirname(target))
         else:

@@ -12,6 +12,7 @@ from fer_core.address import OBJECT_STORES, S3, holds_credentials, scheme
 from fer_core.collection import at_first_sight, list_images
 from fer_core.commit import is_committed
 from fer_core.errors import CommitError, UsageError
+from fer_core.file_mode import BY_NAME
 from fer_core.layout import plan_file
 from fer_core.lease import refuse_beside
 from fer_core.listing import walk
@@ -58,6 +59,7 @@ def check_label(params: LabelParams) -> int:
             done = "is committed already" if is_committed(store, params.run_id) else "was begun already: resume it"
             raise CommitError(f"run {params.run_id} {done}, or choose another id")
         pipeline(params)
+    store.settle(BY_NAME.get(params.file_mode or ""))
     store.check_writable()
     if params.resume is None or not is_committed(store, params.resume):
         refuse_beside(store)

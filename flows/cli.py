@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Final, NoReturn
 
 import flows.started  # noqa: F401  (notes the time)
+from fer_core.file_mode import private_process
 from tasks import interruption
 
 COMMANDS: Final = (
@@ -18,6 +19,7 @@ COMMANDS: Final = (
     "relabel",
     "verify",
     "compact",
+    "discard",
     "gallery",
     "export",
     "report",
@@ -42,6 +44,7 @@ HELP: Final = """Turns a photo collection into facial-expression labels in Parqu
   ferflow export current ~/labels --to newest   the newest label of each face as one file
   ferflow verify ~/labels                       check that every committed row is there and intact
   ferflow compact ~/labels                      merge the many small files of earlier nights
+  ferflow discard ~/labels RUN                  remove what an interrupted run left, crops included
   ferflow relabel ~/labels --model DIR          new labels for kept faces, without the photographs
 
 Labels name the apparent expression in a picture, not what a person feels."""
@@ -63,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     args = argparse.Namespace()
+    private_process()
     try:
         interruption.listen()
         args = _parser(given).parse_args(given)

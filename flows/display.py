@@ -60,6 +60,8 @@ class Display:
 def notices(params: "LabelParams") -> None:
     """Say which detector works, what its licence demands, and where memory may be short."""
     from fer_core.detect.choice import notice, resolve  # noqa: PLC0415  (loads OpenCV)
+    from fer_core.file_mode import open_to_others  # noqa: PLC0415  (heavy imports come after parsing)
+    from fer_core.store import open_store  # noqa: PLC0415  (the same)
     from tasks.cluster_size import short_of_memory, sized  # noqa: PLC0415  (loads pydantic's models)
 
     spec = resolve(params.detector)
@@ -68,6 +70,10 @@ def notices(params: "LabelParams") -> None:
     said = notice(spec)
     if said:
         sys.stderr.write(f"note: {said}\n")
+    store = open_store(params.to)
+    lets_in = open_to_others(store.root) if store.local else None
+    if lets_in:
+        sys.stderr.write(f"note: {lets_in}\n")
     short = short_of_memory(sized(params.cluster, params.workers))
     if short:
         sys.stderr.write(f"note: {short}\n")

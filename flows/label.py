@@ -4,6 +4,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from fer_core.commit import is_committed
+from fer_core.file_mode import BY_NAME
 from fer_core.lease import lease
 from fer_core.store import open_store
 from flows.begin import configure, take_up
@@ -38,6 +39,7 @@ def label_collection(params: LabelParams) -> Summary:
     if params.resume is not None and is_committed(store, params.resume):
         take_up(params)
         return judged(already(params.to, params.resume), params)
+    store.settle(BY_NAME.get(params.file_mode or ""))
     with lease(store, f"run {params.resume or params.run_id}") as held:
         if params.resume is None:
             hands = hands_to_plan_for(cluster)

@@ -57,4 +57,9 @@ class LabelParams(OneRun):
     quarantine_bound: float = Field(
         5.0, ge=0, le=100, title="Tell of quarantined, %", description="Emit fer.quarantine.exceeded when a larger share was quarantined."
     )
+    file_mode: Literal["owner", "group"] | None = Field(
+        None,
+        title="Who reads the files",
+        description="owner, or group as well in a shared local root; as the root is if empty, and its owner alone if it is new.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where the network runs on the workers.")

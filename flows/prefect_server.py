@@ -8,6 +8,7 @@ import http.client
 import os
 import re
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from typing import IO, Final
 from urllib.parse import SplitResult, urlsplit
 
 from fer_core.errors import OrchestrationError
+from fer_core.file_mode import OWNER, UMASK, make_folders
 
 START_SECONDS: Final = 120.0
 """A fresh home has to build its database first; slow disks and small machines take a minute."""
@@ -104,10 +106,21 @@ def prefect_home() -> Path:
     return Path(os.environ.get("PREFECT_HOME") or Path("~/.prefect").expanduser())
 
 
+def close_home(home: Path) -> None:
+    """Let no other user read what runs there were and what they were told, also where an earlier release has made the files."""
+    found = home.stat()
+    with suppress(PermissionError):  # somebody else's folder, who has chosen who reads it
+        if found.st_mode & UMASK and not found.st_mode & stat.S_ISVTX:  # not /tmp
+            home.chmod(stat.S_IMODE(found.st_mode) & ~UMASK)
+        for file in (*home.glob("prefect.db*"), *home.glob("ferflow-*")):
+            file.chmod(stat.S_IMODE(file.stat().st_mode) & ~UMASK)
+
+
 def lock_in_home(name: str) -> IO[bytes]:
     """A file of that name in Prefect's home, to be locked. OrchestrationError where nothing can be kept there."""
     try:
-        prefect_home().mkdir(parents=True, exist_ok=True)
+        make_folders(str(prefect_home()), OWNER)
+        close_home(prefect_home())
         return (prefect_home() / name).open("ab")
     except OSError as error:
         raise OrchestrationError(

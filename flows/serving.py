@@ -38,7 +38,7 @@ from flows.drift_automation import retrain_on_drift
 from flows.notifications import block_named, install
 from flows.retrain_params import RetrainParams
 from flows.timetable import TIMETABLE, Entry, Wishes, complete, filled
-from flows.webhook import keep
+from flows.webhook import keep, move_out
 
 ATTEMPTS: Final = 3
 """How often a run is begun that `ferflow up` does not survive: it may be what kills the machine."""
@@ -99,6 +99,7 @@ async def deployment(entry: Entry, wishes: Wishes) -> RunnerDeployment:
 
 async def automate(wishes: Wishes, ids: Mapping[Entry, UUID]) -> None:
     """Somebody is told what goes wrong, once there is somebody to be told; drift starts a retraining, once there is one that can start."""
+    await move_out()
     if wishes.notify is not None:
         block = await (keep(wishes.notify) if "://" in wishes.notify else block_named(wishes.notify))
         await install(block)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -15,6 +16,8 @@ from flows.checks import check_apart, images_at_least, label_params
 
 BLOCK: Final = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
 
+ENVIRONMENT: Final = "FERFLOW_NOTIFY"
+
 LOCALTIME: Final = Path("/etc/localtime")
 
 
@@ -25,8 +28,7 @@ def checked(
 
     UsageError, SourceError, StoreError or ModelError in one line for what no night could work with.
     """
-    if notify is not None:
-        check_address(notify)
+    notify = given_address(notify)
     source, to, models = (_absolute(where) for where in (source, to, models))
     if source is not None and to is not None:
         label_params({"source": source, "to": to})
@@ -38,6 +40,30 @@ def checked(
     if models is not None:
         _seed(Path(models))
     return {"source": source, "to": to, "models": models, "timezone": zone(timezone), "notify": notify}
+
+
+def given_address(notify: str | None) -> str | None:
+    """What `--notify` says, or the environment: an address is read from a file or standard input. UsageError, which does not repeat it.
+
+    The environment loses it: no process that is started from here needs it.
+    """
+    environment = os.environ.pop(ENVIRONMENT, None)
+    if notify is None:
+        notify = environment
+    elif notify == "-":
+        notify = sys.stdin.readline()
+    elif notify.startswith("@"):
+        try:
+            notify = Path(notify[1:]).expanduser().read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise UsageError(f"cannot read the webhook's address from {notify[1:]}: {reason}") from error
+    elif "://" in notify:
+        sys.stderr.write("note: every user of this machine can read an address on a command line: --notify @FILE, - or $FERFLOW_NOTIFY\n")
+    if notify is None:
+        return None
+    check_address(notify.strip())
+    return notify.strip()
 
 
 def check_address(notify: str) -> None:

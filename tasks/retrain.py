@@ -17,6 +17,7 @@ from fer_core.contest import contest, judges
 from fer_core.errors import FaceSetError, TrainingError
 from fer_core.evaluate import Evaluation, Protocol, argmax_classes, majority_classes, score
 from fer_core.faceset import FaceSplit
+from fer_core.file_mode import private_process
 from fer_core.gate import GateBounds, Verdict, judge
 from fer_core.history import EpochRecord
 from fer_core.model_card import ModelRef
@@ -136,8 +137,9 @@ def one_at_a_time(models: Path) -> Iterator[None]:
     """TrainingError when another process retrains in this folder of models. The lock of a process that was killed is gone with it."""
     import fcntl  # noqa: PLC0415  (not on Windows)
 
+    private_process()  # also where somebody else has started the run: face sets and plots come from libraries
     models.mkdir(parents=True, exist_ok=True)
-    handle = os.open(models / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    handle = os.open(models / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from fer_core.errors import FerflowError
+from fer_core.file_mode import private_process
 from fer_core.run import ALIGNMENT, QUALITY, ShardJob
 from tasks.time_limit import GivenUpError, TimeLimit, turn_to
 
@@ -36,6 +37,7 @@ def watched(work: Callable[[str], str], text: str, topic: str, seconds: float) -
     """
     from distributed import get_worker  # noqa: PLC0415  (see above)
 
+    private_process()  # also where somebody else has started the worker
     worker = get_worker()
     key = str(worker.get_current_task())
     worker.log_event(topic, {"key": key})
@@ -59,6 +61,7 @@ def warm_up() -> None:
     """Load the libraries a first shard would wait for."""
     from fer_core.tools import prepare_process  # noqa: PLC0415  (the same)
 
+    private_process()
     prepare_process()
 
 

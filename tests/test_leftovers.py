@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,10 +15,11 @@ import pytest
 
 from fer_core.collection import list_images
 from fer_core.commit import committed_runs, is_committed, publish, read_manifest, staged_receipts
+from fer_core.errors import CommitError
 from fer_core.layout import TABLES
 from fer_core.lease import lease
 from fer_core.ledger import known_images
-from fer_core.leftovers import KEEP, collect_abandoned, finish_begun
+from fer_core.leftovers import KEEP, collect_abandoned, discard, finish_begun
 from fer_core.store import open_store
 from fer_core.verify import verify
 from flows.label_summary import already
@@ -255,3 +257,52 @@ def test_fences_go_a_day_later(run, tmp_path):
         os.utime(tmp_path / "labels/_meta/leases" / f"{name}.fenced", (time.time() - days * 86_400,) * 2)
     collect(store)
     assert store.list_files("_meta/leases") == ["_meta/leases/new.fenced"]
+
+
+class Faulty(fakes.FaultyStore):
+    """That counts files removed one by one as well."""
+
+    def remove_file(self, path):
+        self._change(lambda: self.store.remove_file(path))
+
+
+def test_a_killed_run_is_discarded_with_all_it_left_wherever_that_is_interrupted(run, pictures, tmp_path):
+    receipts = fakes.stage_run(replace(run, keep_crops=True), pictures, 2)
+    store = open_store(run.root)
+    with pytest.raises(fakes.CutOffError):
+        publish(fakes.FaultyStore(store, 4, "after"), run, receipts)  # some of its parts are visible
+    (tmp_path / "labels/_staging/run-a/.half.parquet.0123456789abcdef.tmp").write_bytes(b"a face")
+    root, before = tmp_path / "labels", tmp_path / "before"
+    shutil.copytree(root, before)
+    for change in range(1, 20):
+        shutil.rmtree(root)
+        shutil.copytree(before, root)
+        try:
+            discard(Faulty(store, change, "after"), "run-a")
+            break
+        except fakes.CutOffError:
+            with suppress(CommitError):  # where nothing was left
+                discard(store, "run-a")
+        finally:
+            assert [file for file in root.rglob("*") if file.is_file()] == []
+    assert change > 3
+    with pytest.raises(CommitError, match=r"^run run-a is unknown in "):
+        discard(store, "run-a")
+
+
+def test_what_is_committed_or_was_never_there_is_not_discarded(run, pictures, any_root):
+    here = replace(run, root=any_root)
+    store = open_store(any_root)
+    publish(store, here, fakes.stage_run(here, pictures, 2))
+    gone = replace(here, run_id="run-b")
+    fakes.stage_run(gone, pictures, 2)
+    before = store.list_files()
+    with pytest.raises(CommitError, match=r"^run run-a is committed: "):
+        discard(store, "run-a")
+    for unknown in ("run-c", "../labels", ""):
+        with pytest.raises(CommitError, match=r" is unknown in "):
+            discard(store, unknown)
+    assert store.list_files() == before
+    assert discard(store, "run-b") == sum("run-b" in path for path in before)
+    assert store.list_files() == [path for path in before if "run-b" not in path]
+    assert verify(store).ok

@@ -1,6 +1,5 @@
 import errno
 import os
-import stat
 import threading
 import time
 
@@ -8,6 +7,7 @@ import pytest
 
 from fer_core.errors import ImageError, StoreError
 from fer_core.store import open_store, read_uri
+from tests.modes import modes_below
 
 
 def failure(uri, limit=100):
@@ -200,13 +200,17 @@ def test_unfinished_writes_of_a_killed_process_are_not_listed(tmp_path):
     assert store.list_files() == [".hidden", "x"]
 
 
-def test_files_get_the_rights_that_the_umask_gives(tmp_path):
-    previous = os.umask(0o022)
+def test_files_are_their_owners_alone_whatever_the_umask_gives(tmp_path):
+    previous = os.umask(0o002)
     try:
-        open_store(str(tmp_path)).write_bytes("x", b"1")
+        store = open_store(str(tmp_path / "root"))
+        store.write_bytes("a/b/x", b"1")
+        with store.replacing("a/y") as file, open(file, "wb") as stream:
+            stream.write(b"2")
+        store.move("a/y", "c/y")
     finally:
         os.umask(previous)
-    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o644
+    assert modes_below(tmp_path / "root") == {"": 0o700, "a": 0o700, "a/b": 0o700, "a/b/x": 0o600, "c": 0o700, "c/y": 0o600}
 
 
 def test_not_writable_says_why(tmp_path, monkeypatch):

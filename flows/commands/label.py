@@ -59,6 +59,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     runs.add_argument("--force", action="store_true", help="read images again that are labelled already")
     runs.add_argument("--keep-crops", action="store_true", help="also keep the aligned faces: personal data")
     runs.add_argument("--purpose", metavar="TEXT", help="why these faces are labelled; kept with the run")
+    runs.add_argument(
+        "--file-mode", choices=("owner", "group"), help="who reads the root's files: owner (default for a new local root), or its group too"
+    )
     runs.add_argument("--max-failed", metavar="PCT", type=float, help="exit 1 when more than this share of images was quarantined")
     runs.add_argument("--dry-run", action="store_true", help="say what would be read, and how long it would take; write nothing")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
@@ -132,7 +135,7 @@ def _run_flow(params: "LabelParams", images: int, args: argparse.Namespace) -> "
 
 def _given(args: argparse.Namespace) -> dict[str, object]:
     """The options that were given, under the parameters' names."""
-    what = ("source", "to", "detector", "model", "device", "run_id", "resume", "purpose", "max_failed")
+    what = ("source", "to", "detector", "model", "device", "run_id", "resume", "purpose", "max_failed", "file_mode")
     names = (*what, "cluster", "workers", "shard_size", "image_timeout")
     values = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     return {**values, "force": args.force, "keep_crops": args.keep_crops}

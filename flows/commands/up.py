@@ -13,7 +13,7 @@ HELP = """Starts Prefect's server with its pages and serves every flow, on this 
 
   ferflow up --source ~/Photos --to ~/labels                        label what is new every night at 2:00
   ferflow up --source ~/Photos --to ~/labels --models ~/models      and retrain every week
-  ferflow up --notify https://hooks.example/ferflow                 and tell somebody when a night went wrong
+  ferflow up --notify @webhook.txt                                  and post to the address in that file when a night went wrong
   ferflow up                                                        as it was; the pages change the rest
 
 Deployments: label-collection/nightly, night-check/daily, relabel/by-hand, report/daily, housekeeping/weekly, retrain/weekly. The options
@@ -40,9 +40,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--timezone", metavar="TZ", help="of the schedules, such as Europe/Berlin (default: this machine's)")
     parser.add_argument(
         "--notify",
-        metavar="URL",
-        help="webhook (http, https) that is told of failed runs, many quarantined images and missing nights, or a notification block as "
-        "TYPE/NAME; kept, so that it need be given once",
+        metavar="@FILE",
+        help="file with the address of a webhook (http, https) that is told of failed runs, many quarantined images and missing nights; - "
+        "reads it from standard input, $FERFLOW_NOTIFY holds it as well; or a notification block as TYPE/NAME; kept, so that it need be "
+        "given once",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: %(default)s, this machine alone)")
     parser.add_argument("--port", type=int, default=4200, help="port to serve on, 0 for any that is free (default: %(default)s)")

@@ -1,0 +1,120 @@
+"""Who may read what is written to a disk: its owner alone, and in a labels root that is shared its group as well.
+
+All of it is made here or in `disk`. What other libraries make (a database, a model, a plot) gets its mode from the umask of the process,
+which `private_process` sets for each command and for all that it starts.
+"""
+
+import os
+import stat
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+UMASK: Final = 0o077
+MARK: Final = "_meta"
+"""The folder of a labels root whose mode says whether the root is shared: `layout.META`, which whoever writes there has made."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileMode:
+    """Permissions of new files and folders."""
+
+    name: str
+    file: int
+    folder: int
+
+
+OWNER: Final = FileMode("owner", 0o600, 0o700)
+GROUP: Final = FileMode("group", 0o660, 0o770)
+BY_NAME: Final = {mode.name: mode for mode in (OWNER, GROUP)}
+
+
+def private_process() -> None:
+    """What this process and those it starts make from now on is read by their owner alone, unless a mode is given."""
+    os.umask(UMASK)
+
+
+def mode_of(root: str) -> FileMode:
+    """Of what is written below a local folder. `GROUP` only where `settle` has said so."""
+    try:
+        return GROUP if os.stat(f"{root}/{MARK}").st_mode & UMASK == GROUP.folder & UMASK else OWNER
+    except OSError:
+        return OWNER
+
+
+def settle(root: str, mode: FileMode) -> None:
+    """Make a labels root whose files have this mode, or give it to all files and folders of one that is there. Raises OSError.
+
+    The root's own folder keeps its mode where it is there. Its mark comes last: after an interruption the rest is done again.
+    """
+    make_folders(root, mode)
+    mark = f"{root}/{MARK}"
+    if os.path.isdir(mark) and stat.S_IMODE(os.stat(mark).st_mode) & 0o777 == mode.folder:
+        return
+    for folder, folders, files in os.walk(root):
+        for name in files:
+            os.chmod(f"{folder}/{name}", mode.file)
+        for name in folders:
+            if f"{folder}/{name}" != mark:
+                _set_folder(f"{folder}/{name}", mode)
+    make_folders(mark, mode)
+    _set_folder(mark, mode)
+
+
+def make_folders(path: str, mode: FileMode) -> None:
+    """The folder and those above it that are missing, each with this mode. Those that are there keep theirs. Raises OSError."""
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(path)
+    if parent != path:
+        make_folders(parent or ".", mode)
+    try:
+        os.mkdir(path, mode.folder)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+    else:
+        if mode is not OWNER:
+            _set_folder(path, mode)
+
+
+def make_file(path: str, mode: FileMode) -> None:
+    """A new, empty file with this mode. Raises OSError, also where there is one."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode.file)
+    try:
+        if mode is not OWNER:
+            os.fchmod(handle, mode.file)  # whatever the umask took away
+    finally:
+        os.close(handle)
+
+
+def open_to_others(root: str) -> str | None:
+    """What to say of a labels root that is there and whose folder lets more people in than its files' mode."""
+    mode = mode_of(root)
+    try:
+        found = stat.S_IMODE(os.stat(root).st_mode)
+    except OSError:
+        return None
+    if found & UMASK & ~mode.folder:
+        who = "every user of this machine" if found & 0o007 else "its group"
+        return f"{root} is open to {who} (mode {found:04o}); what is written there is not: chmod {mode.folder:o} {root}"
+    if mode is GROUP and found & GROUP.folder != GROUP.folder:
+        return f"the group cannot write to {root} (mode {found:04o}): chmod g+rwxs {root}"
+    return None
+
+
+def temporary_folder() -> str:
+    """One of this user's own for temporary files whose names others could guess, made on first use."""
+    path = os.path.join(tempfile.gettempdir(), f"ferflow-{os.getuid()}")
+    with suppress(FileExistsError):
+        os.mkdir(path, OWNER.folder)
+    found = os.lstat(path)
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & UMASK:
+        return path
+    return tempfile.mkdtemp(prefix="ferflow-")  # what lies there is somebody else's
+
+
+def _set_folder(path: str, mode: FileMode) -> None:
+    """Setgid, by which what is made inside belongs to the folder's group, stays."""
+    os.chmod(path, mode.folder | os.stat(path).st_mode & stat.S_ISGID)
