@@ -5,9 +5,11 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
+import psutil
 import pytest
 import yaml
 from listener import SECRET, listening, mail
@@ -33,7 +35,8 @@ def told(two_pictures, tmp_path_factory):
     (folder / "photos" / "uncle bob.jpg").write_bytes(b"\xff\xd8\xff")
     commands, found = Commands(folder / "home"), {}
     with listening(refusals=1) as listener:
-        options = ("--source", "photos", "--to", "labels", "--notify", listener.url, "--verbose")
+        (folder / "address").write_text(f"{listener.url}\n")
+        options = ("--source", "photos", "--to", "labels", "--notify", "@address", "--verbose")
         with up(commands, folder, *options) as served:
             runs = {}
             for name, deployment, changed, words in (
@@ -51,7 +54,15 @@ def told(two_pictures, tmp_path_factory):
             listener.wait(f"{runs['night that lost too much']['id']} (the end of its log")
             again = [installed(served, commands, folder, block) for block in ("ferflow-webhook/ferflow", "slack-webhook/nobody")]
             found |= {"again": again, "automations": served.call("POST", "/automations/filter", {})[1]}
-            blocks = json.dumps(served.call("POST", "/block_documents/filter", {"include_secrets": False})[1])
+            found["processes"] = shown(commands)
+            found["keepers"] = {str(file.relative_to(folder)): file.stat().st_mode & 0o777 for file in keepers(folder)}
+            blocks = [all_blocks(served)]
+            put_in_block(served, listener.url)
+            found["put in"] = all_blocks(served)
+            moving = "import asyncio; from flows.webhook import move_out; asyncio.run(move_out())"
+            env = commands.environment({"PREFECT_API_URL": f"{served.url}/api", "DO_NOT_TRACK": "1"})
+            subprocess.run([sys.executable, "-c", moving], env=env, cwd=folder, check=True, timeout=280)
+            blocks = "".join([*blocks, all_blocks(served)])
         found |= {"texts": listener.texts, "asked": listener.asked, "url": served.url}
     return found | {"runs": runs, "blocks": blocks, "log": "".join(served.errors), "folder": folder}
 
@@ -62,6 +73,34 @@ def installed(served, commands, folder, block):
     env = commands.environment({"PREFECT_API_URL": f"{served.url}/api", "DO_NOT_TRACK": "1"})
     ended = subprocess.run(words, env=env, cwd=folder, capture_output=True, text=True, check=False, timeout=280)
     return ended.returncode, ended.stdout, ended.stderr
+
+
+def shown(commands):
+    """Command lines and environments of all processes of `ferflow up`."""
+    ours = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("FERFLOW_TEST") == commands.tag:
+                ours.append("\n".join((*process.cmdline(), *process.environ().values())))
+    return ours
+
+
+def keepers(folder):
+    """Files in which the address stands."""
+    return [file for file in folder.rglob("*") if file.is_file() and SECRET.encode() in file.read_bytes()]
+
+
+def all_blocks(served):
+    """With all that the API tells of them."""
+    return json.dumps(served.call("POST", "/block_documents/filter", {"include_secrets": True})[1])
+
+
+def put_in_block(served, url):
+    """As an earlier release did."""
+    _, found = served.call("GET", "/block_types/slug/ferflow-webhook/block_documents/name/ferflow?include_secrets=true")
+    changed = {"data": {**found["data"], "secrets": {"address": url}}, "merge_existing_data": False}
+    status, said = served.call("PATCH", f"/block_documents/{found['id']}", {**changed, "block_schema_id": found["block_schema_id"]})
+    assert status == 204, said
 
 
 def test_by_the_name_of_a_block(told):
@@ -114,17 +153,28 @@ def test_no_picture_is_named(told):
 
 
 def test_the_address_is_a_secret(told):
+    """Not in a block, also where an earlier release has put it there, nor a command line, an environment, a log or a database."""
+    assert SECRET in told["put in"]
     assert "ferflow-webhook" in told["blocks"]
+    assert len(told["processes"]) >= 3
+    assert not [text for text in told["processes"] if SECRET in text]
+    assert told["keepers"].keys() == {"address", "home/.prefect/ferflow-webhook"}
+    assert told["keepers"]["home/.prefect/ferflow-webhook"] == 0o600
     assert SECRET not in told["blocks"]
     assert SECRET not in told["log"]
 
 
-def test_what_refuses_is_told_without_its_address(monkeypatch):
+def test_what_refuses_is_told_without_its_address(monkeypatch, tmp_path):
     from prefect.blocks.abstract import NotificationError
 
     monkeypatch.setattr(webhook, "WAITS", (0.0, 0.0))
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    block = webhook.webhook()
+    with pytest.raises(NotificationError) as unknown:
+        asyncio.run(block.notify("body", "subject"))
+    assert unknown.value.log == "the webhook's address cannot be read (No such file or directory): give --notify again"
     with listening(refusals=4) as listener:
-        block = webhook.webhook(listener.url)
+        (tmp_path / webhook.FILE).write_text(listener.url)
         with pytest.raises(NotificationError) as refused:
             asyncio.run(block.notify("body", "subject"))
         assert listener.asked == 3

@@ -1,12 +1,16 @@
 """What `ferflow up` refuses at once, and the lock and port that it needs for itself."""
 
+import io
+import os
 import socket
 
 import pytest
 
 from fer_core.champion import promotions
 from fer_core.errors import SourceError, UsageError
-from flows.up_begin import checked, zone
+from flows.prefect_server import close_home, lock_in_home
+from flows.up_begin import checked, given_address, zone
+from tests.modes import modes_below
 
 
 def test_paths_become_absolute(two_pictures, tmp_path, monkeypatch):
@@ -44,6 +48,60 @@ def test_what_tells_nobody_is_refused_without_repeating_it(address):
 @pytest.mark.parametrize("address", ["http://127.0.0.1:8080/hook", "https://hooks.example/services/a/b?c=d", "slack-webhook/team"])
 def test_who_can_be_told(address):
     assert checked(None, None, None, "UTC", address)["notify"] == address
+
+
+def test_an_address_need_not_stand_on_the_command_line(tmp_path, monkeypatch, capsys):
+    secret = "https://hooks.example/T0PSECRET"
+    (tmp_path / "file").write_text(f"{secret}\n")
+    assert given_address(f"@{tmp_path}/file") == secret
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{secret}\nmore"))
+    assert given_address("-") == secret
+    monkeypatch.setenv("FERFLOW_NOTIFY", secret)
+    assert given_address("slack-webhook/team") == "slack-webhook/team"
+    assert "FERFLOW_NOTIFY" not in os.environ  # of no process that is started from here
+    monkeypatch.setenv("FERFLOW_NOTIFY", secret)
+    assert given_address(None) == secret
+    assert given_address(None) is None
+    assert capsys.readouterr().err == ""
+    assert given_address(secret) == secret
+    assert capsys.readouterr().err == (
+        "note: every user of this machine can read an address on a command line: --notify @FILE, - or $FERFLOW_NOTIFY\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "why"), [("@{}/absent", "No such file"), ("@{}/bytes", "it is no text"), ("@{}/empty", "--notify takes")]
+)
+def test_a_file_without_an_address_is_refused(given, why, tmp_path):
+    (tmp_path / "empty").touch()
+    (tmp_path / "bytes").write_bytes(b"\xff")
+    with pytest.raises(UsageError, match=why):
+        given_address(given.format(tmp_path))
+
+
+def test_prefects_home_is_closed_also_where_it_was_open(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
+    home.chmod(0o755)
+    for name, mode in (("prefect.db", 0o644), ("prefect.db-wal", 0o644), ("ferflow-up.lock", 0o664), ("profiles.toml", 0o640)):
+        (home / name).touch()
+        (home / name).chmod(mode)
+    monkeypatch.setenv("PREFECT_HOME", str(home))
+    before = os.umask(0o077)
+    try:
+        lock_in_home("ferflow-start.lock").close()
+    finally:
+        os.umask(before)
+    assert {path: mode for path, mode in modes_below(home).items() if path != "profiles.toml"} == {
+        "": 0o700,
+        "prefect.db": 0o600,
+        "prefect.db-wal": 0o600,
+        "ferflow-up.lock": 0o600,
+        "ferflow-start.lock": 0o600,
+    }
+    home.chmod(0o1777)  # as /tmp: others need it, too
+    close_home(home)
+    assert home.stat().st_mode & 0o7777 == 0o1777
 
 
 def test_the_zone_is_the_machines_where_none_is_given(monkeypatch):
