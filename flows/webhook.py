@@ -25,6 +25,8 @@ WAITS: Final = (2.0, 8.0)
 
 
 FILE: Final = "ferflow-webhook"
+ELSEWHERE: Final = "in the file ferflow-webhook of Prefect's home"
+"""What a block says instead of the address: Prefect wants to have something for each name in a template."""
 
 
 class FerflowWebhook(CustomWebhookNotificationBlock):
@@ -56,7 +58,7 @@ class FerflowWebhook(CustomWebhookNotificationBlock):
 def webhook() -> FerflowWebhook:
     """The block, which is the same for each address."""
     text = {"text": "{{subject}}\n\n{{body}}"}
-    return FerflowWebhook(name=NAME, url="{{address}}", json_data=text, headers=None, cookies=None, secrets=SecretDict({}))
+    return FerflowWebhook(name=NAME, url="{{address}}", json_data=text, headers=None, cookies=None, secrets=SecretDict({"address": ELSEWHERE}))
 
 
 async def keep(url: str) -> UUID:
@@ -74,7 +76,7 @@ async def move_out() -> None:
         except ObjectNotFound:
             return
     address = (found.data.get("secrets") or {}).get("address")
-    if address:
+    if address and address != ELSEWHERE:
         await keep(str(address))
 
 
