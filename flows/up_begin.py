@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,6 +13,9 @@ from fer_core.champion import champion, promote, promotions
 from fer_core.errors import ModelError, UsageError
 from fer_core.store import open_store
 from flows.checks import check_apart, images_at_least, label_params
+from flows.server.guard import ALLOWED_HOSTS, allowed_hosts
+from flows.up import Access
+from tasks.cluster_trust import ALLOWED_CLUSTERS, allowed_clusters
 
 BLOCK: Final = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
 
@@ -38,6 +42,17 @@ def checked(
     if models is not None:
         _seed(Path(models))
     return {"source": source, "to": to, "models": models, "timezone": zone(timezone), "notify": notify}
+
+
+def checked_access(hosts: Sequence[str], clusters: Sequence[str], *, password: bool) -> Access:
+    """With what the environment allows as well. UsageError in one line for what is no name, or no cluster."""
+    names = [*hosts, *os.environ.get(ALLOWED_HOSTS, "").split(",")]
+    try:
+        allowed_hosts(",".join(names))
+    except ValueError as error:
+        raise UsageError(f"--allow-host {error}") from error
+    addresses = allowed_clusters((*clusters, *os.environ.get(ALLOWED_CLUSTERS, "").split(",")))
+    return Access(tuple(filter(None, names)), addresses, password)
 
 
 def check_address(notify: str) -> None:
