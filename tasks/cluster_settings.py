@@ -28,9 +28,6 @@ def settings() -> dict[str, Any]:
         "distributed.scheduler.worker-saturation": 1.0,
         "distributed.scheduler.worker-ttl": f"{FROZEN_SECONDS} s",
         "distributed.scheduler.unknown-task-duration": f"{SHARD_SECONDS} s",
-        # without routes nothing is served by HTTP: logs and figures are there for any page and any user of the machine otherwise
-        "distributed.scheduler.http.routes": [],
-        "distributed.worker.http.routes": [],
         "distributed.admin.low-level-log-length": 0,
         # a shard's one task is minutes of other people's code: nobody looks at its call stacks, taken every 10 ms, or at a beat of 20 ms
         "distributed.worker.profile.enabled": False,

@@ -54,7 +54,7 @@ def scheduler(spec: SlurmCluster) -> "Iterator[SLURMCluster]":
                 security=_certificates(Path(stack.enter_context(TemporaryDirectory(dir=folder, prefix="tls-")))) if folder else None,
                 protocol="tls://" if folder else "tcp://",
                 interface=spec.interface,
-                scheduler_options={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+                scheduler_options={"dashboard_address": "127.0.0.1:0"},
                 silence_logs=logging.CRITICAL,
             )
         except (OSError, ValueError, RuntimeError) as error:

@@ -29,6 +29,8 @@ _PLACE: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+?)\.?(?::([0-9]{1,5}))
 _ORIGIN: Final = re.compile(r"https?://([^/?#@]+)")
 _USUAL_PORTS: Final = (80, 443)
 _SHOWN: Final = 120
+_LONGEST: Final = 270
+"""A name has 253 letters at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Place:
     @classmethod
     def of(cls, text: str) -> Self | None:
         """`host`, `host:port` or `[address]:port`. None: it is nothing like that."""
-        found = _PLACE.fullmatch(text.strip().lower())
+        found = _PLACE.fullmatch(text.strip().lower()) if len(text) <= _LONGEST else None
         if found is None:
             return None
         port = int(found[2]) if found[2] else None
