@@ -22,7 +22,7 @@ KINDS: Final = ("slurm", "kubernetes")
 
 def allowed_clusters(given: Iterable[str]) -> tuple[str, ...]:
     """Addresses as they are compared. UsageError for what is none."""
-    return tuple(one if one in KINDS else _address(one) for one in dict.fromkeys(part.strip() for part in given) if one)
+    return tuple(dict.fromkeys(one if one in KINDS else _address(one) for one in (part.strip() for part in given) if one))
 
 
 def is_trusted(spec: Kind) -> bool:
