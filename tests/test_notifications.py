@@ -167,7 +167,7 @@ def test_the_password_is_its_owners(told):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 def test_other_users_cannot_use_the_api(told):
     said = told["others"]
-    assert set(said["statuses"].values()) == {401}, said["statuses"]
+    assert set(said["statuses"].values()) <= {401, 403}, said["statuses"]  # 403: changes lack the pages' token as well
     assert "open" not in said["lines"].values(), said["lines"]
     assert said["environments"] == []
     assert not [words for words in said["arguments"] if told["password"] in words]
