@@ -113,9 +113,9 @@ def lock_in_home(name: str) -> IO[bytes]:
     try:
         prefect_home().mkdir(parents=True, exist_ok=True)
         # closed to other users: who can read a file can lock it, too
-        file = os.open(prefect_home() / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        os.fchmod(file, 0o600)  # an earlier release made it for all to read
-        return os.fdopen(file, "ab")
+        file = open(prefect_home() / name, "ab", opener=lambda path, flags: os.open(path, flags, 0o600))  # noqa: SIM115  (the caller's)
+        os.fchmod(file.fileno(), 0o600)  # an earlier release made it for all to read
+        return file
     except OSError as error:
         raise OrchestrationError(
             f"Prefect cannot keep its database in {prefect_home()}: {in_words(error)} (PREFECT_HOME names another place)"

@@ -6,12 +6,13 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from processes import REPOSITORY, Commands
 
 from fer_core.errors import OrchestrationError
-from flows.prefect_server import LOCK
+from flows.prefect_server import LOCK, lock_in_home
 from flows.server.password import FILE, THEIRS, kept_password, of_running
 
 URL = "http://127.0.0.1:4200"
@@ -79,6 +80,14 @@ def test_commands_show_it_to_the_up_that_runs_and_to_nothing_else(home):
         for other in ("http://127.0.0.1:4201/api", "http://evil.example/api", "https://127.0.0.1:4200/api"):
             assert of_running(other, LOCK) is None
     assert of_running(f"{URL}/api", "no such file") is None
+
+
+def test_no_other_user_can_hold_a_lock(home):
+    (home / LOCK).touch(0o644)
+    for name in (LOCK, "another"):
+        with lock_in_home(name) as lock:
+            assert Path(lock.name) == home / name
+            assert mode(home / name) == 0o600
 
 
 INSIDE = """
