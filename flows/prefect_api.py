@@ -85,11 +85,11 @@ def prefect_api(*, verbose: bool = False) -> Iterator[PrefectApi]:
     password = new_password()  # of this process and its children, in their environment alone: no other user may speak to the server
     server = _ephemeral(password, verbose)
     os.environ["PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED"] = "false"
-    try:
-        with _environment({"PREFECT_API_URL": server.url, OURS: password}):
+    with _environment({"PREFECT_API_URL": server.url, OURS: password}):
+        try:
             yield PrefectApi(server.url, server)
-    finally:
-        server.stop()
+        finally:
+            server.stop()
 
 
 def flush(seconds: float = 5.0) -> None:
