@@ -8,6 +8,7 @@ from fer_core.file_mode import BY_NAME
 from fer_core.lease import lease
 from fer_core.store import open_store
 from flows.begin import configure, take_up
+from flows.deployed_cluster import check_deployed
 from flows.label_summary import already, max_failed_sentence
 from flows.params import LabelParams
 from tasks.cluster_size import hands_to_plan_for, sized
@@ -34,6 +35,7 @@ def label_collection(params: LabelParams) -> Summary:
     at a time writes to a root.
     """
     cluster = sized(params.cluster, params.workers)
+    check_deployed(cluster)
     store = open_store(params.to)
     params = params.named(params.to, flow_run.id, flow_run.scheduled_start_time, flow_run.run_count)
     if params.resume is not None and is_committed(store, params.resume):

@@ -3,19 +3,21 @@
 Ours is Prefect's ephemeral server, started by us instead of by Prefect's client: earlier, so that it boots while other things do.
 """
 
+import base64
 import http.client
 import os
 import socket
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from fer_core.errors import OrchestrationError
-from flows.prefect_server import ANSWER_SECONDS, START_SECONDS, PrefectServer, in_words, prefect_home, status_of
+from flows.prefect_server import ANSWER_SECONDS, LOCK, START_SECONDS, PrefectServer, answer_to, in_words, prefect_home
+from flows.server.password import FILE, OURS, THEIRS, new_password, of_running
 
 QUIET: Final = {
     "DO_NOT_TRACK": "1",
@@ -73,19 +75,21 @@ def prefect_api(*, verbose: bool = False) -> Iterator[PrefectApi]:
     if "prefect" in sys.modules:
         raise RuntimeError("prefect reads its settings when it is imported")
     configure(verbose)
-    url = _configured_url()
+    profile = _profile()
+    url = _configured("PREFECT_API_URL", profile)
     if url is not None:
-        _check_answers(url)
-        yield PrefectApi(url, None)
+        with _environment(_shown_to(url, profile)):
+            _check_answers(url, profile)
+            yield PrefectApi(url, None)
         return
-    server = _ephemeral(verbose)
-    os.environ["PREFECT_API_URL"] = server.url
+    password = new_password()  # of this process and its children, in their environment alone: no other user may speak to the server
+    server = _ephemeral(password, verbose)
     os.environ["PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED"] = "false"
-    try:
-        yield PrefectApi(server.url, server)
-    finally:
-        server.stop()
-        del os.environ["PREFECT_API_URL"]
+    with _environment({"PREFECT_API_URL": server.url, OURS: password}):
+        try:
+            yield PrefectApi(server.url, server)
+        finally:
+            server.stop()
 
 
 def flush(seconds: float = 5.0) -> None:
@@ -120,30 +124,74 @@ def configure(verbose: bool) -> None:
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost")))
 
 
-def _configured_url() -> str | None:
-    """PREFECT_API_URL of the environment or of the active Prefect profile, read without importing Prefect."""
-    if os.environ.get("PREFECT_API_URL"):
-        return os.environ["PREFECT_API_URL"]
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Inside, they are in the environment."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _profile() -> dict[str, object]:
+    """Settings of the active Prefect profile, read without importing Prefect."""
     file = Path(os.environ.get("PREFECT_PROFILES_PATH") or prefect_home() / "profiles.toml")
     try:
         profiles = tomllib.loads(file.read_text(encoding="utf-8"))
         name = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
-        url = profiles.get("profiles", {}).get(name, {}).get("PREFECT_API_URL")
-    except (OSError, ValueError, AttributeError):  # none, or none that Prefect could read either
-        return None
-    return url if isinstance(url, str) and url else None
+        return dict(profiles.get("profiles", {}).get(name, {}))
+    except (OSError, ValueError, AttributeError, TypeError):  # none, or none that Prefect could read either
+        return {}
 
 
-def _check_answers(url: str) -> None:
-    """Any answer will do, a refusal for want of credentials too: Prefect's client brings them."""
+def _configured(name: str, profile: Mapping[str, object]) -> str | None:
+    """A setting of the environment or of the profile."""
+    value = os.environ.get(name) or profile.get(name)
+    return value if isinstance(value, str) and value else None
+
+
+def _shown_to(url: str, profile: Mapping[str, object]) -> dict[str, str]:
+    """The password of `ferflow up`, where that is what serves the address and no other one is configured."""
+    found = None if _configured(OURS, profile) else of_running(url, LOCK)
+    return {OURS: found} if found else {}
+
+
+def _check_answers(url: str, profile: Mapping[str, object]) -> None:
+    """OrchestrationError in one line: no server answers there, it is known by another name, or it asks for another password."""
     parts = urlsplit(url)
+    shown = "?"
     try:
+        shown = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if _has_port(parts) else ''}{parts.path}"  # without credentials
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("not an http address")
-        status_of(parts, parts.path.rstrip("/") + "/health", ANSWER_SECONDS)
+        path = parts.path.rstrip("/")
+        health = answer_to(parts, f"{path}/health", ANSWER_SECONDS)
+        asked = health if _proven_otherwise(parts, profile) else answer_to(parts, f"{path}/admin/version", ANSWER_SECONDS, _basic(profile))
     except (OSError, ValueError, http.client.HTTPException) as error:
-        shown = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if _has_port(parts) else ''}{parts.path}"  # without credentials
         raise OrchestrationError(f"the Prefect server at {shown} (PREFECT_API_URL) does not answer: {in_words(error)}") from error
+    if health.status == 403 and health.line.startswith("ferflow: "):
+        raise OrchestrationError(f"the server at {shown} (PREFECT_API_URL) refuses: {health.line.removeprefix('ferflow: ')}")
+    if asked.status == 401:
+        given = "does not accept the password in" if _configured(OURS, profile) else "asks for a password: put it into"
+        kept = f"`ferflow up` keeps its own in {prefect_home() / FILE}"
+        raise OrchestrationError(f"the Prefect server at {shown} (PREFECT_API_URL) {given} {OURS}; {kept}")
+
+
+def _proven_otherwise(parts: SplitResult, profile: Mapping[str, object]) -> bool:
+    """Whether Prefect's client brings something else than a password: then it may say itself what is wrong with it."""
+    return bool(parts.username) or any(_configured(name, profile) for name in ("PREFECT_API_KEY", "PREFECT_CLIENT_CUSTOM_HEADERS"))
+
+
+def _basic(profile: Mapping[str, object]) -> dict[str, str]:
+    """As Prefect's client sends it."""
+    password = _configured(OURS, profile)
+    return {"Authorization": f"Basic {base64.b64encode(password.encode()).decode()}"} if password else {}
 
 
 def _has_port(parts: SplitResult) -> bool:
@@ -153,10 +201,10 @@ def _has_port(parts: SplitResult) -> bool:
         return False
 
 
-def _ephemeral(verbose: bool) -> PrefectServer:
-    """A server on any free port of this machine."""
+def _ephemeral(password: str, verbose: bool) -> PrefectServer:
+    """A server on any free port of this machine, for those who know the password."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
         # Bound here, so that the port is ours before anybody else's. Not yet listening: connections are refused until it serves.
         listening.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
-        return PrefectServer("prefect.server.api.server:create_app", listening, url, _EPHEMERAL, verbose=verbose)
+        return PrefectServer("flows.server.guard:create_app", listening, url, {**_EPHEMERAL, THEIRS: password}, verbose=verbose)

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 from urllib.parse import SplitResult, urlsplit
@@ -25,6 +26,9 @@ from fer_core.file_mode import OWNER, UMASK, make_folders
 START_SECONDS: Final = 120.0
 """A fresh home has to build its database first; slow disks and small machines take a minute."""
 ANSWER_SECONDS: Final = 5.0
+
+LOCK: Final = "ferflow-up.lock"
+"""Held by the `ferflow up` of this home, with its address in it."""
 
 _REASON: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Timeout)\b.*:")
 """The line of a traceback that says what went wrong."""
@@ -65,7 +69,7 @@ class PrefectServer:
             if self._process.poll() is not None:
                 raise OrchestrationError(f"the Prefect API did not start: {self.last_words()}")
             with suppress(OSError, http.client.HTTPException):
-                if status_of(parts, parts.path + "/health", ANSWER_SECONDS) == 200:
+                if answer_to(parts, parts.path + "/health", ANSWER_SECONDS).status == 200:
                     self._unlock()
                     return
             time.sleep(0.05)
@@ -121,21 +125,34 @@ def lock_in_home(name: str) -> IO[bytes]:
     try:
         make_folders(str(prefect_home()), OWNER)
         close_home(prefect_home())
-        return (prefect_home() / name).open("ab")
+        # closed to other users: who can read a file can lock it, too
+        file = open(prefect_home() / name, "ab", opener=lambda path, flags: os.open(path, flags, 0o600))  # noqa: SIM115  (the caller's)
+        os.fchmod(file.fileno(), 0o600)  # an earlier release made it for all to read
+        return file
     except OSError as error:
         raise OrchestrationError(
             f"Prefect cannot keep its database in {prefect_home()}: {in_words(error)} (PREFECT_HOME names another place)"
         ) from error
 
 
-def status_of(parts: SplitResult, path: str, timeout: float) -> int:
-    """Status of a GET."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """To a GET."""
+
+    status: int
+    line: str
+    """The first."""
+
+
+def answer_to(parts: SplitResult, path: str, timeout: float, headers: Mapping[str, str] | None = None) -> Answer:
+    """Ask the server of that address. OSError, ValueError or HTTPException where it gives none."""
     assert parts.hostname is not None
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=timeout)
     try:
-        connection.request("GET", path)
-        return connection.getresponse().status
+        connection.request("GET", path, headers=dict(headers or {}))
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.read(1000).decode(errors="replace").partition("\n")[0])
     finally:
         connection.close()
 

@@ -6,6 +6,7 @@ from prefect.runtime import flow_run
 from fer_core.commit import is_committed
 from fer_core.lease import lease
 from fer_core.store import open_store
+from flows.deployed_cluster import check_deployed
 from flows.relabel_begin import already, take_up, wanted
 from flows.relabel_params import RelabelParams
 from tasks.cluster_size import hands, sized
@@ -27,6 +28,7 @@ def relabel(params: RelabelParams) -> RelabelSummary:
     As with `label-collection`, nothing is visible before the commit, and an interrupted run is finished by resuming it.
     """
     cluster = sized(params.cluster, params.workers)
+    check_deployed(cluster)
     store = open_store(params.root)
     params = params.named(params.root, flow_run.id, flow_run.scheduled_start_time, flow_run.run_count)
     if params.resume is not None and is_committed(store, params.resume):

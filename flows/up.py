@@ -19,17 +19,18 @@ from urllib.parse import urlsplit
 
 from fer_core.errors import OrchestrationError
 from flows.prefect_api import configure
-from flows.prefect_server import PrefectServer, in_words, lock_in_home, prefect_home
+from flows.prefect_server import LOCK, PrefectServer, in_words, lock_in_home, prefect_home
+from flows.server.guard import ALLOWED_HOSTS
+from flows.server.password import OURS, THEIRS, Password, kept_password
 from flows.session import session
 from flows.watchdog import sweep
+from tasks.cluster_trust import ALLOWED_CLUSTERS
 
 START_SECONDS: Final = 600.0
 """A command that is started with the machine does not give up while everything else starts as well."""
 
 LOOK_SECONDS: Final = 0.2
 """How often it looks whether both processes are still there."""
-
-LOCK: Final = "ferflow-up.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +43,27 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """Who may do what."""
+
+    hosts: tuple[str, ...] = ()
+    """Names by which the pages are reached beside this machine's own."""
+    clusters: tuple[str, ...] = ()
+    """That runs may name although their deployment does not."""
+    password: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Up:
     """What is there once everything serves."""
 
     url: str
     """Of the pages."""
     deployments: tuple[str, ...]
+    password: Password | None
 
 
-def keep_up(address: Address, wishes: dict[str, str | None], ready: Callable[[Up], None], *, verbose: bool = False) -> None:
+def keep_up(address: Address, wishes: dict[str, str | None], access: Access, ready: Callable[[Up], None], *, verbose: bool = False) -> None:
     """Serve until interrupted. wishes: the fields of `flows.timetable.Wishes`. ready: called once.
 
     OrchestrationError in one line: another one is at work on this home, the port is taken, something does not start, or it ended.
@@ -61,23 +74,30 @@ def keep_up(address: Address, wishes: dict[str, str | None], ready: Callable[[Up
         lock.write(url.encode())
         lock.flush()
         configure(verbose)
+        password = kept_password() if access.password else None
+        for name in (OURS, THEIRS):
+            os.environ.pop(name, None)
         os.environ.update(_settings(url))
-        settings = {"PREFECT__SERVER_FINAL": "1"}
+        os.environ[ALLOWED_CLUSTERS] = ",".join(access.clusters)
+        settings = {"PREFECT__SERVER_FINAL": "1", ALLOWED_HOSTS: ",".join((*access.hosts, *_bound(url)))}
+        if password is not None:
+            os.environ[OURS] = password.text
+            settings[THEIRS] = password.text
         if not verbose:  # nobody reads it but `last_words`: why a database cannot be had
             settings["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "ERROR"
         server = PrefectServer("flows.pages:create_app", listening, f"{url}/api", settings, verbose=verbose)
         listening.close()
         try:
             server.wait(START_SECONDS)
-            _serve(server, mark, url, wishes, ready)
+            _serve(server, mark, wishes, lambda deployments: ready(Up(url, deployments, password)))
         finally:
             server.stop()
 
 
-def _serve(server: PrefectServer, mark: str, url: str, wishes: dict[str, str | None], ready: Callable[[Up], None]) -> None:
+def _serve(server: PrefectServer, mark: str, wishes: dict[str, str | None], ready: Callable[[tuple[str, ...]], None]) -> None:
     serving = _Serving(wishes)
     try:
-        ready(Up(url, serving.wait()))
+        ready(serving.wait())
         while not serving.has_ended() and not server.has_ended():
             time.sleep(LOOK_SECONDS)
         raise OrchestrationError(
@@ -139,7 +159,10 @@ def _settings(url: str) -> dict[str, str]:
         "PREFECT_SERVER_UI_API_URL": "/api",  # wherever the page was fetched from
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(prefect_home() / "ferflow-ui"),  # the package's own folder may be read-only
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": url,  # no other page in the browser may start runs
+        # no other page in the browser may start runs: beside the guard's, Prefect's own ways of seeing to it
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": url,
+        "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "true",
         "PREFECT_RUNNER_POLL_FREQUENCY": os.environ.get("PREFECT_RUNNER_POLL_FREQUENCY", "5"),
         "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
     }
@@ -175,6 +198,12 @@ def _listening(address: Address) -> Iterator[socket.socket]:
                 f"cannot serve on {address.host} port {address.port}: {in_words(error)} (--port names another one, 0 any that is free)"
             ) from error
         yield listening
+
+
+def _bound(url: str) -> tuple[str, ...]:
+    """The name that was given to be served on, with its port. Addresses the guard sees at each connection."""
+    parts = urlsplit(url)
+    return () if "[" in parts.netloc else (parts.netloc,)
 
 
 def _url(host: str, listening: socket.socket) -> str:

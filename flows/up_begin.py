@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -13,6 +14,9 @@ from fer_core.champion import champion, promote, promotions
 from fer_core.errors import ModelError, UsageError
 from fer_core.store import open_store
 from flows.checks import check_apart, images_at_least, label_params
+from flows.server.guard import ALLOWED_HOSTS, allowed_hosts
+from flows.up import Access
+from tasks.cluster_trust import ALLOWED_CLUSTERS, allowed_clusters
 
 BLOCK: Final = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
 
@@ -64,6 +68,17 @@ def given_address(notify: str | None) -> str | None:
         return None
     check_address(notify.strip())
     return notify.strip()
+
+
+def checked_access(hosts: Sequence[str], clusters: Sequence[str], *, password: bool) -> Access:
+    """With what the environment allows as well. UsageError in one line for what is no name, or no cluster."""
+    names = [*hosts, *os.environ.get(ALLOWED_HOSTS, "").split(",")]
+    try:
+        allowed_hosts(",".join(names))
+    except ValueError as error:
+        raise UsageError(f"--allow-host {error}") from error
+    addresses = allowed_clusters((*clusters, *os.environ.get(ALLOWED_CLUSTERS, "").split(",")))
+    return Access(tuple(filter(None, names)), addresses, password)
 
 
 def check_address(notify: str) -> None:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from flows.server.login import link
 from tests.browser import browser
 
 WAIT_SECONDS = 240
@@ -30,9 +31,16 @@ def present() -> bool:
     return find_spec("selenium") is not None and all(shutil.which(name) for name in ("chromium", "chromedriver"))
 
 
-def submit(url: str, deployment: str, purpose: str, folder: Path) -> Seen:
+def enter(driver: Any, url: str, password: str) -> None:
+    """By the link that `ferflow up` shows."""
+    driver.get(link(url, password))
+    _until(lambda: "/ferflow-login" not in driver.current_url)
+
+
+def submit(url: str, password: str, deployment: str, purpose: str, folder: Path) -> Seen:
     """Open the form, try 0 workers, which it must not take, then ask for 1 and a purpose, and submit."""
     with browser(folder) as driver:
+        enter(driver, url, password)
         driver.get(f"{url}/v2/deployments/deployment/{deployment}/run")
         titles = _until(
             lambda: (texts := [label.text for label in driver.find_elements("xpath", "//label")]) and "Start" in texts and texts
@@ -65,11 +73,12 @@ class Retrained:
     """Addresses that are not the server's."""
 
 
-def retrain(url: str, deployment: str, faceset: str, folder: Path, epochs: int = 3) -> Retrained:
+def retrain(url: str, password: str, deployment: str, faceset: str, folder: Path, epochs: int = 3) -> Retrained:
     """Open the form, add a face set, try 0 epochs, which it must not take, then ask for some of small batches; watch the run to its end on
     its page and open its artifact. Pictures of both pages: `run.png` and `artifact.png` in `folder`.
     """
     with browser(folder) as driver:
+        enter(driver, url, password)
         driver.get(f"{url}/v2/deployments/deployment/{deployment}/run")
         _field(driver, "Base face sets", "button[.='Add item']").click()
         _until(lambda: driver.find_elements("xpath", "//label[starts-with(.,'Base face sets')]/following::textarea[1]"))

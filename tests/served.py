@@ -1,5 +1,6 @@
 """`ferflow up` in a home of its own, and its API, as the pages use it."""
 
+import base64
 import json
 import queue
 import subprocess
@@ -33,13 +34,25 @@ class Served:
         """Lines on standard error, all of them once it has ended."""
         self.url: str = said["url"]
         self.said = said
+        kept = said.get("password_file")
+        self.password: str | None = Path(kept).read_text().strip() if kept else said.get("password")
+        self._headers: dict[str, str] | None = None
+        """That any change must carry."""
+
+    def headers(self, method: str) -> dict[str, str]:
+        """As Prefect's pages send them: the password, and with changes a token that other pages cannot have."""
+        given = {"Content-Type": "application/json"}
+        if self.password:
+            given["Authorization"] = f"Basic {base64.b64encode(self.password.encode()).decode()}"
+        if method != "GET" and self._headers is None:
+            _, said = self.call("GET", "/csrf-token?client=a-test")
+            self._headers = {"Prefect-Csrf-Client": "a-test", "Prefect-Csrf-Token": said["token"]} if "token" in said else {}
+        return {**given, **(self._headers or {})}
 
     def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
         """Status and answer."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"{self.url}/api{path}", data, {"Content-Type": "application/json", **(headers or {})}, method=method
-        )
+        request = urllib.request.Request(f"{self.url}/api{path}", data, {**self.headers(method), **(headers or {})}, method=method)
         while True:
             try:
                 with urllib.request.urlopen(request, timeout=120) as answer:
@@ -50,6 +63,11 @@ class Served:
                     return error.code, json.loads(error.read())
             assert self.process.poll() is None, "ferflow up has ended"
             time.sleep(0.5)
+
+    def variables(self) -> dict[str, str]:
+        """With which Prefect's own commands speak to it, as docs/deploy.md says."""
+        found = {"PREFECT_API_URL": f"{self.url}/api"}
+        return {**found, "PREFECT_API_AUTH_STRING": self.password} if self.password else found
 
     def deployment(self, name: str) -> dict[str, Any]:
         """By `FLOW/NAME`."""

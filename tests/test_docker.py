@@ -12,8 +12,8 @@ from composed import FOLDER, compose, example, ignored, image_environment, instr
 from processes import REPOSITORY
 
 DOCKERFILES = ("cpu.Dockerfile", "cuda.Dockerfile")
-GIVEN = {**example(), "POSTGRES_PASSWORD": "one", "S3_ACCESS_KEY": "two", "S3_SECRET_KEY": "three"}
-SECRETS = ("POSTGRES_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY")
+GIVEN = {**example(), "POSTGRES_PASSWORD": "one", "S3_ACCESS_KEY": "two", "S3_SECRET_KEY": "three", "FERFLOW_PASSWORD": "four"}
+SECRETS = ("POSTGRES_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY", "FERFLOW_PASSWORD")
 
 
 def services():
@@ -124,6 +124,23 @@ def test_build_and_volumes_point_to_what_is_there():
 def test_the_server_is_the_one_of_ferflow_up():
     assert ours()["server"]["command"][:5] == ["python", "-m", "uvicorn", "--factory", "flows.pages:create_app"]
     assert '"flows.pages:create_app"' in (REPOSITORY / "flows" / "up.py").read_text("utf-8")
+
+
+def test_the_server_knows_its_name_and_everyone_the_password():
+    from flows.server.guard import Rule, allowed_hosts
+
+    found = ours()
+    server = found["server"]["environment"]
+    for name, service in found.items():
+        url = service.get("environment", {}).get("PREFECT_API_URL")
+        if url is not None:
+            assert service["environment"]["PREFECT_API_AUTH_STRING"] == server["PREFECT_SERVER_API_AUTH_STRING"] == "ferflow:four", name
+            host = url.removeprefix("http://").removesuffix("/api").encode()
+            assert Rule(allowed_hosts(server["FERFLOW_ALLOWED_HOSTS"])).refusal([(b"host", host)], "172.18.0.2") is None
+    behind = compose({**GIVEN, "FERFLOW_ALLOWED_HOSTS": "prefect.example"})["services"]["server"]["environment"]["FERFLOW_ALLOWED_HOSTS"]
+    proxied = [(b"host", b"server:4200"), (b"origin", b"https://prefect.example")]
+    assert Rule(allowed_hosts(behind)).refusal(proxied, "172.18.0.2") is None
+    assert Rule(allowed_hosts(server["FERFLOW_ALLOWED_HOSTS"])).refusal(proxied, "172.18.0.2") is not None
 
 
 def test_every_variable_of_prefects_is_a_setting():

@@ -21,7 +21,9 @@ from served import Served
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1500)]  # a fixture does all the work
 
 KEYS = {"S3_ACCESS_KEY": "night", "S3_SECRET_KEY": "a-secret-of-the-night"}
-GIVEN = {**example(), **KEYS, "POSTGRES_PASSWORD": PASSWORD, "FERFLOW_PURPOSE": "a test"}
+API = {"FERFLOW_PASSWORD": "the-password-of-the-pages"}
+GIVEN = {**example(), **KEYS, **API, "POSTGRES_PASSWORD": PASSWORD, "FERFLOW_PURPOSE": "a test"}
+SECRETS = (PASSWORD, KEYS["S3_SECRET_KEY"], API["FERFLOW_PASSWORD"])
 PORTS = {"4200": "server", "8333": "store", "8786": "scheduler", "8789": "worker's", "8080": "health"}
 NAMES = {"server", "worker", "scheduler", "dask-worker", "setup"}
 
@@ -39,6 +41,7 @@ class Story:
     restored_run: dict[str, Any] = field(default_factory=dict)
     restored_deployment: dict[str, Any] = field(default_factory=dict)
     refused: Ended | None = None
+    without_password: int = 0
 
 
 class Composed:
@@ -97,7 +100,9 @@ def story(two_pictures, tmp_path_factory):
         assert told.setups[0].code == 0, told.setups[0].err
         parts["worker"].start(*composed.command("worker"))
         photographs(two_pictures, ports["store"])
-        served = Served(parts["server"].process, {"url": f"http://127.0.0.1:{ports['server']}"})
+        password = f"ferflow:{API['FERFLOW_PASSWORD']}"
+        served = Served(parts["server"].process, {"url": f"http://127.0.0.1:{ports['server']}", "password": password})
+        told.without_password = Served(parts["server"].process, {"url": served.url}).call("GET", "/admin/version")[0]
         status, asked = served.submit("label-collection/nightly")
         assert status == 201, asked
         told.run = served.finished(asked["id"])
@@ -115,7 +120,7 @@ def story(two_pictures, tmp_path_factory):
         parts["server"].environment["PREFECT_SERVER_DATABASE_NAME"] = "restored"
         parts["server"].start(*composed.command("server"))
         parts["server"].wait_for(lambda: composed.health(parts["server"]) == 0)
-        served = Served(parts["server"].process, {"url": served.url})
+        served = Served(parts["server"].process, {"url": served.url, "password": password})
         told.restored_run = served.call("GET", f"/flow_runs/{asked['id']}")[1]
         told.restored_deployment = served.deployment("label-collection/nightly")
         parts["server"].stop()
@@ -154,6 +159,10 @@ def test_the_night_as_it_was_deployed(story):
     assert (story.verified.code, story.verified.json["problems"], story.verified.json["runs"]) == (0, [], 1)
 
 
+def test_the_server_asks_for_the_password(story):
+    assert story.without_password == 401
+
+
 def test_health_checks_tell_who_is_there(story):
     assert story.healthy.pop("a server that is gone") != 0
     assert set(story.healthy.values()) == {0}
@@ -180,5 +189,5 @@ def test_a_database_that_refuses_is_told_in_one_line(story):
 def test_no_log_holds_a_secret(story):
     for name, part in story.parts.items():
         said = part.log.read_text(errors="replace") if part.log.exists() else ""
-        assert not [secret for secret in (PASSWORD, KEYS["S3_SECRET_KEY"]) if secret in said], name
-    assert not [secret for secret in (PASSWORD, KEYS["S3_SECRET_KEY"]) if secret in json.dumps(story.run)]
+        assert not [secret for secret in SECRETS if secret in said], name
+    assert not [secret for secret in SECRETS if secret in json.dumps(story.run)]

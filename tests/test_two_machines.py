@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1500)]  # 
 BUCKET = "night"
 COPIES = 6
 """Of a picture with six faces: enough that both workers get some."""
+PASSWORD = "ferflow:the-password-of-the-night"
 PORTS = ("server", "store")
 STORE = {"AWS_ACCESS_KEY_ID": "night", "AWS_SECRET_ACCESS_KEY": "a secret of the night", "AWS_REGION": "us-east-1"}
 QUICK = {"PREFECT_WORKER_QUERY_SECONDS": "1", "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
@@ -50,10 +51,10 @@ def night(two_pictures, tmp_path_factory):
     """All started, the deployment deployed, one run asked of the server, all stopped."""
     base, tag, ports = tmp_path_factory.mktemp("machines").resolve(), uuid.uuid4().hex, free_ports(PORTS)
     server, store = (f"http://127.0.0.1:{ports[name]}" for name in PORTS)
-    api, keys = {**QUICK, "PREFECT_API_URL": f"{server}/api"}, {**STORE, "AWS_ENDPOINT_URL": store}
+    api, keys = {**QUICK, "PREFECT_API_URL": f"{server}/api", "PREFECT_API_AUTH_STRING": PASSWORD}, {**STORE, "AWS_ENDPOINT_URL": store}
     parts = {
         "store": Part(base, "store", tag),
-        "server": Part(base, "server", tag, QUICK),
+        "server": Part(base, "server", tag, {**QUICK, "PREFECT_SERVER_API_AUTH_STRING": PASSWORD}),
         "scheduler": Part(base, "scheduler", tag, {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}),
         "first": Part(base, "first", tag, keys),
         "second": Part(base, "second", tag, keys),
@@ -64,13 +65,23 @@ def night(two_pictures, tmp_path_factory):
         for part in parts.values():
             stack.callback(part.stop)
         parts["store"].start("python", "-m", "moto.server", "-H", "127.0.0.1", "-p", ports["store"])
-        parts["server"].start("prefect", "server", "start", "--host", "127.0.0.1", "--port", ports["server"])
+        words = (
+            "--app-dir",
+            parts["server"].folder,
+            "--factory",
+            "flows.pages:create_app",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            ports["server"],
+        )
+        parts["server"].start("python", "-P", "-m", "uvicorn", *words)  # as docs/deploy.md says
         scheduler = dask(parts, ports)
         fs = photographs(two_pictures, store, parts["store"])
         parts["server"].wait_for(lambda: answers(f"{server}/api/health"))
         deploy(parts["terminal"])
         parts["pool"].start("prefect", "worker", "start", "--pool", "ferflow", "--name", "night-worker")
-        served = Served(parts["server"].process, {"url": server})
+        served = Served(parts["server"].process, {"url": server, "password": PASSWORD})
         given = {"source": f"s3://{BUCKET}/photos", "to": f"s3://{BUCKET}/labels", "cluster": scheduler, "shard_size": 1}
         status, asked = served.submit("label-collection/nightly", **given)
         assert status == 201, asked

@@ -94,13 +94,11 @@ def story(two_pictures, tmp_path_factory):
         ]
         told.second = commands.run("up", "--port", 0)
         for page in ("/", "/v2/", "/api/health"):
-            with urllib.request.urlopen(
-                urllib.request.Request(served.url + page, headers={"Origin": "http://elsewhere.example"})
-            ) as answer:
+            with urllib.request.urlopen(urllib.request.Request(served.url + page)) as answer:
                 told.headers[page] = dict(answer.headers.items())
         nightly = served.deployment("label-collection/nightly")
         if form_in_browser.present():
-            told.seen = form_in_browser.submit(served.url, nightly["id"], "a test", folder / "browser")
+            told.seen = form_in_browser.submit(served.url, served.password, nightly["id"], "a test", folder / "browser")
             run = served.newest(nightly["id"])
         else:
             status, run = served.submit("label-collection/nightly", workers=1, purpose="a test")
@@ -137,7 +135,7 @@ def story(two_pictures, tmp_path_factory):
         told.next_night = served.finished(served.next_night("label-collection/nightly")["id"])
         for words in PREFECT:
             command = [sys.executable, "-m", "prefect", *map(str, words)]
-            settings = commands.environment({**env, "PREFECT_API_URL": f"{served.url}/api", "DO_NOT_TRACK": "1"})
+            settings = commands.environment({**env, **served.variables(), "DO_NOT_TRACK": "1"})
             ended = subprocess.run(command, env=settings, cwd=folder, capture_output=True, text=True, check=False, timeout=280)
             if ended.returncode:
                 told.commands_failed.append(f"{command}: {ended.stdout}{ended.stderr}")

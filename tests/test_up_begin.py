@@ -120,3 +120,19 @@ def test_a_port_that_is_taken_is_told_in_one_line(commands):
     assert ended.code == 1
     assert ended.err.count("\n") == 1
     assert f"cannot serve on 127.0.0.1 port {port}" in ended.line
+
+
+def test_the_password_is_shown_once_and_to_a_person(monkeypatch, tmp_path):
+    from flows.commands.up import _way_in
+    from flows.server.password import Password
+
+    def said(terminal, **changed):
+        monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
+        given = {"text": "ferflow:T0PSECRET", "file": tmp_path / "kept", "is_new": True}
+        return " ".join(_way_in("http://127.0.0.1:4200", Password(**{**given, **changed})))
+
+    assert "http://127.0.0.1:4200/ferflow-login#ferflow%3AT0PSECRET" in said(True)
+    for shown in (said(True, is_new=False), said(False), said(True, file=None)):
+        assert "T0PSECRET" not in shown
+    assert str(tmp_path / "kept") in said(False)
+    assert _way_in("http://127.0.0.1:4200", None) == []

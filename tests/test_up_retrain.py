@@ -28,7 +28,7 @@ def retrained(tmp_path_factory):
     promote(models, small_model(folder / "first"), champion(models).digest, "an untrained one to begin with")
     with up(Commands(folder / "home"), folder, "--models", "models", "--timezone", "UTC") as served:
         deployment = served.deployment("retrain/weekly")
-        seen = form_in_browser.retrain(served.url, deployment["id"], str(folder / "faces"), folder / "browser")
+        seen = form_in_browser.retrain(served.url, served.password, deployment["id"], str(folder / "faces"), folder / "browser")
         run = served.finished(seen.run)
     return seen, run, folder
 

@@ -2,11 +2,12 @@
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from flows.answer import answer
 
 if TYPE_CHECKING:
+    from flows.server.password import Password
     from flows.up import Up
 
 HELP = """Starts Prefect's server with its pages and serves every flow, on this machine, until it is stopped with Ctrl-C.
@@ -21,8 +22,12 @@ fill in their forms; a deployment whose form is complete runs on its schedule. W
 stays as it is."""
 
 EPILOG = """History and settings are in Prefect's home (~/.prefect, or PREFECT_HOME): a restart keeps them, and goes on with runs that were
-at work. Whoever reaches the address can start runs: the pages have no password. Nothing is sent anywhere but to
-the address of --notify, which is kept as a secret."""
+at work. The pages ask for a password, which is made on the first start and kept there for you alone (ferflow-password): who has it and
+reaches the address runs code as you. Nothing is sent anywhere but to the address of --notify, which is kept as a secret."""
+
+OPEN_TO_ALL: Final = (
+    "ferflow: --no-password: every user of this machine, and whoever else reaches the address, can run any code as you through it\n"
+)
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -47,6 +52,23 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: %(default)s, this machine alone)")
     parser.add_argument("--port", type=int, default=4200, help="port to serve on, 0 for any that is free (default: %(default)s)")
+    access = parser.add_argument_group("who may do what")
+    access.add_argument(
+        "--allow-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="also answer to this name (NAME or NAME:PORT), as behind a reverse proxy; pages of other names are refused. Repeatable",
+    )
+    access.add_argument(
+        "--allow-cluster",
+        metavar="ADDRESS",
+        action="append",
+        default=[],
+        help="cluster that a run may name although its deployment does not: tcp://host:port, tls://host:port, slurm or kubernetes; it "
+        "decides what code runs. Repeatable",
+    )
+    access.add_argument("--no-password", action="store_true", help="let every user of this machine in")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout once everything serves")
     parser.add_argument("--verbose", action="store_true", help="show what Prefect's server says, and tracebacks")
     parser.set_defaults(run=run)
@@ -55,17 +77,35 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Check what can be checked at once, then serve. Being stopped is how it ends well."""
     from flows.up import Address, keep_up  # noqa: PLC0415  (heavy imports come after parsing)
-    from flows.up_begin import checked  # noqa: PLC0415
+    from flows.up_begin import checked, checked_access  # noqa: PLC0415
 
+    access = checked_access(args.allow_host, args.allow_cluster, password=not args.no_password)
     wishes = checked(args.source, args.to, args.models, args.timezone, args.notify)
+    if args.no_password:
+        sys.stderr.write(OPEN_TO_ALL)
 
     def ready(up: "Up") -> None:
-        lines = [f"Prefect's pages: {up.url}", *(f"  {name}" for name in up.deployments), "Ctrl-C stops it."]
-        answer(args.json, {"url": up.url, "deployments": list(up.deployments), "timezone": wishes["timezone"]}, "\n".join(lines))
+        lines = [f"Prefect's pages: {up.url}", *_way_in(up.url, up.password), *(f"  {name}" for name in up.deployments), "Ctrl-C stops it."]
+        kept = str(up.password.file) if up.password and up.password.file else None
+        said = {"url": up.url, "deployments": list(up.deployments), "timezone": wishes["timezone"], "password_file": kept}
+        answer(args.json, said, "\n".join(lines))
         sys.stdout.flush()
 
     try:
-        keep_up(Address(args.host, args.port), wishes, ready, verbose=args.verbose)
+        keep_up(Address(args.host, args.port), wishes, access, ready, verbose=args.verbose)
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
     return 0
+
+
+def _way_in(url: str, password: "Password | None") -> list[str]:
+    """Where the password is; itself only once, and only to a person: what a service says stands in a log."""
+    from flows.server.login import link  # noqa: PLC0415
+
+    if password is None:
+        return []
+    if password.file is None:
+        return ["Password: as PREFECT_SERVER_API_AUTH_STRING has it"]
+    if password.is_new and sys.stdout.isatty():
+        return [f"To be let in, open once: {link(url, password.text)}", f"Password: {password.text} (not shown again; in {password.file})"]
+    return [f"Password: in {password.file}"]
