@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_core import listfile
-from fer_core.collection import list_images
+from fer_core.collection import OPTIONS, SourceOptions, list_images
 from fer_core.errors import ImageError, SourceError
 from fer_core.schema import INVENTORY
 from fer_core.store import open_store, read_uri
 
 
-def uris(source):
-    inventory = list_images(str(source))
+def uris(source, options=OPTIONS):
+    inventory = list_images(str(source), options)
     assert inventory.schema == INVENTORY
     listed = inventory["image_uri"].to_pylist()
     assert listed == sorted(set(listed))
@@ -145,7 +145,7 @@ class TestFolders:
             (tmp_path / "in" / name).symlink_to(target)
         (tmp_path / "out/back").symlink_to("../in")
         expected = ["a/back", "a/deep/z.jpg", "a/y.jpg", "b", "loop", "sub/x.jpg", "up/again"]
-        assert below(tmp_path / "in") == expected
+        assert uris(tmp_path / "in", SourceOptions(follow_links=True)) == [f"{tmp_path}/in/{name}" for name in expected]
         for name in ("a/back", "b", "loop", "up/again"):
             with pytest.raises(ImageError, match="a folder"):
                 read_uri(f"{tmp_path}/in/{name}", 10)
@@ -163,14 +163,18 @@ class TestFolders:
 
     def test_a_folder_that_cannot_be_listed_is_a_row(self, tmp_path, monkeypatch):
         fill(tmp_path, "open/x.jpg", "closed/y.jpg")
-        real = os.scandir
+        real = {name: getattr(os, name) for name in ("open", "scandir")}
 
-        def scandir(path):
-            if str(path).endswith("/closed"):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            return real(path)
+        def refusing(name):
+            def call(path, *rest, **options):
+                if str(path).endswith("/closed"):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+                return real[name](path, *rest, **options)
 
-        monkeypatch.setattr(os, "scandir", scandir)
+            return call
+
+        for name in real:
+            monkeypatch.setattr(os, name, refusing(name))
         assert below(tmp_path) == ["closed", "open/x.jpg"]
         assert below(tmp_path, tmp_path / "**/*.jpg") == ["closed", "open/x.jpg"]
         with pytest.raises(ImageError) as caught:
@@ -183,7 +187,8 @@ class TestFolders:
 
         class Entry:
             def __init__(self, entry):
-                self.path, self.is_dir, self.is_file, self.is_symlink = entry.path, entry.is_dir, entry.is_file, entry.is_symlink
+                self.path, self.name = tmp_path / entry.name, entry.name
+                self.is_dir, self.is_file, self.is_symlink = entry.is_dir, entry.is_file, entry.is_symlink
 
             def stat(self, *, follow_symlinks):
                 os.unlink(self.path)
@@ -299,7 +304,7 @@ class TestListFiles:
         pq.write_table(pa.table({"n": [1]}), tmp_path / "numbers.parquet")
         (tmp_path / "torn.parquet").write_bytes(b"PAR1 and no more")
         (tmp_path / "latin.txt").write_bytes("grüße.jpg".encode("latin-1"))
-        (tmp_path / "long.csv").write_text("path\n" + "x" * 200_000)
+        (tmp_path / "long.csv").write_text("path\n" + "," * 200_000)
         for name in ("numbers.parquet", "torn.parquet", "latin.txt", "long.csv"):
             assert name in failure(tmp_path / name)
 
