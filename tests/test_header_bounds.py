@@ -126,7 +126,7 @@ def test_photographs_are_far_below(name):
 
 
 def test_a_page_outside_of_its_file_is_damaged():
-    for data in (b"II*\0\xff\xff\xff\xff" + bytes(20), b"II+\0\x08\0\0\0" + b"\xff" * 8 + bytes(20), b"MM\0*\0\0"):
+    for data in (b"II*\0\xff\xff\xff\xff" + bytes(20), b"II+\0\x08\0\0\0" + b"\xff" * 8 + bytes(20), b"MM\0*\0\0\0\x08"):
         bounds.check_bounds(data, "TIFF")
         with pytest.raises(ImageError, match="TIFF"):
             decode(data, DecodeLimits())
