@@ -5,6 +5,7 @@ one exception are local names that are no text (not UTF-8), which no table can h
 `file:///photos/caf%E9.jpg`. Plain paths start with `/`, so the two never meet.
 """
 
+import hashlib
 import os
 import re
 import sys
@@ -27,7 +28,12 @@ OBJECT_STORES: Final = ("s3", "s3a", "gs", "gcs", "az", "abfs", "memory")
 S3: Final = frozenset({"s3", "s3a"})
 VERSION: Final = "?versionId="
 
+CREDENTIALS: Final = "credentials do not belong in an address: put them into the environment or a profile"
+NAME_BYTES: Final = 4096
+"""Longest name that anything can have (Linux's PATH_MAX; S3's keys have 1,024 bytes at most)."""
+
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+"""Matched at the start only: tried at each place of a long name it takes quadratic time, and finds a scheme amid a path."""
 _FILE_URI: Final = "file://"
 
 
@@ -37,13 +43,40 @@ def scheme(url: str) -> str:
     return match[1].lower() if match else "file"
 
 
+def after_scheme(url: str) -> str:
+    """`bucket/key` of `s3://bucket/key`; a path without a scheme as it is."""
+    match = _SCHEME.match(url)
+    return url[match.end() :] if match else url
+
+
+def is_too_long(name: str) -> bool:
+    """Whether nothing can have this name, an image URI or what a list holds."""
+    return 4 * len(name) > NAME_BYTES and len(_encoded(name)) > NAME_BYTES
+
+
+def cut_short(name: str) -> str:
+    """A name that is too long, short enough to be written down and sent around, still too long to be any file's, and no other name's."""
+    data = _encoded(name)
+    return f"{data[:NAME_BYTES].decode(errors='ignore')}… ({len(data):,} bytes, SHA-256 {hashlib.sha256(data).hexdigest()})"
+
+
+def _encoded(name: str) -> bytes:
+    return local_path(name).encode(errors="surrogateescape")
+
+
+def without_credentials(url: str) -> str:
+    """An address that holds credentials, with stars in their place: it may be written down, and is refused like the address itself."""
+    behind = after_scheme(url).rpartition("@")[2] if "@" in url else ""
+    return f"{scheme(url)}://***:***@{'' if ':' in behind.partition('/')[0] else behind}"
+
+
 def holds_credentials(url: str) -> bool:
     """Whether somebody has written a key or a password before the bucket or host, as in `s3://key:secret@bucket`.
 
     Addresses are stored with every row and shown by the orchestrator. Amazon's secret keys may hold slashes, so a colon before the first
     one is enough: no bucket's name has one, but for the ARNs of access points.
     """
-    kind, rest = scheme(url), _SCHEME.sub("", url, count=1)
+    kind, rest = scheme(url), after_scheme(url)
     place = rest.partition("/")[0]
     if kind in {"file", "local"} or place.startswith("arn:"):
         return False
@@ -55,18 +88,18 @@ def holds_credentials(url: str) -> bool:
 def refuse_credentials(url: str) -> None:
     """StoreError, which does not repeat the address."""
     if holds_credentials(url):
-        raise StoreError("credentials do not belong in an address: put them into the environment or a profile")
+        raise StoreError(CREDENTIALS)
 
 
 def split(url: str) -> tuple[AbstractFileSystem, str]:
     """URL -> fsspec filesystem and the path in it. StoreError for storage that is unknown, not installed or not well described."""
     kind = scheme(url)
     if kind in {"file", "local"}:
-        return LocalFileSystem(), os.path.abspath(_SCHEME.sub("", url, count=1))
+        return LocalFileSystem(), os.path.abspath(after_scheme(url))
     refuse_credentials(url)
     if kind not in OBJECT_STORES:
         raise StoreError(f"{kind}:// is no storage that ferflow reads or writes")
-    path = _SCHEME.sub("", url, count=1)
+    path = after_scheme(url)
     if kind in S3 and VERSION in path:
         raise StoreError(f"cannot open {url}: the S3 client takes {VERSION} in a name for a question about versions")
     with one_line("open", url):

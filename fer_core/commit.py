@@ -45,9 +45,10 @@ class Plan:
     listed: int
     unchanged: int
     deleted: int
+    excluded: int = 0
 
 
-def write_plan(store: Store, config: RunConfig, images: pa.Table, *, listed: int, unchanged: int, deleted: int) -> Plan:
+def write_plan(store: Store, config: RunConfig, images: pa.Table, *, listed: int, unchanged: int, deleted: int, excluded: int = 0) -> Plan:
     """Make the run known. images: `schema.PLAN`. UsageError when the run id cannot be one, CommitError when it is taken."""
     if not is_run_id(config.run_id):
         raise UsageError(f"a run id is made of lower-case letters, digits and hyphens, a letter first: {config.run_id!r}")
@@ -58,10 +59,11 @@ def write_plan(store: Store, config: RunConfig, images: pa.Table, *, listed: int
         "fer.listed": str(listed),
         "fer.unchanged": str(unchanged),
         "fer.deleted": str(deleted),
+        "fer.excluded": str(excluded),
     }
     with store.replacing(plan_file(config.run_id)) as unfinished:
         write_rows(images.cast(PLAN), metadata, unfinished)
-    return Plan(config, images, listed, unchanged, deleted)
+    return Plan(config, images, listed, unchanged, deleted, excluded)
 
 
 def read_plan(store: Store, run_id: str) -> Plan:
@@ -79,7 +81,7 @@ def read_plan(store: Store, run_id: str) -> Plan:
             said = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
             images = spooled((_as_plan(file.read_row_group(number, use_threads=False)) for number in range(file.num_row_groups)), PLAN)
         config = RunConfig.from_json(json.loads(said["fer.config"]))
-        counts = (int(said["fer.listed"]), int(said["fer.unchanged"]), int(said["fer.deleted"]))
+        counts = (int(said["fer.listed"]), int(said["fer.unchanged"]), int(said["fer.deleted"]), int(said.get("fer.excluded", 0)))
         return Plan(config, images, *counts)
     except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise CommitError(f"the plan of run {run_id} cannot be read: {plan_file(run_id)}") from error
@@ -238,6 +240,7 @@ def _manifest(plan: Plan, receipts: Iterable[ShardReceipt], committed_at: dateti
         listed=plan.listed,
         unchanged=plan.unchanged,
         deleted=plan.deleted,
+        excluded=plan.excluded,
         statuses={status: statuses[status] for status in IMAGE_STATUSES},
         faces=sum(receipt.faces for receipt in receipts),
         expressions={name: expressions[name] for name in EXPRESSIONS},

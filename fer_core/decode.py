@@ -24,7 +24,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from fer_core.errors import ImageError
-from fer_core.image_header import BMP, JPEG, PNG, TIFF, WEBP, image_format, jpeg_scans, looks_like, webp_size
+from fer_core.header_bounds import check_bounds, check_exif
+from fer_core.image_header import BMP, JPEG, PNG, TIFF, WEBP, image_format, looks_like, webp_size
 from fer_core.schema import TOO_LARGE, UNREADABLE, UNSUPPORTED
 from fer_core.types import Picture
 
@@ -60,14 +61,10 @@ _DIRECT_MODES: Final = frozenset({"1", "L", "RGB", "CMYK", "YCbCr", "HSV"})
 _ALPHA_MODES: Final = frozenset({"LA", "La", "RGBA", "RGBa", "P", "PA"})
 _GREY_16_MODES: Final = frozenset({"I;16", "I;16L", "I;16B"})
 
-_MOST_SCANS: Final = 64
-"""Of a JPEG picture. Encoders write about ten. Each is a pass over all pixels, and may take no more than a dozen bytes: thirty kilobytes
-could keep a worker busy for a minute, and sixty megabytes for days."""
-
 REDUCTIONS: Final = (2, 4, 8)
 """What a JPEG picture's sides can be divided by on the way (libjpeg's scaled inverse transforms)."""
 
-_NEW_SUBFILE_TYPE, _PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH, _DNG_VERSION = 254, 262, 322, 323, 50706
+_NEW_SUBFILE_TYPE, _WIDTH, _LENGTH, _PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH, _DNG_VERSION = 254, 256, 257, 262, 322, 323, 50706
 _THUMBNAIL, _WHITE_IS_ZERO = 1, 0
 
 
@@ -107,11 +104,10 @@ def _pixels(
     data: bytes, name: str, max_pixels: int, side: int | None, admit: Callable[[int], None]
 ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """(H, W, 3) RGB uint8, upright, and the full height and width."""
+    check_bounds(data, name)
     if name == WEBP:
         # its decoder reserves the whole canvas when it is opened; the others wait for `load`
         _check_pixels(webp_size(data) or (0, 0), max_pixels)
-    if name == JPEG and jpeg_scans(data, _MOST_SCANS) > _MOST_SCANS:
-        raise ImageError(TOO_LARGE, f"more than {_MOST_SCANS} scans")
     if name == TIFF:
         _quiet_libtiff()
     with _OPENERS[name](BytesIO(data)) as image:
@@ -146,13 +142,18 @@ def _check_tiff(image: Image.Image, max_pixels: int) -> None:
     however little of it belongs to the picture.
     """
     tags = getattr(image, "tag_v2", {})
-    _check_pixels((tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0)), max_pixels)
+    tile = tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0)
+    _check_pixels(tile, max_pixels)
+    if all(tile):  # those at the right and at the bottom reach beyond the picture, and all may be the same bytes
+        across, down = (-(-whole // part) for whole, part in zip((tags[_WIDTH], tags[_LENGTH]), tile, strict=True))
+        _check_pixels((across * tile[0], down * tile[1]), 2 * max_pixels)
     if _DNG_VERSION in tags or tags.get(_NEW_SUBFILE_TYPE) == _THUMBNAIL:
         raise ImageError(UNSUPPORTED, "a camera raw file or a thumbnail, not a plain TIFF image")
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """What EXIF asks for. Called after `load`: a PNG may carry its EXIF behind the pixels, and TIFF is turned by Pillow's load."""
+    check_exif(len(image.info.get("exif") or b""))
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # noqa: BLE001  a photograph with broken EXIF is still one, and the parser fails in as many ways as EXIF can be broken

@@ -1,6 +1,5 @@
 """What a file is, told by its first bytes and never by its name."""
 
-import re
 import struct
 from typing import Final
 
@@ -9,11 +8,6 @@ FORMATS: Final = (JPEG, PNG, WEBP, BMP, TIFF)
 """Formats that are decoded, under the names Pillow gives them."""
 
 _BMP_HEADER_SIZES: Final = (12, 16, 40, 52, 56, 64, 108, 124)
-
-_JPEG_MARKER: Final = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
-"""Within coded pixels 0xFF is followed by zero, or by a restart's number."""
-_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
-_WITHOUT_LENGTH: Final = (0x01, 0xD8)
 
 _OTHERS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"GIF8", "a GIF file"),
@@ -83,19 +77,6 @@ def _text_or_unknown(start: bytes) -> str:
     if "<svg" in head:
         return "an SVG drawing"
     return "text"
-
-
-def jpeg_scans(data: bytes, most: int) -> int:
-    """How many scans a JPEG picture has, counted up to `most` + 1; what follows its end is not looked at (ITU-T T.81, annex B)."""
-    at = scans = 0
-    while scans <= most and (found := _JPEG_MARKER.search(data, at)):
-        at, marker = found.end(), found[1][0]
-        if marker == _END_OF_IMAGE:
-            break
-        scans += marker == _START_OF_SCAN
-        if marker not in _WITHOUT_LENGTH:
-            at += int.from_bytes(data[at : at + 2], "big")
-    return scans
 
 
 def webp_size(data: bytes) -> tuple[int, int] | None:

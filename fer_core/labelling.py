@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from fer_core.decode_ahead import DecodeAhead, Decoded
-from fer_core.errors import FerflowError, ImageError, OutageError, StoreError
+from fer_core.errors import AccessError, FerflowError, ImageError, OutageError, StoreError
 from fer_core.face_batch import Answers, FaceBatch
 from fer_core.looker import Looked, Looker, full_size, smallest_seen
 from fer_core.read_ahead import Read
@@ -73,7 +73,7 @@ class _Seen:
 
     def lost(self, error: Exception) -> None:
         """It could not be looked at, for this reason. Errors that are no fault of the image are raised."""
-        status, reason = _fate(error)
+        status, reason = _fate(error, self.ref)
         self.status, self.reason, self.looked = status, " ".join(reason.split())[:REASON_LENGTH], None
 
     def without_pixels(self) -> "_Seen":
@@ -148,10 +148,12 @@ def _pixels(pictures: Sequence[tuple[_Seen, Decoded, Picture]]) -> int:
     return sum(picture.pixels.shape[0] * picture.pixels.shape[1] for _, _, picture in pictures)
 
 
-def _fate(error: Exception) -> tuple[str, str]:
+def _fate(error: Exception, ref: ImageRef) -> tuple[str, str]:
     """Status and reason of an image that something failed with. What would fail with every next one as well is raised."""
     if isinstance(error, ImageError):
         return error.status, error.reason
+    if isinstance(error, AccessError) and ref.size is None:
+        return MISSING, str(error)  # one address of a list, whose store had refused it before: others are none of its matter
     if isinstance(error, OutageError):
         raise error
     if isinstance(error, StoreError):

@@ -1,5 +1,6 @@
 """What committed runs have already answered, and so which listed images are new tonight."""
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fer_core.address import local_path
 from fer_core.commit import committed_runs, read_manifest
 from fer_core.errors import CommitError
 from fer_core.manifest import Manifest, Part
@@ -65,19 +67,22 @@ def known_images(store: Store, source: str, pipeline_digest: str) -> pa.Table:
     return spooled((_latest(pa.concat_tables(pieces), paths) for pieces in aligned(runs)), KNOWN)
 
 
-def select_new(inventory: pa.Table, known: pa.Table) -> Selection:
+def select_new(inventory: pa.Table, known: pa.Table, left_out: Sequence[str] = ()) -> Selection:
     """Split a listing into images to be read and images that may be skipped.
 
     inventory: `schema.INVENTORY`. known: `KNOWN`. Of either, a part is in memory at a time, see `sorted_rows`. An image is skipped when its
     latest answer is final and the listing has not changed: the same size, and the same etag where both have one, else the same modification
     time. Where a value that would decide is unknown, the image is read again.
+
+    left_out: folders that were not entered this time: whether images below them have gone is not known, and they do not count as deleted.
     """
     unchanged = deleted = 0
+    folders = sorted(f"{folder.rstrip('/')}/" for folder in left_out)
 
     def new() -> Iterator[pa.Table]:
         nonlocal unchanged, deleted
-        for pieces in aligned([inventory, known]):
-            selection = _select(*pieces)
+        for listed, before in aligned([inventory, known]):
+            selection = _select(listed, before, folders)
             unchanged, deleted = unchanged + selection.unchanged, deleted + selection.deleted
             yield selection.new
 
@@ -85,8 +90,8 @@ def select_new(inventory: pa.Table, known: pa.Table) -> Selection:
     return Selection(candidates, unchanged, deleted)
 
 
-def _select(inventory: pa.Table, known: pa.Table) -> Selection:
-    """`select_new` of tables that are in memory."""
+def _select(inventory: pa.Table, known: pa.Table, folders: Sequence[str]) -> Selection:
+    """`select_new` of tables that are in memory. folders: left out, sorted, each with a slash at its end."""
     at = pc.index_in(inventory["image_uri"], value_set=known["image_uri"].combine_chunks())
     before = known.select(["bytes", "etag", "modified_at", "final"]).take(at)
     etags = pc.equal(inventory["etag"], before["etag"])
@@ -97,8 +102,17 @@ def _select(inventory: pa.Table, known: pa.Table) -> Selection:
     earlier = known["earlier_part"].take(at.filter(unknown)).cast(pa.string())
     ours = known.filter(known["same_source"])
     gone = pc.invert(pc.is_in(ours["image_uri"], value_set=inventory["image_uri"].combine_chunks()))
-    unchanged = inventory.num_rows - new.num_rows
-    return Selection(new.append_column("earlier_part", earlier).cast(CANDIDATES), unchanged, pc.sum(gone).as_py() or 0)
+    unchanged, deleted = inventory.num_rows - new.num_rows, pc.sum(gone).as_py() or 0
+    if deleted and folders:
+        deleted -= sum(_is_below(uri, folders) for uri in ours["image_uri"].filter(gone).to_pylist())
+    return Selection(new.append_column("earlier_part", earlier).cast(CANDIDATES), unchanged, deleted)
+
+
+def _is_below(uri: str, folders: Sequence[str]) -> bool:
+    """Whether an image lies below one of some folders, or was one of them. They are sorted, and none lies in another."""
+    path = f"{local_path(uri)}/"
+    at = bisect_right(folders, path)
+    return at > 0 and path.startswith(folders[at - 1])
 
 
 def _read(store: Store, manifest: Manifest, part: Part) -> pa.Table:

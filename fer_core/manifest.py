@@ -63,6 +63,8 @@ class Manifest:
     """Busy seconds by stage, summed over workers."""
     reused: int = 0
     """Images processed whose content was as an earlier run had seen it, so that its answers were taken over. Not told by version 0.1."""
+    excluded: int = 0
+    """Folders that were not entered, outside `listed`: links that lead out of the source, and what `system_files` names."""
     compacting: tuple[Part, ...] = ()
     """Parts that a compaction is putting in the place of `parts`, table by table; empty unless it is under way or was cut off."""
     replaced: tuple[Part, ...] = ()

@@ -7,7 +7,6 @@ import errno
 import os
 import re
 import secrets
-import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -20,12 +19,25 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from fer_core import disk, file_mode
-from fer_core.address import OBJECT_STORES, failures, local_path, one_line, plain, scheme, split, unsplit
-from fer_core.errors import ImageError, StoreError
+from fer_core.address import (
+    NAME_BYTES,
+    OBJECT_STORES,
+    failures,
+    holds_credentials,
+    is_too_long,
+    local_path,
+    one_line,
+    plain,
+    scheme,
+    split,
+    unsplit,
+)
+from fer_core.errors import ImageError, OutageError, StoreError
 from fer_core.exchange import exchanging, why_not
 from fer_core.file_mode import FileMode
+from fer_core.local_image import read_local, too_large
 from fer_core.patience import FOR_AN_IMAGE, ONCE, PATIENT, Patience, is_refused, may_pass
-from fer_core.schema import MISSING, TOO_LARGE, UNREADABLE, UNSUPPORTED
+from fer_core.schema import MISSING, UNREADABLE, UNSUPPORTED
 
 T = TypeVar("T")
 
@@ -260,9 +272,11 @@ def read_uri(uri: str, limit: int, listed: int | None = None) -> bytes:
     pipe, a device: never opened, so never waited for); StoreError when the storage fails with this image, OutageError when it does not
     answer at all, AccessError when it does not accept who asks.
     """
+    if is_too_long(uri):
+        raise ImageError(UNSUPPORTED, f"a name of more than {NAME_BYTES:,} bytes")
     with one_line("read", uri):
         try:
-            data = _read_local(local_path(uri), limit) if scheme(uri) == "file" else _read_object(uri, limit, listed)
+            data = read_local(local_path(uri), limit) if scheme(uri) == "file" else _read_object(uri, limit, listed)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ImageError(MISSING, "the file is not there") from error
         except PermissionError as error:
@@ -270,43 +284,19 @@ def read_uri(uri: str, limit: int, listed: int | None = None) -> bytes:
                 raise
             raise ImageError(UNREADABLE, "permission denied") from error
     if len(data) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     return data
-
-
-def _read_local(path: str, limit: int) -> bytes:
-    _check_regular(path)
-    # non-blocking: should the file have become a pipe since it was checked, opening must not wait for a writer
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as stream:
-        size = os.fstat(stream.fileno()).st_size
-        if size > limit:
-            raise _too_large(limit)
-        data = stream.read(size + 1)
-        # the file grew while it was read, or is one whose size is told as 0
-        return data if len(data) <= size else data + stream.read(limit)
-
-
-def _check_regular(path: str) -> None:
-    """ImageError unless there is a regular file, perhaps behind links."""
-    try:
-        mode = os.stat(path).st_mode
-    except ValueError as error:
-        raise ImageError(MISSING, "no file can have this name") from error
-    except OSError as error:
-        if error.errno in {errno.ELOOP, errno.ENAMETOOLONG}:
-            raise ImageError(MISSING, f"the file is not there ({plain(error).lower()})") from error
-        raise
-    if stat.S_ISDIR(mode):
-        os.scandir(path).close()  # a folder is in the inventory where it could not be listed; PermissionError when it still cannot
-        raise ImageError(UNSUPPORTED, "a folder, not an image")
-    if not stat.S_ISREG(mode):
-        raise ImageError(UNSUPPORTED, "a pipe, socket or device, not an image")
 
 
 def _read_object(uri: str, limit: int, listed: int | None) -> bytes:
     if scheme(uri) not in OBJECT_STORES:
         raise ImageError(UNSUPPORTED, f"{scheme(uri)}:// addresses are not read")
-    fs, path = split(uri)
+    try:
+        fs, path = split(uri)
+    except OutageError:
+        raise
+    except StoreError as error:  # a driver may be installed until the next night
+        raise ImageError(UNSUPPORTED if holds_credentials(uri) else MISSING, str(error)) from error
 
     def read() -> bytes:
         try:
@@ -341,7 +331,3 @@ def _answers(fs: AbstractFileSystem, path: str) -> bool:
 def _check_whole(data: bytes, size: int) -> None:
     if len(data) != size:
         raise ConnectionError(errno.ECONNRESET, f"{len(data):,} of {size:,} bytes came")
-
-
-def _too_large(limit: int) -> ImageError:
-    return ImageError(TOO_LARGE, f"more than {limit:,} bytes")

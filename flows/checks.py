@@ -9,14 +9,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from fer_core.address import OBJECT_STORES, S3, holds_credentials, scheme
-from fer_core.collection import at_first_sight, list_images
+from fer_core.collection import OPTIONS, SourceOptions, at_first_sight, list_images
 from fer_core.commit import is_committed
 from fer_core.errors import CommitError, UsageError
 from fer_core.file_mode import BY_NAME
 from fer_core.layout import plan_file
 from fer_core.lease import refuse_beside
-from fer_core.listing import walk
+from fer_core.listing import FolderLinks, walk
 from fer_core.store import open_store
+from fer_core.system_files import is_system_file
 from flows.begin import pipeline, take_up
 from flows.params import LabelParams
 from tasks.cluster_check import check_cluster
@@ -53,7 +54,7 @@ def check_label(params: LabelParams) -> int:
         plan = take_up(params)
         images: int = plan.images.num_rows
     else:
-        images = images_at_least(params.source, hands(cluster) * (params.shard_size or 1000))
+        images = images_at_least(params.source, hands(cluster) * (params.shard_size or 1000), params.source_options)
         check_apart(params.source, params.to)
         if params.run_id is not None and store.exists(plan_file(params.run_id)):
             done = "is committed already" if is_committed(store, params.run_id) else "was begun already: resume it"
@@ -67,7 +68,7 @@ def check_label(params: LabelParams) -> int:
     return images
 
 
-def images_at_least(source: str, enough: int) -> int:
+def images_at_least(source: str, enough: int, options: SourceOptions = OPTIONS) -> int:
     """Images in the source, counted up to `enough` where that is quick. SourceError when it is absent or empty.
 
     Object stores are listed once, by the run itself; of S3 the first page is looked at, which tells what is wrong before anything starts.
@@ -77,14 +78,14 @@ def images_at_least(source: str, enough: int) -> int:
         return enough if found is None else found
     if scheme(source) != "file":
         return enough
-    if Path(source).is_dir():
+    if Path(source).is_dir() and not is_system_file(source, os.stat(source)):
         count = 0
-        for count, _ in enumerate(walk(os.path.abspath(source)), start=1):
+        for count, _ in enumerate(walk(os.path.abspath(source), FolderLinks(options.follow_links)), start=1):
             if count >= enough:
                 break
         if count:
             return count
-    return int(list_images(source).num_rows)
+    return int(list_images(source, options).num_rows)
 
 
 def check_apart(source: str, root: str) -> None:

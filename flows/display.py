@@ -40,6 +40,10 @@ class Display:
                 f"{progress.images:,} of {progress.total:,} images ({share:.0f} %), {progress.faces:,} faces, {rate:.1f} img/s\n"
             )
 
+    def warn(self, sentence: str) -> None:
+        """Write a line at once."""
+        (sys.stderr.write if self._bar is None else self._bar.console.out)(f"note: {sentence}\n")
+
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
             from rich.console import Console  # noqa: PLC0415  (a tenth of a second, for terminals only)

@@ -6,7 +6,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fer_core.collection import list_images
+from fer_core.collection import collect
 from fer_core.commit import committed_runs, read_manifest, staged_receipts, unfinished
 from fer_core.manifest import Manifest
 from fer_core.store import Store, open_store
@@ -37,10 +37,11 @@ def dry_run(params: LabelParams, as_json: bool) -> int:
         plan = take_up(params)
         todo = unfinished(plan, staged_receipts(store, params.resume))
         images = plan.images.filter(pc.is_in(plan.images["shard"], value_set=pa.array(todo, pa.int32())))
-        config, listed, unchanged = plan.config, plan.listed, plan.unchanged
+        config, listed, unchanged, excluded = plan.config, plan.listed, plan.unchanged, plan.excluded
     else:
-        drawn = draft(store, configure(params), list_images(params.source), workers=hands_to_plan_for(cluster), force=params.force)
-        config, images, listed, unchanged = drawn.config, drawn.images, drawn.listed, drawn.unchanged
+        found, workers = collect(params.source, params.source_options), hands_to_plan_for(cluster)
+        drawn = draft(store, configure(params), found.images, workers=workers, force=params.force, left_out=found.left_out)
+        config, images, listed, unchanged, excluded = drawn.config, drawn.images, drawn.listed, drawn.unchanged, drawn.excluded
     rate = rate_for(store, config.pipeline_digest, config.detector)
     size = pc.sum(images["bytes"]).as_py() or 0
     workers = min(hands(cluster), pc.count_distinct(images["shard"]).as_py()) if images.num_rows else 0
@@ -49,6 +50,7 @@ def dry_run(params: LabelParams, as_json: bool) -> int:
         "dry_run": True,
         "listed": listed,
         "unchanged": unchanged,
+        "excluded": excluded,
         "to_read": images.num_rows,
         "bytes": size,
         "expected_minutes": round(minutes, 2),
@@ -60,8 +62,10 @@ def dry_run(params: LabelParams, as_json: bool) -> int:
         "pipeline_digest": config.pipeline_digest,
     }
     who = f"{workers} worker{'' if workers == 1 else 's'}"
+    left_out = f"{excluded:,} folders not entered: links that lead out of the source (see --follow-links), /proc, /sys or /dev\n"
     text = (
         f"{listed:,} images listed, {unchanged:,} unchanged, {images.num_rows:,} to read ({_bytes(size)})\n"
+        f"{left_out if excluded else ''}"
         f"expected: about {_minutes(minutes)} with {who}, at {rate.seconds:.3f} s an image and core ({rate.source})\n"
         f"detector {config.detector}, shards of {config.shard_size} at most; nothing was written"
     )

@@ -46,7 +46,13 @@ def label_collection(params: LabelParams) -> Summary:
         if params.resume is None:
             hands = hands_to_plan_for(cluster)
             # the inventory, 150 MB of temporary file a million images, is given no name here, so that it goes when it is planned
-            plan = plan_run(inventory=list_inventory(params.source), config=configure(params), workers=hands, force=params.force, held=held)
+            plan = plan_run(
+                inventory=list_inventory(params.source, params.source_options),
+                config=configure(params),
+                workers=hands,
+                force=params.force,
+                held=held,
+            )
         else:
             plan = take_up(params)
         labelled = label_shards(plan, cluster, params.image_timeout)

@@ -34,6 +34,7 @@ def as_json(summary: Summary, started_at: float) -> dict[str, object]:
         "listed": manifest.listed,
         "unchanged": manifest.unchanged,
         "deleted": manifest.deleted,
+        "excluded": manifest.excluded,
         "faces": manifest.faces,
         "expressions": manifest.expressions,
         "seconds": round(seconds, 3),
@@ -58,6 +59,8 @@ def as_text(summary: Summary, started_at: float, first_line: str) -> str:
     lines.append(
         f"run {manifest.run_id}: {manifest.listed:,} images listed, {manifest.unchanged:,} unchanged, {summary.images:,} looked at"
     )
+    if manifest.excluded:
+        lines.append(f"{manifest.excluded:,} folders were not entered: links out of the source (see --follow-links) or system files")
     if not summary.images:
         lines.append("nothing was new")
     if manifest.reused:

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from fer_core.collection import SourceOptions
+from fer_core.listfile import LIMITS, ListLimits
 from fer_core.models import DEFAULT
 from flows.form_fields import Address, OneRun, RunId
 from tasks.cluster import ClusterSpec
@@ -51,6 +53,17 @@ class LabelParams(OneRun):
     run_id: RunId | None = Field(None, title="Run id", description="Lower-case letters, digits, hyphens. Made from the time if empty.")
     resume: RunId | None = Field(None, title="Resume run", description="Id of an interrupted run to finish; the same source and options.")
     force: bool = Field(False, title="Label again", description="Read images again that an earlier run has labelled with this pipeline.")
+    follow_links: bool = Field(
+        False,
+        title="Follow folder links",
+        description="Also enter folder links that lead out of the source. File links are always read.",
+    )
+    max_list_rows: int = Field(
+        LIMITS.rows, ge=1, title="Most rows of a list", description="A list file of more images is refused before it fills the memory."
+    )
+    max_list_bytes: int = Field(
+        LIMITS.bytes, ge=1, title="Most bytes of a list", description="A list file is refused whose size, or names unpacked, are more."
+    )
     max_failed: float | None = Field(
         None, ge=0, le=100, title="Most quarantined, %", description="The run fails, after its commit, when a larger share was quarantined."
     )
@@ -63,3 +76,8 @@ class LabelParams(OneRun):
         description="owner, or group as well in a shared local root; as the root is if empty, and its owner alone if it is new.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where the network runs on the workers.")
+
+    @property
+    def source_options(self) -> SourceOptions:
+        """How the source is listed."""
+        return SourceOptions(self.follow_links, ListLimits(self.max_list_rows, self.max_list_bytes))

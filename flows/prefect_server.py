@@ -29,6 +29,8 @@ ANSWER_SECONDS: Final = 5.0
 
 LOCK: Final = "ferflow-up.lock"
 """Held by the `ferflow up` of this home, with its address in it."""
+LONGEST_LINE: Final = 2000
+"""Characters of a line that are looked at; for long ones the pattern below takes quadratic time."""
 
 _REASON: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Timeout)\b.*:")
 """The line of a traceback that says what went wrong."""
@@ -94,7 +96,7 @@ class PrefectServer:
         """The reason in what it said last."""
         self._words.seek(0)
         lines = self._words.read().decode(errors="replace").splitlines()
-        reasons = [line.strip() for line in lines if _REASON.match(line)]
+        reasons = [line.strip() for line in lines if _REASON.match(line[:LONGEST_LINE])]
         if reasons:
             return " ".join(reasons[-1].split())[:300]
         return "it has not answered yet" if self._process.poll() is None else f"exit code {self._process.returncode}"

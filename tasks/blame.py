@@ -12,7 +12,9 @@ DEATHS_TO_CRASH: Final = 2
 PASSED_OVER: Final = 2
 """How often a job that had not begun when its worker died is not to blame. A worker may die before its word that it began gets away."""
 DEATHS_FORGIVEN: Final = 50
-"""An image among 1,000 costs up to 14 workers until it stands alone and is given up."""
+"""Workers that may die at unknown images: at the first death of a shard nobody knows yet which one it was."""
+NAMED_FORGIVEN: Final = 200
+"""Workers that may die at known images before a single image was labelled."""
 DEATHS_A_WORKER: Final = 3
 """All workers of a large cluster may go at once, more than once."""
 IMAGES_A_DEATH: Final = 5
@@ -35,8 +37,8 @@ class Death:
     cause: Cause
     began: bool = True
     """Whether the job is known to have begun; else it may have waited there."""
-    stuck_at: str | None = None
-    """Where it is `STUCK`: URI of the image that took too long; None where it was no image that did."""
+    image: str | None = None
+    """URI of the image that it had turned to, as far as the worker told; None where it is `STUCK` at what is no image."""
 
     def reason(self, limit: float) -> str:
         """What the row of a single image says. limit: seconds an image may take."""
@@ -69,19 +71,44 @@ def after_death(job: ShardJob, death: Death, deaths: int, limit: float) -> tuple
     """
     if job.crashed:
         raise ClusterError(f"workers die without looking at any image: {job.part}")
-    if death.cause is Cause.STUCK and death.stuck_at is None:
+    if death.cause is Cause.STUCK and death.image is None:
         if deaths < DEATHS_TO_CRASH:
             return (job,)
         raise ClusterError(f"workers stand still without looking at any image (for longer than {limit:g} s): {job.part}")
     if len(job.images) > 1:
-        pieces = isolate(job, death.stuck_at) if death.stuck_at is not None else (job,)
+        pieces = isolate(job, death.image) if death.image is not None else (job,)
         return pieces if len(pieces) > 1 else bisect(job)
     return (job if deaths < DEATHS_TO_CRASH else replace(job, crashed=True, reason=death.reason(limit)),)
 
 
 def deaths_allowed(labelled: int, workers: int) -> int:
-    """Workers that may die of jobs in one go before the machine, the detector or the model is to blame rather than single images.
+    """Workers that may die of jobs at unknown images before the machine, the detector or the model is to blame rather than single images.
 
     labelled: images that were looked at and survived. workers: the most there were at a time.
     """
     return max(DEATHS_FORGIVEN, DEATHS_A_WORKER * workers) + labelled // IMAGES_A_DEATH
+
+
+def suspects_at_once(labelled: int, workers: int) -> int:
+    """Jobs whose worker died that may wait to be tried alone: half as many as would end the run, since each may be an image's fault."""
+    return max(1, deaths_allowed(labelled, workers) // 2)
+
+
+@dataclass(slots=True)
+class DeathCount:
+    """Workers that died in one go. Those that died of an image that is known never count against a run that has labelled any image."""
+
+    unknown: int = 0
+    named: int = 0
+
+    def add(self, *, named: bool) -> None:
+        """One more. named: whether it is known at which image."""
+        self.named, self.unknown = self.named + named, self.unknown + (not named)
+
+    def excuse(self) -> None:
+        """An image was given up, which explains the death that made its shard a suspect."""
+        self.unknown = max(0, self.unknown - 1)
+
+    def are_too_many(self, labelled: int, workers: int) -> bool:
+        """Whether to end the run. labelled, workers: see `deaths_allowed`."""
+        return self.unknown > deaths_allowed(labelled, workers) or (not labelled and self.named > NAMED_FORGIVEN)

@@ -1,7 +1,7 @@
 """What a run would do: its shards and its images, from an inventory and what earlier runs answered. Pure but for reading the ledger."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -40,6 +40,7 @@ class Draft:
     listed: int
     unchanged: int
     deleted: int
+    excluded: int = 0
 
 
 def shard_size_for(images: int, workers: int) -> int:
@@ -47,21 +48,22 @@ def shard_size_for(images: int, workers: int) -> int:
     return max(SMALLEST_SHARD, min(LARGEST_WITH_CROPS, math.ceil(images / (SHARDS_A_WORKER * max(workers, 1)))))
 
 
-def draft(store: Store, config: RunConfig, inventory: pa.Table, *, workers: int, force: bool) -> Draft:
-    """Decide what to read. inventory: `schema.INVENTORY`. force: read everything.
+def draft(store: Store, config: RunConfig, inventory: pa.Table, *, workers: int, force: bool, left_out: Sequence[str] = ()) -> Draft:
+    """Decide what to read. inventory: `schema.INVENTORY`. force: read everything. left_out: see `collection.Collection`.
 
     A shard size of 0 in the configuration leaves it to the images' expected cost: shards of half a minute, shorter ones towards the end;
     the configuration then tells how many images the largest has.
     """
     known = known_images(store, config.source, config.pipeline_digest)
-    selection = select_new(inventory, known)
+    selection = select_new(inventory, known, left_out)
     if force:
         selection = Selection(inventory, 0, selection.deleted)
     size = config.shard_size or _cut(store, config, known, workers)
     images = plan_shards(selection.new, size)
     if isinstance(size, Cut):
         size = int(np.bincount(images["shard"].to_numpy()).max()) if images.num_rows else size.smallest
-    return Draft(replace(config, shard_size=size), images, inventory.num_rows, selection.unchanged, selection.deleted)
+    counts = (inventory.num_rows, selection.unchanged, selection.deleted, len(left_out))
+    return Draft(replace(config, shard_size=size), images, *counts)
 
 
 def jobs(config: RunConfig, images: pa.Table, shards: list[int]) -> Iterator[ShardJob]:

@@ -5,9 +5,8 @@ worker dies. Knows no Prefect.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Self
 
 from distributed import Client
 
@@ -38,8 +37,8 @@ def fan_out(
     jobs: taken one by one as there is room. work: runs on workers, `label_job` or a stand-in that tells `time_limit.turn_to` of each image.
     limit: seconds an image may take, see `time_limit`. resources: what a job takes up of a worker, such as `{"GPU": 1}`. When nothing waits
     any more, what takes a worker much longer than others is given to a second one as well, see `speculation`. ClusterError when workers or
-    scheduler are gone for `patience` seconds, or when more workers die than `blame.deaths_allowed`; any error a shard reports is raised as
-    what it is. However it ends, nothing is left on the scheduler.
+    scheduler are gone for `patience` seconds, or when more workers die than `blame.DeathCount` allows; any error that a shard
+    reports is raised. However it ends, nothing is left on the scheduler.
     """
     flights = Flights(client, work, limit, patience, resources)
     receipts: list[ShardReceipt] = []
@@ -48,49 +47,60 @@ def fan_out(
         receipts.append(receipt)
         on_receipt(receipt)
 
+    waiting = _Jobs(jobs)
     try:
-        suspects = _all_at_once(flights, jobs, take)
-        _one_at_a_time(flights, suspects, take, limit)
+        while suspects := _all_at_once(flights, waiting, take):
+            _one_at_a_time(flights, suspects, take, limit)
     finally:
         flights.close()
     return receipts
 
 
-def _all_at_once(flights: Flights, jobs: Iterable[ShardJob], take: Callable[[ShardReceipt], None]) -> list[ShardJob]:
-    """The jobs that were at work when their worker died. Where the image is known, the rest of its shard goes on.
+class _Jobs:
+    """What is to be sent: cleared pieces of suspects first."""
+
+    def __init__(self, jobs: Iterable[ShardJob]) -> None:
+        self._jobs, self.cleared = iter(jobs), deque[ShardJob]()
+        self.heard = set[str]()
+        """Parts that have died before."""
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> ShardJob:
+        return self.cleared.popleft() if self.cleared else next(self._jobs)
+
+
+def _all_at_once(flights: Flights, waiting: _Jobs, take: Callable[[ShardReceipt], None]) -> list[ShardJob]:
+    """The jobs that were at work when their worker died; when they are many, the others wait until those are settled. None where all is
+    done. Where the image is known, the rest of its shard goes on.
 
     Where workers are many, a job is no suspect before its second death: of a thousand machines some go every night, and each suspect is
     tried with all others idle.
     """
-    waiting, cleared, suspects, heard = iter(jobs), deque[ShardJob](), list[ShardJob](), set[str]()
-    while flights.fill(chain(_drained(cleared), waiting)) or len(flights):
+    suspects = list[ShardJob]()
+    while (flights.may_suspect(len(suspects)) and flights.fill(waiting)) or len(flights):
         job, answer = flights.land(repeat=flights.room > 0)
         if isinstance(answer, ShardReceipt):
             take(answer)
             continue
-        if answer.stuck_at is None:
-            excused = flights.most_workers >= MANY_WORKERS and job.part not in heard
-            heard.add(job.part)
-            (cleared if excused else suspects).append(job)
+        if answer.image is None:
+            excused = flights.most_workers >= MANY_WORKERS and job.part not in waiting.heard
+            waiting.heard.add(job.part)
+            (waiting.cleared if excused else suspects).append(job)
             continue
-        for piece in isolate(job, answer.stuck_at):
-            guilty = any(image.uri == answer.stuck_at for image in piece.images)
-            (suspects if guilty else cleared).append(piece)
+        for piece in isolate(job, answer.image):
+            guilty = any(image.uri == answer.image for image in piece.images)
+            (suspects if guilty else waiting.cleared).append(piece)
     return suspects
 
 
-def _drained(pieces: deque[ShardJob]) -> Iterator[ShardJob]:
-    """Those that are there, taken out one by one."""
-    while pieces:
-        yield pieces.popleft()
-
-
 def _one_at_a_time(flights: Flights, suspects: Iterable[ShardJob], take: Callable[[ShardReceipt], None], limit: float) -> None:
-    """Alone on the cluster, a job whose worker dies has no excuse."""
+    """Alone on the cluster, a job whose worker dies has no excuse. Of several images, the worker tells which one it turns to."""
     waiting = [(job, 0) for job in reversed(list(suspects))]
     while waiting:
         job, deaths = waiting.pop()
-        flights.launch(job)
+        flights.launch(job, tell_images=len(job.images) > 1)
         job, answer = flights.land()
         if isinstance(answer, ShardReceipt):
             take(answer)

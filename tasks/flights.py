@@ -18,7 +18,7 @@ from fer_core import errors
 from fer_core.errors import ClusterError, FerflowError, OutageError
 from fer_core.run import ShardJob, ShardReceipt
 from fer_core.shard_cost import expected_seconds
-from tasks.blame import PASSED_OVER, Cause, Death, deaths_allowed
+from tasks.blame import PASSED_OVER, Cause, Death, DeathCount, suspects_at_once
 from tasks.speculation import Running, straggler
 from tasks.work import watched
 
@@ -51,6 +51,7 @@ class _Flight:
     """How often it was sent because the worker where it waited died."""
     repeated: bool = False
     """Whether another sending of the same job was on its way already."""
+    tell_images: bool = False
     cost: float = 1.0
     """See `speculation.Running`."""
     sent_at: float = field(default_factory=time.monotonic)
@@ -71,7 +72,7 @@ class Flights:
         self._room, self._most_workers = 0, 0
         self._room_known_at = -1e9
         self._last_seen_alive = time.monotonic()
-        self._labelled, self._deaths = 0, 0
+        self._labelled, self._deaths = 0, DeathCount()
         self._paces: deque[float] = deque(maxlen=PACES_KEPT)
         self._repeated: set[str] = set()
         self._looked_at = 0.0
@@ -84,6 +85,10 @@ class Flights:
     def most_workers(self) -> int:
         """The most there were at a time, as far as it was seen."""
         return self._most_workers
+
+    def may_suspect(self, suspects: int) -> bool:
+        """Whether more jobs may be tried beside each other while so many wait to be tried alone."""
+        return suspects < suspects_at_once(self._labelled, self._most_workers)
 
     @property
     def room(self) -> int:
@@ -98,18 +103,21 @@ class Flights:
             launched = True
         return launched
 
-    def launch(self, job: ShardJob, attempt: int = 1, passed_over: int = 0, repeated: bool = False) -> None:
-        """Send one job. Its key names run, part and time of sending, so that no answer of an earlier sending is taken for it."""
+    def launch(self, job: ShardJob, attempt: int = 1, passed_over: int = 0, repeated: bool = False, *, tell_images: bool = False) -> None:
+        """Send one job. Its key names run, part and time of sending, so that no answer of an earlier sending is taken for it.
+
+        tell_images: have the worker tell of each image before it turns to it, see `work.watched`.
+        """
         number = self._launched[job.part] = self._launched.get(job.part, 0) + 1
         key = f"{job.config.run_id}/{job.part}/{number}"
         text = json.dumps(job.to_json())
         try:
-            given = (self._work, text, self._news.topic, self._limit)
+            given = (self._work, text, self._news.topic, self._limit, tell_images)
             future = self._client.submit(watched, *given, key=key, pure=False, resources=self._resources)
         except (ClosedClientError, OSError) as error:
             raise self._gone() from error
         cost = 0.0 if job.crashed else expected_seconds(image.size for image in job.images)
-        self._flying[key] = _Flight(job, future, attempt, passed_over, repeated, cost)
+        self._flying[key] = _Flight(job, future, attempt, passed_over, repeated, tell_images, cost)
         future.add_done_callback(lambda done: self._landed.put(done.key))
 
     def land(self, repeat: bool = False) -> tuple[ShardJob, ShardReceipt | Death]:
@@ -133,22 +141,28 @@ class Flights:
             if self._goes_on_elsewhere(flight, answer):
                 continue
             if answer is None:
-                self.launch(flight.job, flight.attempt, flight.passed_over)
+                self._again(flight)
                 continue
             self._last_seen_alive = time.monotonic()
             if isinstance(answer, ShardReceipt):
                 self._labelled += sum(answer.statuses.values()) if not flight.job.crashed else 0
+                if flight.job.crashed:
+                    self._deaths.excuse()
                 self._note_pace(flight)
                 return flight.job, answer
             elif isinstance(answer, Death):
                 if answer.began or flight.passed_over >= PASSED_OVER:
-                    self._count(flight.job)
+                    self._count(flight, answer)
                     return flight.job, answer
-                self.launch(flight.job, flight.attempt, flight.passed_over + 1)
+                self._again(flight, passed_over=1)
             elif isinstance(answer, OutageError) and flight.attempt < STORE_TRIES:
-                self.launch(flight.job, flight.attempt + 1, flight.passed_over)
+                self._again(flight, attempts=1)
             else:
                 raise answer
+
+    def _again(self, flight: _Flight, *, attempts: int = 0, passed_over: int = 0) -> None:
+        tell = flight.tell_images
+        self.launch(flight.job, flight.attempt + attempts, flight.passed_over + passed_over, tell_images=tell)
 
     def close(self) -> None:
         """Forget whatever still flies."""
@@ -177,12 +191,12 @@ class Flights:
         beside = [key for key, other in self._flying.items() if other.job.part == flight.job.part] if self._repeated else []
         if not beside:
             return False
-        told = isinstance(answer, Death) and answer.stuck_at is not None
+        told = isinstance(answer, Death) and answer.image is not None
         undecided = answer is None or isinstance(answer, OutageError) or (isinstance(answer, Death) and not told)
         if not undecided:
             self._client.cancel([self._flying.pop(key).future for key in beside], force=True)
         elif isinstance(answer, Death) and answer.began:
-            self._count(flight.job)
+            self._count(flight, answer)
         return undecided
 
     def _note_pace(self, flight: _Flight) -> None:
@@ -220,14 +234,16 @@ class Flights:
             return self._news.death(str(future.key), error.last_worker.address, CAUSE_SECONDS if alone else 0.0)
         raise error
 
-    def _count(self, job: ShardJob) -> None:
+    def _count(self, flight: _Flight, death: Death) -> None:
         """One more death. ClusterError when there are too many."""
-        self._deaths += 1
-        if job.crashed or self._deaths <= deaths_allowed(self._labelled, self._most_workers):
+        job = flight.job
+        alone = len(job.images) == 1 and not self._flying
+        self._deaths.add(named=death.image is not None or alone)
+        if job.crashed or not self._deaths.are_too_many(self._labelled, self._most_workers):
             return
         raise ClusterError(
-            f"{self._deaths} workers died while {self._labelled} images were labelled: this is the machine, the detector or the model "
-            f"rather than single images (the last death was at {_shown(job)})"
+            f"{self._deaths.unknown + self._deaths.named} workers died while {self._labelled} images were labelled: this is the machine, "
+            f"the detector or the model rather than single images (the last death was at {_shown(job)})"
         )
 
     def _window(self) -> int:
@@ -266,6 +282,7 @@ class _News:
         self._client = client
         self._began: dict[str, float] = {}
         self._stuck: dict[str, str | None] = {}
+        self._turned_to: dict[str, str | None] = {}
         self._ended: dict[str, Cause] = {}
         self._told = threading.Condition()
         client.subscribe_topic(self.topic, self._hear_work)
@@ -275,10 +292,10 @@ class _News:
     def death(self, key: str, worker: str, seconds: float) -> Death:
         """What is known of the end of a worker that had this task. worker: its address. seconds: to wait for a word of why it ended."""
         if key in self._stuck:
-            return Death(Cause.STUCK, stuck_at=self._stuck[key])
+            return Death(Cause.STUCK, image=self._stuck[key])
         with self._told:
             self._told.wait_for(lambda: worker in self._ended, timeout=seconds)
-        return Death(self._ended.get(worker, Cause.DIED), began=key in self._began)
+        return Death(self._ended.get(worker, Cause.DIED), began=key in self._began, image=self._turned_to.get(key))
 
     def began_at(self, key: str) -> float | None:
         """When it was told that this task began, by the monotonic clock."""
@@ -292,6 +309,8 @@ class _News:
     def _hear_work(self, event: tuple[float, dict[str, Any]]) -> None:
         told = event[1]
         self._began.setdefault(told["key"], time.monotonic())
+        if "image" in told:
+            self._turned_to[told["key"]] = told["image"]
         if "stuck_at" in told:
             self._stuck[told["key"]] = told["stuck_at"]
 

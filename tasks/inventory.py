@@ -1,13 +1,35 @@
 """Task `inventory`: what there is."""
 
-import pyarrow as pa
-from prefect import task
+from typing import Final
+
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from fer_core.collection import list_images
+from fer_core.collection import Collection, SourceOptions, collect
+from tasks.progress import warn
+
+NAMED: Final = 3
+"""Folders that a warning names."""
 
 
 @task(name="inventory", cache_policy=NO_CACHE, persist_result=False)
-def list_inventory(source: str) -> pa.Table:
-    """`schema.INVENTORY` of the source. SourceError when there is nothing."""
-    return list_images(source)
+def list_inventory(source: str, options: SourceOptions) -> Collection:
+    """What the source holds. SourceError when there is nothing. Folders that were not entered are named in one warning."""
+    found = collect(source, options)
+    if found.left_out:
+        sentence = left_out_sentence(found.left_out)
+        get_run_logger().warning("%s", sentence)
+        warn(sentence)
+    return found
+
+
+def left_out_sentence(folders: tuple[str, ...]) -> str:
+    """Which folders were not entered, and why."""
+    named = ", ".join(_printable(folder) for folder in folders[:NAMED])
+    more = f" and {len(folders) - NAMED:,} more" if len(folders) > NAMED else ""
+    why = "links that lead out of the source are entered with --follow-links, /proc, /sys and /dev never"
+    return f"{len(folders):,} not entered: {named}{more} ({why})"
+
+
+def _printable(path: str) -> str:
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in path)

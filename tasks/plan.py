@@ -1,9 +1,9 @@
 """Task `plan`: what of it is new, in which shards, written down before anything is read."""
 
-import pyarrow as pa
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from fer_core.collection import Collection
 from fer_core.commit import Plan, write_plan
 from fer_core.lease import Lease
 from fer_core.leftovers import finish_begun
@@ -14,8 +14,8 @@ from tasks.interruption import stop_if_asked
 
 
 @task(name="plan", cache_policy=NO_CACHE, persist_result=False)
-def plan_run(config: RunConfig, inventory: pa.Table, workers: int, force: bool, held: Lease) -> Plan:
-    """Make the run known. inventory: `schema.INVENTORY`. CommitError when its id is taken.
+def plan_run(config: RunConfig, inventory: Collection, workers: int, force: bool, held: Lease) -> Plan:
+    """Make the run known. CommitError when its id is taken.
 
     Commits that an earlier run was killed in are finished first, so that their images count as answered.
     """
@@ -23,5 +23,6 @@ def plan_run(config: RunConfig, inventory: pa.Table, workers: int, force: bool, 
     store = open_store(config.root)
     for run_id in finish_begun(store, held.check):
         get_run_logger().info("finished the commit in which run %s was interrupted", run_id)
-    drawn = draft(store, config, inventory, workers=workers, force=force)
-    return write_plan(store, drawn.config, drawn.images, listed=drawn.listed, unchanged=drawn.unchanged, deleted=drawn.deleted)
+    drawn = draft(store, config, inventory.images, workers=workers, force=force, left_out=inventory.left_out)
+    counts = {"listed": drawn.listed, "unchanged": drawn.unchanged, "deleted": drawn.deleted, "excluded": drawn.excluded}
+    return write_plan(store, drawn.config, drawn.images, **counts)

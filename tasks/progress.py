@@ -33,17 +33,28 @@ class Progress:
 
 Listener = Callable[[Progress], None]
 
+Warned = Callable[[str], None]
+
 _listener: ContextVar[Listener | None] = ContextVar("progress_listener", default=None)
+_warned: ContextVar[Warned | None] = ContextVar("progress_warned", default=None)
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Have `listener` told of progress inside, in the thread that makes it."""
-    token = _listener.set(listener)
+def listening(listener: Listener, warned: Warned) -> Iterator[None]:
+    """Call `listener` with progress and `warned` with warnings inside, in the thread that makes them."""
+    tokens = _listener.set(listener), _warned.set(warned)
     try:
         yield
     finally:
-        _listener.reset(token)
+        _listener.reset(tokens[0])
+        _warned.reset(tokens[1])
+
+
+def warn(sentence: str) -> None:
+    """Pass on what a person should know although the run goes on."""
+    warned = _warned.get()
+    if warned is not None:
+        warned(sentence)
 
 
 def tell(progress: Progress) -> None:

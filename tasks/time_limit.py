@@ -34,12 +34,13 @@ class TimeLimit:
         on_end: Callable[[str | None], None],
         end: Callable[[], None] = lambda: os._exit(1),
         given_up: Callable[[], bool] = lambda: False,
+        turned_to: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         """seconds: for one image. on_end: called in a thread of its own with the URI of the image at which it ends, None at anything else.
 
-        end: what ends the process. given_up: asked at each image whether going on is of no use.
+        end: what ends the process. given_up: asked at each image whether going on is of no use. turned_to: called before each.
         """
-        self._seconds, self._on_end, self._end, self._given_up = seconds, on_end, end, given_up
+        self._seconds, self._on_end, self._end, self._given_up, self._turned_to = seconds, on_end, end, given_up, turned_to
         self._at: tuple[float, str | None] = (0.0, None)
         self._done = threading.Event()
         self._guard = threading.Thread(target=self._watch, name="time-limit", daemon=True)
@@ -49,6 +50,7 @@ class TimeLimit:
         if self._given_up():
             raise GivenUpError
         seconds = max(self._seconds, OTHER_SECONDS) if image is None else self._seconds
+        self._turned_to(image)
         self._at = (time.monotonic() + seconds, image)
 
     def __enter__(self) -> Self:

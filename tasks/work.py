@@ -29,29 +29,42 @@ def label_job(text: str) -> str:
         return json.dumps({"error": type(error).__name__, "message": str(error)})
 
 
-def watched(work: Callable[[str], str], text: str, topic: str, seconds: float) -> str:
+def watched(work: Callable[[str], str], text: str, topic: str, seconds: float, tell_images: bool = False) -> str:
     """`work(text)` on a Dask worker that tells when it begins, and that ends, telling where, when an image takes longer than `seconds`.
 
     What it tells are events of `topic`: `{"key": of the Dask task}`, and `{"key": ..., "stuck_at": URI or None}`. Where the task is
     cancelled meanwhile, since another worker was done with it first, it ends at the next image, before anything more is written.
+
+    tell_images: also tell, `{"key": ..., "image": URI}`, of each image before it is turned to, so that it is known at which one the process
+    died. It costs some hundredths of a second each; only a job whose worker has died before is worth that.
     """
     from distributed import get_worker  # noqa: PLC0415  (see above)
 
     private_process()  # also where somebody else has started the worker
     worker = get_worker()
     key = str(worker.get_current_task())
-    worker.log_event(topic, {"key": key})
-    said = threading.Event()
-    worker.loop.add_callback(said.set)  # comes after what was told
-    said.wait(1.0)
-    time.sleep(WORD_SECONDS)
+
+    def tell(**what: str | None) -> None:
+        worker.log_event(topic, {"key": key, **what})
+        said = threading.Event()
+        worker.loop.add_callback(said.set)  # comes after what was told
+        said.wait(1.0)
+        time.sleep(WORD_SECONDS)
+
+    def stuck(image: str | None) -> None:
+        worker.log_event(topic, {"key": key, "stuck_at": image})
+
+    def turned_to(image: str | None) -> None:
+        if tell_images:
+            tell(image=image)
 
     def cancelled() -> bool:
         task = worker.state.tasks.get(key)  # looked at from this thread, changed by the worker's own
         return task is None or task.state == "cancelled"
 
+    tell()
     try:
-        with TimeLimit(seconds, lambda image: worker.log_event(topic, {"key": key, "stuck_at": image}), given_up=cancelled):
+        with TimeLimit(seconds, stuck, given_up=cancelled, turned_to=turned_to):
             return work(text)
     except GivenUpError:
         return ""

@@ -193,14 +193,35 @@ def test_a_dry_run_says_what_would_be_read_and_writes_nothing(labelled, tmp_path
     assert "to read" in labelled.commands.run("label", labelled.source, "--to", tmp_path / "fresh", "--dry-run").out
 
 
+def test_how_a_source_is_listed(labelled, tmp_path):
+    source = tmp_path / "album"
+    shutil.copytree(labelled.source, source)
+    (source / "elsewhere").symlink_to(labelled.source)
+    words = ["label", source, "--to", tmp_path / "labels", "--dry-run", "--json"]
+    counts = [[labelled.commands.run(*words, *more).json[name] for name in ("listed", "excluded")] for more in ((), ("--follow-links",))]
+    assert counts == [[2, 1], [4, 0]]
+    (tmp_path / "list.csv").write_text("uri\n" + "".join(f"{number}.jpg\n" for number in range(9)))
+    for option in ("--max-list-rows", "--max-list-bytes"):
+        ended = labelled.commands.run("label", tmp_path / "list.csv", "--to", tmp_path / "labels", option, 8)
+        assert ended.code == 1
+        assert option in ended.line
+        assert labelled.commands.run("label", tmp_path / "list.csv", "--to", tmp_path / "labels", option, 0).code == 2
+    ended = labelled.commands.run("label", "/proc", "--to", tmp_path / "labels")
+    assert (ended.code, "in /proc, /sys or /dev" in ended.line) == (1, True)
+    assert not (tmp_path / "labels").exists()
+
+
 def test_a_night_with_nothing_new_is_an_empty_commit_and_too_many_failures_exit_1(labelled, tmp_path):
     """Two runs in one test: each start of the API costs seconds."""
     root, source = tmp_path / "labels", tmp_path / "pictures"
     shutil.copytree(labelled.source, source, copy_function=shutil.copy2)
     for file in ("broken.jpg", "empty.png"):
         (source / file).write_bytes(b"\xff\xd8\xff" if file == "broken.jpg" else b"")
+    (source / "elsewhere").symlink_to(labelled.source)
     words = ["label", source, "--to", root, "--max-failed", 40, "--json", "--keep-crops"]
     many = labelled.commands.run(*words)
+    assert many.json["excluded"] == 1
+    assert f"1 not entered: {source}/elsewhere (links that lead out of the source are entered with --follow-links" in many.err
     assert many.code == 1
     assert "50.0 % of the images were quarantined" in many.line
     assert "everything is committed" in many.line

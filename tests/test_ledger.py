@@ -210,6 +210,16 @@ def test_deletions_are_a_matter_of_one_source(run, photos, tmp_path):
     assert select(run, photos).deleted == 1
 
 
+def test_what_lies_behind_a_folder_that_was_left_out_is_not_deleted(run, photos, tmp_path):
+    """Nor is what such a link was listed as before."""
+    fakes.label(run, fakes.refs(photos))
+    here, known = fakes.inventory([]), known_of(run)
+    assert select_new(here, known).deleted == 4
+    assert select_new(here, known, (str(photos),)).deleted == 0
+    assert select_new(here, known, (str(photos / "image-001.png"),)).deleted == 3
+    assert select_new(here, known, (str(photos / "image-00"), f"{photos}0", "/a", "/z")).deleted == 4
+
+
 def test_only_committed_runs_count(run, photos):
     receipts = fakes.stage_run(run, fakes.refs(photos))
     store = open_store(run.root)

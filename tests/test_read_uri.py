@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_core.address import local_path, local_uri
+from fer_core.address import cut_short, local_path, local_uri
 from fer_core.errors import ImageError, StoreError
 from fer_core.store import read_uri
 
@@ -27,7 +27,6 @@ class TestLocalImages:
             (tmp_path / "link").symlink_to("pipe")
             for name in ("pipe", "socket", "link"):
                 assert failure(str(tmp_path / name))[0] == "unsupported"
-        assert failure("/dev/zero")[0] == "unsupported"
         assert failure(str(tmp_path)) == ("unsupported", "a folder, not an image")
 
     def test_links(self, tmp_path):
@@ -40,12 +39,16 @@ class TestLocalImages:
         assert failure(str(tmp_path / "loop"))[0] == "missing"
 
     def test_names_that_cannot_be(self, tmp_path):
-        for name in ("x" * 5000, "nul\0"):
+        for name in ("x" * 3000, "nul\0"):
             assert failure(str(tmp_path / name))[0] == "missing"
+        for long in (f"{tmp_path}/{'x' * 5000}", "é" * 2100, "s3://bucket/" + "x" * 5000, cut_short("s3://" + "a" * 10**6)):
+            assert failure(long) == ("unsupported", "a name of more than 4,096 bytes")
 
-    def test_size_that_is_told_as_nothing(self):
-        assert read_uri("/proc/self/status", 10**6).startswith(b"Name:")
-        assert failure("/proc/self/status", 10)[0] == "too_large"
+    def test_what_the_system_makes_up_is_never_read(self, tmp_path):
+        (tmp_path / "a.jpg").symlink_to("/proc/self/environ")
+        (tmp_path / "photos").symlink_to("/proc/self")
+        for path in (tmp_path / "a.jpg", tmp_path / "photos/status", "/proc/self/status", "/sys/kernel/uevent_seqnum", "/dev/zero"):
+            assert failure(str(path)) == ("unsupported", "in /proc, /sys or /dev, where nothing is read"), path
 
     def test_permission(self, tmp_path, monkeypatch):
         (tmp_path / "x").write_bytes(b"1")

@@ -40,7 +40,7 @@ WITHOUT = (
 @pytest.mark.parametrize("url", WITH_CREDENTIALS)
 def test_credentials_in_an_address_are_refused_and_never_repeated(url, tmp_path):
     assert holds_credentials(url)
-    (tmp_path / "list.txt").write_text(f"{tmp_path}/x.jpg\n{url}\n")
+    (tmp_path / "list.txt").write_text(f"{url}\n")
     tries = [lambda: split(url), lambda: open_store(url), lambda: list_images(url), lambda: list_images(str(tmp_path / "list.txt"))]
     for attempt in [*tries, lambda: read_uri(url, 10)]:
         with pytest.raises((StoreError, SourceError, ImageError)) as error:
@@ -48,6 +48,18 @@ def test_credentials_in_an_address_are_refused_and_never_repeated(url, tmp_path)
         assert "credentials" in str(error.value) or attempt not in tries
         assert "AKIA" not in str(error.value)
         assert SECRET[:8] not in str(error.value)
+
+
+@pytest.mark.parametrize("url", WITH_CREDENTIALS)
+def test_beside_other_names_of_a_list_they_cost_a_row_that_does_not_repeat_them(url, tmp_path):
+    (tmp_path / "list.txt").write_text(f"{tmp_path}/x.jpg\n{url}\n")
+    here, row = list_images(str(tmp_path / "list.txt"))["image_uri"].to_pylist()
+    assert here == f"{tmp_path}/x.jpg"
+    assert "AKIA" not in row
+    assert not any(part in row for part in (SECRET[:8], "key@", "user"))
+    with pytest.raises(ImageError, match=r"credentials do not belong in an address|addresses are not read") as error:
+        read_uri(row, 10)
+    assert error.value.status == "unsupported"
 
 
 @pytest.mark.parametrize("url", WITH_CREDENTIALS)
@@ -156,5 +168,5 @@ def test_a_profile_of_the_shared_files_says_who_where_and_how(monkeypatch, tmp_p
 
 def test_a_name_that_the_client_would_cut_off_is_refused(monkeypatch):
     use(monkeypatch, {})
-    with pytest.raises(StoreError, match="versionId"):
+    with pytest.raises(ImageError, match="versionId"):
         read_uri("s3://bucket/x.jpg?versionId=1", 10)

@@ -45,6 +45,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     look.add_argument("--detector", metavar="SPEC", help="auto (default), builtin, yunet[:FILE], insightface:PACK or scrfd:FILE")
     look.add_argument("--model", metavar="NAME|DIR", help="shipped model or model folder (see: ferflow models list)")
     look.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where the network runs (default: auto)")
+    listed = parser.add_argument_group("what is listed")
+    listed.add_argument(
+        "--follow-links", action="store_true", help="also enter folder links that lead out of SOURCE (links to files are always read)"
+    )
+    listed.add_argument("--max-list-rows", metavar="N", type=int, help="refuse a list file of more rows (default: 10,000,000)")
+    listed.add_argument("--max-list-bytes", metavar="N", type=int, help="refuse a list file of more bytes, also unpacked (default: 1 GiB)")
     work = parser.add_argument_group("who works")
     work.add_argument("--cluster", metavar="SPEC", help=CLUSTER)
     work.add_argument("--workers", metavar="N", type=int, help="local worker processes (default: every core)")
@@ -125,7 +131,7 @@ def _run_flow(params: "LabelParams", images: int, args: argparse.Namespace) -> "
         from tasks.quarantine import QuarantineError  # noqa: PLC0415  (imports Prefect as well)
 
         stack.enter_context(api.ready())
-        stack.enter_context(listening(display.show))
+        stack.enter_context(listening(display.show, display.warn))
         stop_if_asked()
         try:
             return label_collection(params)
@@ -136,9 +142,9 @@ def _run_flow(params: "LabelParams", images: int, args: argparse.Namespace) -> "
 def _given(args: argparse.Namespace) -> dict[str, object]:
     """The options that were given, under the parameters' names."""
     what = ("source", "to", "detector", "model", "device", "run_id", "resume", "purpose", "max_failed", "file_mode")
-    names = (*what, "cluster", "workers", "shard_size", "image_timeout")
+    names = (*what, "cluster", "workers", "shard_size", "image_timeout", "max_list_rows", "max_list_bytes")
     values = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    return {**values, "force": args.force, "keep_crops": args.keep_crops}
+    return {**values, "force": args.force, "keep_crops": args.keep_crops, "follow_links": args.follow_links}
 
 
 def _answer(args: argparse.Namespace, params: "LabelParams", summary: "Summary", first_line: str) -> int:

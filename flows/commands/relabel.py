@@ -98,7 +98,7 @@ def _run_flow(params: "RelabelParams", images: int, args: argparse.Namespace) ->
         from flows.relabel import relabel  # noqa: PLC0415  (imports Prefect, while its API and the workers start)
 
         stack.enter_context(api.ready())
-        stack.enter_context(listening(display.show))
+        stack.enter_context(listening(display.show, display.warn))
         stop_if_asked()
         return relabel(params)
 

@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 
 from fer_core.errors import ClusterError
 from fer_core.run import ImageRef, RunConfig, ShardJob
-from tasks.blame import DEATHS_TO_CRASH, Cause, Death, after_death, bisect, deaths_allowed, isolate
+from tasks import blame
+from tasks.blame import (
+    DEATHS_TO_CRASH,
+    Cause,
+    Death,
+    DeathCount,
+    after_death,
+    bisect,
+    deaths_allowed,
+    isolate,
+    suspects_at_once,
+)
 
 CONFIG = RunConfig("run-a", "2026-01-01", "photos", "/labels", "builtin", "builtin-1", "tiny", "tiny", "0" * 64)
 LIMIT = 300.0
@@ -59,7 +70,7 @@ class Doomed:
             if image.uri in self.deadly:
                 return Death(Cause.DIED)
             if image.uri in self.hanging:
-                return Death(Cause.STUCK, stuck_at=image.uri) if self.tells else Death(Cause.FROZEN)
+                return Death(Cause.STUCK, image=image.uri) if self.tells else Death(Cause.FROZEN)
         return None
 
     def work_off(self, whole: ShardJob) -> None:
@@ -137,3 +148,67 @@ def test_images_are_not_blamed_for_what_hangs_beside_them(count):
     assert after_death(job(count), death, 1, LIMIT) == (job(count),)
     with pytest.raises(ClusterError, match=r"stand still without looking at any image \(for longer than 300 s\)"):
         after_death(job(count), death, 2, LIMIT)
+
+
+def settled(count: DeathCount, shards: list[ShardJob], bad: set[str], labelled: int) -> int:
+    """`fanout` over shards whose bad images kill, told as workers tell it when a job is alone. Returns the images labelled."""
+    waiting, suspects = list(shards), list[ShardJob]()
+    while waiting or suspects:
+        while waiting and len(suspects) < suspects_at_once(labelled, 2):
+            shard = waiting.pop(0)
+            if bad.isdisjoint(uris([shard])):
+                labelled += len(shard.images)
+                continue
+            count.add(named=False)
+            assert not count.are_too_many(labelled, 2), (count, labelled)
+            suspects.append(shard)
+        alone = [(suspect, 0) for suspect in reversed(suspects)]
+        suspects.clear()
+        while alone:
+            current, deaths = alone.pop()
+            first = next((image.uri for image in current.images if image.uri in bad), None)
+            if current.crashed:
+                count.excuse()
+                continue
+            if first is None:
+                labelled += len(current.images)
+                continue
+            count.add(named=True)
+            assert not count.are_too_many(labelled, 2), (count, labelled)
+            following = after_death(current, Death(Cause.DIED, image=first), deaths + 1, LIMIT)
+            alone += [(piece, deaths + 1 if len(following) == 1 else 0) for piece in reversed(following)]
+    return labelled
+
+
+@given(st.integers(60, 300), st.integers(1, 40), st.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=60)
+def test_any_number_of_bombs_among_good_images_ends_as_rows(bombs, shard, random):
+    """The first shard is a good one; where the others are is not said."""
+    names = [True] * bombs + [False] * random.randint(shard, 2 * bombs)
+    random.shuffle(names)
+    names = [False] * shard + names
+    images = [ImageRef(f"/photos/{number:05d}{'-bomb' * dies}.jpg", 1, None, 0) for number, dies in enumerate(names)]
+    shards = [ShardJob(CONFIG, f"part-{at:05d}", tuple(images[at : at + shard])) for at in range(0, len(images), shard)]
+    labelled = settled(DeathCount(), shards, {image.uri for image in images if "bomb" in image.uri}, 0)
+    assert labelled == names.count(False)
+
+
+def test_sixty_bombs_may_come_before_the_first_good_image():
+    images = [ImageRef(f"/photos/{number:05d}.jpg", 1, None, 0) for number in range(64)]
+    shards = [ShardJob(CONFIG, "part-00000", tuple(images))]
+    assert settled(DeathCount(), shards, {image.uri for image in images[:60]}, 0) == 4
+
+
+def test_a_machine_on_which_everything_dies_ends_the_run():
+    count = DeathCount()
+    for _ in range(blame.NAMED_FORGIVEN):
+        count.add(named=True)
+        assert not count.are_too_many(0, 2)
+    count.add(named=True)
+    assert count.are_too_many(0, 2)
+    assert not count.are_too_many(1, 2)  # known images never count against a run that labels others
+    for _ in range(deaths_allowed(1, 2) + 1):
+        count.add(named=False)
+    assert count.are_too_many(1, 2)
+    count.excuse()
+    assert not count.are_too_many(1, 2)

@@ -169,7 +169,7 @@ def test_where_one_tells_the_image_that_it_hangs_at_both_are_decided(twice):
     client, flying, outcome = twice
     client.began(FIRST, stuck_at="/00/a")
     client.sent[FIRST].end(KILLED)
-    assert outcome() == Death(Cause.STUCK, stuck_at="/00/a")
+    assert outcome() == Death(Cause.STUCK, image="/00/a")
     assert (client.called_back, len(flying)) == ([SECOND], 0)
 
 
