@@ -37,14 +37,20 @@ def _is(value: object, kind: object) -> bool:
         return any(_is(value, one) for one in inner)
     if origin is Literal:
         return isinstance(value, str) and value in inner
-    if origin is tuple:
-        kinds = inner[:1] * len(value) if isinstance(value, tuple) and inner[-1] is Ellipsis else inner
-        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_is, value, kinds))
-    if origin is dict:
-        return isinstance(value, dict) and all(_is(key, inner[0]) and _is(each, inner[1]) for key, each in value.items())
+    if origin in (tuple, dict):
+        return _holds(value, origin, inner)
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return isinstance(value, kind) if isinstance(kind, type) and is_dataclass(kind) else type(value) is kind
+
+
+def _holds(value: object, origin: object, inner: tuple[object, ...]) -> bool:
+    if origin is dict:
+        return isinstance(value, dict) and all(_is(key, inner[0]) and _is(each, inner[1]) for key, each in value.items())
+    if not isinstance(value, tuple):
+        return False
+    kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+    return len(value) == len(kinds) and all(map(_is, value, kinds))
 
 
 def _told(kind: object) -> str:

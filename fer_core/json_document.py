@@ -8,8 +8,7 @@ import json
 import re
 from collections.abc import Sequence
 from itertools import accumulate
-from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 MOST_BYTES: Final = 64 * 2**20
 MOST_DEPTH: Final = 64
@@ -46,21 +45,12 @@ def parse_json(data: bytes | str, most_bytes: int = MOST_BYTES, *, constants: bo
     return value
 
 
-def parse_object(data: bytes | str, most_bytes: int = MOST_BYTES, *, constants: bool = False) -> dict[str, object]:
+def parse_object(data: bytes | str, most_bytes: int = MOST_BYTES, *, constants: bool = False) -> dict[str, Any]:
     """The same where an object is wanted; ValueError for anything else."""
     value = parse_json(data, most_bytes, constants=constants)
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     return value
-
-
-def read_bounded(file: Path, most_bytes: int = MOST_BYTES) -> bytes:
-    """The bytes of a file, and no more than `most_bytes` of them: ValueError where it has more, OSError where it cannot be read."""
-    with file.open("rb") as stream:
-        data = stream.read(most_bytes + 1)
-    if len(data) > most_bytes:
-        raise ValueError(f"more than {most_bytes:,} bytes")
-    return data
 
 
 def _check_structure(raw: bytes) -> None:

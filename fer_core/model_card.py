@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from fer_core.bounded_file import read_bounded
 from fer_core.errors import ModelError
-from fer_core.json_document import parse_object, read_bounded
+from fer_core.json_document import parse_object
 
 WEIGHTS: Final = "weights.safetensors"
 CARD: Final = "card.json"

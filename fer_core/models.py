@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_core.bounded_file import read_bounded
 from fer_core.champion import champion, promotions
 from fer_core.digest import file_sha256
 from fer_core.entries import check_entries
 from fer_core.errors import ModelError
-from fer_core.json_document import parse_object, read_bounded
+from fer_core.json_document import parse_object
 from fer_core.model_card import CARD, DEFAULT, MOST_CARD, SHIPPED, WEIGHTS, ModelRef, read_model
 from fer_core.network_config import NetworkConfig
 from fer_core.review_rule import ReviewRule

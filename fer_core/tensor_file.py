@@ -1,7 +1,7 @@
 """Tensors of a safetensors file, each of which is expected by name and shape: what is not as described is never unpacked.
 
 The one reader of weights, wherever they go afterwards. The header is read within bounds before anything else; whoever asks says what it
-must hold, having bounded that. A file that holds other tensors, other shapes, numbers that are not finite or a negative variance is refused.
+must hold, having bounded that. Other tensors, other shapes, numbers that are not finite and negative variances are refused.
 """
 
 import hashlib
@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.json_document import parse_object, read_bounded
+from fer_core.bounded_file import read_bounded
+from fer_core.json_document import parse_object
 
 MOST_BYTES: Final = 512 * 2**20
 """Of a file: a hundred million parameters in single precision, and a header."""
