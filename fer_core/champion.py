@@ -18,14 +18,19 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from fer_core.bounded_file import read_bounded
 from fer_core.digest import file_sha256
+from fer_core.entries import check_entries
 from fer_core.errors import ModelError
+from fer_core.json_document import parse_object
 from fer_core.model_card import CARD, DEFAULT, SHIPPED, WEIGHTS, ModelRef, read_model
 
 PROMOTED: Final = "promoted"
 PROMOTIONS: Final = "promotions"
+KINDS: Final = ("promote", "rollback")
+MOST_RECORD: Final = 2**20
 _NUMBERED: Final = re.compile(r"(\d{6})\.json")
 
 
@@ -100,7 +105,7 @@ def _standing(done: tuple[Promotion, ...]) -> list[str]:
     stack: list[str] = []
     for one in done:
         if one.kind == "rollback":
-            stack.pop()
+            del stack[-1:]
             if not stack:
                 stack = [one.digest]
         else:
@@ -171,13 +176,19 @@ def _model(models: Path, promotion: Promotion) -> ModelRef:
 
 def _read(file: Path) -> Promotion:
     try:
-        value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        promotion = Promotion(**value)
+        promotion = Promotion(**parse_object(read_bounded(file, MOST_RECORD), MOST_RECORD))
+        check_entries(promotion)
     except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"damaged record of a promotion: {file}") from error
-    if f"{promotion.number:06d}.json" != file.name or ".." in promotion.path.split("/") or promotion.path.startswith("/"):
+    if f"{promotion.number:06d}.json" != file.name or not _is_plain(promotion.path) or promotion.kind not in KINDS:
         raise ModelError(f"damaged record of a promotion: {file}")
     return promotion
+
+
+def _is_plain(path: str) -> bool:
+    """Whether it names a folder below the folder of models, or a shipped model."""
+    folders = path.removeprefix("shipped:").split("/")
+    return {"", ".", ".."}.isdisjoint(folders) and "\0" not in path and (len(folders) == 1 or not path.startswith("shipped:"))
 
 
 def was_champion(models: Path, digest: str) -> bool:

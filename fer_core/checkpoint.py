@@ -1,6 +1,7 @@
 """Training state on disk: safetensors, never pickle; written whole or not at all."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fer_core.errors import TrainingError
+from fer_core.json_document import parse_json, parse_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,13 @@ class Progress:
     best_accuracy: float = -1.0
     best_loss: float = float("inf")
     """Held-back log loss of that epoch: it decides between equal accuracies."""
+
+    def __post_init__(self) -> None:
+        """TypeError or ValueError: not how far a run can be."""
+        if not all(type(number) is int for number in (self.epochs, self.best_epoch)):
+            raise TypeError("epochs are whole numbers")
+        if not 0 <= self.best_epoch <= self.epochs or not -1 <= self.best_accuracy <= 1 or math.isnan(self.best_loss):
+            raise ValueError("no run is as far as that")
 
 
 def save_checkpoint(file: Path, tensors: Mapping[str, Tensor], progress: Progress, identity: Mapping[str, Any]) -> None:
@@ -45,16 +54,24 @@ def load_checkpoint(file: Path, tensors: Mapping[str, Tensor], identity: Mapping
         return Progress()
     try:
         with safe_open(whole, framework="pt") as opened:
-            metadata = opened.metadata()
-            stored_identity = json.loads(metadata["identity"])
+            metadata = opened.metadata() or {}
+            stored_identity = parse_json(metadata["identity"])
             if stored_identity != json.loads(json.dumps(identity)):
                 raise TrainingError(f"the checkpoint belongs to another {_difference(stored_identity, identity)}: {whole}")
+            progress = Progress(**parse_object(metadata["progress"], constants=True))
+            if set(opened.keys()) != tensors.keys():
+                raise ValueError("other tensors than the run has")
             for name, tensor in tensors.items():
-                stored = opened.get_tensor(name)
-                if stored.shape != tensor.shape or stored.dtype != tensor.dtype:  # copy_ would stretch and convert
+                shape = tuple(opened.get_slice(name).get_shape())
+                if shape != tuple(tensor.shape):  # before anything of that size is set aside
                     raise ValueError(name)
+                stored = opened.get_tensor(name)
+                if stored.dtype != tensor.dtype:  # copy_ would convert
+                    raise ValueError(name)
+                if stored.is_floating_point() and not bool(stored.isfinite().all()):
+                    raise ValueError(f"{name} holds numbers that are not finite")
                 tensor.copy_(stored)
-            return Progress(**json.loads(metadata["progress"]))
+            return progress
     except OSError as error:
         raise TrainingError(f"cannot read the checkpoint {whole} ({error.strerror or error})") from error
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from fer_core.address import one_line
 from fer_core.digest import json_sha256
 from fer_core.errors import CommitError, StoreError, UsageError
+from fer_core.json_document import parse_json, parse_object
 from fer_core.labels import EXPRESSIONS
 from fer_core.layout import (
     RUNS,
@@ -80,7 +81,9 @@ def read_plan(store: Store, run_id: str) -> Plan:
         ):
             said = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
             images = spooled((_as_plan(file.read_row_group(number, use_threads=False)) for number in range(file.num_row_groups)), PLAN)
-        config = RunConfig.from_json(json.loads(said["fer.config"]))
+        if any(images[name].null_count for name in ("image_uri", "shard")):
+            raise ValueError("images without a name or a shard")
+        config = RunConfig.from_json(parse_object(said["fer.config"]))
         counts = (int(said["fer.listed"]), int(said["fer.unchanged"]), int(said["fer.deleted"]), int(said.get("fer.excluded", 0)))
         return Plan(config, images, *counts)
     except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
@@ -190,9 +193,19 @@ def _begin(store: Store, manifest: Manifest) -> set[str]:
     the first of them moves, because a listing may be late.
     """
     file = begun_file(manifest.run_id)
-    earlier = json.loads(store.read_bytes(file)) if store.exists(file) else []
+    earlier = _paths(store.read_bytes(file), file) if store.exists(file) else set[str]()
     store.write_bytes(file, json.dumps(sorted({*earlier, *(part.path for part in manifest.parts)})).encode())
-    return set(earlier)
+    return earlier
+
+
+def _paths(data: bytes, file: str) -> set[str]:
+    try:
+        found = parse_json(data)
+    except ValueError as error:
+        raise CommitError(f"what commits have begun cannot be read: {file}") from error
+    if not isinstance(found, list) or not all(isinstance(path, str) and ".." not in path.split("/") for path in found):
+        raise CommitError(f"what commits have begun cannot be read: {file}")
+    return set(found)
 
 
 def _publish_table(
@@ -282,7 +295,7 @@ def _ancestors(part: str) -> list[str]:
 def _read_receipt(store: Store, path: str) -> ShardReceipt | None:
     """None when it is not a receipt, or listed though it has gone."""
     try:
-        return ShardReceipt.from_json(json.loads(store.read_bytes(path)))
+        return ShardReceipt.from_json(parse_object(store.read_bytes(path)))
     except StoreError:
         if store.exists(path):
             raise

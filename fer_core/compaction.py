@@ -23,10 +23,13 @@ from fer_core.commit import committed_runs, read_manifest
 from fer_core.errors import CommitError, StoreError
 from fer_core.layout import TABLES, compaction_folder, manifest_file, run_folder
 from fer_core.manifest import Manifest, Part
+from fer_core.part_table import part_rows
 from fer_core.reading import Watch
+from fer_core.schema import FACES, IMAGES, LABELS
 from fer_core.store import Store
 from fer_core.table import merged, part_metadata, write_part
 
+_SCHEMAS: Final = {"labels": LABELS, "images": IMAGES, "faces": FACES}
 LARGEST_PART: Final = 128 * 2**20
 """Bytes of the parts of one table that become one."""
 WAIT_SECONDS: Final = 30.0
@@ -120,14 +123,12 @@ def _merge(store: Store, manifest: Manifest, table: str, parts: Sequence[Part], 
 
 def _read(store: Store, manifest: Manifest, part: Part) -> pa.Table:
     """The rows of a part that is what was promised."""
-    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
-
     if not store.exists(part.path):
         raise CommitError(f"a part of the committed run {manifest.run_id} is missing: {part.path}")
     data = store.read_bytes(part.path)
     if len(data) != part.bytes or hashlib.sha256(data).hexdigest() != part.sha256:
         raise CommitError(f"a part of the committed run {manifest.run_id} is damaged: {part.path}")
-    return pq.read_table(pa.BufferReader(data)).replace_schema_metadata(None)
+    return part_rows(data, part.path, _SCHEMAS[part.table], f"the committed run {manifest.run_id}")
 
 
 def _exchange_all(store: Store, table: str, manifests: Sequence[Manifest], wait: float, still_ours: Callable[[], None]) -> None:

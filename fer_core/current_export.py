@@ -16,6 +16,7 @@ from fer_core.commit import committed_runs, read_manifest
 from fer_core.current import CURRENT
 from fer_core.errors import CommitError, StoreError, UsageError
 from fer_core.manifest import Manifest, Part
+from fer_core.part_table import UNREADABLE, checked_rows
 from fer_core.schema import IMAGES, LABELS, SCHEMA_VERSION
 from fer_core.store import REQUESTS_AT_ONCE, Store
 from fer_core.uri_ranges import UriRanges, cuts
@@ -33,6 +34,7 @@ _READ: Final = {
     "images": pa.schema([IMAGES.field(name) for name in ("image_uri", "image_sha256", "status", "run_id", "seen_at")]).remove_metadata(),
     "labels": LABELS.remove_metadata(),
 }
+_URIS: Final = pa.schema([_READ["labels"].field("image_uri")])
 _MARK: Final = {"fer.schema_version": str(SCHEMA_VERSION), "fer.export": "current"}
 
 
@@ -81,12 +83,12 @@ def _export(store: Store, target: Store, manifests: Sequence[Manifest]) -> tuple
     """Rows, different images, bytes."""
     parts = {table: [part for manifest in manifests for part in manifest.parts_of(table)] for table in _READ}
     with TemporaryDirectory(prefix="ferflow-export-") as folder, one_line("sort in", folder):
-        samples = (sample for table in _READ for data in _contents(store, parts[table]) for sample in _samples(data))
+        samples = (sample for table in _READ for content in _contents(store, parts[table]) for sample in _samples(*content))
         ranges = UriRanges(folder, cuts(samples, ROWS_AT_ONCE))
         for table, schema in _READ.items():
-            for data in _contents(store, parts[table]):
-                for rows in _batches(data, schema.names):
-                    ranges.deal(table, rows.cast(schema))
+            for content in _contents(store, parts[table]):
+                for rows in _batches(*content, schema):
+                    ranges.deal(table, rows)
         with target.replacing(FILE) as file:
             return _write(ranges, file)
 
@@ -131,8 +133,8 @@ def _is_export(target: Store) -> bool:
     return bool(metadata.get(b"fer.export") == b"current")
 
 
-def _contents(store: Store, parts: Sequence[Part]) -> Iterator[bytes]:
-    """The bytes of each part, as promised. The next ones are fetched meanwhile, since an object store takes its time to answer."""
+def _contents(store: Store, parts: Sequence[Part]) -> Iterator[tuple[str, bytes]]:
+    """Path and bytes of each part, as promised. The next ones are fetched meanwhile, since an object store takes its time to answer."""
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
         ahead: list[tuple[Part, Future[bytes]]] = []
         waiting = list(reversed(parts))
@@ -140,7 +142,8 @@ def _contents(store: Store, parts: Sequence[Part]) -> Iterator[bytes]:
             while waiting and (not ahead or sum(part.bytes for part, _ in ahead) + waiting[-1].bytes <= BYTES_AHEAD):
                 part = waiting.pop()
                 ahead.append((part, pool.submit(_content, store, part)))
-            yield ahead.pop(0)[1].result()
+            part, content = ahead.pop(0)
+            yield part.path, content.result()
 
 
 def _content(store: Store, part: Part) -> bytes:
@@ -152,17 +155,20 @@ def _content(store: Store, part: Part) -> bytes:
     return data
 
 
-def _batches(data: bytes, columns: Sequence[str]) -> Iterator[pa.Table]:
+def _batches(path: str, data: bytes, schema: pa.Schema) -> Iterator[pa.Table]:
     """The rows of a part, some at a time."""
     import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
 
-    for batch in pq.ParquetFile(pa.BufferReader(data)).iter_batches(columns=list(columns)):
-        yield pa.Table.from_batches([batch]).replace_schema_metadata(None)
+    try:
+        for batch in pq.ParquetFile(pa.BufferReader(data)).iter_batches(columns=schema.names):
+            yield checked_rows(pa.Table.from_batches([batch]), schema)
+    except UNREADABLE as error:
+        raise CommitError(f"a part of a committed run is damaged: {path} ({' '.join(str(error).split())[:200]})") from error
 
 
-def _samples(data: bytes) -> Iterator[tuple[str, int]]:
+def _samples(path: str, data: bytes) -> Iterator[tuple[str, int]]:
     """URIs of a part, each with the number of rows it stands for."""
-    for rows in _batches(data, ["image_uri"]):
+    for rows in _batches(path, data, _URIS):
         for start in range(0, rows.num_rows, SAMPLE):
             yield rows["image_uri"][start].as_py(), min(SAMPLE, rows.num_rows - start)
 

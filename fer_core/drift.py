@@ -12,6 +12,7 @@ freedom, in these units); verdicts take that off the index first, so that small 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import isfinite
 from typing import Any, Final, Self
 
 import numpy as np
@@ -25,6 +26,8 @@ DRIFT: Final = 0.25
 ENOUGH: Final = 200
 """Faces, or images for `no_face`, below which a run is reported and not judged."""
 
+MOST: Final = 2**53
+"""Counted, and added up without loss."""
 STABLE, WATCHED, DRIFTED, TOO_FEW = "stable", "watch", "drift", "too few"
 
 _TENTHS: Final = tuple(round(0.1 * step, 1) for step in range(1, 10))
@@ -137,8 +140,13 @@ class Profile:
         """What `to_json` gave; ValueError, KeyError or TypeError for anything else, also for other bins."""
         if any(value[name]["bins"] != list(bins_of(name)) or len(value[name]["counts"]) != len(bins_of(name)) for name in MEASURES):
             raise ValueError("other bins")
-        counts = {name: tuple(int(count) for count in value[name]["counts"]) for name in MEASURES}
-        return cls(counts, {name: float(value[name]["sum"]) for name in EDGES})
+        counts = {name: tuple(value[name]["counts"]) for name in MEASURES}
+        if not all(type(count) is int and 0 <= count <= MOST for each in counts.values() for count in each):
+            raise ValueError("counts are whole numbers that are not negative")
+        sums = {name: float(value[name]["sum"]) for name in EDGES}
+        if not all(map(isfinite, sums.values())):
+            raise ValueError("sums are finite")
+        return cls(counts, sums)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from fer_core.drift import Profile
 from fer_core.errors import CommitError
+from fer_core.json_document import parse_object
 from fer_core.store import Store
 
 FOLDER: Final = "_meta/drift"
@@ -48,6 +49,8 @@ def read_reference(store: Store, model_digest: str) -> Reference | None:
     def parsed(value: dict[str, Any]) -> Reference:
         runs = tuple(str(run) for run in value["runs"])
         found = Reference(value["model_name"], value["model_digest"], runs, value["made_at"], Profile.from_json(value["profile"]))
+        if not all(isinstance(text, str) for text in (found.model_name, found.made_at)) or not isinstance(value["runs"], list):
+            raise TypeError("texts are wanted")
         if found.model_digest != model_digest:
             raise ValueError("another model")
         return found
@@ -84,8 +87,8 @@ def _read(store: Store, path: str, parsed: Callable[[dict[str, Any]], T]) -> T |
     if not store.exists(path):
         return None
     try:
-        return parsed(json.loads(store.read_bytes(path)))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return parsed(parse_object(store.read_bytes(path)))
+    except (ValueError, KeyError, TypeError) as error:
         raise CommitError(f"cannot be read, or was made by another release: {store.url(path)}; choose a reference run anew") from error
 
 

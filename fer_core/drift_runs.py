@@ -17,10 +17,11 @@ from fer_core.drift import CATEGORIES, EDGES, ENOUGH, MEASURES, Finding, Limits,
 from fer_core.drift_reference import Reference, read_profile, read_reference, write_profile, write_reference
 from fer_core.errors import CommitError
 from fer_core.manifest import Manifest, Part
+from fer_core.part_table import read_part
 from fer_core.schema import LABELED, LABELS, NO_FACE
 from fer_core.store import REQUESTS_AT_ONCE, Store
 
-_READ: Final = ("expression", "needs_review", *EDGES)
+_READ: Final = pa.schema([LABELS.field(name) for name in ("expression", "needs_review", *EDGES)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +95,7 @@ def profile_of_labels(labels: pa.Table) -> Profile:
 
 
 def _of_part(store: Store, manifest: Manifest, part: Part) -> Profile:
-    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
-
-    if not store.exists(part.path):
-        raise CommitError(f"a part of the committed run {manifest.run_id} is missing: {part.path}")
-    try:
-        rows = pq.read_table(pa.BufferReader(store.read_bytes(part.path)), columns=list(_READ))
-        return profile_of_labels(rows.cast(pa.schema([LABELS.field(name) for name in rows.column_names])))
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise CommitError(f"a part of the committed run {manifest.run_id} is damaged: {part.path}") from error
+    return profile_of_labels(read_part(store, part.path, _READ, manifest.run_id))
 
 
 def _models(manifests: Sequence[Manifest]) -> list[str]:

@@ -2,37 +2,75 @@
 
 import math
 from dataclasses import is_dataclass
-from typing import TYPE_CHECKING, Literal, get_args, get_origin, get_type_hints
+from functools import lru_cache
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+_SHOWN: Final = 80
+"""Characters of a wrong value that are repeated."""
 
 
 def check_entries(record: "DataclassInstance") -> None:
     """TypeError: a field holds something else than its annotation says. Whole numbers are floats too; what is not finite is none.
 
-    Known kinds: bool, int, float, str, tuples of one of them, Literal, and other records, which check themselves.
+    Known kinds: bool, int, float, str, None and choices of them, tuples, dicts, Literal, Any, and other records, which check themselves.
     """
-    for name, kind in get_type_hints(type(record)).items():
+    for name, kind in _kinds(type(record)).items():
         value = getattr(record, name)
         if not _is(value, kind):
-            raise TypeError(f"{name} is {_told(kind)}, not {value!r}")
+            raise TypeError(f"{name} is {_told(kind)}, not {_short(value)}")
+
+
+@lru_cache(maxsize=64)
+def _kinds(record: type) -> dict[str, object]:
+    return get_type_hints(record)
 
 
 def _is(value: object, kind: object) -> bool:
-    if get_origin(kind) is Literal:
-        return isinstance(value, str) and value in get_args(kind)
-    if get_origin(kind) is tuple:
-        return isinstance(value, tuple) and all(_is(each, get_args(kind)[0]) for each in value)
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return True
+    if origin in (Union, UnionType):
+        return any(_is(value, one) for one in inner)
+    if origin is Literal:
+        return isinstance(value, str) and value in inner
+    if origin in (tuple, dict):
+        return _holds(value, origin, inner)
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return isinstance(value, kind) if isinstance(kind, type) and is_dataclass(kind) else type(value) is kind
 
 
+def _holds(value: object, origin: object, inner: tuple[object, ...]) -> bool:
+    if origin is dict:
+        return isinstance(value, dict) and all(_is(key, inner[0]) and _is(each, inner[1]) for key, each in value.items())
+    if not isinstance(value, tuple):
+        return False
+    kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+    return len(value) == len(kinds) and all(map(_is, value, kinds))
+
+
 def _told(kind: object) -> str:
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(str, get_args(kind)))
-    if get_origin(kind) is tuple:
-        return f"a list, each entry {_told(get_args(kind)[0])}"
-    words: dict[object, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return " or ".join(_told(one) for one in inner)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, inner))
+    if origin is tuple:
+        return f"a list, each entry {_told(inner[0])}"
+    words: dict[object, str] = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        NoneType: "nothing",
+    }
     return words.get(kind, "an object")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,6 +1,7 @@
 """Whether a retrained model may take the champion's place: bounds, checks, and a verdict with its reasons."""
 
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any, Final, Self
 
 import numpy as np
@@ -111,7 +112,13 @@ class Verdict:
 
 
 def judge(truth: NDArray[np.int64], champion: Answers, challenger: Answers, bounds: GateBounds, seed: int = 0) -> Verdict:
-    """(N,) true classes and both models' answers -> verdict. The same answers and seed give the same verdict."""
+    """(N,) true classes and both models' answers -> verdict. The same answers and seed give the same verdict.
+
+    ModelError where a model's answers are no probabilities: what is not a number compares with nothing, and its largest is the first class.
+    """
+    for answers in (champion, challenger):
+        if not np.isfinite(answers.clean).all() or answers.clean.min(initial=0) < 0 or answers.clean.max(initial=0) > 1 + 1e-6:
+            raise ModelError(f"the answers of {answers.name} ({answers.digest[:12]}) are no probabilities: it cannot be judged")
     clean = compared(truth, champion.clean.argmax(axis=1), challenger.clean.argmax(axis=1), bounds.support, seed)
     checks = [
         _at_least("accuracy", clean.accuracy, bounds.accuracy),
@@ -127,17 +134,22 @@ def judge(truth: NDArray[np.int64], champion: Answers, challenger: Answers, boun
         spoilt = compared(truth, champion.spoilt[kind], challenger.spoilt[kind], bounds.support, seed)
         checks.append(_at_least(f"accuracy under {kind}", spoilt.accuracy, bounds.robustness))
     pace = challenger.faces_per_second / max(champion.faces_per_second, 1e-9)
-    checks.append(Check("speed", champion.faces_per_second, challenger.faces_per_second, pace, bounds.speed, pace >= bounds.speed))
+    checks.append(_check("speed", (champion.faces_per_second, challenger.faces_per_second, pace), bounds.speed, pace >= bounds.speed))
     unjudged = {name: count for name, count in clean.support.items() if count < bounds.support}
     passed = all(check.passed for check in checks)
     return Verdict(passed, champion.digest, challenger.digest, len(truth), tuple(checks), unjudged, clean)
 
 
 def _at_least(name: str, difference: Difference, bound: float) -> Check:
-    return Check(name, difference.champion, difference.challenger, difference.lower, bound, difference.lower >= bound)
+    return _check(name, (difference.champion, difference.challenger, difference.lower), bound, difference.lower >= bound)
+
+
+def _check(name: str, figures: tuple[float, float, float], bound: float, held: bool) -> Check:
+    """figures: champion's, challenger's and what is measured. A figure that is no number holds no bound."""
+    return Check(name, *figures, bound, held and all(map(isfinite, (*figures, bound))))
 
 
 def _calibration(truth: NDArray[np.int64], champion: Answers, challenger: Answers, bound: float) -> Check:
     """The excess of the challenger's calibration error."""
     theirs, ours = (reliability_bins(answers.clean, truth).ece for answers in (champion, challenger))
-    return Check("calibration error", theirs, ours, ours - theirs, bound, ours - theirs <= bound)
+    return _check("calibration error", (theirs, ours, ours - theirs), bound, ours - theirs <= bound)

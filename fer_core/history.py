@@ -1,11 +1,14 @@
 """What each epoch of a training run gave, as JSON lines: one line an epoch, written when the epoch is over."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from fer_core.bounded_file import read_bounded
 from fer_core.errors import TrainingError
+from fer_core.json_document import MOST_BYTES, parse_object
 
 _HEAD: Final = b'{"epoch": '
 """How every line begins."""
@@ -57,9 +60,11 @@ def read(file: Path) -> list[EpochRecord]:
 
 def _bytes(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_bounded(file, MOST_BYTES)
     except FileNotFoundError:
         return b""
+    except ValueError as error:
+        raise TrainingError(f"not a training history, it has {error}: {file}") from error
     except OSError as error:
         raise TrainingError(f"cannot read the history {file} ({error.strerror})") from error
 
@@ -71,7 +76,7 @@ def _parsed(data: bytes, file: Path) -> list[EpochRecord]:
     records: list[EpochRecord] = []
     for line in lines:
         try:
-            record = _record(json.loads(line))
+            record = _record(parse_object(line, constants=True))
         except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise TrainingError(f"not a training history: {file}") from error
         while records and records[-1].epoch >= record.epoch:
@@ -80,7 +85,7 @@ def _parsed(data: bytes, file: Path) -> list[EpochRecord]:
     return records
 
 
-def _record(value: dict[str, int | float]) -> EpochRecord:
+def _record(value: Mapping[str, Any]) -> EpochRecord:
     """Exactly the fields, as numbers; anything else is a ValueError, TypeError or AttributeError."""
     names = [field.name for field in fields(EpochRecord)]
     if value.keys() != set(names) or any(type(number) not in (int, float) for number in value.values()):

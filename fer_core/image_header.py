@@ -92,3 +92,11 @@ def webp_size(data: bytes) -> tuple[int, int] | None:
     if kind == b"VP8 ":
         return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
     return None
+
+
+def png_kind(data: bytes) -> tuple[int, int, int, int] | None:
+    """Width, height, bits a sample and colour type of a PNG image, or None where it does not begin with them (PNG 3, 11.2.2)."""
+    if not data.startswith(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR") or len(data) < 33:
+        return None
+    width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
+    return width, height, bits, colour

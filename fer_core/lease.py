@@ -21,7 +21,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
+from fer_core.entries import check_entries
 from fer_core.errors import LeaseError, StoreError
+from fer_core.json_document import parse_object
 from fer_core.layout import LEASES
 from fer_core.store import Store
 from fer_core.whereabouts import Whereabouts, here, is_beside, is_gone
@@ -31,6 +33,7 @@ BEAT_SECONDS: Final = 5.0
 EXPIRY_SECONDS: Final = 60.0
 """How long a lease on another machine must have stood still before it is taken over."""
 LOOK_SECONDS: Final = 0.2
+MOST_BYTES: Final = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +177,13 @@ def _claims(store: Store) -> list[Claim]:
 def _read(store: Store, token: str) -> Claim | None:
     """None when it was given back meanwhile."""
     try:
-        value = json.loads(store.read_bytes(_file(token)))
-        return Claim(**{**value, "process": Whereabouts(**value["process"])})
+        value = parse_object(store.read_bytes(_file(token)), MOST_BYTES)
+        claim = Claim(**{**value, "process": Whereabouts(**value["process"])})
+        check_entries(claim)
+        check_entries(claim.process)
+        if claim.token != token:
+            raise ValueError("the claim of another file")
+        return claim
     except StoreError:
         if store.exists(_file(token)):
             raise

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 
 from fer_core.address import local_path
 from fer_core.commit import committed_runs, read_manifest
-from fer_core.errors import CommitError
 from fer_core.manifest import Manifest, Part
-from fer_core.schema import CANDIDATES, INVENTORY, LABELED, MISSING, NO_FACE, UNREADABLE
+from fer_core.part_table import read_part
+from fer_core.schema import CANDIDATES, IMAGES, INVENTORY, LABELED, MISSING, NO_FACE, UNREADABLE
 from fer_core.sorted_rows import aligned, by_uri, sorted_runs, spooled
 from fer_core.store import REQUESTS_AT_ONCE, Store
 
@@ -29,7 +29,7 @@ of the source in question processed it. `earlier_part`: the images part with the
 over, should the content be the same; null where there is none.
 """
 
-_READ: Final = (*INVENTORY.names, "image_sha256", "status", "pipeline_digest")
+_READ: Final = pa.schema([IMAGES.field(name) for name in (*INVENTORY.names, "image_sha256", "status", "pipeline_digest")])
 _ANSWERS: Final = pa.schema([*INVENTORY, ("final", pa.bool_()), ("same_source", pa.bool_()), ("kept_in", pa.int32())])
 """Rows of one images part; `kept_in` is the part's number where the answer can be taken over."""
 
@@ -117,14 +117,7 @@ def _is_below(uri: str, folders: Sequence[str]) -> bool:
 
 def _read(store: Store, manifest: Manifest, part: Part) -> pa.Table:
     """What a plan needs of one images part."""
-    import pyarrow.parquet as pq  # noqa: PLC0415  (only planning reads Parquet)
-
-    if not store.exists(part.path):
-        raise CommitError(f"a part of the committed run {manifest.run_id} is missing: {part.path}")
-    try:
-        return pq.read_table(pa.BufferReader(store.read_bytes(part.path)), columns=list(_READ), use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise CommitError(f"a part of the committed run {manifest.run_id} is damaged: {part.path}") from error
+    return read_part(store, part.path, _READ, manifest.run_id)
 
 
 def _answers(rows: pa.Table, same_source: bool, pipeline_digest: str, number: int) -> pa.Table:

@@ -3,10 +3,16 @@
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Self
+from typing import Any, Final, Self
 
+from fer_core.entries import check_entries
 from fer_core.errors import CommitError
+from fer_core.json_document import parse_object
+from fer_core.layout import TABLES
 from fer_core.run import RunConfig
+
+MOST_BYTES: Final = 256 * 2**20
+"""Of a manifest: a million parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +26,22 @@ class Part:
     rows: int
     bytes: int
     sha256: str
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """A part that lies in its table; TypeError or ValueError for anything else."""
+        part = cls(**value)
+        check_entries(part)
+        folders = part.path.split("/")
+        if (
+            part.table not in TABLES
+            or folders[0] != part.table
+            or len(folders) != 4
+            or not {"", ".", ".."}.isdisjoint(folders)
+            or min(part.rows, part.bytes) < 0
+        ):
+            raise ValueError(f"no part of a table: {part.path[:200]}")
+        return part
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +117,11 @@ class Manifest:
         return replace(self, parts=tuple(parts), compacting=rest, replaced=(*self.replaced, *old))
 
     def run_config(self) -> RunConfig:
-        """`config` as a record."""
-        return RunConfig.from_json(self.config)
+        """`config` as a record. CommitError: it is none."""
+        try:
+            return RunConfig.from_json(self.config)
+        except (TypeError, ValueError, KeyError) as error:
+            raise CommitError(f"the manifest of run {self.run_id} holds no configuration of a run ({error})") from error
 
     def to_bytes(self) -> bytes:
         """Indented JSON, UTF-8."""
@@ -105,8 +130,10 @@ class Manifest:
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Reads `to_bytes` back; ValueError, KeyError or TypeError where it is something else."""
-        value = json.loads(data)
-        if not isinstance(value, dict):
-            raise TypeError("not a JSON object")
-        parts = {name: tuple(Part(**part) for part in value.get(name, ())) for name in ("compacting", "replaced")}
-        return cls(**{**value, **parts, "parts": tuple(Part(**part) for part in value["parts"])})
+        value = parse_object(data, MOST_BYTES)
+        parts = {name: tuple(Part.from_json(part) for part in value.get(name, ())) for name in ("compacting", "replaced")}
+        manifest = cls(**{**value, **parts, "parts": tuple(Part.from_json(part) for part in value["parts"])})
+        check_entries(manifest)
+        if type(manifest.config.get("started_us")) is not int:
+            raise ValueError("its configuration does not say when the run was planned")
+        return manifest

@@ -1,16 +1,21 @@
 """A model that is there, by the card in its folder."""
 
-import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from fer_core.bounded_file import read_bounded
 from fer_core.errors import ModelError
+from fer_core.json_document import parse_object
 
 WEIGHTS: Final = "weights.safetensors"
 CARD: Final = "card.json"
 SHIPPED: Final = Path(__file__).parent / "weights"
 DEFAULT: Final = "tiny"
+MOST_CARD: Final = 4 * 2**20
+"""Bytes of a card."""
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,10 @@ def read_model(folder: Path) -> ModelRef:
     """A model folder's card, read without torch. ModelError: it is damaged or absent."""
     file = folder / CARD
     try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-        return ModelRef(folder.absolute(), str(card["name"]), str(card["digest"]), card)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        card = parse_object(read_bounded(file, MOST_CARD), MOST_CARD)
+        name, digest = card["name"], card["digest"]
+    except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"damaged model card: {file}") from error
+    if not isinstance(name, str) or not name or not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        raise ModelError(f"damaged model card: {file}")
+    return ModelRef(folder.absolute(), name, digest, card)

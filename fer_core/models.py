@@ -10,17 +10,21 @@ import copy
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_core.bounded_file import read_bounded
 from fer_core.champion import champion, promotions
 from fer_core.digest import file_sha256
+from fer_core.entries import check_entries
 from fer_core.errors import ModelError
-from fer_core.model_card import CARD, DEFAULT, SHIPPED, WEIGHTS, ModelRef, read_model
+from fer_core.json_document import parse_object
+from fer_core.model_card import CARD, DEFAULT, MOST_CARD, SHIPPED, WEIGHTS, ModelRef, read_model
 from fer_core.network_config import NetworkConfig
 from fer_core.review_rule import ReviewRule
+from fer_core.tensor_file import read_tensor_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +48,11 @@ __all__ = [
 ]
 
 
+COLDEST: Final = 0.01
+HOTTEST: Final = 100.0
+"""A temperature is fitted between 1/20 and 20."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     """Everything beside the tensors that changes an answer."""
@@ -56,6 +65,12 @@ class ModelSpec:
     review: ReviewRule
     """Which labels need review, by calibrated confidence and entropy."""
 
+    def __post_init__(self) -> None:
+        """TypeError: an entry of another kind. ValueError: a temperature that no fit gives."""
+        check_entries(self)
+        if not COLDEST <= self.temperature <= HOTTEST:
+            raise ValueError(f"the temperature is between {COLDEST} and {HOTTEST}")
+
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
         return {**asdict(self), "network": self.network.to_json()}
@@ -66,10 +81,7 @@ class ModelSpec:
         value = {**value, "network": NetworkConfig.from_json(value["network"])}
         if "review_confidence" in value:  # how models were described before entropy had a say
             value["review"] = {"confidence": value.pop("review_confidence"), "entropy": 1.0}
-        spec = cls(**{**value, "review": ReviewRule(**value["review"])})
-        if not 0 < spec.temperature < float("inf"):
-            raise ValueError("temperature out of range")
-        return spec
+        return cls(**{**value, "review": ReviewRule(**value["review"])})
 
 
 def resolve_model(model: str) -> ModelRef:
@@ -113,25 +125,36 @@ def shipped_names() -> tuple[str, ...]:
 
 
 def read_weights(ref: ModelRef) -> tuple[dict[str, NDArray[np.float32]], ModelSpec]:
-    """Tensors under the names of `MultiscaleNet.state_dict`, and the spec, without torch. Damaged or changed files are a ModelError."""
-    from safetensors import SafetensorError, safe_open  # noqa: PLC0415  (reading a card needs none of it)
-
+    """Tensors under the names of `MultiscaleNet.state_dict`, and the spec, without torch: what every path that labels, judges or learns
+    starts from. ModelError: damaged or changed, not the tensors that the spec describes, or numbers that no training gives.
+    """
     file = ref.path / WEIGHTS
     if not file.is_file():
         raise ModelError(f"the model has no {WEIGHTS}: {ref.path}")
-    if file_sha256(file) != ref.digest:
-        raise ModelError(f"the weights are not the ones the card names (damaged or changed): {file}")
     try:
-        with safe_open(file, framework="np") as opened:
-            spec = ModelSpec.from_json(json.loads(opened.metadata()["spec"]))
-            return {name: opened.get_tensor(name).astype(np.float32) for name in opened.keys()}, spec  # noqa: SIM118  (not a mapping)
-    except (SafetensorError, ValueError, LookupError, TypeError) as error:
-        raise ill_fitting(ref) from error
+        stored = read_tensor_file(file)
+    except OSError as error:
+        raise ModelError(f"cannot read {file} ({error.strerror})") from error
+    except ValueError as error:
+        if file_sha256(file) != ref.digest:
+            raise _changed(file) from error
+        raise ill_fitting(ref, error) from error
+    if stored.digest != ref.digest:
+        raise _changed(file)
+    try:
+        spec = ModelSpec.from_json(parse_object(stored.metadata["spec"]))
+        return stored.tensors(spec.network.tensor_shapes()), spec
+    except (ValueError, LookupError, TypeError) as error:
+        raise ill_fitting(ref, error) from error
 
 
-def ill_fitting(ref: ModelRef) -> ModelError:
+def _changed(file: Path) -> ModelError:
+    return ModelError(f"the weights are not the ones the card names (damaged or changed): {file}")
+
+
+def ill_fitting(ref: ModelRef, reason: Exception) -> ModelError:
     """What to raise where the tensors are not those of the network that the spec describes."""
-    return ModelError(f"the weights do not fit their own description: {ref.path / WEIGHTS}")
+    return ModelError(f"the weights do not fit their own description ({type(reason).__name__}: {reason}): {ref.path / WEIGHTS}")
 
 
 def load_model(ref: ModelRef) -> tuple["MultiscaleNet", ModelSpec]:
@@ -145,7 +168,7 @@ def load_model(ref: ModelRef) -> tuple["MultiscaleNet", ModelSpec]:
         network = MultiscaleNet(spec.network)
         _fill(network, {name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
     except (ValueError, LookupError, TypeError, RuntimeError) as error:
-        raise ill_fitting(ref) from error
+        raise ill_fitting(ref, error) from error
     return network.eval(), spec
 
 
@@ -169,10 +192,10 @@ def save_model(folder: Path, state: dict[str, "Tensor"], spec: ModelSpec, card: 
 def _told_of(digest: str, file: Path) -> dict[str, Any]:
     """What a card that is there says, if it is of the very same weights: figures that were added to it still hold."""
     try:
-        card = json.loads(file.read_text(encoding="utf-8"))
+        card = parse_object(read_bounded(file, MOST_CARD), MOST_CARD)
     except (OSError, ValueError):
         return {}
-    return card if isinstance(card, dict) and card.get("digest") == digest else {}
+    return card if card.get("digest") == digest else {}
 
 
 def _replace(file: Path, data: bytes) -> None:

@@ -49,11 +49,22 @@ class Predictor:
 
     def probabilities(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(N, 112, 112[, 3]) -> (N, 8) calibrated, not rounded."""
-        return softmax(self.logits(crops) / self.spec.temperature)
+        return calibrated(self.logits(crops), self.spec, self.ref)
 
     def predict(self, crops: NDArray[np.uint8]) -> Predictions:
         """(N, 112, 112, 3) RGB uint8 -> predictions, probabilities rounded to four decimals that sum to 1."""
         return answered(self.probabilities(crops), self.spec)
+
+
+def calibrated(logits: NDArray[np.float64], spec: ModelSpec, ref: ModelRef) -> NDArray[np.float64]:
+    """(N, 8) logits -> probabilities, not rounded.
+
+    ModelError where a logit is no finite number: weights that are finite by themselves but too large make such, and they would do so with
+    every face. Taken for a label it would be `neutral` for all.
+    """
+    if not np.isfinite(logits).all():
+        raise ModelError(f"the model gives answers that are no finite numbers, so its weights are of no use: {ref.path}")
+    return softmax(logits / spec.temperature)
 
 
 def answered(probabilities: NDArray[np.float64], spec: ModelSpec) -> Predictions:
@@ -78,7 +89,7 @@ def _network(ref: ModelRef, device: Device) -> tuple[Logits, ModelSpec]:
         try:
             return NetworkSession(spec.network, tensors, mirrored=spec.flip), spec
         except (LookupError, ValueError, RuntimeError) as error:
-            raise ill_fitting(ref) from error
+            raise ill_fitting(ref, error) from error
     from fer_core.models import load_model  # noqa: PLC0415  (as the next)
     from fer_core.torch_network import TorchNetwork  # noqa: PLC0415  (loads torch)
 

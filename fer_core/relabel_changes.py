@@ -11,16 +11,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fer_core.commit import read_manifest
-from fer_core.errors import CommitError
 from fer_core.labels import EXPRESSIONS
 from fer_core.manifest import Manifest
+from fer_core.part_table import read_part
 from fer_core.relabel_survey import parts_beside, run_of, survey
+from fer_core.schema import LABELS
 from fer_core.store import Store
 
 PARTS_AT_HAND = 16
 """Earlier parts that are kept in memory: neighbouring images lie in few of them."""
 
-_READ = ["image_uri", "face_index", "expression", "confidence", "needs_review"]
+_READ = pa.schema([LABELS.field(name) for name in ("image_uri", "face_index", "expression", "confidence", "needs_review")])
 _CODES = pa.array(EXPRESSIONS)
 
 
@@ -85,7 +86,8 @@ def changes_of(store: Store, manifest: Manifest) -> Changes:
     before = survey(store, manifest.model_digest, manifest.run_config().started_us)
     answer_in = dict(zip(before.images["image_uri"].to_pylist(), before.images["answer_in"].to_pylist(), strict=True))
     earlier = lru_cache(PARTS_AT_HAND)(lambda number: _beside(store, before.parts[number]))
-    tallies = [_tally(pair) for part in manifest.parts_of("labels") for pair in _pairs(_read(store, part.path), answer_in, earlier)]
+    labels = (read_part(store, part.path, _READ) for part in manifest.parts_of("labels"))
+    tallies = [_tally(pair) for rows in labels for pair in _pairs(rows, answer_in, earlier)]
     matrix = sum((tally[0] for tally in tallies), np.zeros((len(EXPRESSIONS),) * 2, np.int64))
     sums = sum((tally[1] for tally in tallies), np.zeros(4))
     count = max(int(matrix.sum()), 1)
@@ -104,7 +106,7 @@ def _pairs(labels: pa.Table, answer_in: dict[str, int], earlier: Callable[[int],
 def _beside(store: Store, path: str) -> pa.Table:
     """The labels of the images of one part."""
     parts = parts_beside(read_manifest(store, run_of(path)), [path], "labels")
-    return pa.concat_tables([_read(store, part.path) for part in parts])
+    return pa.concat_tables([read_part(store, part.path, _READ) for part in parts])
 
 
 def _tally(pairs: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -117,13 +119,3 @@ def _tally(pairs: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
 
 def _codes(expressions: pa.ChunkedArray) -> NDArray[np.int64]:
     return np.asarray(pc.index_in(expressions, value_set=_CODES).to_numpy(), np.int64)
-
-
-def _read(store: Store, path: str) -> pa.Table:
-    """What is compared, of one labels part."""
-    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
-
-    try:
-        return pq.read_table(pa.BufferReader(store.read_bytes(path)), columns=_READ)
-    except (pa.ArrowException, OSError) as error:
-        raise CommitError(f"a part of a committed run is damaged: {path}") from error

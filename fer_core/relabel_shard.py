@@ -18,10 +18,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fer_core.commit import read_manifest
-from fer_core.errors import ClusterError, CommitError, ModelError
+from fer_core.errors import ClusterError, CommitError, ImageError, ModelError
 from fer_core.labels import EXPRESSIONS
 from fer_core.layout import receipt_file, staged_file
 from fer_core.manifest import Manifest, Part
+from fer_core.part_table import part_rows
 from fer_core.relabel_survey import parts_beside, run_of
 from fer_core.run import ImageRef, PartReceipt, RunConfig, ShardJob, ShardReceipt
 from fer_core.schema import FACES, IMAGES, LABELS
@@ -108,13 +109,10 @@ def _rows(store: Store, manifest: Manifest, name: str, refs: Sequence[ImageRef])
 
 def _read(store: Store, manifest: Manifest, part: Part) -> pa.Table:
     """A part that is what was promised."""
-    import pyarrow.parquet as pq  # noqa: PLC0415  (whoever only plans shards needs none of it)
-
     data = store.read_bytes(part.path)
     if len(data) != part.bytes or hashlib.sha256(data).hexdigest() != part.sha256:
         raise CommitError(f"a part of the committed run {manifest.run_id} is damaged: {part.path}")
-    schema = _SCHEMAS[part.table]
-    return pq.read_table(pa.BufferReader(data), use_threads=False).select(schema.names).cast(schema)
+    return part_rows(data, part.path, _SCHEMAS[part.table], f"the committed run {manifest.run_id}")
 
 
 def _check(job: ShardJob, images: pa.Table, labels: pa.Table, faces: pa.Table) -> None:
@@ -147,15 +145,16 @@ def _looked_at(
 
 def _decoded(faces: pa.Table, on_image: Callable[[str | None], None]) -> NDArray[np.uint8]:
     """(N, 112, 112, 3) RGB uint8."""
-    import cv2  # noqa: PLC0415  (importing this module must stay quick)
+    from fer_core.crop_image import colour_crop  # noqa: PLC0415  (loads Pillow; importing this module must stay quick)
 
     crops = np.zeros((faces.num_rows, CROP_SIZE, CROP_SIZE, 3), np.uint8)
     for number, row in enumerate(faces.select(["image_uri", "face_index", "crop_png"]).to_pylist()):
         on_image(row["image_uri"])
-        read = cv2.imdecode(np.frombuffer(row["crop_png"], np.uint8), cv2.IMREAD_COLOR)
-        if read is None or read.shape != crops.shape[1:]:
-            raise CommitError(f"the kept crop of face {row['face_index']} of {row['image_uri']} is no {CROP_SIZE}x{CROP_SIZE} picture")
-        crops[number] = read[..., ::-1]
+        try:
+            crops[number] = colour_crop(row["crop_png"])
+        except ImageError as error:
+            where = f"face {row['face_index']} of {row['image_uri']}"
+            raise CommitError(f"the kept crop of {where} is no {CROP_SIZE}x{CROP_SIZE} picture ({error.reason})") from error
     return crops
 
 

@@ -19,8 +19,9 @@ from fer_core.commit import committed_runs, read_manifest
 from fer_core.errors import CommitError
 from fer_core.layout import part_beside
 from fer_core.manifest import Manifest, Part
+from fer_core.part_table import read_part
 from fer_core.run import RunConfig
-from fer_core.schema import INVENTORY, LABELED, MISSING, NO_FACE, PLAN, UNREADABLE
+from fer_core.schema import IMAGES, INVENTORY, LABELED, MISSING, NO_FACE, PLAN, UNREADABLE
 from fer_core.store import REQUESTS_AT_ONCE, Store
 
 OPEN: Final[pa.Schema] = pa.schema(
@@ -32,7 +33,7 @@ OPEN: Final[pa.Schema] = pa.schema(
 crops lie, if it has faces. `answer_in`: number of the images part that holds its newest answer.
 """
 
-_READ: Final = (*INVENTORY.names, "image_sha256", "status", "n_faces", "pipeline_digest")
+_READ: Final = pa.schema([IMAGES.field(name) for name in (*INVENTORY.names, "image_sha256", "status", "n_faces", "pipeline_digest")])
 _ROWS: Final[pa.Schema] = pa.schema(
     [
         *INVENTORY,
@@ -156,14 +157,7 @@ def _looks(manifests: Sequence[Manifest]) -> dict[str, RunConfig]:
 
 
 def _read(store: Store, manifest: Manifest, part: Part) -> pa.Table:
-    import pyarrow.parquet as pq  # noqa: PLC0415  (only planning reads Parquet)
-
-    if not store.exists(part.path):
-        raise CommitError(f"a part of the committed run {manifest.run_id} is missing: {part.path}")
-    try:
-        return pq.read_table(pa.BufferReader(store.read_bytes(part.path)), columns=list(_READ), use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise CommitError(f"a part of the committed run {manifest.run_id} is damaged: {part.path}") from error
+    return read_part(store, part.path, _READ, manifest.run_id)
 
 
 def _rows(rows: pa.Table, manifest: Manifest, looks: Sequence[RunConfig], model_digest: str, number: int) -> pa.Table:

@@ -6,6 +6,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_core.entries import check_entries
+
 WRONG_AT_LEAST: Final = 0.5
 """Labels that would be wrong at least this often, judging by held-back faces, need review."""
 NEIGHBOURHOOD: Final = 0.1
@@ -28,6 +30,8 @@ class ReviewRule:
     """In [0, 1]: in parts of ln K, what knowing nothing would be."""
 
     def __post_init__(self) -> None:
+        """TypeError: no number. ValueError: beyond its range."""
+        check_entries(self)
         if not (0 <= self.confidence <= 1 and 0 <= self.entropy <= 1):
             raise ValueError("review limits are between 0 and 1")
 

@@ -1,9 +1,11 @@
 """What one run is: its configuration, the jobs it hands out and the receipts it gets back. Plain values, JSON both ways."""
 
+import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Self
 
 from fer_core.digest import json_sha256
+from fer_core.entries import check_entries
 from fer_core.quality_rule import QualityRule
 
 ALIGNMENT: Final = "arcface-112-v1"
@@ -13,6 +15,12 @@ QUALITY: Final = "quality-v1"
 
 MAX_BYTES: Final = 64 * 2**20
 MAX_PIXELS: Final = 100_000_000
+
+_RUN_ID: Final = re.compile(r"[a-z][a-z0-9-]*")
+_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_PART: Final = re.compile(r"part-\d{5,9}(-\d+)*", re.ASCII)
+_SHA256: Final = re.compile("[0-9a-f]{64}")
+_TABLES: Final = ("faces", "labels", "images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +82,14 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        """The inverse of `to_json`."""
-        return cls(**{**value, "quality_rule": QualityRule(**value.get("quality_rule", {}))})
+        """The inverse of `to_json`; TypeError, ValueError or KeyError for anything else."""
+        config = cls(**{**value, "quality_rule": QualityRule(**value.get("quality_rule", {}))})
+        check_entries(config)
+        if not _RUN_ID.fullmatch(config.run_id) or not _DAY.fullmatch(config.run_date):  # which stand in paths
+            raise ValueError("no run has such an id or date")
+        if min(config.shard_size, config.max_bytes, config.max_pixels) < 1 or config.started_us < 0:
+            raise ValueError("sizes are at least 1, and times are not before 1970")
+        return config
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +152,22 @@ class PartReceipt:
     """Bytes."""
     sha256: str
 
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """A part that a shard may have left; TypeError or ValueError for anything else. Its name and digest become those of files."""
+        part = cls(**value)
+        check_entries(part)
+        stem, _, suffix = part.name.rpartition(".")
+        if (
+            part.table not in _TABLES
+            or suffix != "parquet"
+            or not _PART.fullmatch(stem)
+            or min(part.rows, part.size) < 0
+            or not _SHA256.fullmatch(part.sha256)
+        ):
+            raise ValueError(f"no part of a run: {part.name[:80]}")
+        return part
+
 
 @dataclass(frozen=True, slots=True)
 class ShardReceipt:
@@ -161,6 +191,9 @@ class ShardReceipt:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        """The inverse of `to_json`."""
-        parts = tuple(PartReceipt(**part) for part in value["parts"])
-        return cls(**{**value, "parts": parts})
+        """The inverse of `to_json`; TypeError, ValueError or KeyError for anything else."""
+        receipt = cls(**{**value, "parts": tuple(PartReceipt.from_json(part) for part in value["parts"])})
+        check_entries(receipt)
+        if not _PART.fullmatch(receipt.part):
+            raise ValueError("no part has such a name")
+        return receipt

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from fer_core.commit import committed_runs, read_manifest
 from fer_core.errors import CommitError
 from fer_core.manifest import Manifest
+from fer_core.part_table import read_part
 from fer_core.schema import IMAGES, LABELS
 from fer_core.store import Store
 
@@ -38,11 +38,5 @@ def read_labels(store: Store, manifest: Manifest, uris: Sequence[str]) -> pa.Tab
 
 def _read_part(store: Store, manifest: Manifest, path: str, table: str, uris: pa.Array | None) -> pa.Table:
     """One part in its schema, without file metadata; only the rows of `uris` unless it is None."""
-    if not store.exists(path):
-        raise CommitError(f"a part of the committed run {manifest.run_id} is missing: {path}")
-    try:
-        rows = pq.read_table(pa.BufferReader(store.read_bytes(path))).select(_SCHEMAS[table].names)
-        rows = rows.cast(_SCHEMAS[table])
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise CommitError(f"a part of the committed run {manifest.run_id} is damaged: {path}") from error
+    rows = read_part(store, path, _SCHEMAS[table], manifest.run_id)
     return rows if uris is None else rows.filter(pc.is_in(rows["image_uri"], value_set=uris))

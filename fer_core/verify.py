@@ -4,17 +4,25 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer_core.commit import committed_runs, is_committed, read_manifest
 from fer_core.errors import CommitError
+from fer_core.labels import EXPRESSIONS
 from fer_core.layout import STAGING, TABLES, is_run_id, plan_file
 from fer_core.manifest import Manifest, Part
 from fer_core.schema import FACES, IMAGES, LABELS
 from fer_core.store import Store
 
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
+SUM_TOLERANCE: Final = 1e-6
+_PROBABILITIES: Final = [f"p_{name}" for name in EXPRESSIONS]
 _SCHEMAS = {"labels": LABELS, "images": IMAGES, "faces": FACES}
 
 
@@ -118,6 +126,8 @@ def _read_part(store: Store, manifest: Manifest, part: Part, problems: list[str]
             return None
         wanted = ["image_uri", "status", "n_faces"] if part.table == "images" else ["image_uri", "face_index"]
         table = file.read(columns=["run_id", *wanted])
+        if part.table == "labels":
+            problems.extend(f"{found}: {part.path}" for found in _check_probabilities(file))
     except (pa.ArrowException, OSError) as error:
         problems.append(f"unreadable: {part.path}: {' '.join(str(error).split())}")
         return None
@@ -126,6 +136,20 @@ def _read_part(store: Store, manifest: Manifest, part: Part, problems: list[str]
     if not pc.all(pc.fill_null(pc.equal(table["run_id"], manifest.run_id), False), min_count=0).as_py():
         problems.append(f"rows of another run: {part.path}")
     return table.replace_schema_metadata(None)
+
+
+def _check_probabilities(file: "ParquetFile") -> Iterator[str]:
+    """Eight finite probabilities that sum to 1, of which the confidence is the largest. An older release kept what was not a number."""
+    wrong = 0
+    for batch in file.iter_batches(columns=[*_PROBABILITIES, "confidence"]):
+        said = np.stack([batch[name].to_numpy(zero_copy_only=False) for name in _PROBABILITIES]).astype(np.float64)
+        confidence = batch["confidence"].to_numpy(zero_copy_only=False)
+        with np.errstate(invalid="ignore"):
+            good = np.isfinite(said).all(axis=0) & (said >= 0).all(axis=0) & (said <= 1).all(axis=0)
+            good &= (np.abs(said.sum(axis=0) - 1) <= SUM_TOLERANCE) & (confidence == said.max(axis=0))
+        wrong += int((~good).sum())
+    if wrong:
+        yield f"{wrong} faces whose probabilities are not finite, do not sum to 1 or have another confidence than the largest of them"
 
 
 def _check_keys(name: str, table: pa.Table) -> Iterator[str]:

@@ -9,9 +9,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from fer_core.address import holds_credentials
 from fer_core.errors import UsageError
+from fer_core.json_document import parse_json
 from tasks.cluster_kinds import Adaptive, AddressCluster, GpuCluster, Kind, LocalCluster
 
 SPEC: Final = "local, local:N, local:MIN-MAX, gpu, gpu:N, tcp://host:port, tls://host:port, slurm:FILE, kubernetes:FILE or FILE (.json)"
+MOST_BYTES: Final = 2**20
 _LOCAL: Final = re.compile(r"local(?::([1-9]\d{0,3})(?:-([1-9]\d{0,3}))?)?")
 _GPU: Final = re.compile(r"gpu(?::([1-9]\d{0,3}))?")
 _KINDS: Final[TypeAdapter[Kind]] = TypeAdapter(Annotated[Kind, Field(discriminator="kind")])
@@ -77,7 +79,7 @@ def _between(minimum: str, maximum: str, text: str) -> Adaptive:
 def _from_json(text: str, kind: str | None, where: str) -> Kind:
     """kind: what stands before the file's name; the file itself need not say it then."""
     try:
-        value = json.loads(text)
+        value = parse_json(text, MOST_BYTES)
     except ValueError as error:
         raise UsageError(f"{where} is no JSON ({error})") from error
     if not isinstance(value, dict):

@@ -196,7 +196,7 @@ def test_pictures_are_read_and_groups_stand_for_those_that_are_not_there(tmp_pat
 def test_held_out_pictures_are_those_of_every_split_but_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = made_faceset(tmp_path, {"train": 3, "valid": 2, "test": 1})
     write_split(folder, "test", [{**next(rows(1, "test", "votes")), "picture": "c" * 64}])
-    monkeypatch.setattr(reader_module, "_decoded", None)
+    monkeypatch.setattr(reader_module, "decode_crop", None)
     assert held_out_pictures(folder) == {"valid-0", "valid-1", "c" * 64}
     (folder / "faces-valid.parquet").unlink()
     with pytest.raises(FaceSetError, match="no split 'valid'"):

@@ -104,3 +104,25 @@ def test_bounds_survive_json_and_wrong_ones_are_refused():
         with pytest.raises(ModelError) as caught:
             GateBounds.from_json(wrong)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -0.1, 1.5])
+def test_answers_that_are_no_probabilities_are_not_judged(number):
+    """The largest of what is no number is the first class: such a champion would lose to anything, and such a challenger is none."""
+    spoilt = CHAMPION.clean.copy()
+    spoilt[7, 3] = number
+    for pair in ((replace(CHAMPION, clean=spoilt), CHAMPION), (CHAMPION, replace(CHAMPION, clean=spoilt))):
+        with pytest.raises(ModelError, match="are no probabilities"):
+            judge(TRUTH, *pair, GateBounds())
+
+
+@pytest.mark.parametrize("pace", [float("nan"), float("inf"), -float("inf")])
+def test_a_pace_that_is_no_number_passes_nothing(pace):
+    assert "speed" in failed(answers(pace=pace))
+    assert not judge(TRUTH, replace(CHAMPION, faces_per_second=pace), answers(digest="b"), GateBounds()).passed
+
+
+@pytest.mark.parametrize("name", ["accuracy", "macro_f1", "recall", "calibration", "robustness", "speed"])
+def test_bounds_that_are_no_numbers(name):
+    with pytest.raises(TypeError, match="a number"):
+        GateBounds(**{name: float("nan")})

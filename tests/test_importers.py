@@ -203,11 +203,11 @@ def test_a_picture_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monk
     write(tmp_path / "fear" / "a.png", "x")
     (tmp_path / "fear" / "b.png").symlink_to(tmp_path / "fear" / "nowhere.png")  # a link to nothing is no file
 
-    def denied(self: Path) -> bytes:
+    def denied(self: Path, *_: object) -> bytes:
         raise PermissionError(13, "Permission denied", str(self))
 
     assert len(list(folder.samples(tmp_path))) == 1
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(Path, "open", denied)
     refused(folder.samples, tmp_path, r"cannot read .*a\.png .permission denied.")
 
 

@@ -108,7 +108,7 @@ BROKEN = [
     ([*FIRST, "image_sha256"], "A" * 64, "'image_sha256' is no SHA-256 digest"),
     ([*FIRST, "image_sha256"], ..., "correction 1 of file.json has no usable 'image_sha256'"),
     ([*FIRST, "image_uri"], "", "has no usable 'image_uri'"),
-    ([*FIRST, "image_uri"], "\ud800", "has no usable 'image_uri'"),
+    ([*FIRST, "image_uri"], "\ud800", "file.json is not JSON"),
     ([*FIRST, "image_uri"], "x" * 5000, "has no usable 'image_uri'"),
     ([*FIRST, "box"], [1, 2, 3], "'box' is not x, y, width and height in pixels"),
     ([*FIRST, "box"], [1, 2, 3, True], "'box' is not x, y, width and height in pixels"),

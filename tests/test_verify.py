@@ -174,3 +174,35 @@ def test_runs_under_way_are_noted(run, store, pictures):
     assert report.notes == ("run run-b is published in part and not committed: resume it", "staging of run run-b is left over")
     publish(store, other, receipts)
     assert verify(store).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("p_fear", float("nan")),
+        ("confidence", float("nan")),
+        ("p_fear", float("inf")),
+        ("p_fear", -0.01),
+        ("p_fear", 0.06),
+        ("confidence", 0.9),
+        ("p_fear", None),
+        ("confidence", None),
+    ],
+)
+def test_probabilities_that_are_none(run, store, column, value):
+    """What an older release labelled with a model of weights that are no numbers."""
+    rows = part(store, run, "labels", 0)
+    at = rows.column_names.index(column)
+    values = [value, *rows[column].to_pylist()[1:]]
+    spoilt = rows.set_column(at, rows.schema.field(column), pa.array(values, pa.float32()))
+    data = write_part(spoilt, {})
+    path = f"{run_folder(run, 'labels')}/part-00000.parquet"
+    store.write_bytes(path, data)
+    manifest = json.loads(store.read_bytes(manifest_file(run.run_id)))
+    for each in manifest["parts"]:
+        if each["path"] == path:
+            each |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    store.write_bytes(manifest_file(run.run_id), json.dumps(manifest).encode())
+    (problem,) = verify(store).problems
+    assert problem.startswith("1 faces whose probabilities are not finite, do not sum to 1 or have another confidence")
+    assert problem.endswith(path)

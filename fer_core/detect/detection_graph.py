@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.detect.detection_config import DetectionConfig
-from fer_core.detect.places import Levels
+from fer_core.detect.places import Levels, finite
 from fer_core.onnx_graph import Graph, Model, Session
 
 Floats = NDArray[np.float32]
@@ -26,7 +26,7 @@ class CpuEyes:
 
     def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> Levels:
         """See `Eyes`."""
-        return self._session(framed(pictures))
+        return finite(self._session(framed(pictures)))
 
 
 def framed(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.detect.places import Levels
-from fer_core.detect.weights_file import load_detector, read_detector
-from fer_core.errors import DetectorError
+from fer_core.detect.weights_file import load_detector, not_one_of_these, read_detector
 
 
 class Eyes(Protocol):
@@ -32,7 +31,7 @@ def eyes_on(file: Path, device: str) -> Eyes:
         try:
             return CpuEyes(*read_detector(file))
         except (LookupError, ValueError, RuntimeError) as error:
-            raise DetectorError(f"not a file of the built-in detector: {file}") from error
+            raise not_one_of_these(file, error) from error
     from fer_core.detect.torch_eyes import TorchEyes  # noqa: PLC0415  (loads torch)
 
     return TorchEyes(load_detector(file), device)

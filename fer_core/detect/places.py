@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.detect.detection_config import LARGEST, NUMBERS, STRIDES
+from fer_core.errors import DetectorError
 
 Levels = Sequence[NDArray[np.float32]]
 """(B, 15, h, w) of each of `STRIDES`, finest first; see `DetectionNet.levels`."""
@@ -16,6 +17,13 @@ Rows = NDArray[np.float32]
 
 CERTAIN: Final = 30.0
 """Logits beyond it are taken for it: the score is 1 to seven digits, and `exp` stays finite."""
+
+
+def finite(levels: Levels) -> Levels:
+    """The same. DetectorError where a number is none: no picture makes such, and places with them would pass for places without a face."""
+    if not all(np.isfinite(numbers).all() for numbers in levels):
+        raise DetectorError("the detector gives answers that are no finite numbers, so its weights are of no use")
+    return levels
 
 
 def rows_from(levels: Levels, lowest: float) -> tuple[Rows, NDArray[np.intp]]:

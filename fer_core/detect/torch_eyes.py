@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from fer_core.detect.detection_net import DetectionNet
-from fer_core.detect.places import Levels
+from fer_core.detect.places import Levels, finite
 
 
 class TorchEyes:
@@ -22,4 +22,4 @@ class TorchEyes:
         """See `Eyes`."""
         stacked = torch.from_numpy(np.stack(pictures)).to(self._device)
         levels = self._network.levels(stacked.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last))
-        return [level.cpu().numpy() for level in levels]
+        return finite([level.cpu().numpy() for level in levels])

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from fer_core.detect.detection_config import DetectionConfig
 from fer_core.errors import DetectorError
+from fer_core.json_document import parse_object
+from fer_core.tensor_file import read_tensor_file
 
 if TYPE_CHECKING:
     from fer_core.detect.detection_net import DetectionNet
@@ -33,11 +34,11 @@ def read_detector(file: Path) -> tuple[DetectionConfig, dict[str, NDArray[np.flo
     if not file.is_file():
         raise DetectorError(f"detector file not found: {file}")
     try:
-        with safe_open(file, framework="np") as opened:
-            config = DetectionConfig.from_json(json.loads(opened.metadata()["config"]))
-            return config, {name: opened.get_tensor(name).astype(np.float32) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
-    except (OSError, SafetensorError, ValueError, LookupError, TypeError) as error:
-        raise _not_one_of_these(file) from error
+        stored = read_tensor_file(file)
+        config = DetectionConfig.from_json(parse_object(stored.metadata["config"]))
+        return config, stored.tensors(config.tensor_shapes())
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise not_one_of_these(file, error) from error
 
 
 def load_detector(file: Path) -> "DetectionNet":
@@ -51,9 +52,10 @@ def load_detector(file: Path) -> "DetectionNet":
         network = DetectionNet(config)
         network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
     except (ValueError, RuntimeError) as error:
-        raise _not_one_of_these(file) from error
+        raise not_one_of_these(file, error) from error
     return network.eval()
 
 
-def _not_one_of_these(file: Path) -> DetectorError:
-    return DetectorError(f"not a file of the built-in detector: {file}")
+def not_one_of_these(file: Path, reason: Exception) -> DetectorError:
+    """What to raise where a file does not hold a network that it describes itself."""
+    return DetectorError(f"not a file of the built-in detector ({type(reason).__name__}: {reason}): {file}")

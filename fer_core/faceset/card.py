@@ -5,12 +5,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
+from fer_core.bounded_file import read_bounded
 from fer_core.digest import file_sha256, json_sha256
+from fer_core.entries import check_entries
 from fer_core.errors import FaceSetError
-from fer_core.faceset.schema import Kind, split_file
+from fer_core.faceset.schema import SPLITS, Kind, split_file
+from fer_core.json_document import parse_object
 from fer_core.labels import EXPRESSIONS
 
 CARD: Final = "faceset.json"
+MOST_CARD: Final = 2**20
+"""Bytes of a card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +50,11 @@ class FaceSetCard:
     def from_json(cls, value: dict[str, Any]) -> Self:
         """What `write_card` wrote; anything else is a ValueError, TypeError or KeyError."""
         card = cls(**{**value, "classes": tuple(value["classes"])})
+        check_entries(card)
         if card.kind not in {"votes", "single"} or not set(card.classes) <= set(EXPRESSIONS):
             raise ValueError("kind or classes are not of this house")
-        if not isinstance(card.raw, bool) or not all(isinstance(entry, dict) for entry in (card.counts, card.per_class, card.digests)):
-            raise TypeError("an entry is of another type")
+        if not {*card.counts, *card.per_class, *card.digests} <= set(SPLITS) or min(card.counts.values(), default=0) < 0:
+            raise ValueError("splits or counts are not of this house")
         return card
 
 
@@ -83,7 +89,7 @@ def _read(folder: Path) -> tuple[FaceSetCard, dict[str, Any]]:
     if not file.is_file():
         raise FaceSetError(f"not a face set (no {CARD}): {folder}")
     try:
-        written = json.loads(file.read_text(encoding="utf-8"))
+        written = parse_object(read_bounded(file, MOST_CARD), MOST_CARD)
         return FaceSetCard.from_json(written), written
     except (ValueError, TypeError, KeyError) as error:
         raise FaceSetError(f"damaged card: {file}") from error

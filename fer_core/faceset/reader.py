@@ -2,22 +2,34 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fer_core.errors import FaceSetError
+from fer_core.crop_image import LIMITS as CROP_LIMITS
+from fer_core.crop_image import decode_crop
+from fer_core.errors import FaceSetError, ImageError
 from fer_core.faceset.card import FaceSetCard, read_card
-from fer_core.faceset.schema import SCHEMA, VOTE_COLUMNS, Row, split_file
+from fer_core.faceset.schema import PICTURE_BYTES, SCHEMA, VOTE_COLUMNS, Row, split_file
 from fer_core.faceset.split import UNANIMOUS, FaceSplit
 from fer_core.labels import EXPRESSIONS
 from fer_core.types import CROP_SIZE
 
+if TYPE_CHECKING:
+    from pyarrow.parquet import RowGroupMetaData
+
 SHAPE = (CROP_SIZE, CROP_SIZE)
+TEXT_BYTES: Final = 8192
+"""Of an id, a path or a digest, at most."""
+BESIDES_EACH: Final = 64
+BESIDES: Final = 2**20
+"""What Parquet adds to a row and to a column: lengths, headers, dictionaries."""
+MOST_GROUP: Final = 512 * 2**20
+"""Of a column in one row group; `writer` ends a group at 32 MiB."""
 
 
 def read_split(folder: Path, split: str, luma: bool = False) -> FaceSplit:
@@ -29,10 +41,11 @@ def read_split(folder: Path, split: str, luma: bool = False) -> FaceSplit:
     if card.raw:
         raise FaceSetError(f"a raw face set, its faces are not aligned: run `ferflow dataset prepare {folder} --to FACESET` first")
     file = _present(folder, split, card)
-    crops = _Crops(_count(file), luma)
+    crops = _crops(file, luma)
     ids, groups, pictures = list[str](), list[str](), list[str]()
     votes = [np.zeros((0, len(VOTE_COLUMNS)), np.float32)]
-    for table in _tables(file, [name for name in SCHEMA.names if name not in {"source", "split", "framing"}]):
+    names = [name for name in SCHEMA.names if name not in {"source", "split", "framing"}]
+    for table in _tables(file, names, CROP_LIMITS.max_bytes):
         _check_whole(table, ("sample_id", "group", "crop"), file)
         ids += table["sample_id"].to_pylist()
         groups += table["group"].to_pylist()
@@ -49,7 +62,7 @@ def held_out_pictures(folder: Path) -> frozenset[str]:
     found = set[str]()
     for split in card.counts.keys() - {"train"}:
         file = _present(folder, split, card)
-        for table in _tables(file, ["group", "picture"]):
+        for table in _tables(file, ["group", "picture"], 0):
             _check_whole(table, ("group",), file)
             found.update(_pictures(table))
     return frozenset(found)
@@ -58,7 +71,7 @@ def held_out_pictures(folder: Path) -> frozenset[str]:
 def read_rows(folder: Path, split: str) -> Iterator[Row]:
     """The rows of one split, aligned or raw, as they stand in the file. The card need not be there yet."""
     file = split_file(folder, split)
-    for table in _tables(file, SCHEMA.names):
+    for table in _tables(file, SCHEMA.names, PICTURE_BYTES):
         _check_whole(table, ("sample_id", "split", "crop"), file)
         yield from table.to_pylist()
 
@@ -71,30 +84,47 @@ def _present(folder: Path, split: str, card: FaceSetCard) -> Path:
     return file
 
 
-def _count(file: Path) -> int:
+def _crops(file: Path, luma: bool) -> "_Crops":
+    """Room for the faces of a split."""
     try:
         with pq.ParquetFile(file) as opened:
-            return int(opened.metadata.num_rows)
-    except (pa.ArrowException, OSError) as error:
+            return _Crops(int(opened.metadata.num_rows), luma)
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise FaceSetError(f"damaged split: {file}") from error
+    except MemoryError as error:
+        raise FaceSetError(f"the faces of the split do not fit into memory, or it says that it has more than it has: {file}") from error
 
 
-def _tables(file: Path, names: Sequence[str]) -> Iterator[pa.Table]:
-    """Row group by row group, in the types of `SCHEMA`. A column that the file lacks is null."""
+def _tables(file: Path, names: Sequence[str], picture_bytes: int) -> Iterator[pa.Table]:
+    """Some rows at a time, in the types of `SCHEMA`. A column that the file lacks is null.
+
+    picture_bytes: of one picture, at most. A column that says it unpacks to more is not read.
+    """
     schema = pa.schema([SCHEMA.field(name) for name in names])
     try:
         with pq.ParquetFile(file) as opened:
             stored = [name for name in names if name in opened.schema_arrow.names]
             for number in range(opened.num_row_groups):
+                _check_size(opened.metadata.row_group(number), stored, picture_bytes, file)
                 group = opened.read_row_group(number, stored)
-                count = opened.metadata.row_group(number).num_rows
                 columns = [
-                    group[name].cast(schema.field(name).type) if name in stored else pa.nulls(count, schema.field(name).type)
+                    group[name].cast(schema.field(name).type) if name in stored else pa.nulls(group.num_rows, schema.field(name).type)
                     for name in names
                 ]
                 yield pa.table(columns, schema=schema)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise FaceSetError(f"damaged split: {file}") from error
+    except MemoryError as error:
+        raise FaceSetError(f"the split does not fit into memory: {file}") from error
+
+
+def _check_size(group: "RowGroupMetaData", names: Sequence[str], picture_bytes: int, file: Path) -> None:
+    """FaceSetError where a row group unpacks to more than its pictures and texts may take: five kilobytes can become gigabytes."""
+    for column in map(group.column, range(group.num_columns)):
+        name, size = column.path_in_schema.partition(".")[0], column.total_uncompressed_size
+        each = picture_bytes if name == "crop" else TEXT_BYTES
+        if name in names and size > min(MOST_GROUP, BESIDES + group.num_rows * (each + BESIDES_EACH)):
+            raise FaceSetError(f"damaged split (its column {name!r} unpacks to {size:,} bytes for {group.num_rows:,} rows): {file}")
 
 
 def _check_whole(table: pa.Table, names: Sequence[str], file: Path) -> None:
@@ -128,9 +158,12 @@ class _Crops:
         self._luma, self._next = luma, 0
 
     def add(self, data: bytes, file: Path) -> None:
-        crop = _decoded(data)
-        if crop is None:
-            raise FaceSetError(f"damaged face in {file}")
+        try:
+            crop = decode_crop(data)
+        except ImageError as error:
+            raise FaceSetError(f"damaged face in {file} ({error.reason})") from error
+        if self._next == len(self.pixels):
+            raise FaceSetError(f"damaged split (more rows than it says): {file}")
         if crop.ndim == 3 and self._luma:
             crop = luma_of(crop)
         if crop.ndim == 3 and self.pixels.ndim == 3:
@@ -139,14 +172,6 @@ class _Crops:
             self.pixels[: self._next] = grey[..., None]
         self.pixels[self._next] = crop if crop.ndim == self.pixels.ndim - 1 else crop[..., None]
         self._next += 1
-
-
-def _decoded(data: bytes) -> NDArray[np.uint8] | None:
-    """(112, 112) grey or (112, 112, 3) RGB; None for anything else."""
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    if picture is None or picture.dtype != np.uint8 or picture.shape not in (SHAPE, (*SHAPE, 3)):
-        return None
-    return np.asarray(picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def luma_of(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

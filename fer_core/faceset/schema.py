@@ -33,6 +33,9 @@ SCHEMA: Final[pa.Schema] = pa.schema(
 - `crop`: a 112x112 PNG. In a raw set the original file; there `picture` is null and `group` is the identity or null.
 """
 
+PICTURE_BYTES: Final = 64 * 2**20
+"""Of one original file in a raw set."""
+
 Kind = Literal["votes", "single"]
 Row = dict[str, Any]
 """Values by the names of `SCHEMA`."""

@@ -7,7 +7,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fer_core.calibrate import softmax
 from fer_core.errors import ModelError
 from fer_core.fusion import fused
 from fer_core.gpu.copies import Download, Downloads, Uploads
@@ -15,7 +14,7 @@ from fer_core.gpu.graphs import Graphs, recorder_for
 from fer_core.labels import EXPRESSIONS
 from fer_core.models import ModelRef, ModelSpec, load_model, resolve_model
 from fer_core.network import MultiscaleNet, luma, standardised
-from fer_core.predict import answered
+from fer_core.predict import answered, calibrated
 from fer_core.types import Predictions
 
 BATCH: Final = 256
@@ -63,7 +62,7 @@ class GpuPredictor:
 
     def probabilities(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(N, 112, 112[, 3]) -> (N, 8) calibrated, not rounded."""
-        return softmax(self.logits(crops) / self.spec.temperature)
+        return calibrated(self.logits(crops), self.spec, self.ref)
 
     def predict(self, crops: NDArray[np.uint8]) -> Predictions:
         """(N, 112, 112, 3) RGB uint8 -> predictions, probabilities rounded to four decimals that sum to 1."""

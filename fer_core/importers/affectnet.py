@@ -11,13 +11,14 @@ the literature reports on the validation part, here `valid`.
 
 import csv
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
 
 from fer_core.errors import FaceSetError
-from fer_core.importers.samples import Sample, read_picture
+from fer_core.importers.samples import Sample, inside, read_picture
 from fer_core.labels import AFFECTNET_CODES
 
 IMAGES: Final = "Manually_Annotated_Images"
@@ -28,6 +29,7 @@ PATH, CODE = "subDirectory_filePath", "expression"
 COLUMNS: Final = (PATH, "face_x", "face_y", "face_width", "face_height", "facial_landmarks", CODE, "valence", "arousal")
 """The official order, for tables that come without their header."""
 LARGEST_CODE: Final = 10
+MOST_CODE_BYTES: Final = 64
 
 Classes = Literal[7, 8]
 
@@ -62,7 +64,7 @@ def _from_table(table: Path, images: Path) -> Iterator[tuple[str, Path, int]]:
         raise FaceSetError(f"not AffectNet's layout: no folder {images}")
     try:
         with table.open(newline="", encoding="utf-8-sig") as stream:
-            yield from ((name, images / name, code) for name, code in _lines(stream, table))
+            yield from ((name, inside(images, name), code) for name, code in _lines(stream, table))
     except (UnicodeDecodeError, csv.Error) as error:
         raise FaceSetError(f"not AffectNet's layout: {table} is not a table") from error
 
@@ -98,15 +100,19 @@ def _code_in(file: Path) -> int:
     """The one value of a NumPy file: a number, or text as the official files have it. Pickles are refused."""
     try:
         with file.open("rb") as stream:
+            if np.lib.format.read_magic(stream) != (1, 0):
+                raise ValueError("not as NumPy writes plain arrays")
+            shape, _, kind = np.lib.format.read_array_header_1_0(stream)
+            if prod(shape) != 1 or kind.itemsize > MOST_CODE_BYTES:  # before that much is set aside
+                raise FaceSetError(f"not AffectNet's layout: {file} does not hold one value")
+            stream.seek(0)
             value = np.lib.format.read_array(stream, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise FaceSetError(f"not AffectNet's layout: {file} is not a plain NumPy file") from error
-    if value.size != 1:
-        raise FaceSetError(f"not AffectNet's layout: {file} does not hold one value")
     return _code(str(value.item()), str(file))
 
 
 def _code(written: str, where: str) -> int:
-    if not written.strip().isdecimal() or int(written) > LARGEST_CODE:
+    if not written.strip().isdecimal() or len(written) > MOST_CODE_BYTES or int(written) > LARGEST_CODE:
         raise FaceSetError(f"not AffectNet's layout: {where} has no expression code from 0 to {LARGEST_CODE}")
     return int(written)

@@ -13,6 +13,7 @@ from fer_core.importers.samples import Sample, open_pictures
 
 SPLIT_OF: Final = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
 FOLDER_OF: Final = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}
+MOST_VOTES: Final = 1_000_000
 COLUMNS: Final = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
 
 
@@ -46,8 +47,15 @@ def _rows(table: Path) -> list[tuple[str, str, tuple[int, ...]]]:
             missing = [column for column in ("Usage", "Image name", *COLUMNS) if column not in (reader.fieldnames or ())]
             if missing:
                 raise FaceSetError(f"not FER+'s layout: {table} lacks the columns {', '.join(missing)}")
-            return [(row["Image name"], row["Usage"], tuple(int(row[c]) for c in COLUMNS)) for row in reader if row["Image name"]]
+            return [(row["Image name"], row["Usage"], tuple(_vote(row[c]) for c in COLUMNS)) for row in reader if row["Image name"]]
     except (UnicodeDecodeError, csv.Error) as error:
         raise FaceSetError(f"not FER+'s layout: {table} is not a table") from error
     except (ValueError, TypeError) as error:  # a short line has None where votes should be
         raise FaceSetError(f"not FER+'s layout: a vote in {table} is not a whole number") from error
+
+
+def _vote(written: str) -> int:
+    vote = int(written)
+    if not 0 <= vote <= MOST_VOTES:
+        raise ValueError("no number of raters")
+    return vote

@@ -46,7 +46,7 @@ def _rows(table: Path) -> list[tuple[str, str, str]]:
 def _row(words: list[str], where: str) -> tuple[str, str, str]:
     name, code = words if len(words) == 2 else ("", "")
     split = name.partition("_")[0]
-    label = RAFDB_CODES.get(int(code)) if code.isdecimal() else None
+    label = RAFDB_CODES.get(int(code)) if code.isdecimal() and len(code) == 1 else None
     if split not in SPLITS or label is None:
         raise FaceSetError(f"not RAF-DB's layout: {where} is not a name train_... or test_... and a code from 1 to 7")
     return name, split, label

@@ -7,11 +7,12 @@ from typing import Final
 from fer_core.decode import DecodeLimits
 from fer_core.errors import FaceSetError
 from fer_core.faceset import VOTE_COLUMNS, FaceSetCard, Kind, Row
+from fer_core.faceset.schema import PICTURE_BYTES
 from fer_core.faceset.staging import publish, staged
 from fer_core.faceset.writer import FaceSetWriter
 from fer_core.importers.samples import Sample
 
-LIMITS: Final = DecodeLimits(max_bytes=64 * 2**20, max_pixels=50_000_000)
+LIMITS: Final = DecodeLimits(max_bytes=PICTURE_BYTES, max_pixels=50_000_000)
 """Larger pictures are not faces to train on."""
 
 

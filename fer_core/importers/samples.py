@@ -1,14 +1,20 @@
 """What every importer yields, and how pictures are read from a folder or from a zip of the same name."""
 
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from pathlib import Path, PurePosixPath
+from typing import Final, Protocol
 
+from fer_core.bounded_file import read_at_most
 from fer_core.errors import FaceSetError
+from fer_core.faceset.schema import PICTURE_BYTES
+
+READ_BYTES: Final = PICTURE_BYTES + 1
+"""Of a file, or of an archive's member, which may unpack to gigabytes: one more than a picture has, so that it counts as too large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +47,14 @@ class _Plain:
         self._folder = folder
 
     def read(self, name: str) -> bytes | None:
-        file = self._folder / name
+        file = inside(self._folder, name)
         return read_picture(file) if file.is_file() else None
 
 
 class _Zipped:
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
+        # by their last name alone: nothing is unpacked to the disk, so that where a member says it belongs does not matter
         self._members: Mapping[str, str] = {Path(member).name: member for member in archive.namelist() if not member.endswith("/")}
 
     def read(self, name: str) -> bytes | None:
@@ -55,17 +62,31 @@ class _Zipped:
         if member is None:
             return None
         try:
-            return self._archive.read(member)
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:  # damaged, encrypted, odd method
+            with self._archive.open(member) as stream:
+                return stream.read(READ_BYTES)
+        except _UNREADABLE as error:  # damaged, encrypted, odd method
             raise FaceSetError(f"cannot read {member} in the archive {self._archive.filename}") from error
 
 
+def inside(folder: Path, name: str) -> Path:
+    """A file that a table names, below the folder of its set. FaceSetError where the name leads out of it: such a table would have other
+    files of whoever imports it copied into the face set.
+    """
+    parts = PurePosixPath(name.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts or "\0" in name:
+        raise FaceSetError(f"the name of a picture leads out of its folder {folder}: {name[:200]!r}")
+    return folder / name
+
+
 def read_picture(file: Path) -> bytes:
-    """The bytes of a file that is there."""
+    """The bytes of a file that is there, `READ_BYTES` at most."""
     try:
-        return file.read_bytes()
+        return read_at_most(file, READ_BYTES)
     except OSError as error:
         raise FaceSetError(f"cannot read {file} ({str(error.strerror).lower()})") from error
+
+
+_UNREADABLE: Final = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, NotImplementedError, ValueError)
 
 
 @contextmanager
@@ -77,10 +98,10 @@ def open_pictures(place: Path) -> Iterator[PictureFolder | None]:
     elif archive.is_file():
         try:
             opened = zipfile.ZipFile(archive)
-        except zipfile.BadZipFile as error:
-            raise FaceSetError(f"damaged archive: {archive}") from error
         except OSError as error:
-            raise FaceSetError(f"cannot read {archive} ({str(error.strerror).lower()})") from error
+            raise FaceSetError(f"cannot read {archive} ({str(error.strerror or error).lower()})") from error
+        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise FaceSetError(f"damaged archive: {archive}") from error
         with opened:
             yield _Zipped(opened)
     else:

@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 SAME_FACE: Final = 0.5
 """Boxes that overlap at least so much (intersection over union) show the same face."""
 NOWHERE: Final = -1
+MOST_FACES: Final = 2000
+"""Different faces of one image that reviews are kept of: as many as the built-in detector finds at most."""
+PAIRS_AT_ONCE: Final = 500_000
+"""Of boxes that are laid over one another, 100 bytes each meanwhile."""
 
 
 def overlap(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -34,16 +38,26 @@ def attach(images: Sequence[str], boxes: NDArray[np.float32], there: Sequence[st
         faces = rows_there.get(image, [])
         if not faces:
             continue
-        shares = overlap(boxes[asked], there_boxes[faces])
-        pairs = np.argwhere(shares >= SAME_FACE)
-        order = np.argsort(-shares[pairs[:, 0], pairs[:, 1]], kind="stable")
+        pairs, shares = _near(boxes[asked], there_boxes[faces])
         taken_asked, taken_faces = set[int](), set[int]()
-        for row, column in pairs[order].tolist():
+        for row, column in pairs[np.argsort(-shares, kind="stable")].tolist():
             if row not in taken_asked and column not in taken_faces:
                 taken_asked.add(row)
                 taken_faces.add(column)
                 found[asked[row]] = faces[column]
     return found
+
+
+def _near(one: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """(P, 2) pairs of boxes (M, 4) and (N, 4) that overlap by `SAME_FACE`, row by row, and by how much (P,). Some rows at a time."""
+    pairs, shares = [np.zeros((0, 2), np.intp)], [np.zeros(0)]
+    step = max(1, PAIRS_AT_ONCE // len(other))
+    for start in range(0, len(one), step):
+        found = overlap(one[start : start + step], other)
+        near = np.argwhere(found >= SAME_FACE)
+        pairs.append(near + np.array([start, 0]))
+        shares.append(found[near[:, 0], near[:, 1]])
+    return np.concatenate(pairs), np.concatenate(shares)
 
 
 def _rows_by_image(images: Sequence[str]) -> dict[str, list[int]]:

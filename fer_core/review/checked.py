@@ -1,14 +1,14 @@
 """Values out of JSON that somebody else wrote, each checked as it is taken."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, NoReturn
+from typing import Final
 
 from fer_core.errors import ReviewError
+from fer_core.json_document import parse_json
 from fer_core.labels import EXPRESSIONS
 
 MOST_TEXT: Final = 4096
@@ -20,16 +20,12 @@ _SHA256: Final = re.compile("[0-9a-f]{64}")
 _EXPORT_ID: Final = re.compile("[0-9a-f]{16}")
 
 
-def parsed(data: bytes, name: str) -> object:
+def parsed(data: bytes, name: str, most_bytes: int) -> object:
     """JSON in UTF-8, or a ReviewError. NaN and infinities are no JSON."""
     try:
-        return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise ReviewError(f"{name} is not JSON") from error
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)
+        return parse_json(data, most_bytes)
+    except ValueError as error:
+        raise ReviewError(f"{name} is not JSON ({error})") from error
 
 
 def object_of(value: object, where: str) -> Mapping[str, object]:

@@ -1,10 +1,12 @@
 """The corrections file that the page saves: JSON, one entry a face that was answered."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
 from fer_core.errors import ReviewError
 from fer_core.review import label_studio
+from fer_core.review.attach import MOST_FACES
 from fer_core.review.checked import Fields, object_of, parsed
 from fer_core.review.record import Correction
 from fer_core.review.verdicts import VERDICTS
@@ -24,12 +26,15 @@ def read_corrections(data: bytes, name: str, reviewer: str | None = None) -> lis
     """
     if len(data) > LARGEST:
         raise ReviewError(f"{name} is too large: {len(data):,} bytes, more than {LARGEST:,}")
-    value = parsed(data, name)
+    value = parsed(data, name, LARGEST)
     found = label_studio.read_tasks(value, name, reviewer) if isinstance(value, list) else _own(object_of(value, name), name, reviewer)
     if not found:
         raise ReviewError(f"there is no review in {name}")
     if len(found) > MOST:
         raise ReviewError(f"{name} holds {len(found):,} reviews, more than {MOST:,}")
+    image, faces = Counter(image for image, _ in {(row.image_sha256, row.box) for row in found}).most_common(1)[0]
+    if faces > MOST_FACES:
+        raise ReviewError(f"{name} holds reviews of {faces:,} faces of the image {image[:12]}, more than {MOST_FACES:,}")
     return found
 
 

@@ -17,7 +17,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fer_core.align import align_one
-from fer_core.errors import FaceSetError
+from fer_core.crop_image import colour_crop
+from fer_core.errors import FaceSetError, ImageError
 from fer_core.faceset import VOTE_COLUMNS, FaceSetCard, Row
 from fer_core.faceset.staging import publish, staged
 from fer_core.faceset.writer import FaceSetWriter
@@ -152,8 +153,10 @@ def _png(crop: NDArray[np.uint8]) -> bytes:
 
 
 def _pixels(crop: bytes) -> NDArray[np.uint8] | None:
-    bgr = cv2.imdecode(np.frombuffer(crop, np.uint8), cv2.IMREAD_COLOR)
-    return None if bgr is None else np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    try:
+        return colour_crop(crop)
+    except ImageError:
+        return None
 
 
 def _digest(pixels: NDArray[np.uint8]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -108,6 +109,11 @@ def _read(store: Store, path: str) -> pa.Table:
     import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
 
     try:
-        return pq.read_table(pa.BufferReader(store.read_bytes(path))).select(REVIEWS.names).cast(REVIEWS)
-    except (pa.ArrowException, OSError, KeyError) as error:
+        found = pq.read_table(pa.BufferReader(store.read_bytes(path))).select(REVIEWS.names).cast(REVIEWS)
+        found.validate(full=True)
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise ReviewError(f"the reviews in {path} are damaged") from error
+    boxes = np.stack([found[f"box_{name}"].to_numpy() for name in "xywh"])
+    if any(found[name].null_count for name in REVIEWS.names) or not np.isfinite(boxes).all():
+        raise ReviewError(f"the reviews in {path} are damaged (values are missing)")
+    return found

@@ -3,18 +3,23 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
 from fer_core.commit import committed_runs, read_manifest
-from fer_core.errors import CommitError, ReviewError
+from fer_core.errors import ReviewError
+from fer_core.part_table import read_part
 from fer_core.review.attach import NOWHERE, attach
 from fer_core.review.corrections import LARGEST, read_corrections
 from fer_core.review.history import is_imported, record
 from fer_core.review.present import boxes_of, present_labels
 from fer_core.review.record import Correction
+from fer_core.schema import IMAGES
 from fer_core.store import Store
+
+_DIGESTS: Final = pa.schema([IMAGES.field("image_sha256")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +96,9 @@ def _orphan(row: Correction, there: set[str]) -> Orphan:
 
 def _ever_known(store: Store, images: set[str]) -> bool:
     """Whether any committed run looked at one of these images."""
-    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
-
     for run_id in committed_runs(store):
         for part in read_manifest(store, run_id).parts_of("images"):
-            try:
-                digests = pq.read_table(pa.BufferReader(store.read_bytes(part.path)), columns=["image_sha256"])["image_sha256"]
-            except (pa.ArrowException, OSError) as error:
-                raise CommitError(f"a part of the committed run {run_id} is damaged: {part.path}") from error
+            digests = read_part(store, part.path, _DIGESTS, run_id)["image_sha256"]
             if images & set(digests.to_pylist()):
                 return True
     return False

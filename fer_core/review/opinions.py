@@ -9,14 +9,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fer_core.commit import committed_runs, read_manifest
-from fer_core.errors import CommitError
 from fer_core.labels import EXPRESSIONS
+from fer_core.part_table import read_part
 from fer_core.review.attach import SAME_FACE
 from fer_core.review.candidates import Candidates, probabilities_of
 from fer_core.review.present import boxes_of
+from fer_core.schema import LABELS
 from fer_core.store import Store
 
-_READ: Final = ("image_sha256", *(f"box_{name}" for name in "xywh"), *(f"p_{name}" for name in EXPRESSIONS))
+_NAMES: Final = ("image_sha256", *(f"box_{name}" for name in "xywh"), *(f"p_{name}" for name in EXPRESSIONS))
+_READ: Final = pa.schema([LABELS.field(name) for name in _NAMES])
 PAIRS_AT_ONCE: Final = 1_000_000
 
 
@@ -43,7 +45,7 @@ def disagreement(store: Store, faces: Candidates) -> Disagreement:
         if not len(asked):
             continue
         for part in manifest.parts_of("labels"):
-            rows = _read(store, part.path)
+            rows = read_part(store, part.path, _READ, run_id)
             _compare(faces.take(asked), rows, asked, distance, other)
     return Disagreement(distance, other)
 
@@ -81,12 +83,3 @@ def _overlaps(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.floa
     sides = np.minimum(one[:, :2] + one[:, 2:], two[:, :2] + two[:, 2:]) - np.maximum(one[:, :2], two[:, :2])
     shared = np.prod(np.maximum(sides, 0), axis=1)
     return np.asarray(shared / np.maximum(np.prod(one[:, 2:], axis=1) + np.prod(two[:, 2:], axis=1) - shared, 1e-12), np.float64)
-
-
-def _read(store: Store, path: str) -> pa.Table:
-    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
-
-    try:
-        return pq.read_table(pa.BufferReader(store.read_bytes(path)), columns=list(_READ))
-    except (pa.ArrowException, OSError) as error:
-        raise CommitError(f"a part of a committed run is damaged: {path}") from error

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fer_core.address import one_line, split
 from fer_core.commit import committed_runs, read_manifest
+from fer_core.crop_image import check_crop
 from fer_core.decode import DecodeLimits, decode
 from fer_core.errors import CommitError, ImageError, StoreError
 from fer_core.store import Store, read_uri
@@ -113,11 +114,20 @@ def _crops_in(store: Store, path: str, missing: Mapping[Key, str]) -> dict[Key, 
                 if _may_hold(opened.metadata, number, uris):
                     rows = opened.read_row_group(number, ["image_sha256", "detector", "face_index", "crop_png"])
                     for row in rows.filter(pc.is_in(rows["image_sha256"], value_set=digests)).to_pylist():
-                        if crop_key(row) in missing:
+                        if crop_key(row) in missing and _is_crop(row["crop_png"]):
                             found[crop_key(row)] = row["crop_png"]
     except pa.ArrowException as error:
         raise CommitError(f"a part of a committed run is damaged: {path}") from error
     return found
+
+
+def _is_crop(data: bytes | None) -> bool:
+    """Whether it may go onto a page, or into a face set."""
+    try:
+        check_crop(data)
+    except ImageError:
+        return False
+    return True
 
 
 def _may_hold(metadata: "FileMetaData", number: int, uris: list[str]) -> bool:

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fer_core.errors import CommitError
-from fer_core.review.attach import NOWHERE, SAME_FACE, attach, overlap
+from fer_core.review.attach import MOST_FACES, NOWHERE, SAME_FACE, attach, overlap
 from fer_core.review.history import history
 from fer_core.review.present import boxes_of, present_labels
 from fer_core.schema import LABELS
@@ -83,23 +83,40 @@ def _labels(store: Store, images: set[str]) -> pa.Table:
         return LABELS.empty_table()
 
 
+class _Faces:
+    """The faces of one image, newest first, each with the number of its row."""
+
+    def __init__(self) -> None:
+        self.rows = list[int]()
+        self._boxes, self._exports = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+
+    def add(self, row: int, box: NDArray[np.float32], export: np.int64) -> None:
+        """Keep it unless it is one of those that are here."""
+        count = len(self.rows)
+        if count == MOST_FACES:
+            return
+        there, exports = self._boxes[:count], self._exports[:count]
+        same = (there == box).all(axis=1) | ((overlap(box[None], there)[0] >= SAME_FACE) & (exports != export))
+        if same.any():
+            return
+        if count == len(self._boxes):  # twice the room each time, so that few reviews need little
+            self._boxes, self._exports = np.resize(self._boxes, (2 * count + 1, 4)), np.resize(self._exports, 2 * count + 1)
+        self._boxes[count], self._exports[count] = box, export
+        self.rows.append(row)
+
+
 def latest(reviews: pa.Table) -> pa.Table:
     """What was said last of each face. reviews: `record.REVIEWS`, oldest first.
 
     The same box is the same face. Boxes of different exports are, too, where they overlap by `SAME_FACE`, since the detector may have
-    changed in between; within an export they are different faces.
+    changed in between; within an export they are different faces. Of one image the newest `MOST_FACES` faces count: no detector finds
+    more, and each further one would be laid over all others.
     """
-    kept: dict[str, list[int]] = {}
-    boxes, images, exports = boxes_of(reviews), reviews["image_sha256"].to_pylist(), reviews["export_id"].to_pylist()
-    for row in reversed(range(reviews.num_rows)):
-        newer = kept.setdefault(images[row], [])
-        shares = overlap(boxes[row : row + 1], boxes[newer])[0] if newer else np.zeros(0)
-        if not any(
-            np.array_equal(boxes[row], boxes[other]) or (share >= SAME_FACE and exports[row] != exports[other])
-            for other, share in zip(newer, shares.tolist(), strict=True)
-        ):
-            newer.append(row)
-    numbers = sorted(row for rows in kept.values() for row in rows)
+    boxes, exports = boxes_of(reviews), reviews["export_id"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    kept: dict[str, _Faces] = {}
+    for row, image in zip(reversed(range(reviews.num_rows)), reversed(reviews["image_sha256"].to_pylist()), strict=True):
+        kept.setdefault(image, _Faces()).add(row, boxes[row], exports[row])
+    numbers = sorted(row for faces in kept.values() for row in faces.rows)
     order = [(name, "ascending") for name in ("image_sha256", "box_x", "box_y", "box_w", "box_h")]
     return reviews.take(pa.array(numbers, pa.int64())).sort_by(order)
 

@@ -1,19 +1,21 @@
 """`ferflow train`: face sets -> a model."""
 
 import argparse
-import json
 import os
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fer_core.bounded_file import read_bounded
 from fer_core.errors import TrainingError
+from fer_core.json_document import parse_json
 from flows.answer import answer
 
 if TYPE_CHECKING:
     from fer_core.train_config import TrainConfig
 
+MOST_BYTES = 2**20
 RECIPES = files("fer_core") / "recipes"
 RAW = argparse.RawDescriptionHelpFormatter
 HELP = """Trains the multiscale network with the center cosine loss and writes MODELS/<name>: weights, card, curves, a log for TensorBoard.
@@ -91,8 +93,8 @@ def _written(config: str) -> dict[str, object]:
     """The JSON object of a file or, where there is none of that name, of a recipe."""
     known = config in recipe_names() and not Path(config).is_file()
     try:
-        text = (RECIPES / f"{config}.json").read_text(encoding="utf-8") if known else Path(config).read_text(encoding="utf-8")
-        value = json.loads(text)
+        text = (RECIPES / f"{config}.json").read_bytes() if known else read_bounded(Path(config), MOST_BYTES)
+        value = parse_json(text, MOST_BYTES)
     except OSError as error:
         known_names = ", ".join(recipe_names())
         raise TrainingError(

@@ -1,0 +1,41 @@
+"""Rows of one published part, in the types that its table has: whoever reads committed tables gets these or one clear line."""
+
+from typing import Final
+
+import pyarrow as pa
+
+from fer_core.errors import CommitError
+from fer_core.store import Store
+
+UNREADABLE: Final = (pa.ArrowException, OSError, KeyError, ValueError, TypeError)
+"""What reading a Parquet file that is none, or that holds other columns, may raise."""
+
+
+def read_part(store: Store, path: str, schema: pa.Schema, run_id: str = "") -> pa.Table:
+    """The columns of `schema`, which are some of the table's. run_id: for errors.
+
+    CommitError where the part is missing, is no Parquet file, lacks a column, or holds one of another kind.
+    """
+    run = f"the committed run {run_id}" if run_id else "a committed run"
+    if not store.exists(path):
+        raise CommitError(f"a part of {run} is missing: {path}")
+    return part_rows(store.read_bytes(path), path, schema, run)
+
+
+def part_rows(data: bytes, path: str, schema: pa.Schema, run: str = "a committed run") -> pa.Table:
+    """The same from the part's bytes."""
+    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy; what plans and counts needs none of it)
+
+    try:
+        return checked_rows(pq.read_table(pa.BufferReader(data), columns=schema.names, use_threads=False), schema)
+    except UNREADABLE as error:
+        raise CommitError(f"a part of {run} is damaged: {path} ({' '.join(str(error).split())[:200]})") from error
+
+
+def checked_rows(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of `schema`, as it types them. One of `UNREADABLE` for rows that cannot be those."""
+    found = rows.select(schema.names).replace_schema_metadata(None).cast(schema)
+    found.validate(full=True)  # Arrow believes what a file says of its texts until it crashes
+    if "image_uri" in schema.names and found["image_uri"].null_count:
+        raise ValueError("rows without an image")
+    return found
