@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Final, NoReturn
 
 import flows.started  # noqa: F401  (notes the time)
+from fer_core.isolation import isolate_command
 from tasks import interruption
 
 COMMANDS: Final = (
@@ -61,6 +62,8 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    if arguments is None:
+        isolate_command()
     given = list(sys.argv[1:] if arguments is None else arguments)
     args = argparse.Namespace()
     try:
