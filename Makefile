@@ -20,6 +20,7 @@ export SOURCE TO GALLERY PICTURES
 EXPAND := for name in SOURCE TO GALLERY; do case "$${!name}" in "~") printf -v $$name %s "$$HOME";; "~/"*) printf -v $$name %s "$$HOME/$${!name:2}";; esac; done
 
 export DO_NOT_TRACK := 1
+export ORT_DISABLE_TELEMETRY := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .PHONY: help label test test-long lint format docs lock clean
@@ -32,9 +33,9 @@ help: ## this list
 
 label: $(VENV)/runtime.stamp ## label SOURCE into TO, ask the tables one question, draw the gallery
 	@set -e; $(EXPAND); \
-	if [ "$$SOURCE" = out/pictures ]; then $(VENV)/bin/python -m flows.demo pictures "$$SOURCE"; fi; \
+	if [ "$$SOURCE" = out/pictures ]; then $(VENV)/bin/python -P -m flows.demo pictures "$$SOURCE"; fi; \
 	$(VENV)/bin/ferflow label "$$SOURCE" --to "$$TO"; \
-	$(VENV)/bin/python -m flows.demo query "$$TO"; \
+	$(VENV)/bin/python -P -m flows.demo query "$$TO"; \
 	$(VENV)/bin/ferflow gallery "$$TO" --to "$$GALLERY" --png "$${GALLERY%.html}.png" --limit "$$PICTURES"
 
 test: $(VENV)/dev.stamp ## the tests, on every core
@@ -54,7 +55,7 @@ format: $(VENV)/dev.stamp ## write the code in the house style
 	$(VENV)/bin/ruff format .
 
 docs: $(VENV)/runtime.stamp ## write docs/data-dictionary.md from the schemas
-	$(VENV)/bin/python -m fer_core.dictionary docs/data-dictionary.md
+	$(VENV)/bin/python -P -m fer_core.dictionary docs/data-dictionary.md
 
 clean: ## remove the environment and everything that was made in out/
 	rm -rf $(VENV) out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -122,7 +122,7 @@ def _train(cell: Cell, faceset: Path, args: argparse.Namespace) -> None:
         return
     file = args.to / f"{cell.name}.json"
     file.write_text(json.dumps(config), encoding="utf-8")
-    command = [sys.executable, "-m", "flows.cli", "train", str(faceset), "--to", str(args.to), "--config", str(file), "--resume"]
+    command = [sys.executable, "-P", "-m", "flows.cli", "train", str(faceset), "--to", str(args.to), "--config", str(file), "--resume"]
     threads = str(max(1, (os.cpu_count() or 1) // args.jobs))
     print(cell.name, file=sys.stderr, flush=True)
     environment = {"OMP_NUM_THREADS": threads, **os.environ}

@@ -61,7 +61,8 @@ def measured_point(images: int, faces: int, megapixels: float, workers: int) -> 
     """One run of the command over a collection of its own."""
     with tempfile.TemporaryDirectory() as place:
         pictures = composed(Path(place) / "pictures", images, faces, megapixels)
-        command = [sys.executable, "-m", "flows.cli", "label", str(pictures), "--to", str(Path(place) / "labels"), "--detector", "builtin"]
+        command = [sys.executable, "-P", "-m", "flows.cli", "label", str(pictures), "--detector", "builtin"]
+        command += ["--to", str(Path(place) / "labels")]
         said, peak = watched([*command, "--workers", str(workers), "--json"])
     kept = ("seconds", "startup_seconds", "images_per_second", "steady_images_per_second", "stage_seconds")
     about = {

@@ -20,6 +20,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
+import fer_core  # noqa: F401  # isort: skip  (first: it keeps ONNX Runtime silent)
 import cv2
 import numpy as np
 import torch

@@ -34,7 +34,7 @@ def main() -> None:
     source = (args.source / args.split).absolute()
     with tempfile.TemporaryDirectory() as root:
         options = ["--to", root, "--detector", args.detector, "--model", args.model, "--json"]
-        done = subprocess.run([sys.executable, "-m", "flows.cli", "label", str(source), *options], check=True, stdout=subprocess.PIPE)
+        done = subprocess.run([sys.executable, "-P", "-m", "flows.cli", "label", str(source), *options], check=True, stdout=subprocess.PIPE)
         said = dict(duckdb.sql(LARGEST.format(root=root)).fetchall())
     print(json.dumps({"detector": args.detector, "run": json.loads(done.stdout)["images"], **_scored(source, said)}, indent=2))
 

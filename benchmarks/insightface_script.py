@@ -12,6 +12,7 @@ import contextlib
 import sys
 from pathlib import Path
 
+import fer_core  # noqa: F401  # isort: skip  (first: it keeps ONNX Runtime silent)
 import numpy as np
 from insightface.model_zoo import get_model
 from insightface.utils.face_align import norm_crop

@@ -110,7 +110,7 @@ def measure(proxy: Proxy, images: Sequence[ImageRef], milliseconds: float, round
 def main() -> None:
     options = _options()
     with subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-P", "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as server:
         assert server.stdout is not None
         proxy = Proxy(int(server.stdout.readline()))

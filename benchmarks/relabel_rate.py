@@ -74,7 +74,7 @@ def decoded_and_predicted() -> Work:
 
 
 def _ferflow(*words: str) -> dict[str, Any]:
-    done = subprocess.run([sys.executable, "-m", "flows.cli", *words, "--json"], check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run([sys.executable, "-P", "-m", "flows.cli", *words, "--json"], check=True, stdout=subprocess.PIPE, text=True)
     said: dict[str, Any] = json.loads(done.stdout)
     return said
 

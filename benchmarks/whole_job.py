@@ -50,7 +50,7 @@ def resized(picture: Image.Image) -> Image.Image:
 
 def measured(source: str, root: Path, detector: str, workers: int) -> dict[str, Any]:
     """One run: the command's own answer, and where its worker seconds went."""
-    command = [sys.executable, "-m", "flows.cli", "label", source, "--to", str(root), "--detector", detector]
+    command = [sys.executable, "-P", "-m", "flows.cli", "label", source, "--to", str(root), "--detector", detector]
     done = subprocess.run([*command, "--workers", str(workers), "--json"], check=False, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise SystemExit(f"ferflow label failed with exit code {done.returncode}")

@@ -15,6 +15,7 @@ from fer_core.address import one_line, split
 from fer_core.commit import committed_runs, read_manifest
 from fer_core.current import CURRENT
 from fer_core.errors import CommitError, StoreError, UsageError
+from fer_core.isolation import OFFLINE
 from fer_core.manifest import Manifest, Part
 from fer_core.part_table import UNREADABLE, checked_rows
 from fer_core.schema import IMAGES, LABELS, SCHEMA_VERSION
@@ -182,7 +183,7 @@ def _write(ranges: UriRanges, file: str) -> tuple[int, int, int]:
     sorting = pq.SortingColumn.from_ordering(LABELS, order)
     faces = images = 0
     with (
-        duckdb.connect() as database,
+        duckdb.connect(config=OFFLINE) as database,
         pq.ParquetWriter(file, LABELS.with_metadata(_MARK), compression="zstd", sorting_columns=sorting) as out,
     ):
         for number in range(len(ranges)):

@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 
 import flows.started  # noqa: F401  (notes the time)
 from fer_core.file_mode import private_process
+from fer_core.isolation import isolate_command
 from tasks import interruption
 
 COMMANDS: Final = (
@@ -64,6 +65,8 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    if arguments is None:
+        isolate_command()
     given = list(sys.argv[1:] if arguments is None else arguments)
     args = argparse.Namespace()
     private_process()

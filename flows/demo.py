@@ -11,8 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from fer_core.address import scheme
 from fer_core.current import views
 from fer_core.errors import FerflowError, SourceError, StoreError, UsageError
+from fer_core.isolation import OFFLINE
 from fer_core.store import open_store
 
 if TYPE_CHECKING:
@@ -59,9 +61,12 @@ def answer(root: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """
     import duckdb  # noqa: PLC0415  (copying pictures needs no database)
 
-    with duckdb.connect() as connection:
+    store = open_store(root)
+    with duckdb.connect(config=OFFLINE) as connection:
+        if scheme(root) != "file":
+            connection.register_filesystem(store.fs)  # DuckDB's own way to a store is an extension that it downloads
         try:
-            connection.execute(views(open_store(root)))
+            connection.execute(views(store))
             cursor = connection.execute(QUERY)
         except duckdb.Error as error:
             if "No files found" in str(error):

@@ -1,7 +1,7 @@
 """The automation that starts `retrain` when a labels root has drifted.
 
-python -m flows.drift_automation retrain/weekly              for every root
-python -m flows.drift_automation retrain/weekly --root /data/labels --cooldown 86400
+python -P -m flows.drift_automation retrain/weekly              for every root
+python -P -m flows.drift_automation retrain/weekly --root /data/labels --cooldown 86400
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The automations that tell somebody: a run failed, too many images were quarantined, there was no run.
 
-python -m flows.notifications slack-webhook/team      with a notification block that is there already
+python -P -m flows.notifications slack-webhook/team      with a notification block that is there already
 
 `deployments/automations/` holds the same for `prefect automation create --from-file`.
 """

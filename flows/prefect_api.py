@@ -33,6 +33,9 @@ DEFAULTS: Final = {
     "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
 }
 
+_PLACES: Final = ("PREFECT_HOME", "PREFECT_PROFILES_PATH", "FERFLOW_DETECTORS")
+"""Paths that processes with other working folders take from the environment."""
+
 _EPHEMERAL: Final = {
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
@@ -116,6 +119,7 @@ def _told() -> Iterator[None]:
 def configure(verbose: bool) -> None:
     """Prefect's settings for this process and those it starts: no telemetry, no chatter, no proxy to this machine."""
     os.environ.update(QUIET)
+    os.environ.update({name: str(Path(os.environ[name]).expanduser().absolute()) for name in _PLACES if os.environ.get(name)})
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     # Prefect prints a traceback for a flow that fails; the command says why in one line. The API's log keeps everything.

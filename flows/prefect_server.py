@@ -10,7 +10,6 @@ import re
 import socket
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -22,6 +21,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from fer_core.errors import OrchestrationError
 from fer_core.file_mode import OWNER, UMASK, make_folders
+from fer_core.isolation import PACKAGES
+from flows.children import empty_folder, environment, python
 
 START_SECONDS: Final = 120.0
 """A fresh home has to build its database first; slow disks and small machines take a minute."""
@@ -47,11 +48,13 @@ class PrefectServer:
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the server)
         self._lock = _start_lock()
         self._started = time.monotonic()
-        arguments = ["--factory", application, "--fd", str(listening.fileno())]
+        # uvicorn looks for the application in a folder of its own choice first, which is the working one unless told
+        arguments = ["--factory", application, "--app-dir", str(PACKAGES), "--fd", str(listening.fileno())]
         arguments += ["--log-level", "error", "--lifespan", "on", "--timeout-graceful-shutdown", "2"]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", *arguments],
-            env={**os.environ, **settings},
+            python("-m", "uvicorn", *arguments),
+            env=environment(settings),
+            cwd=empty_folder(prefect_home()),
             pass_fds=[listening.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=None if verbose else self._words,

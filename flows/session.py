@@ -2,11 +2,12 @@
 
 import os
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
+
+from flows.children import environment, python
 
 MARK: Final = "FERFLOW_SESSION"
 
@@ -17,14 +18,14 @@ def session() -> Iterator[str]:
     mark = uuid.uuid4().hex
     before = os.environ.get(MARK)
     os.environ[MARK] = mark
-    environment = {name: value for name, value in os.environ.items() if name != MARK}
-    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    unmarked = environment({})
+    del unmarked[MARK]
     watchdog = subprocess.Popen(
-        [sys.executable, "-m", "flows.watchdog", mark, str(os.getpid())],
+        python("-m", "flows.watchdog", mark, str(os.getpid())),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=environment,
+        env=unmarked,
         start_new_session=True,  # Ctrl-C and a closed terminal must not reach it
     )
     try:

@@ -18,6 +18,7 @@ from typing import IO, Final
 from urllib.parse import urlsplit
 
 from fer_core.errors import OrchestrationError
+from flows.children import empty_folder, environment, python
 from flows.prefect_api import configure
 from flows.prefect_server import LOCK, PrefectServer, in_words, lock_in_home, prefect_home
 from flows.server.guard import ALLOWED_HOSTS
@@ -113,12 +114,10 @@ class _Serving:
 
     def __init__(self, wishes: dict[str, str | None]) -> None:
         reading, writing = os.pipe()
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        environment["PYTHONSAFEPATH"] = "1"  # runs must not find modules in whatever folder this was started from
-        environment["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "INFO"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "flows.serving", str(writing)],
-            env=environment,
+            python("-m", "flows.serving", str(writing)),
+            env=environment({"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO"}),
+            cwd=empty_folder(prefect_home()),  # runs begin in it, and Prefect looks for their modules there first
             pass_fds=[writing],
             stdin=subprocess.PIPE,
             stdout=sys.stderr,

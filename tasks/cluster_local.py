@@ -12,7 +12,7 @@ from distributed import Client, LocalCluster, fire_and_forget
 from fer_core.file_mode import temporary_folder
 from tasks.cluster_kinds import Adaptive
 from tasks.cluster_kinds import LocalCluster as LocalSpec
-from tasks.cluster_settings import ALLOCATION, IDLE_LOOKS, settings
+from tasks.cluster_settings import ENVIRONMENT, IDLE_LOOKS, settings
 from tasks.cluster_size import least, most, processes, threads_of
 from tasks.work import warm_up
 
@@ -36,7 +36,7 @@ def start_local(spec: LocalSpec, verbose: bool) -> tuple[Client, LocalCluster]:
 def configure(verbose: bool) -> None:
     """Dask in this process, before the scheduler is made."""
     dask.config.set({**settings(), "temporary-directory": temporary_folder()})
-    dask.config.set({f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ALLOCATION.items()})
+    dask.config.set({f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ENVIRONMENT.items()})
     # else a cluster gives up a worker that a busy machine needs longer than 15 s to start anew, and in the end has none
     dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"})
     if not verbose:

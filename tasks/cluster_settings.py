@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from fer_core.isolation import SAFE_PATH, SILENT
+
 FROZEN_SECONDS: Final = 60
 """How long a worker may be silent (stopped, or deep in code that lets no other thread run) before it is given up and started anew."""
 SHARD_SECONDS: Final = 30
@@ -17,6 +19,8 @@ UNSEEN: Final = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0")
 
 ALLOCATION: Final = {"MALLOC_MMAP_THRESHOLD_": str(8 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(32 * 2**20)}
 """Of workers' environment. Under Dask's own 64 KiB every picture's memory goes back to the system, which clears it for the next one."""
+ENVIRONMENT: Final = ALLOCATION | SAFE_PATH | SILENT
+"""Of every worker: how it allocates memory, and that it keeps to itself."""
 
 
 def settings() -> dict[str, Any]:
@@ -45,6 +49,6 @@ def settings() -> dict[str, Any]:
 
 
 def as_environment() -> dict[str, str]:
-    """The same for processes elsewhere, and how they allocate memory."""
+    """The same for processes elsewhere, and what else a worker's environment holds."""
     told = {f"DASK_{name.upper().replace('.', '__').replace('-', '_')}": str(value) for name, value in settings().items()}
-    return told | ALLOCATION
+    return told | ENVIRONMENT

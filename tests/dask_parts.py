@@ -7,21 +7,33 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.certificates import Signed
+from tests.native_trace import Trace
 from tests.processes import REPOSITORY
 
 SECONDS = 120
 """How long anything may take to start, on a busy machine."""
 
 
+@dataclass(frozen=True)
+class WorkerPlace:
+    """Where a worker is started, and where its calls are noted."""
+
+    environment: Mapping[str, str]
+    folder: Path
+    trace: Trace
+
+
 class DaskParts:
     """One scheduler and its workers, ended with `close`."""
 
-    def __init__(self, folder: Path, tls: tuple[Path, Signed] | None = None) -> None:
-        """tls: file of the authority, and the certificate that all of them show."""
+    def __init__(self, folder: Path, tls: tuple[Path, Signed] | None = None, worker: WorkerPlace | None = None) -> None:
+        """tls: file of the authority, and the certificate that all of them show. worker: in which workers run, if not as the tests do."""
         folder.mkdir(parents=True, exist_ok=True)
+        self._worker_place = worker
         self._folder, self._workers = folder, 0
         self._tls = [] if tls is None else ["--tls-ca-file", tls[0], "--tls-cert", tls[1].cert, "--tls-key", tls[1].key]
         protocol = "tcp" if tls is None else "tls"
@@ -65,9 +77,13 @@ class DaskParts:
             "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
         }
         line = [sys.executable, "-m", f"distributed.cli.dask_{what}", *map(str, (*self._tls, *arguments))]
+        where = self._folder
+        if what == "worker" and self._worker_place is not None:
+            environment = {**self._worker_place.environment, "PYTHONPATH": environment["PYTHONPATH"]}
+            where, line = self._worker_place.folder, self._worker_place.trace.of(line)
         with (self._folder / f"{log or what}.log").open("ab") as said:
             to = {"stdout": said, "stderr": said}
-            return subprocess.Popen(line, env=environment, cwd=self._folder, start_new_session=True, **to)
+            return subprocess.Popen(line, env=environment, cwd=where, start_new_session=True, **to)
 
 
 def pretended(folder: Path, packages: Mapping[str, str]) -> Iterable[Path]:

@@ -15,8 +15,17 @@ from pathlib import Path
 
 import psutil
 import pytest
+from foreign_folder import ForeignFolder, foreign_folder
+from native_trace import Trace, can_trace
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+FERFLOW = (str(Path(sys.executable).with_name("ferflow")),)
+"""As a person starts it: unlike `python -m`, it leaves the working folder to the command to deal with."""
+OURS = ("PREFECT", "FERFLOW", "DASK", "XDG")
+"""Beginnings of what is not taken over from the environment of the tests."""
+HUSHED = ("CI", "TF_BUILD", "GITHUB_ACTIONS", "DO_NOT_TRACK", "ORT_DISABLE_TELEMETRY", "PYTHONSAFEPATH")
+"""Neither is what would keep a library silent, or the working folder out, without ferflow."""
 
 NETWORK_HOOK = """
 import os, socket, sys
@@ -73,19 +82,31 @@ class Commands:
         self.tag = uuid.uuid4().hex
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "FERFLOW", "DASK", "XDG"))}
+        kept = {name: value for name, value in os.environ.items() if not (name.startswith(OURS) or name in HUSHED)}
         path = os.pathsep.join(filter(None, ((extra or {}).get("PYTHONPATH"), str(REPOSITORY))))
         return {**kept, "HOME": str(self.home), "FERFLOW_TEST": self.tag, **(extra or {}), "PYTHONPATH": path}
 
-    def start(self, *arguments: object, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> subprocess.Popen[str]:
-        words = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+    def start(
+        self, *arguments: object, env: Mapping[str, str] | None = None, cwd: Path | None = None, trace: Trace | None = None
+    ) -> subprocess.Popen[str]:
+        """trace: where its calls are noted."""
+        words = [*FERFLOW, *map(str, arguments)]
+        if trace is not None:
+            words = trace.of(words)
         pipe = subprocess.PIPE
         return subprocess.Popen(
             words, env=self.environment(env), cwd=cwd or self.home, stdout=pipe, stderr=pipe, text=True, start_new_session=True
         )
 
-    def run(self, *arguments: object, env: Mapping[str, str] | None = None, cwd: Path | None = None, timeout: float = 150) -> Ended:
-        process = self.start(*arguments, env=env, cwd=cwd)
+    def run(
+        self,
+        *arguments: object,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        trace: Trace | None = None,
+        timeout: float = 150,
+    ) -> Ended:
+        process = self.start(*arguments, env=env, cwd=cwd, trace=trace)
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -114,13 +135,16 @@ class Commands:
 
 @dataclass(frozen=True)
 class LabelledRoot:
-    """Two pictures, labelled in an empty home without a network."""
+    """Two pictures, labelled in an empty home, from a folder full of what somebody else has left there."""
 
     commands: Commands
     source: Path
     root: Path
     ended: Ended
-    network_log: Path
+    trace: Trace | None
+    """None where this machine cannot trace."""
+    foreign: ForeignFolder
+    new_in_home: frozenset[str]
 
 
 @pytest.fixture
@@ -147,29 +171,20 @@ def two_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def labelled(two_pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> LabelledRoot:
-    """The whole job once, as a person runs it first: empty home, nothing configured, and whatever leaves the machine refused."""
+    """The whole job once, as a person runs it first: empty home, nothing configured, and traced where that can be."""
     folder = tmp_path_factory.mktemp("labelled")
-    hook, log = folder / "hook", folder / "network.log"
-    hook.mkdir()
-    (hook / "sitecustomize.py").write_text(NETWORK_HOOK)
     home = folder / "home"
     home.mkdir()
-    commands = Commands(home)
-    environment = {"PYTHONPATH": str(hook), "NETWORK_LOG": str(log)}
-    ended = commands.run(
-        "label",
-        two_pictures,
-        "--to",
-        folder / "labels",
-        "--run-id",
-        "first",
-        "--purpose",
-        "a test",
-        "--workers",
-        2,
-        "--shard-size",
-        1,
-        "--json",
-        env=environment,
-    )
-    return LabelledRoot(commands, two_pictures, folder / "labels", ended, log)
+    commands, foreign = Commands(home), foreign_folder(folder)
+    trace = Trace(folder / "trace") if can_trace() else None
+    words = ("label", two_pictures, "--to", folder / "labels", "--run-id", "first", "--purpose", "a test")
+    loud = {"ORT_DISABLE_TELEMETRY": "0"}  # whatever the environment says
+    ended = commands.run(*words, "--workers", 2, "--shard-size", 1, "--json", env=loud, cwd=foreign.path, trace=trace)
+    if trace is not None:
+        commands.wait_until_gone()  # the tracer among them
+    return LabelledRoot(commands, two_pictures, folder / "labels", ended, trace, foreign, files_below(home))
+
+
+def files_below(folder: Path) -> frozenset[str]:
+    """Every file in it, by its path from there."""
+    return frozenset(str(file.relative_to(folder)) for file in folder.rglob("*") if not file.is_dir())

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from native_trace import Trace
 from processes import Commands
 
 START_SECONDS = 600
@@ -126,10 +127,15 @@ class Served:
 
 
 @contextmanager
-def up(commands: Commands, folder: Path, *options: object, env: Mapping[str, str] | None = None) -> Iterator[Served]:
-    """Started in `folder`, on a free port, unless told otherwise. Whatever the test left running ends with it."""
+def up(
+    commands: Commands, folder: Path, *options: object, env: Mapping[str, str] | None = None, trace: Trace | None = None
+) -> Iterator[Served]:
+    """Started in `folder`, on a free port, unless told otherwise. Whatever the test left running ends with it.
+
+    trace: where its calls are noted.
+    """
     quick = {"PREFECT_RUNNER_POLL_FREQUENCY": "1", **(env or {})}
-    process = commands.start("up", "--json", "--port", 0, *options, env=quick, cwd=folder)
+    process = commands.start("up", "--json", "--port", 0, *options, env=quick, cwd=folder, trace=trace)
     errors: list[str] = []
     reader = threading.Thread(target=lambda: errors.extend(process.stderr or ()), daemon=True)
     reader.start()

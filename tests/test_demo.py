@@ -1,7 +1,12 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from fakes import config, label, refs, write_pictures
+from native_trace import Trace, can_trace
+from processes import REPOSITORY
 
 from flows.demo import answer, demo_pictures, main, typed
 
@@ -40,6 +45,21 @@ def test_what_is_printed_can_be_typed_into_duckdb(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert typed(str(root)) in printed
     assert "DuckDB's answer" in printed
+
+
+def test_tables_in_s3_are_read_without_downloading_an_extension(s3_root, tmp_path):
+    """DuckDB would fetch its own client from the web, unasked."""
+    label(config(s3_root), refs(write_pictures(tmp_path / "photos", [2])))
+    home = tmp_path / "home"
+    home.mkdir()
+    words = [sys.executable, "-P", "-c", "import sys; from flows.demo import answer; print(answer(sys.argv[1]))", s3_root]
+    environment = {**os.environ, "HOME": str(home), "PYTHONPATH": str(REPOSITORY)}
+    trace = Trace(tmp_path / "trace")
+    done = subprocess.run(trace.of(words) if can_trace() else words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "faces" in done.stdout
+    assert not list(home.iterdir())
+    assert not can_trace() or trace.outside() == []
 
 
 def test_a_root_without_faces_says_so(tmp_path, capsys):

@@ -157,7 +157,7 @@ def receipts(root):
 
 
 def test_nothing_leaves_the_machine(story):
-    for process in ("flows.cli", "uvicorn", "flows.serving", "prefect.engine", "'-c'"):  # the last are Dask's workers
+    for process in ("ferflow", "uvicorn", "flows.serving", "prefect.engine", "'-c'"):  # the last are Dask's workers
         assert process in story.watched, f"{process} ran unwatched"
     assert story.contacted == ""
 

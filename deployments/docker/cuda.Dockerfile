@@ -34,7 +34,9 @@ COPY --from=build /opt/ferflow /opt/ferflow
 # No word about anybody's runs leaves the machine; Prefect keeps no results, which are in the tables.
 ENV PATH=/opt/ferflow/bin:${PATH} \
     PYTHONUNBUFFERED=1 \
+    PYTHONSAFEPATH=1 \
     DO_NOT_TRACK=1 \
+    ORT_DISABLE_TELEMETRY=1 \
     PREFECT_SERVER_ANALYTICS_ENABLED=false \
     PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY=false \
     PREFECT_RESULTS_PERSIST_BY_DEFAULT=false \

@@ -101,7 +101,7 @@ async def there() -> tuple[set[str], set[str], set[str]]:
 
 def prefect(*words: str) -> None:
     """One of Prefect's commands. CalledProcessError when it fails; it has said why."""
-    subprocess.run([sys.executable, "-m", "prefect", *words], check=True)
+    subprocess.run([sys.executable, "-P", "-m", "prefect", *words], check=True)
 
 
 if __name__ == "__main__":

@@ -180,6 +180,7 @@ def installed(environment: Path) -> Path:
             venv.create(environment, clear=True, with_pip=True)
             words: list[str | Path] = [
                 python,
+                "-P",
                 "-m",
                 "pip",
                 "install",

@@ -1,0 +1,64 @@
+"""Prefect's settings come from the environment and its profile, not from `.env`, `prefect.toml` or `pyproject.toml` beside photographs.
+
+Prefect reads these three from the working folder, and they are code: they can name a logging configuration that calls anything, another
+server, other headers. It reads them while it is imported, so the import is what is waited for.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+MODULE: Final = "prefect.settings.sources"
+"""Defines where settings come from; nothing has been read before it is there."""
+
+
+def watch_import() -> None:
+    """From now on. Done when `flows` is imported, before Prefect."""
+    if MODULE not in sys.modules:
+        sys.meta_path.insert(0, _Watch())
+
+
+class _Watch(MetaPathFinder):
+    """Finds one module as usual, for a loader that changes it."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if fullname != MODULE:
+            return None
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Changed(spec.loader)
+        return spec
+
+
+class _Changed(Loader):
+    """Loads the module, then takes files of the working folder out of the sources of settings."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._loader.exec_module(module)
+        _leave_out_working_folder(module)
+
+
+def _leave_out_working_folder(sources: ModuleType) -> None:
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser().absolute()
+    os.environ.setdefault("PREFECT_PROFILES_PATH", str(home / "profiles.toml"))  # else it is looked for in the three files, too
+    for source, reads in (("FilteredDotEnvSettingsSource", "_load_env_vars"), ("TomlConfigSettingsSourceBase", "_read_files")):
+        kind = getattr(sources, source)
+        getattr(kind, reads)  # a release that reads in another way is to fail here
+        setattr(kind, reads, _nothing)
+
+
+def _nothing(*_: object) -> dict[str, Any]:
+    """In place of what a file says."""
+    return {}
