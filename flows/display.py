@@ -5,6 +5,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from flows.answer import tell
 from tasks.progress import Progress
 
 if TYPE_CHECKING:
@@ -36,9 +37,7 @@ class Display:
         elif time.monotonic() - self._line_at >= LINE_SECONDS:
             self._line_at = time.monotonic()
             share = 100 * progress.images / max(progress.total, 1)
-            sys.stderr.write(
-                f"{progress.images:,} of {progress.total:,} images ({share:.0f} %), {progress.faces:,} faces, {rate:.1f} img/s\n"
-            )
+            tell(f"{progress.images:,} of {progress.total:,} images ({share:.0f} %), {progress.faces:,} faces, {rate:.1f} img/s")
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -64,13 +63,13 @@ def notices(params: "LabelParams") -> None:
 
     spec = resolve(params.detector)
     chosen = " (chosen by auto)" if params.detector == "auto" else ""
-    sys.stderr.write(f"detector: {spec}{chosen}\n")
+    tell(f"detector: {spec}{chosen}")
     said = notice(spec)
     if said:
-        sys.stderr.write(f"note: {said}\n")
+        tell(f"note: {said}")
     short = short_of_memory(sized(params.cluster, params.workers))
     if short:
-        sys.stderr.write(f"note: {short}\n")
+        tell(f"note: {short}")
 
 
 def _duration(seconds: float) -> str:

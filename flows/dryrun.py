@@ -60,12 +60,12 @@ def dry_run(params: LabelParams, as_json: bool) -> int:
         "pipeline_digest": config.pipeline_digest,
     }
     who = f"{workers} worker{'' if workers == 1 else 's'}"
-    text = (
-        f"{listed:,} images listed, {unchanged:,} unchanged, {images.num_rows:,} to read ({_bytes(size)})\n"
-        f"expected: about {_minutes(minutes)} with {who}, at {rate.seconds:.3f} s an image and core ({rate.source})\n"
-        f"detector {config.detector}, shards of {config.shard_size} at most; nothing was written"
+    lines = (
+        f"{listed:,} images listed, {unchanged:,} unchanged, {images.num_rows:,} to read ({_bytes(size)})",
+        f"expected: about {_minutes(minutes)} with {who}, at {rate.seconds:.3f} s an image and core ({rate.source})",
+        f"detector {config.detector}, shards of {config.shard_size} at most; nothing was written",
     )
-    answer(as_json, value, text)
+    answer(as_json, value, lines)
     return 0
 
 

@@ -1,10 +1,9 @@
 """`ferflow up`: Prefect's server with its pages, every deployment and its schedule, on this machine."""
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
-from flows.answer import answer
+from flows.answer import answer, tell
 
 if TYPE_CHECKING:
     from flows.up import Up
@@ -60,11 +59,10 @@ def run(args: argparse.Namespace) -> int:
 
     def ready(up: "Up") -> None:
         lines = [f"Prefect's pages: {up.url}", *(f"  {name}" for name in up.deployments), "Ctrl-C stops it."]
-        answer(args.json, {"url": up.url, "deployments": list(up.deployments), "timezone": wishes["timezone"]}, "\n".join(lines))
-        sys.stdout.flush()
+        answer(args.json, {"url": up.url, "deployments": list(up.deployments), "timezone": wishes["timezone"]}, lines)
 
     try:
         keep_up(Address(args.host, args.port), wishes, ready, verbose=args.verbose)
     except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
+        tell("stopped")
     return 0
