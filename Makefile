@@ -13,7 +13,11 @@ VENV := .venv
 # The first of these that really runs and is new enough; the lock was made with 3.11.
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3 python,$(shell \
 	$(name) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
-PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
+PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-deps
+# Only releases that the locks name, only files whose digests they list, and no program of theirs runs to build them.
+LOCKED := $(PIP) --require-hashes --only-binary :all: --requirement
+# The one index that PyTorch is taken from; unless it is named, a wheel in a folder that pip knows (`find-links`) goes before pip's index.
+TORCH_INDEX ?=
 
 # Values with blanks reach the recipes whole through the environment; a tilde that the shell did not expand is expanded there.
 export SOURCE TO GALLERY PICTURES
@@ -23,7 +27,7 @@ export DO_NOT_TRACK := 1
 export ORT_DISABLE_TELEMETRY := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help label test test-long lint format docs lock clean
+.PHONY: help label test test-long lint format docs lock audit clean
 
 help: ## this list
 	@echo "make label                               label two demonstration pictures and show the result"
@@ -57,17 +61,30 @@ format: $(VENV)/dev.stamp ## write the code in the house style
 docs: $(VENV)/runtime.stamp ## write docs/data-dictionary.md from the schemas
 	$(VENV)/bin/python -P -m fer_core.dictionary docs/data-dictionary.md
 
+lock: $(VENV)/dev.stamp ## write constraints.txt and locks/ from pyproject.toml; UPGRADE=1 takes new releases
+	$(VENV)/bin/python deployments/lock.py $(if $(UPGRADE),--upgrade)
+
+audit: $(VENV)/dev.stamp ## ask the database of advisories about every locked release
+	@if $(VENV)/bin/python -c "import urllib.request as ask; ask.urlopen('https://pypi.org/pypi/pip/25.3/json', timeout=30)" 2>/dev/null; then \
+		$(VENV)/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes $(foreach file,constraints.txt $(wildcard locks/*.txt),--requirement $(file)); \
+	else echo "the database of advisories does not answer: nothing was audited"; fi
+
 clean: ## remove the environment and everything that was made in out/
 	rm -rf $(VENV) out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-$(VENV)/runtime.stamp: pyproject.toml constraints.txt
+$(VENV)/runtime.stamp: pyproject.toml constraints.txt locks/torch.txt locks/cuda.txt
 	@if [ -z "$(PYTHON)" ]; then echo "ferflow needs Python 3.11 or newer with venv; name one with: make PYTHON=/path/to/python3.11" >&2; exit 1; fi
 	@echo "Setting up $(VENV) with $(PYTHON) (once, a few minutes)..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) --editable .
+	@$(LOCKED) constraints.txt
+	@if [ -n "$(TORCH_INDEX)" ]; then $(LOCKED) locks/torch.txt --index-url "$(TORCH_INDEX)"; else \
+		$(LOCKED) locks/torch.txt --no-index 2>/dev/null || $(LOCKED) locks/torch.txt; fi
+	@if grep -qE '^Requires-Dist: (nvidia|cuda)' $(VENV)/lib/python*/site-packages/torch-*.dist-info/METADATA; then $(LOCKED) locks/cuda.txt; fi
+	@$(PIP) --no-build-isolation --editable .
+	@$(VENV)/bin/python -m pip check --disable-pip-version-check >/dev/null || $(VENV)/bin/python -m pip check --disable-pip-version-check
 	@touch $@
 
-$(VENV)/dev.stamp: $(VENV)/runtime.stamp
+$(VENV)/dev.stamp: $(VENV)/runtime.stamp locks/dev.txt
 	@echo "Adding the development tools..."
-	@$(PIP) --editable '.[dev]'
+	@$(LOCKED) locks/dev.txt
 	@touch $@

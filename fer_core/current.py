@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from fer_core.control_characters import pieces, unseen
+from fer_core.errors import StoreError
 from fer_core.store import Store
 
 CURRENT: Final = """\
@@ -21,14 +23,38 @@ are those that the next night tries again (`ledger`), and until it succeeds the 
 picture in which no face is found any more, or that has become unreadable, has no current labels.
 """
 
-_RESERVED: Final = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]", "'": "''"})
+_PATTERNS: Final = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]"})
+"""What DuckDB takes for a pattern, each as a pattern of itself. It knows no other way: no backslash, and no braces either."""
 
 
 def views(store: Store) -> str:
-    """The statements that give DuckDB the views `labels`, `images` and `current` of a root. They read it anew whenever they are asked."""
-    return "\n".join([*(_table(store, name) for name in ("labels", "images")), f"CREATE OR REPLACE VIEW current AS\n{CURRENT};"])
+    """The statements that give DuckDB the views `labels`, `images` and `current` of a root. They read it anew whenever they are asked.
+
+    Of a folder with a backslash in its path they read the files that are there now, since DuckDB's patterns pass over such names.
+    StoreError where the path is not UTF-8, which DuckDB cannot name.
+    """
+    tables = (f"CREATE OR REPLACE VIEW {name} AS FROM {relation(store, name)};" for name in ("labels", "images"))
+    return "\n".join([*tables, f"CREATE OR REPLACE VIEW current AS\n{CURRENT};"])
 
 
-def _table(store: Store, name: str) -> str:
-    parts = f"{store.url(name).translate(_RESERVED)}/*/*/*.parquet"
-    return f"CREATE OR REPLACE VIEW {name} AS FROM read_parquet('{parts}', hive_partitioning = true);"
+def relation(store: Store, table: str) -> str:
+    """A table of a root as DuckDB's SQL names it after FROM: its columns, `run` and `run_date`. StoreError as for `views`."""
+    url = store.url(table)
+    parts = f"{url.translate(_PATTERNS)}/*/*/*.parquet"
+    files = store.list_files(table) if store.local and "\\" in url else []
+    if not files and "=" not in url:
+        return f"read_parquet({_literal(parts)}, hive_partitioning = true)"
+    # DuckDB takes `name=value` anywhere in a path for a column, even in the place of one that the file has.
+    named = "[" + ", ".join(_literal(store.url(file)) for file in files if file.endswith(".parquet")) + "]" if files else _literal(parts)
+    run, day = (f"regexp_extract(filename, '{where}', 1)" for where in (r"/run=([^/]*)/[^/]*$", r"/run_date=([^/]*)/[^/]*/[^/]*$"))
+    read = f"read_parquet({named}, hive_partitioning = false, filename = true)"
+    return f"(SELECT * EXCLUDE (filename), {run} AS run, {day}::DATE AS run_date FROM {read})"
+
+
+def _literal(text: str) -> str:
+    """A string of SQL. Characters that must not reach a terminal are named by their numbers, so that it can be printed and pasted."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise StoreError(f"DuckDB cannot name a path that is not UTF-8: {text}") from error
+    return " || ".join(f"chr({ord(piece)})" if unseen(piece) else "'" + piece.replace("'", "''") + "'" for piece in pieces(text))

@@ -7,6 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from markupsafe import Markup
+
 from fer_core.drift import DRIFTED, MEASURES, TOO_FEW, WATCHED, Finding, Limits
 from fer_core.drift_runs import RunFindings
 from fer_core.gallery.tags import COLOURS
@@ -87,18 +89,18 @@ def _newest(runs: Sequence[RunFindings], limits: Limits) -> str:
         return f"<p>Nothing to compare yet: {what}.</p>"
     rows = [
         (
-            escape(_NAMES[finding.measure]),
+            _NAMES[finding.measure],
             _value(finding.measure, finding.reference),
             _value(finding.measure, finding.now),
             _index(finding),
             "" if finding.by_chance is None else f"{finding.by_chance:.3f}",
-            f'<span class="{_class(finding)}">{escape(finding.verdict)}</span>',
+            _marked(finding, finding.verdict),
         )
         for finding in run.findings
     ]
-    against = ", ".join(run.reference.runs)
-    lead = f"<p>Run <code>{escape(run.manifest.run_id)}</code> against <code>{escape(against)}</code>, both by model {_model(run)}.</p>"
-    return lead + _table(("", "reference", "this run", "index", "by chance", "verdict"), rows)
+    lead = Markup("<p>Run {} against {}, both by model {}.</p>")
+    table = _table(("", "reference", "this run", "index", "by chance", "verdict"), rows)
+    return lead.format(_name(run), _code(", ".join(run.reference.runs)), _model(run)) + table
 
 
 def _by_run(runs: Sequence[RunFindings]) -> str:
@@ -113,7 +115,11 @@ def _indices(run: RunFindings) -> list[str]:
 
 
 def _index(finding: Finding) -> str:
-    return "" if finding.psi is None else f'<span class="{_class(finding)}">{finding.psi:.3f}</span>'
+    return "" if finding.psi is None else _marked(finding, f"{finding.psi:.3f}")
+
+
+def _marked(finding: Finding, text: str) -> Markup:
+    return Markup('<span class="{}">{}</span>').format(_class(finding), text)
 
 
 def _class(finding: Finding) -> str:
@@ -145,7 +151,7 @@ def _runs(runs: Sequence[RunFindings]) -> str:
             f"{run.profile.faces:,}",
             _value("needs_review", run.profile.mean("needs_review")),
             _model(run),
-            f"<code>{escape(run.manifest.detector)}</code>",
+            _code(run.manifest.detector),
         )
         for run in reversed(runs)
     ]
@@ -153,18 +159,23 @@ def _runs(runs: Sequence[RunFindings]) -> str:
     return _table(("run", "day", *statuses, "unchanged", "faces", "needs review", "model", "detector"), rows)
 
 
-def _name(run: RunFindings) -> str:
-    return f"<code>{escape(run.manifest.run_id)}</code>"
+def _name(run: RunFindings) -> Markup:
+    return _code(run.manifest.run_id)
 
 
-def _model(run: RunFindings) -> str:
-    return f"{escape(run.manifest.model_name)} <code>{escape(run.manifest.model_digest[:12])}</code>"
+def _model(run: RunFindings) -> Markup:
+    return Markup("{} {}").format(run.manifest.model_name, _code(run.manifest.model_digest[:12]))
 
 
-def _table(head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    """head: text; rows: HTML."""
-    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>\n" for row in rows)
-    return f'<div class="scroll"><table><tr>{"".join(f"<th>{escape(name)}</th>" for name in head)}</tr>\n{lines}</table></div>'
+def _code(text: str) -> Markup:
+    return Markup("<code>{}</code>").format(text)
+
+
+def _table(head: Iterable[str], rows: Iterable[Sequence[str]]) -> Markup:
+    """Cells are text, unless they are `Markup`."""
+    lines = Markup().join(Markup("<tr>{}</tr>\n").format(Markup().join(Markup("<td>{}</td>").format(cell) for cell in row)) for row in rows)
+    names = Markup().join(Markup("<th>{}</th>").format(name) for name in head)
+    return Markup('<div class="scroll"><table><tr>{}</tr>\n{}</table></div>').format(names, lines)
 
 
 def _shares(runs: Sequence[RunFindings]) -> str:

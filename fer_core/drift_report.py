@@ -74,5 +74,5 @@ def write_report(report: Report, file: str) -> str:
     where, inside = (os.path.realpath(place.root) if place.local else place.root for place in (root, target))
     if root.local == target.local and f"{inside}/".startswith(f"{where.rstrip('/')}/"):
         raise UsageError(f"the report {file} would lie inside the labels root {report.root}: choose a place outside of it")
-    target.write_bytes(name, write_page(report.root, report.runs, report.limits).encode())
+    target.write_bytes(name, write_page(report.root, report.runs, report.limits).encode(errors="backslashreplace"))
     return target.url(name)

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Final, NoReturn
 
 import flows.started  # noqa: F401  (notes the time)
+from fer_core.control_characters import visible
 from fer_core.file_mode import private_process
 from fer_core.isolation import isolate_command
 from tasks import interruption
@@ -60,7 +61,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit code 2."""
-        self.exit(2, f"ferflow: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"ferflow: {visible(message)} (see {self.prog} --help)\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if getattr(args, "verbose", False):
             import traceback  # noqa: PLC0415
 
-            traceback.print_exc()
+            from flows.answer import tell_lines  # noqa: PLC0415
+
+            tell_lines(traceback.format_exc())
         code = _fail(args, *_told(error, verbose_exists=hasattr(args, "verbose")))
     return code
 
@@ -119,11 +122,11 @@ def _told(error: Exception, *, verbose_exists: bool) -> tuple[str, int]:
 
 
 def _fail(args: argparse.Namespace, sentence: str, code: int) -> int:
-    if getattr(args, "json", False):
-        from flows.answer import answer  # noqa: PLC0415
+    from flows.answer import answer, tell  # noqa: PLC0415
 
+    if getattr(args, "json", False):
         answer(True, {"error": sentence}, "")
-    sys.stderr.write(f"ferflow: {sentence}\n")
+    tell(f"ferflow: {sentence}")
     return code
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fer_core.address import scheme
+from fer_core.control_characters import visible, visible_lines
 from fer_core.current import views
 from fer_core.errors import FerflowError, SourceError, StoreError, UsageError
 from fer_core.isolation import OFFLINE
 from fer_core.store import open_store
+from flows.answer import tell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,7 +90,7 @@ def show_query(root: str, console: "Console") -> None:
     console.print()
     console.print(QUESTION, style="bold", soft_wrap=True)
     console.print()
-    console.print(typed(root), style="dim", soft_wrap=True, highlight=False, markup=False)
+    console.print(visible_lines(typed(root)), style="dim", soft_wrap=True, highlight=False, markup=False)
     console.print()
     if not rows:
         console.print("No face has been labelled there yet.")
@@ -97,7 +99,7 @@ def show_query(root: str, console: "Console") -> None:
     for number, column in enumerate(columns):
         table.add_column(column.replace("_", " "), justify="right" if number else "left")
     for row in rows:
-        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row))
+        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else visible(str(value)) for value in row))
     console.print(table)
     console.print()
 
@@ -115,7 +117,7 @@ def main(arguments: Sequence[str]) -> int:
             case _:
                 raise UsageError("usage: python -m flows.demo pictures FOLDER | query ROOT")
     except FerflowError as error:
-        sys.stderr.write(f"ferflow: {error}\n")
+        tell(f"ferflow: {error}")
         return 2 if isinstance(error, UsageError) else 1
     return 0
 

@@ -5,6 +5,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from fer_core.control_characters import visible
+from flows.answer import tell
 from tasks.progress import Progress
 
 if TYPE_CHECKING:
@@ -36,13 +38,15 @@ class Display:
         elif time.monotonic() - self._line_at >= LINE_SECONDS:
             self._line_at = time.monotonic()
             share = 100 * progress.images / max(progress.total, 1)
-            sys.stderr.write(
-                f"{progress.images:,} of {progress.total:,} images ({share:.0f} %), {progress.faces:,} faces, {rate:.1f} img/s\n"
-            )
+            tell(f"{progress.images:,} of {progress.total:,} images ({share:.0f} %), {progress.faces:,} faces, {rate:.1f} img/s")
 
     def warn(self, sentence: str) -> None:
         """Write a line at once."""
-        (sys.stderr.write if self._bar is None else self._bar.console.out)(f"note: {sentence}\n")
+        line = f"note: {sentence}"
+        if self._bar is None:
+            tell(line)
+        else:
+            self._bar.console.out(visible(line))
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -70,17 +74,17 @@ def notices(params: "LabelParams") -> None:
 
     spec = resolve(params.detector)
     chosen = " (chosen by auto)" if params.detector == "auto" else ""
-    sys.stderr.write(f"detector: {spec}{chosen}\n")
+    tell(f"detector: {spec}{chosen}")
     said = notice(spec)
     if said:
-        sys.stderr.write(f"note: {said}\n")
+        tell(f"note: {said}")
     store = open_store(params.to)
     lets_in = open_to_others(store.root) if store.local else None
     if lets_in:
-        sys.stderr.write(f"note: {lets_in}\n")
+        tell(f"note: {lets_in}")
     short = short_of_memory(sized(params.cluster, params.workers))
     if short:
-        sys.stderr.write(f"note: {short}\n")
+        tell(f"note: {short}")
 
 
 def _duration(seconds: float) -> str:

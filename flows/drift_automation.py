@@ -18,6 +18,7 @@ from prefect.exceptions import ObjectNotFound
 
 from fer_core.errors import OrchestrationError
 from fer_core.store import open_store
+from flows.answer import answer, tell
 from tasks.drift import EVENT, resource_of
 
 NAME: Final = "retrain on drift"
@@ -69,9 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         made = install(args.deployment, args.root, args.cooldown)
     except OrchestrationError as error:
-        sys.stderr.write(f"{error}\n")
+        tell(str(error))
         return 1
-    sys.stdout.write(f"automation {made.name!r} starts {args.deployment} on {EVENT}\n")
+    answer(False, {}, f"automation {made.name!r} starts {args.deployment} on {EVENT}")
     return 0
 
 

@@ -62,14 +62,14 @@ def dry_run(params: LabelParams, as_json: bool) -> int:
         "pipeline_digest": config.pipeline_digest,
     }
     who = f"{workers} worker{'' if workers == 1 else 's'}"
-    left_out = f"{excluded:,} folders not entered: links that lead out of the source (see --follow-links), /proc, /sys or /dev\n"
-    text = (
-        f"{listed:,} images listed, {unchanged:,} unchanged, {images.num_rows:,} to read ({_bytes(size)})\n"
-        f"{left_out if excluded else ''}"
-        f"expected: about {_minutes(minutes)} with {who}, at {rate.seconds:.3f} s an image and core ({rate.source})\n"
-        f"detector {config.detector}, shards of {config.shard_size} at most; nothing was written"
+    left_out = f"{excluded:,} folders not entered: links that lead out of the source (see --follow-links), /proc, /sys or /dev"
+    lines = (
+        f"{listed:,} images listed, {unchanged:,} unchanged, {images.num_rows:,} to read ({_bytes(size)})",
+        *((left_out,) if excluded else ()),
+        f"expected: about {_minutes(minutes)} with {who}, at {rate.seconds:.3f} s an image and core ({rate.source})",
+        f"detector {config.detector}, shards of {config.shard_size} at most; nothing was written",
     )
-    answer(as_json, value, text)
+    answer(as_json, value, lines)
     return 0
 
 

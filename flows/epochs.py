@@ -4,6 +4,9 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from fer_core.control_characters import visible
+from flows.answer import tell
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -33,12 +36,11 @@ class EpochDisplay:
             f"accuracy {record.dev_accuracy:.2%}{star} macro F1 {record.dev_macro_f1:.3f}  {record.seconds:.0f} s"
         )
         if self._bar is not None and self._task is not None:
-            self._bar.console.print(line, highlight=False, markup=False)
+            self._bar.console.print(visible(line), highlight=False, markup=False)
             following = f"epoch {record.epoch + 1}/{self._epochs}" if record.epoch < self._epochs else "calibrating"
             self._bar.update(self._task, completed=0, description=following)
         elif self._shown:
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+            tell(line)
 
     def __enter__(self) -> Self:
         if self._shown and sys.stderr.isatty():

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Final
 
 from fer_core.commit import read_manifest, tidy
+from fer_core.current import relation
 from fer_core.errors import StoreError
 from fer_core.layout import manifest_file
 from fer_core.store import open_store
@@ -51,7 +52,7 @@ def as_json(summary: Summary, started_at: float) -> dict[str, object]:
     }
 
 
-def as_text(summary: Summary, started_at: float, first_line: str) -> str:
+def as_text(summary: Summary, started_at: float, first_line: str) -> list[str]:
     """A table for people."""
     manifest, images = summary.manifest, summary.images - summary.resumed
     root = manifest.run_config().root.rstrip("/")
@@ -76,9 +77,10 @@ def as_text(summary: Summary, started_at: float, first_line: str) -> str:
     lines += ["", f"detector  {manifest.detector}", f"model     {manifest.model_name} {manifest.model_digest[:12]}"]
     lines += [f"tables    {root}/labels  {root}/images", f"manifest  {summary.manifest_url}"]
     if manifest.faces:
-        query = f"SELECT expression, count(*) FROM read_parquet('{root}/labels/**/*.parquet') GROUP BY ALL ORDER BY 2 DESC"
-        lines += ["", "Ask them with DuckDB:", "  " + query]
-    return "\n".join(lines)
+        with suppress(StoreError):  # a path that is not UTF-8, which no SQL can name
+            query = f"SELECT expression, count(*) FROM {relation(open_store(root), 'labels')} GROUP BY ALL ORDER BY 2 DESC"
+            lines += ["", "Ask them with DuckDB:", "  " + query]
+    return lines
 
 
 def max_failed_sentence(summary: Summary, max_failed: float | None) -> str | None:

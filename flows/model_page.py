@@ -36,20 +36,20 @@ def validation_accuracy(card: Mapping[str, Any], protocol: str) -> float | None:
     return float(said) if isinstance(said, int | float) else None
 
 
-def list_page(models: Iterable[ModelRef]) -> str:
+def list_page(models: Iterable[ModelRef]) -> list[str]:
     """One line a model: name, digest, validation accuracy by protocol, size of its weights."""
     lines = [f"{'':12}  {'digest':12}  {'majority':>8}  {'argmax':>8}  {'size':>10}  path"]
     for ref in models:
         said = [validation_accuracy(ref.card, protocol) for protocol in PROTOCOLS]
         scores = "  ".join(f"{'-' if accuracy is None else f'{accuracy:.2%}':>8}" for accuracy in said)
         lines.append(f"{ref.name:12}  {ref.digest[:12]}  {scores}  {size_text(size_bytes(ref)):>10}  {ref.path}")
-    return "\n".join([*lines, "", "majority, argmax: accuracy on the validation split by protocol"])
+    return [*lines, "", "majority, argmax: accuracy on the validation split by protocol"]
 
 
-def page(ref: ModelRef, multiply_adds: int | None, asked: str) -> str:
+def page(ref: ModelRef, multiply_adds: int | None, asked: str) -> list[str]:
     """All that a card may tell; what it does not tell is left out. asked: how the user named it. A card of another make is a ModelError."""
     try:
-        return "\n".join([*_lines(ref, multiply_adds), "", _more(ref, asked)])
+        return [*_lines(ref, multiply_adds), "", _more(ref, asked)]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ModelError(f"damaged model card: {ref.path / CARD}") from error
 

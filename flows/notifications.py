@@ -20,6 +20,7 @@ from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
 from fer_core.errors import OrchestrationError
+from flows.answer import answer, tell
 from flows.automations import put
 from tasks.drift import resource_of
 from tasks.night import EVENT as MISSING
@@ -128,9 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         block = asyncio.run(block_named(args.block))
         asyncio.run(install(block))
     except OrchestrationError as error:
-        sys.stderr.write(f"{error}\n")
+        tell(str(error))
         return 1
-    sys.stdout.write("\n".join(f"automation {made.name!r} tells {args.block}" for made in automations(block)) + "\n")
+    answer(False, {}, [f"automation {made.name!r} tells {args.block}" for made in automations(block)])
     return 0
 
 

@@ -13,6 +13,7 @@ from fer_core.address import scheme
 from fer_core.champion import champion, promote, promotions
 from fer_core.errors import ModelError, UsageError
 from fer_core.store import open_store
+from flows.answer import tell
 from flows.checks import check_apart, images_at_least, label_params
 from flows.server.guard import ALLOWED_HOSTS, allowed_hosts
 from flows.up import Access
@@ -63,7 +64,7 @@ def given_address(notify: str | None) -> str | None:
             reason = error.strerror if isinstance(error, OSError) else "it is no text"
             raise UsageError(f"cannot read the webhook's address from {notify[1:]}: {reason}") from error
     elif "://" in notify:
-        sys.stderr.write("note: every user of this machine can read an address on a command line: --notify @FILE, - or $FERFLOW_NOTIFY\n")
+        tell("note: every user of this machine can read an address on a command line: --notify @FILE, - or $FERFLOW_NOTIFY")
     if notify is None:
         return None
     check_address(notify.strip())

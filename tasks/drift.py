@@ -3,7 +3,6 @@
 import math
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.variables import Variable
@@ -13,6 +12,7 @@ from fer_core.drift_reference import FOLDER
 from fer_core.drift_report import Report, report_on, write_report
 from fer_core.errors import UsageError
 from fer_core.store import open_store
+from tasks.artifact import publish
 from tasks.drift_summary import markdown
 
 EVENT = "fer.drift.detected"
@@ -55,7 +55,7 @@ def tell_of_drift(report: Report) -> bool:
 @task(name="write-report", cache_policy=NO_CACHE, persist_result=False)
 def write_page(report: Report, file: str) -> str:
     """The page, and the table of the newest run as an artifact. Returns where the page lies."""
-    create_markdown_artifact(markdown(report), key="drift-report", description=f"{len(report.runs)} runs of {report.root}"[:250])
+    publish("drift-report", markdown(report), f"{len(report.runs)} runs of {report.root}")
     return write_report(report, file)
 
 

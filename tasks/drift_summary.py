@@ -1,6 +1,7 @@
 """What is told about drift in a few lines."""
 
 from fer_core.drift_report import Report
+from tasks.markdown import Markdown, code, lines
 
 
 def headline(report: Report) -> str:
@@ -15,15 +16,16 @@ def headline(report: Report) -> str:
     return f"{run} is too small to be judged ({newest.profile.faces:,} faces)" if few else f"{run} has not drifted"
 
 
-def markdown(report: Report) -> str:
+def markdown(report: Report) -> Markdown:
     """The drift table of the newest run. Names no image and no credentials."""
-    lines = [f"# Drift of `{report.root}`", "", f"{headline(report)}.", ""]
+    written = [Markdown("# Drift of {}\n\n{}.\n").format(code(report.root), headline(report))]
     newest = report.newest
     if newest is None or newest.reference is None:
-        return "\n".join(lines)
-    lines += [f"Model `{newest.manifest.model_name}`, against {', '.join(f'`{run}`' for run in newest.reference.runs)}.", ""]
-    lines += ["| | reference | now | index | by chance | verdict |", "|---|---:|---:|---:|---:|---|"]
+        return lines(written)
+    against = Markdown(", ").join(code(run) for run in newest.reference.runs)
+    written += [Markdown("Model {}, against {}.\n").format(code(newest.manifest.model_name), against)]
+    written += [Markdown("| | reference | now | index | by chance | verdict |\n|---|---:|---:|---:|---:|---|")]
     for found in newest.findings:
         values = ("" if value is None else f"{value:.3g}" for value in (found.reference, found.now, found.psi, found.by_chance))
-        lines.append(f"| {found.measure} | {' | '.join(values)} | {found.verdict} |")
-    return "\n".join(lines)
+        written.append(Markdown("| {} | {} | {} |").format(found.measure, Markdown(" | ").join(values), found.verdict))
+    return lines(written)

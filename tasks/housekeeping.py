@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from fer_core.compaction import Compacted, compact
@@ -14,7 +13,9 @@ from fer_core.lease import Lease
 from fer_core.leftovers import collect_abandoned, finish_begun
 from fer_core.store import open_store
 from fer_core.verify import VerifyReport, verify
+from tasks.artifact import publish
 from tasks.interruption import stop_if_asked
+from tasks.markdown import Markdown, lines
 
 SHOWN = 50
 """Problems that the page names; all of them are in the log."""
@@ -70,7 +71,7 @@ def verify_root(root: str) -> VerifyReport:
 @task(name="report-housekeeping", cache_policy=NO_CACHE, persist_result=False)
 def conclude(done: Housekeeping) -> Housekeeping:
     """The page. CommitError when something that was promised is not there: people have to be told."""
-    create_markdown_artifact(page(done), key="housekeeping", description=headline(done))
+    publish("housekeeping", page(done), headline(done))
     if done.report is not None and not done.report.ok:
         raise CommitError(headline(done))
     return done
@@ -88,9 +89,9 @@ def headline(done: Housekeeping) -> str:
     return "; ".join(parts)
 
 
-def page(done: Housekeeping) -> str:
-    """Markdown."""
-    lines = [f"# {headline(done)}", ""]
+def page(done: Housekeeping) -> Markdown:
+    """Headline and lists."""
+    written = [Markdown("# {}").format(headline(done)), Markdown()]
     lists: Mapping[str, tuple[str, ...]] = {
         "Problems": () if done.report is None else done.report.problems[:SHOWN],
         "Notes": () if done.report is None else done.report.notes[:SHOWN],
@@ -100,5 +101,5 @@ def page(done: Housekeeping) -> str:
     }
     for title, entries in lists.items():
         if entries:
-            lines += [f"## {title}", "", *(f"- {entry}" for entry in entries), ""]
-    return "\n".join(lines)
+            written += [Markdown("## {}\n").format(title), *(Markdown("- {}").format(entry) for entry in entries), Markdown()]
+    return lines(written)

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Final
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from fer_core.commit import Plan, write_plan
@@ -17,6 +16,7 @@ from fer_core.relabel_changes import changes_of
 from fer_core.relabel_run import NewModel, configured
 from fer_core.relabel_survey import survey
 from fer_core.store import open_store
+from tasks.artifact import publish
 from tasks.cluster_kinds import Kind
 from tasks.draft import shard_size_for
 from tasks.interruption import stop_if_asked
@@ -59,5 +59,5 @@ def report_relabel(manifest: Manifest, labelled: Labelled) -> RelabelSummary:
     store = open_store(manifest.run_config().root)
     run = Summary(manifest, store.url(manifest_file(manifest.run_id)), labelled.resumed, labelled.ready_at, committed)
     summary = RelabelSummary(run, changes_of(store, manifest))
-    create_markdown_artifact(markdown(summary), key="relabel-summary", description=f"{manifest.run_id}: {headline(summary.changes)}")
+    publish("relabel-summary", markdown(summary), f"{manifest.run_id}: {headline(summary.changes)}")
     return summary

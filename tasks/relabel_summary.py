@@ -1,10 +1,12 @@
 """What is told about a committed relabelling."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from fer_core.labels import EXPRESSIONS
 from fer_core.relabel_changes import Changes
+from tasks.markdown import Markdown, code, lines
 from tasks.summary import Summary
 
 MOVES: Final = 10
@@ -26,19 +28,28 @@ def headline(changes: Changes) -> str:
     return f"{changes.changed:,} of {changes.faces:,} faces ({100 * changes.share_changed:.1f} %) have another expression now"
 
 
-def markdown(summary: RelabelSummary) -> str:
+def markdown(summary: RelabelSummary) -> Markdown:
     """The summary artifact. Names no image and no credentials."""
     manifest, changes = summary.run.manifest, summary.changes
-    lines = [f"# {manifest.run_id}", "", f"{headline(changes)}.", ""]
-    lines += [f"Model `{manifest.model_name}` `{manifest.model_digest[:12]}`, {manifest.faces:,} faces, {summary.run.images:,} images.", ""]
-    lines += ["| | before | after |", "|---|---:|---:|"]
-    lines += [f"| mean confidence | {changes.confidence_before:.3f} | {changes.confidence_after:.3f} |"]
-    lines += [f"| needs review | {changes.review_before:,} | {changes.review_after:,} |", ""]
+    model = Markdown("Model {} {}, {:,} faces, {:,} images.\n")
+    written = [
+        Markdown("# {}\n\n{}.\n").format(manifest.run_id, headline(changes)),
+        model.format(code(manifest.model_name), code(manifest.model_digest[:12]), manifest.faces, summary.run.images),
+        Markdown("| | before | after |\n|---|---:|---:|"),
+        Markdown("| mean confidence | {:.3f} | {:.3f} |").format(changes.confidence_before, changes.confidence_after),
+        Markdown("| needs review | {:,} | {:,} |\n").format(changes.review_before, changes.review_after),
+    ]
     if changes.without_crops:
-        lines += [f"{changes.without_crops:,} images keep their labels: the crops of their faces were not kept.", ""]
-    lines += [f"| before \\ after | {' | '.join(EXPRESSIONS)} |", f"|---|{'---:|' * len(EXPRESSIONS)}"]
-    lines += [f"| {name} | {' | '.join(f'{count:,}' for count in row)} |" for name, row in zip(EXPRESSIONS, changes.matrix, strict=True)]
-    return "\n".join([*lines, "", f"Manifest: `{summary.run.manifest_url}`"])
+        kept = Markdown("{:,} images keep their labels: the crops of their faces were not kept.\n")
+        written.append(kept.format(changes.without_crops))
+    names, marks = Markdown(" | ").join(EXPRESSIONS), Markdown("---:|" * len(EXPRESSIONS))
+    head = Markdown("| before \\ after | {} |\n|---|{}").format(names, marks)
+    rows = [_row(name, row) for name, row in zip(EXPRESSIONS, changes.matrix, strict=True)]
+    return lines(written, head, rows, Markdown("\nManifest: {}").format(code(summary.run.manifest_url)))
+
+
+def _row(name: str, counts: Iterable[int]) -> Markdown:
+    return Markdown("| {} | {} |").format(name, Markdown(" | ").join(f"{count:,}" for count in counts))
 
 
 def moves_told(changes: Changes) -> list[str]:

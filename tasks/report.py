@@ -3,12 +3,12 @@
 import time
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from fer_core.layout import manifest_file
 from fer_core.manifest import Manifest
 from fer_core.store import open_store
+from tasks.artifact import publish
 from tasks.label_shards import Labelled
 from tasks.summary import Summary, markdown, share
 
@@ -19,5 +19,5 @@ def report_run(manifest: Manifest, labelled: Labelled) -> Summary:
     committed = time.time()
     where = open_store(manifest.run_config().root).url(manifest_file(manifest.run_id))
     summary = Summary(manifest, where, labelled.resumed, labelled.ready_at, committed)
-    create_markdown_artifact(markdown(summary), key="label-summary", description=f"{manifest.run_id}: {share(manifest)}")
+    publish("label-summary", markdown(summary), f"{manifest.run_id}: {share(manifest)}")
     return summary

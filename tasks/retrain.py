@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from fer_core.champion import Promotion, promote
@@ -26,6 +25,7 @@ from fer_core.retraining import How, Lesson, lesson
 from fer_core.store import open_store
 from fer_core.train import Listener, train
 from fer_core.train_config import TrainConfig
+from tasks.artifact import publish
 from tasks.interruption import stop_if_asked
 from tasks.retrain_page import Outcome, headline, page
 
@@ -106,7 +106,7 @@ def report_retraining(found: Lesson, champion: ModelRef, challenger: ModelRef, j
     outcome = Outcome(champion, challenger, judged.verdict, judged.where, judged.champion, judged.challenger, promotion)
     text = page(outcome, found)
     (challenger.path / "verdict.md").write_text(text, encoding="utf-8")
-    create_markdown_artifact(text, key="retraining", description=headline(outcome))
+    publish("retraining", text, headline(outcome))
     return outcome
 
 

@@ -11,6 +11,7 @@ from fer_core.gate import Verdict
 from fer_core.model_card import ModelRef
 from fer_core.retraining import Lesson
 from fer_core.train import CURVES
+from tasks.markdown import Markdown, code, lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,51 +40,48 @@ def headline(outcome: Outcome) -> str:
     return f"kept, not promoted: {told}"
 
 
-def page(outcome: Outcome, found: Lesson) -> str:
-    """Markdown with pictures inside; names no image of anybody."""
+def page(outcome: Outcome, found: Lesson) -> Markdown:
+    """Pictures inside; names no image of anybody."""
     parts = _verdict(outcome), _figures(outcome), _cards(outcome), _classes(outcome), _confusions(outcome), _curves(outcome, found)
-    return "\n".join(line for part in parts for line in part)
+    return lines(*parts)
 
 
-def _verdict(outcome: Outcome) -> Iterator[str]:
+def _verdict(outcome: Outcome) -> Iterator[Markdown]:
     verdict = outcome.verdict
-    yield from (f"# {headline(outcome)}", "")
+    yield Markdown("# {}\n").format(headline(outcome))
     if verdict.passed:
-        yield "Every bound was held."
+        yield Markdown("Every bound was held.")
     else:
-        yield "Not held:"
-        yield ""
-        yield from (f"- {reason}" for reason in verdict.reasons)
-    yield from ("", "| | champion | challenger | measured | bound | |", "|---|---:|---:|---:|---:|---|")
+        yield Markdown("Not held:\n")
+        yield from (Markdown("- {}").format(reason) for reason in verdict.reasons)
+    yield Markdown("\n| | champion | challenger | measured | bound | |\n|---|---:|---:|---:|---:|---|")
     for check in verdict.checks:
-        mark = "held" if check.passed else "**not held**"
-        both = f"{_number(check.champion)} | {_number(check.challenger)}"
-        yield f"| {check.name} | {both} | {check.measured:+.4f} | {check.bound:+.4f} | {mark} |"
-    yield from (
-        "",
-        f"{verdict.faces:,} faces that nobody learnt from; {outcome.where}. Measured is the lower bound (95 %, paired bootstrap) of",
-    )
-    yield from ("the difference, for calibration the excess of the error, for speed the ratio.", "")
+        mark = Markdown("held" if check.passed else "**not held**")
+        both = _number(check.champion), _number(check.challenger)
+        yield Markdown("| {} | {} | {} | {:+.4f} | {:+.4f} | {} |").format(check.name, *both, check.measured, check.bound, mark)
+    faces = Markdown("\n{:,} faces that nobody learnt from; {}. Measured is the lower bound (95 %, paired bootstrap) of")
+    yield faces.format(verdict.faces, outcome.where)
+    yield Markdown("the difference, for calibration the excess of the error, for speed the ratio.\n")
     if verdict.unjudged:
-        rare = ", ".join(f"{name} ({count})" for name, count in verdict.unjudged.items())
-        yield from (f"Too few faces to be judged, only reported: {rare}.", "")
+        rare = Markdown(", ").join(f"{name} ({count})" for name, count in verdict.unjudged.items())
+        yield Markdown("Too few faces to be judged, only reported: {}.\n").format(rare)
 
 
-def _figures(outcome: Outcome) -> Iterator[str]:
-    yield from ("## On faces that had no say in the verdict", "", "| | faces | accuracy | balanced | macro F1 | calibration error |")
-    yield "|---|---:|---:|---:|---:|---:|"
+def _figures(outcome: Outcome) -> Iterator[Markdown]:
+    yield Markdown("## On faces that had no say in the verdict\n")
+    yield Markdown("| | faces | accuracy | balanced | macro F1 | calibration error |\n|---|---:|---:|---:|---:|---:|")
     for role, model, seen in _both(outcome):
-        figures = f"{seen.n:,} | {seen.accuracy:.2%} | {seen.balanced_accuracy:.2%} | {seen.macro_f1:.3f} | {seen.ece:.3f}"
-        yield f"| {role} `{model.digest[:12]}` | {figures} |"
-    yield ""
+        row = Markdown("| {} {} | {:,} | {:.2%} | {:.2%} | {:.3f} | {:.3f} |")
+        yield row.format(role, code(model.digest[:12]), seen.n, seen.accuracy, seen.balanced_accuracy, seen.macro_f1, seen.ece)
+    yield Markdown()
 
 
-def _cards(outcome: Outcome) -> Iterator[str]:
+def _cards(outcome: Outcome) -> Iterator[Markdown]:
     """What both models are, from their cards; what a card does not tell is left out."""
     cards = [outcome.champion.card, outcome.challenger.card]
-    rows = {
+    rows: dict[str, list[str]] = {
         "name": [str(card.get("name", "")) for card in cards],
-        "digest": [f"`{model.digest[:12]}`" for model in (outcome.champion, outcome.challenger)],
+        "digest": [*(code(model.digest[:12]) for model in (outcome.champion, outcome.challenger))],
         "trained on": [_trained_on(card) for card in cards],
         "epochs, batch, seed": [
             ", ".join(str(card.get("training", {}).get(key, "?")) for key in ("epochs", "batch", "seed")) for card in cards
@@ -92,9 +90,9 @@ def _cards(outcome: Outcome) -> Iterator[str]:
         "temperature": [_number(card.get("spec", {}).get("temperature", 0.0)) for card in cards],
         "known gaps": ["; ".join(card.get("known_gaps", [])) for card in cards],
     }
-    yield from ("## Cards", "", "| | champion | challenger |", "|---|---|---|")
-    yield from (f"| {name} | {first} | {second} |" for name, (first, second) in rows.items() if first or second)
-    yield ""
+    yield Markdown("## Cards\n\n| | champion | challenger |\n|---|---|---|")
+    yield from (Markdown("| {} | {} | {} |").format(name, *both) for name, both in rows.items() if any(both))
+    yield Markdown()
 
 
 def _trained_on(card: dict[str, Any]) -> str:
@@ -108,31 +106,35 @@ def _share(value: object) -> str:
     return f"{value:.2%}" if isinstance(value, float) else ""
 
 
-def _classes(outcome: Outcome) -> Iterator[str]:
+def _classes(outcome: Outcome) -> Iterator[Markdown]:
     comparison = outcome.verdict.comparison
-    yield from ("## Recall by expression, on the faces that gate", "", "| | faces | champion | challenger | difference | bounds |")
-    yield "|---|---:|---:|---:|---:|---|"
+    yield Markdown("## Recall by expression, on the faces that gate\n")
+    yield Markdown("| | faces | champion | challenger | difference | bounds |\n|---|---:|---:|---:|---:|---|")
     for name, one in comparison.recall.items():
-        bounds = f"{100 * one.lower:+.1f} to {100 * one.upper:+.1f}"
-        yield f"| {name} | {comparison.support[name]:,} | {one.champion:.1%} | {one.challenger:.1%} | {100 * one.gain:+.1f} | {bounds} |"
-    yield ""
+        row = Markdown("| {} | {:,} | {:.1%} | {:.1%} | {:+.1f} | {:+.1f} to {:+.1f} |")
+        gains = 100 * one.gain, 100 * one.lower, 100 * one.upper
+        yield row.format(name, comparison.support[name], one.champion, one.challenger, *gains)
+    yield Markdown()
 
 
-def _confusions(outcome: Outcome) -> Iterator[str]:
+def _confusions(outcome: Outcome) -> Iterator[Markdown]:
     for role, _, seen in _both(outcome):
-        yield from (f"## What the {role} takes for what", "", f"| true \\ said | {' | '.join(seen.classes)} |")
-        yield "|---|" + "---:|" * len(seen.classes)
+        yield Markdown("## What the {} takes for what\n").format(role)
+        yield Markdown("| true \\ said | {} |").format(Markdown(" | ").join(seen.classes))
+        yield Markdown("|---|" + "---:|" * len(seen.classes))
         for name, row in zip(seen.classes, seen.confusion, strict=True):
-            yield f"| {name} | {' | '.join(f'{count:,}' for count in row)} |"
-        yield ""
+            yield Markdown("| {} | {} |").format(name, Markdown(" | ").join(f"{count:,}" for count in row))
+        yield Markdown()
 
 
-def _curves(outcome: Outcome, found: Lesson) -> Iterator[str]:
-    yield from ("## Training", "", f"{found.config.epochs} epochs at most, batch {found.config.batch}, seed {found.config.seed}, ")
-    yield f"learning rate {found.config.learning_rate:g}. Challenger: `{outcome.challenger.path}`."
+def _curves(outcome: Outcome, found: Lesson) -> Iterator[Markdown]:
+    lesson = Markdown("## Training\n\n{} epochs at most, batch {}, seed {}, ")
+    yield lesson.format(found.config.epochs, found.config.batch, found.config.seed)
+    yield Markdown("learning rate {:g}. Challenger: {}.").format(found.config.learning_rate, code(str(outcome.challenger.path)))
     file = outcome.challenger.path / CURVES
     if file.is_file():
-        yield from ("", f"![Losses and held-back accuracy by epoch](data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()})")
+        drawn = base64.b64encode(file.read_bytes()).decode()
+        yield Markdown(f"\n![Losses and held-back accuracy by epoch](data:image/png;base64,{drawn})")
 
 
 def _both(outcome: Outcome) -> tuple[tuple[str, ModelRef, Evaluation], ...]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fer_core.manifest import Manifest
 from fer_core.schema import QUARANTINE
+from tasks.markdown import Markdown, code, lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +42,33 @@ def share(manifest: Manifest) -> str:
     return f"{images:,} images looked at, {manifest.faces:,} faces labelled, {manifest.unchanged:,} images unchanged"
 
 
-def markdown(summary: Summary) -> str:
+def markdown(summary: Summary) -> Markdown:
     """The summary artifact. Names no image and no credentials."""
     manifest = summary.manifest
-    lines = [f"# {manifest.run_id}", "", share(manifest) + f", {summary.images_per_second:.1f} images/s once started.", ""]
-    lines += _table("images", {status: count for status, count in manifest.statuses.items() if count})
-    lines += _table("faces", {name: count for name, count in manifest.expressions.items() if count})
     busy = sum(manifest.seconds.values())
-    lines += ["| busy seconds | | share |", "|---|---:|---:|"]
-    lines += [f"| {stage} | {seconds:.2f} | {100 * seconds / busy if busy else 0:.0f} % |" for stage, seconds in manifest.seconds.items()]
-    lines += ["", f"Detector `{manifest.detector}`, model `{manifest.model_name}`, pipeline `{manifest.pipeline_digest[:12]}`.", ""]
-    lines += [f"Manifest: `{summary.manifest_url}`"]
-    return "\n".join(lines)
+    told = Markdown("Detector {}, model {}, pipeline {}.")
+    return lines(
+        Markdown("# {}\n").format(manifest.run_id),
+        Markdown("{}, {:.1f} images/s once started.\n").format(share(manifest), summary.images_per_second),
+        _table("images", {status: count for status, count in manifest.statuses.items() if count}),
+        _table("faces", {name: count for name, count in manifest.expressions.items() if count}),
+        _head("busy seconds"),
+        [
+            Markdown("| {} | {:.2f} | {:.0f} % |").format(stage, seconds, 100 * seconds / busy if busy else 0)
+            for stage, seconds in manifest.seconds.items()
+        ],
+        Markdown(),
+        told.format(code(manifest.detector), code(manifest.model_name), code(manifest.pipeline_digest[:12])),
+        Markdown("\nManifest: {}").format(code(summary.manifest_url)),
+    )
 
 
-def _table(what: str, counts: dict[str, int]) -> list[str]:
+def _table(what: str, counts: dict[str, int]) -> list[Markdown]:
     total = sum(counts.values())
-    rows = [f"| {name.replace('_', ' ')} | {count:,} | {100 * count / total:.1f} % |" for name, count in counts.items()]
-    return [f"| {what} | | share |", "|---|---:|---:|", *rows, ""] if rows else []
+    row = Markdown("| {} | {:,} | {:.1f} % |")
+    rows = [row.format(name.replace("_", " "), count, 100 * count / total) for name, count in counts.items()]
+    return [_head(what), *rows, Markdown()] if rows else []
+
+
+def _head(what: str) -> Markdown:
+    return Markdown("| {} | | share |\n|---|---:|---:|").format(what)

@@ -28,7 +28,7 @@ def ours():
 def test_everything_copied_is_there_and_in_the_context(name):
     copied = [words.split()[:-1] for kind, words in instructions(name) if kind == "COPY" and not words.startswith("--from=")]
     paths = [Path(word) for words in copied for word in words]
-    assert {"fer_core", "tasks", "flows", "constraints.txt"} <= {str(path) for path in paths}
+    assert {"fer_core", "tasks", "flows", "constraints.txt", "locks"} <= {str(path) for path in paths}
     for path in paths:
         assert (REPOSITORY / path).exists(), path
         assert not ignored(path), path
@@ -52,28 +52,27 @@ def test_nobody_runs_as_root_and_nothing_is_told_to_anybody(name):
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
-def test_what_is_installed_is_what_constraints_say(name):
-    installs = [words for kind, words in instructions(name) if kind == "RUN" and "pip install" in words]
-    assert "--constraint constraints.txt" in installs[0]
-    assert "--no-deps ." in installs[1]
-    assert not [words for words in installs if "==" in words]  # the one list of versions
-    listing = re.search(r'python -c "(.+?)" > requirements.txt', installs[0])[1].replace("\\n", "\n")
-    printed = subprocess.run(
-        [sys.executable, "-c", listing.replace("\n", "\\n")], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
-    wanted = {re.split(r"[\[<>=]", line)[0].lower() for line in printed.stdout.split("\n") if line}
-    pinned = {line.split("==")[0].lower() for line in (REPOSITORY / "constraints.txt").read_text().splitlines() if "==" in line}
-    assert {"torch", "prefect", "deltalake"} <= wanted <= pinned
+def test_what_is_installed_is_what_the_locks_say(name):
+    needs, torch, ferflow = [words for kind, words in instructions(name) if kind == "RUN" and "pip install" in words]
+    for words in (needs, torch):
+        assert "pip install --require-hashes --no-deps --only-binary :all: " in words
+    assert "--requirement constraints.txt --requirement locks/delta.txt" in needs
+    assert ("locks/cuda.txt" in needs) == (name == "cuda.Dockerfile")  # what PyPI's PyTorch wants and its CPU build does not
+    assert torch.endswith('--index-url "${TORCH_INDEX}" --requirement locks/torch.txt')
+    assert "pip install --no-deps --no-build-isolation . && /opt/ferflow/bin/pip check" in ferflow
+    assert not [words for _, words in instructions(name) if "==" in words]  # the locks are the list of versions
     python = [words for kind, words in instructions(name) if kind == "ARG" and words.startswith("BASE=")]
-    assert python == ["BASE=python:3.11-slim-bookworm"]  # the Python that constraints.txt was made with
+    assert python == ["BASE=python:3.11-slim-bookworm"]  # the oldest Python that the locks are made for
 
 
 def test_both_images_differ_in_pytorch_alone():
     one, other = (dict(enumerate(instructions(name))) for name in DOCKERFILES)
-    differing = {one[number][0] for number in one if one[number] != other[number]}
-    assert differing == {"ARG", "ENV"}
+    differing = [one[number][0] for number in one if one[number] != other[number]]
+    assert differing.count("RUN") == 1  # CUDA's libraries
+    assert set(differing) == {"ARG", "ENV", "RUN"}
     assert len(one) == len(other)
-    assert [words for kind, words in other.values() if kind == "ARG"][1].startswith("TORCH_INDEX=https://download.pytorch.org/whl/cu")
+    indices = [[words for kind, words in file.values() if kind == "ARG"][1] for file in (one, other)]
+    assert indices == ["TORCH_INDEX=https://download.pytorch.org/whl/cpu", "TORCH_INDEX=https://pypi.org/simple"]
 
 
 @pytest.mark.parametrize("missing", SECRETS)

@@ -9,6 +9,7 @@ from drifting import night
 
 from fer_core.commit import read_manifest
 from fer_core.drift import Limits
+from fer_core.drift_page import write_page
 from fer_core.drift_reference import read_reference, reference_file
 from fer_core.drift_report import report_on, write_report
 from fer_core.drift_runs import choose_reference, history, profile_of
@@ -125,6 +126,19 @@ def test_the_page_tells_of_runs_and_shows_no_picture(root, tmp_path):
     said = report.to_json()
     assert (said["run_id"], said["reference"], said["drifted"]) == ("odd", ["first"], ["expression"])
     assert {measure["measure"]: measure["verdict"] for measure in said["measures"]}["expression"] == "drift"
+
+
+def test_whatever_a_manifest_holds_is_text_on_the_page(root):
+    night(root, "first", 0)
+    night(root, "second", 1)
+    report = report_on(open_store(root))
+    evil = "<img src=x onerror=alert(1)></td>\"'"
+    changed = {"run_id": evil, "run_date": evil, "model_name": evil, "model_digest": evil, "detector": evil}
+    runs = [replace(run, manifest=replace(run.manifest, **changed)) for run in report.runs]
+    page = write_page(evil, runs, report.limits)
+    assert page.count("<img") == 1  # the plot
+    assert page.count("&lt;img src=x onerror=alert(1)&gt;") > 10
+    assert page.count("<td>") == page.count("</td>")
 
 
 def test_the_page_of_a_single_run_says_that_there_is_nothing_to_compare(root, tmp_path):

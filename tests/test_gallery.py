@@ -7,6 +7,8 @@ from io import BytesIO
 from itertools import combinations
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fakes import config, label, refs, write_pictures
 from hypothesis import given, settings
@@ -19,6 +21,7 @@ from fer_core.gallery.pen import fitted, width
 from fer_core.gallery.tags import COLOURS, TAG_SHADOW, place_tags
 from fer_core.gallery.text import percent
 from fer_core.labels import EXPRESSIONS
+from fer_core.review.pictures import photograph
 from fer_core.snapshot import newest_run, read_images, read_labels
 from fer_core.store import open_store
 
@@ -124,6 +127,26 @@ def test_a_photograph_that_moved_or_changed_shows_no_boxes_on_another(tmp_path, 
     assert "the file has changed since it was labelled" in text
     assert len(page.all("circle")) == 3 * 5
     assert len(page.all("dl", class_="bars")) == 6
+
+
+@pytest.mark.parametrize("digest", [None, "", "0" * 64])
+def test_a_table_without_the_digest_of_a_picture_shows_nothing_of_it(tmp_path, drawn, digest):
+    """Somebody made the table: it names a picture of another person's."""
+    manifest = run_over(tmp_path, [2])
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (64, 64), (250, 1, 2)).save(secret)
+    for part in manifest.parts_of("images") + manifest.parts_of("labels"):
+        file = tmp_path / "root" / part.path
+        rows = pq.read_table(file)
+        for name, value in (("image_uri", str(secret)), ("image_sha256", digest)):
+            at = rows.schema.get_field_index(name)
+            rows = rows.set_column(at, rows.schema.field(name), pa.array([value] * rows.num_rows, pa.string()))
+        pq.write_table(rows, file)
+    summary, page, text = drawn()
+    assert (summary.pictures, summary.unreadable) == (1, 1)
+    assert not page.all("img")
+    assert "the file has changed since it was labelled" in text
+    assert photograph({"image_uri": str(secret), "image_sha256": digest}) is None  # what reviews and face sets of reviews show
 
 
 def test_what_could_not_be_looked_at_is_listed_with_its_reason(tmp_path, drawn):

@@ -2,7 +2,7 @@
 #
 #   docker build --file deployments/docker/cpu.Dockerfile --tag ferflow:cpu .
 #
-# cuda.Dockerfile differs in the lines that name PyTorch's index and the driver.
+# cuda.Dockerfile differs in the lines that name PyTorch's index, CUDA's libraries and the driver.
 # For builds that cannot change, name the base image by its digest: --build-arg BASE=python:3.11-slim-bookworm@sha256:...
 ARG BASE=python:3.11-slim-bookworm
 
@@ -11,16 +11,19 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 RUN python -m venv /opt/ferflow
-# What ferflow needs, in a layer of its own: it outlives changes of the code. Versions are those of constraints.txt.
-COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-print(*project['dependencies'], *project['optional-dependencies']['delta'], sep='\n')" > requirements.txt \
-    && /opt/ferflow/bin/pip install --constraint constraints.txt --extra-index-url "${TORCH_INDEX}" --requirement requirements.txt
-COPY README.md LICENSE ./
+# What ferflow needs, in layers of its own: they outlive changes of the code. Releases and the digests of their files are those of the locks.
+COPY constraints.txt ./
+COPY locks locks
+RUN /opt/ferflow/bin/pip install --require-hashes --no-deps --only-binary :all: \
+    --requirement constraints.txt --requirement locks/delta.txt
+# PyTorch from this index alone.
+RUN /opt/ferflow/bin/pip install --require-hashes --no-deps --only-binary :all: \
+    --index-url "${TORCH_INDEX}" --requirement locks/torch.txt
+COPY pyproject.toml README.md LICENSE ./
 COPY fer_core fer_core
 COPY tasks tasks
 COPY flows flows
-RUN /opt/ferflow/bin/pip install --no-deps . && /opt/ferflow/bin/pip check
+RUN /opt/ferflow/bin/pip install --no-deps --no-build-isolation . && /opt/ferflow/bin/pip check
 
 FROM ${BASE}
 # OpenCV's libraries; tini ends what a killed run leaves behind. Their versions are the base image's release.

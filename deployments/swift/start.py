@@ -187,6 +187,7 @@ def installed(environment: Path) -> Path:
                 "--quiet",
                 "--disable-pip-version-check",
                 "--no-deps",
+                "--require-hashes",
                 "--requirement",
                 wanted,
             ]

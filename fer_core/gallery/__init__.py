@@ -49,7 +49,7 @@ def draw_gallery(root: str, html: Path, png: Path | None, limit: int, run_id: st
     labels = read_labels(store, manifest, chosen["image_uri"].to_pylist())
     plates = _plates(chosen, labels, manifest)
     page = write_page(manifest, plates, images.filter(pc.invert(pc.is_in(images["status"], pa.array([LABELED, NO_FACE])))))
-    _save(html, page.encode())
+    _save(html, page.encode(errors="backslashreplace"))
     if png is not None:
         _save(png, draw_sheet(manifest, plates))
     faces = sum(len(plate.verdicts) for plate in plates)

@@ -224,5 +224,6 @@ def _export_id(store: Store, shown: list[ShownFace]) -> str:
 
 def _write(target: Store, shown: list[ShownFace], export_id: str) -> None:
     target.write_bytes(CONFIGURATION, label_studio.configuration().encode())
-    target.write_bytes(TASKS, json.dumps(label_studio.tasks(shown, export_id), indent=1, ensure_ascii=False, allow_nan=False).encode())
-    target.write_bytes(PAGE, write_page([asdict(face) for face in shown], export_id).encode())
+    tasks = json.dumps(label_studio.tasks(shown, export_id), indent=1, ensure_ascii=False, allow_nan=False)
+    target.write_bytes(TASKS, tasks.encode(errors="backslashreplace"))  # what is no UTF-8 becomes an escape of JSON
+    target.write_bytes(PAGE, write_page([asdict(face) for face in shown], export_id).encode(errors="backslashreplace"))

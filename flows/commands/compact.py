@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     lines = [f"{done.runs} runs compacted: {done.parts_before} files became {done.parts_after}" if done.runs else "nothing to compact"]
     lines += [f"note: run {run_id} was being read all the time and keeps its files in a table" for run_id in done.busy]
     value = {"runs": done.runs, "parts_before": done.parts_before, "parts_after": done.parts_after, "busy": list(done.busy)}
-    answer(args.json, value, "\n".join(lines))
+    answer(args.json, value, lines)
     return 0
 
 

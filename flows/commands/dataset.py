@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_core.errors import FaceSetError, UsageError
-from flows.answer import answer
+from flows.answer import answer, tell
 
 if TYPE_CHECKING:
     from fer_core.faceset import FaceSetCard
@@ -100,12 +99,12 @@ def _import_reviewed(args: argparse.Namespace) -> int:
     held_out = 0.1 if args.held_out is None else args.held_out
     with _Told() as told:
         found = import_reviewed(open_store(args.source), args.to, Shares(held_out, held_out), told)
-    lines = [_table(found.card), "", f"{found.reviewed} faces were reviewed"]
+    lines = [*_table(found.card), "", f"{found.reviewed} faces were reviewed"]
     lines += [f"{found.no_expression} left out: no expression was seen in them"] if found.no_expression else []
     lines += [f"{found.orphans} left out: no current label is about them"] if found.orphans else []
     lines += [f"{found.gone} left out: neither their photographs nor crops of them are there"] if found.gone else []
     lines += [f"{found.card.duplicates_removed} left out: the same picture is in another split"] if found.card.duplicates_removed else []
-    answer(args.json, asdict(found), "\n".join(lines))
+    answer(args.json, asdict(found), lines)
     return 0
 
 
@@ -146,7 +145,7 @@ def _samples(kind: str, source: Path, classes: int) -> "Iterator[Sample]":
 
 
 def _answer(card: "FaceSetCard", as_json: bool, to: Path) -> int:
-    lines = [_table(card), ""]
+    lines = [*_table(card), ""]
     if card.raw:
         lines += [f"not aligned yet, and duplicates are still there: ferflow dataset prepare {to} --to FACESET"]
         lines += [f"{card.undecodable} pictures left out: their files are too large"] if card.undecodable else []
@@ -156,11 +155,11 @@ def _answer(card: "FaceSetCard", as_json: bool, to: Path) -> int:
             lines += [f"{card.straddling_removed} more training pictures left out: they show somebody who is also in another split"]
         lines += [f"{card.undecodable} pictures left out: they cannot be decoded"] if card.undecodable else []
         lines += [f"{card.framed_by_points:.1%} framed by {card.detector}, the rest as the set usually frames them"]
-    answer(as_json, asdict(card), "\n".join(lines))
+    answer(as_json, asdict(card), lines)
     return 0
 
 
-def _table(card: "FaceSetCard") -> str:
+def _table(card: "FaceSetCard") -> list[str]:
     """Faces by split and expression."""
     head = "".join(f"{name:>11}" for name in card.classes)
     lines = [f"{'':5}{'faces':>9}{head}"]
@@ -168,7 +167,7 @@ def _table(card: "FaceSetCard") -> str:
         lines.append(f"{split:5}{card.counts[split]:9d}" + "".join(f"{counts[name]:11d}" for name in card.classes))
     if card.kind == "votes":
         lines.append("(by most votes, ties to the first; faces without a vote for an expression are in no class)")
-    return "\n".join(lines)
+    return lines
 
 
 class _Told:
@@ -196,8 +195,7 @@ class _Told:
             self._write("\n")
 
     def _write(self, end: str) -> None:
-        sys.stderr.write(f"\r{self._doing} {self._done} faces{end}")
-        sys.stderr.flush()
+        tell(f"{self._doing} {self._done} faces", start="\r", end=end)
 
 
 def _positive(text: str) -> int:

@@ -64,7 +64,7 @@ def run_list(args: argparse.Namespace) -> int:
     lines = [line for row in rows for line in _lines(row)]
     lines += ["", f"auto takes {automatic}", f"files are looked for in {folder()}", f"figures from {WHERE}"]
     value = {"detectors": rows, "auto": automatic, "folder": str(folder()), "measured_in": WHERE}
-    answer(args.json, value, "\n".join(lines))
+    answer(args.json, value, lines)
     return 0
 
 
@@ -85,7 +85,7 @@ def run_pull(args: argparse.Namespace) -> int:
     if pulled.file != folder() / YUNET_FILE:
         lines.append(f"detectors are looked for in {folder()}: name this one as --detector yunet:{pulled.file}")
     value = {"detector": "yunet", "file": str(pulled.file), "sha256": pulled.sha256, "bytes": pulled.size, "downloaded": pulled.downloaded}
-    answer(args.json, value, "\n".join(lines))
+    answer(args.json, value, lines)
     return 0
 
 

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     if args.plots is not None:
         report["plots"] = _drawn(figures, ref, args)
         lines += ["", *report["plots"].values()]
-    answer(args.json, report, "\n".join(lines))
+    answer(args.json, report, lines)
     return 0
 
 

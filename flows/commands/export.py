@@ -47,7 +47,7 @@ def run_current(args: argparse.Namespace) -> int:
 
     store = open_store(args.root)
     if args.sql:
-        answer(args.json, {"sql": views(store)}, views(store))
+        answer(args.json, {"sql": views(store)}, views(store).split("\n"))
         return 0
     from fer_core.current_export import export_current  # noqa: PLC0415
 
@@ -55,7 +55,7 @@ def run_current(args: argparse.Namespace) -> int:
     lines = [f"wrote {found.file}: {found.faces:,} faces in {found.images:,} images, from {found.runs:,} runs"]
     if found.deleted:
         lines.append(f"{found.deleted:,} images are no longer in the collection; their last labels, if any, are still there")
-    answer(args.json, asdict(found), "\n".join(lines))
+    answer(args.json, asdict(found), lines)
     return 0
 
 

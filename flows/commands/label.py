@@ -2,11 +2,10 @@
 
 import argparse
 import shlex
-import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from flows.answer import answer
+from flows.answer import answer, tell
 from flows.commands.cluster_option import CLUSTER
 
 if TYPE_CHECKING:
@@ -154,7 +153,7 @@ def _answer(args: argparse.Namespace, params: "LabelParams", summary: "Summary",
     answer(args.json, as_json(summary, STARTED_AT), "" if args.json else as_text(summary, STARTED_AT, first_line))
     sentence = max_failed_sentence(summary, params.max_failed)
     if sentence:
-        sys.stderr.write(f"ferflow: {sentence}\n")
+        tell(f"ferflow: {sentence}")
         return 1
     return 0
 

@@ -95,7 +95,7 @@ def _list_promotions(args: argparse.Namespace) -> int:
     lines = [f"{one.number:4d}  {one.at}  {one.kind:8}  {one.name:24}  {one.digest[:12]}  {one.reason}" for one in done]
     lines.append(f"champion: {holder.name} {holder.digest[:12]}" + ("" if done else " (comes with ferflow; nothing was promoted yet)"))
     value = {"champion": {"name": holder.name, "digest": holder.digest}, "promotions": [asdict(one) for one in done]}
-    answer(args.json, value, "\n".join(lines))
+    answer(args.json, value, lines)
     return 0
 
 

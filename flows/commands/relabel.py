@@ -113,7 +113,7 @@ def _answer(args: argparse.Namespace, summary: "RelabelSummary") -> int:
     return 0
 
 
-def _text(summary: "RelabelSummary", started_at: float) -> str:
+def _text(summary: "RelabelSummary", started_at: float) -> list[str]:
     from tasks.relabel_summary import headline, moves_told  # noqa: PLC0415
 
     run, changes, manifest = summary.run, summary.changes, summary.run.manifest
@@ -128,7 +128,7 @@ def _text(summary: "RelabelSummary", started_at: float) -> str:
     if run.images > run.resumed:
         lines.append(f"{seconds:.1f} s, of which {run.ready_at - started_at:.1f} s to start; then {run.images_per_second:.1f} images/s")
     lines += ["", f"model     {manifest.model_name} {manifest.model_digest[:12]}", f"manifest  {run.manifest_url}"]
-    return "\n".join(lines)
+    return lines
 
 
 def _is_begun(params: "RelabelParams") -> bool:

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from tasks.retrain_page import as_json, headline  # noqa: PLC0415
 
     lines = [headline(outcome), *(f"  {reason}" for reason in outcome.verdict.reasons), f"verdict: {outcome.challenger.path}/verdict.md"]
-    answer(args.json, as_json(outcome), "\n".join(lines))
+    answer(args.json, as_json(outcome), lines)
     return 0
 
 

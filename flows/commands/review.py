@@ -72,16 +72,16 @@ def _model_digest(given: str) -> str:
     return resolve_model(given).digest
 
 
-def _exported(found: "ReviewExport") -> str:
+def _exported(found: "ReviewExport") -> list[str]:
     gone = f"{found.gone:,} faces were passed over: neither their photographs nor crops of them are there"
     if not found.asked:
         lines = [f"nothing to ask: {found.faces:,} faces are open, {found.reviewed:,} were reviewed before"]
-        return "\n".join([*lines, gone] if found.gone else lines)
+        return [*lines, gone] if found.gone else lines
     lines = [f"wrote {found.files[0]}: {found.asked:,} of {found.faces:,} faces; {found.reviewed:,} were reviewed before"]
     lines += [f"{count:6,}  {reason}" for reason, count in found.reasons.items()]
     lines += [gone] if found.gone else []
     lines += [f"open the page in a browser, or import {found.files[1]} into Label Studio with {found.files[2]}"]
-    return "\n".join(lines)
+    return lines
 
 
 def run_import(args: argparse.Namespace) -> int:
@@ -99,7 +99,7 @@ def run_import(args: argparse.Namespace) -> int:
     return 0
 
 
-def _imported(found: "ReviewImport") -> str:
+def _imported(found: "ReviewImport") -> list[str]:
     news = "this file came in before, nothing was written" if found.already_imported else f"{found.new:,} new"
     lines = [f"{found.reviews:,} reviews ({news}): {found.changed:,} say another thing than the label, {found.attached:,} have their face"]
     if found.orphans:
@@ -107,7 +107,7 @@ def _imported(found: "ReviewImport") -> str:
         lines += [f"  {row.verdict} at {_place(row.box)} of {row.image_uri}: {row.reason}" for row in found.orphans[:SHOWN_ORPHANS]]
         rest = len(found.orphans) - SHOWN_ORPHANS
         lines += [f"  and {rest:,} more (--json lists all)"] if rest > 0 else []
-    return "\n".join(lines)
+    return lines
 
 
 def _place(box: tuple[float, float, float, float]) -> str:

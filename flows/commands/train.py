@@ -74,9 +74,12 @@ def run(args: argparse.Namespace) -> int:
     with EpochDisplay(config.epochs, shown=first) as display:
         ref = train(sources, args.to, config, args.device, args.resume, Listener(display.epoch, display.step))
     development = ref.card["development"]
-    text = f"{ref.path}\naccuracy on {development['faces']} held-back faces ({development['protocol']}): {development['accuracy']:.2%}"
+    lines = [
+        str(ref.path),
+        f"accuracy on {development['faces']} held-back faces ({development['protocol']}): {development['accuracy']:.2%}",
+    ]
     if first:
-        answer(args.json, {"model": str(ref.path), "name": ref.name, "digest": ref.digest, "development": development}, text)
+        answer(args.json, {"model": str(ref.path), "name": ref.name, "digest": ref.digest, "development": development}, lines)
     return 0
 
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Final
 
-from flows.answer import answer
+from flows.answer import answer, tell
 
 if TYPE_CHECKING:
     from flows.server.password import Password
@@ -26,7 +26,7 @@ at work. The pages ask for a password, which is made on the first start and kept
 reaches the address runs code as you. Nothing is sent anywhere but to the address of --notify, which is kept as a secret."""
 
 OPEN_TO_ALL: Final = (
-    "ferflow: --no-password: every user of this machine, and whoever else reaches the address, can run any code as you through it\n"
+    "ferflow: --no-password: every user of this machine, and whoever else reaches the address, can run any code as you through it"
 )
 
 
@@ -82,19 +82,18 @@ def run(args: argparse.Namespace) -> int:
     access = checked_access(args.allow_host, args.allow_cluster, password=not args.no_password)
     wishes = checked(args.source, args.to, args.models, args.timezone, args.notify)
     if args.no_password:
-        sys.stderr.write(OPEN_TO_ALL)
+        tell(OPEN_TO_ALL)
 
     def ready(up: "Up") -> None:
         lines = [f"Prefect's pages: {up.url}", *_way_in(up.url, up.password), *(f"  {name}" for name in up.deployments), "Ctrl-C stops it."]
         kept = str(up.password.file) if up.password and up.password.file else None
         said = {"url": up.url, "deployments": list(up.deployments), "timezone": wishes["timezone"], "password_file": kept}
-        answer(args.json, said, "\n".join(lines))
-        sys.stdout.flush()
+        answer(args.json, said, lines)
 
     try:
         keep_up(Address(args.host, args.port), wishes, access, ready, verbose=args.verbose)
     except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
+        tell("stopped")
     return 0
 
 

@@ -38,5 +38,5 @@ def run(args: argparse.Namespace) -> int:
     lines = [*report.problems, *(f"note: {note}" for note in report.notes)]
     lines.append(f"{state}: {report.runs} runs, {report.parts} parts, {report.rows:,} rows")
     value = {"ok": report.ok, "runs": report.runs, "parts": report.parts, "rows": report.rows}
-    answer(args.json, {**value, "problems": list(report.problems), "notes": list(report.notes)}, "\n".join(lines))
+    answer(args.json, {**value, "problems": list(report.problems), "notes": list(report.notes)}, lines)
     return 0 if report.ok else 1
