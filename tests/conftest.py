@@ -1,5 +1,7 @@
 """Fixtures for all tests. Storage is tried in four kinds: local disk, memory, S3 as a server in this process speaks it, and S3 as a
 production server does.
+
+Property tests try the same examples in every run: a change is judged by what it changes. `make test-long` searches for other ones.
 """
 
 import itertools
@@ -7,9 +9,16 @@ import os
 
 import pytest
 from file_server import home  # noqa: F401  (a fixture)
+from hypothesis import HealthCheck, settings
 from prepared_sets import here  # noqa: F401  (a fixture)
 from processes import commands, labelled, two_pictures  # noqa: F401  (fixtures)
 from swift_server import swift, swift_root  # noqa: F401  (fixtures)
+
+# What depends on how busy the machine is (deadlines, the check for slow examples) or on what was run before (the database) is off in both.
+_ANYWHERE = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("same", derandomize=True, **_ANYWHERE)
+settings.register_profile("search", derandomize=False, print_blob=True, **_ANYWHERE)
+settings.load_profile("same")  # before pytest reads `--hypothesis-profile`
 
 _NUMBERS = itertools.count()
 
