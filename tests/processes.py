@@ -5,18 +5,22 @@ Fixtures for conftest.py.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 import pytest
+from orchestrator import made_once, with_database
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+PATIENCE = 280.0
+"""Seconds for anything that comes to an end: a test that waits longer has failed, on a busy machine too."""
 
 NETWORK_HOOK = """
 import os, socket, sys
@@ -68,14 +72,16 @@ class Ended:
 class Commands:
     """Starts `ferflow` in a home of its own; every process it starts carries `tag` in its environment."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, settings: Mapping[str, str] | None = None) -> None:
+        """settings: in the environment of all that it starts."""
         self.home = home
         self.tag = uuid.uuid4().hex
+        self._settings = dict(settings or {})
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "FERFLOW", "DASK", "XDG"))}
         path = os.pathsep.join(filter(None, ((extra or {}).get("PYTHONPATH"), str(REPOSITORY))))
-        return {**kept, "HOME": str(self.home), "FERFLOW_TEST": self.tag, **(extra or {}), "PYTHONPATH": path}
+        return {**kept, "HOME": str(self.home), "FERFLOW_TEST": self.tag, **self._settings, **(extra or {}), "PYTHONPATH": path}
 
     def start(self, *arguments: object, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> subprocess.Popen[str]:
         words = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
@@ -84,7 +90,7 @@ class Commands:
             words, env=self.environment(env), cwd=cwd or self.home, stdout=pipe, stderr=pipe, text=True, start_new_session=True
         )
 
-    def run(self, *arguments: object, env: Mapping[str, str] | None = None, cwd: Path | None = None, timeout: float = 150) -> Ended:
+    def run(self, *arguments: object, env: Mapping[str, str] | None = None, cwd: Path | None = None, timeout: float = PATIENCE) -> Ended:
         process = self.start(*arguments, env=env, cwd=cwd)
         try:
             out, err = process.communicate(timeout=timeout)
@@ -93,8 +99,8 @@ class Commands:
             raise
         return Ended(process.returncode, out, err)
 
-    def wait_until_gone(self, seconds: float = 10) -> None:
-        """No process may outlive its command by more."""
+    def wait_until_gone(self, seconds: float = 60) -> None:
+        """No process may outlive its command by more: it takes two seconds, and on a busy machine ten times as long."""
         deadline = time.monotonic() + seconds
         while left := self.left():
             assert time.monotonic() < deadline, left
@@ -114,9 +120,10 @@ class Commands:
 
 @dataclass(frozen=True)
 class LabelledRoot:
-    """Two pictures, labelled in an empty home without a network."""
+    """Two pictures, labelled in an empty home without a network. Shared by all test processes: nothing may be written to the root."""
 
     commands: Commands
+    """In a home like the one it was labelled in, which Prefect has been started in."""
     source: Path
     root: Path
     ended: Ended
@@ -125,20 +132,35 @@ class LabelledRoot:
 
 @pytest.fixture
 def commands(tmp_path: Path) -> Commands:
-    """A home of the test's own."""
+    """An empty home of the test's own."""
     home = tmp_path / "home"
     home.mkdir()
     return Commands(home)
 
 
+@pytest.fixture
+def prepared(tmp_path: Path, prefect_database: Path) -> Commands:
+    """A home of the test's own in which Prefect need not build its database. For whole jobs that start a server."""
+    return Commands(with_database(tmp_path / "home", prefect_database))
+
+
+@pytest.fixture(scope="session")
+def on_server(prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> Commands:
+    """A home that tests share, with a server that is there already. For whole jobs to which it does not matter whose server it is."""
+    return Commands(tmp_path_factory.mktemp("home on server"), {"PREFECT_API_URL": prefect_url})
+
+
 @pytest.fixture(scope="session")
 def two_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An astronaut with one face, six people with six."""
+    return _two_pictures(tmp_path_factory.mktemp("two pictures"))
+
+
+def _two_pictures(folder: Path) -> Path:
     import insightface
     from PIL import Image
     from skimage import data
 
-    folder = tmp_path_factory.mktemp("two pictures")
     Image.fromarray(data.astronaut()).save(folder / "astronaut.png")
     group = Path(insightface.__file__).parent / "data" / "images" / "t1.jpg"
     (folder / "t1.jpg").write_bytes(group.read_bytes())
@@ -146,30 +168,24 @@ def two_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def labelled(two_pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> LabelledRoot:
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> LabelledRoot:
     """The whole job once, as a person runs it first: empty home, nothing configured, and whatever leaves the machine refused."""
-    folder = tmp_path_factory.mktemp("labelled")
-    hook, log = folder / "hook", folder / "network.log"
-    hook.mkdir()
+    folder = made_once(tmp_path_factory, "labelled", _label)
+    home = tmp_path_factory.mktemp("labelled home") / "home"
+    shutil.copytree(folder / "home", home)
+    ended = Ended(**json.loads((folder / "ended.json").read_text()))
+    return LabelledRoot(Commands(home), folder / "two pictures", folder / "labels", ended, folder / "network.log")
+
+
+def _label(folder: Path) -> None:
+    hook, home, pictures = folder / "hook", folder / "home", folder / "two pictures"
+    for made in (hook, home, pictures):
+        made.mkdir()
+    _two_pictures(pictures)
     (hook / "sitecustomize.py").write_text(NETWORK_HOOK)
-    home = folder / "home"
-    home.mkdir()
+    words = ["label", pictures, "--to", folder / "labels", "--run-id", "first", "--purpose", "a test", "--workers", 2, "--shard-size", 1]
+    environment = {"PYTHONPATH": str(hook), "NETWORK_LOG": str(folder / "network.log")}
     commands = Commands(home)
-    environment = {"PYTHONPATH": str(hook), "NETWORK_LOG": str(log)}
-    ended = commands.run(
-        "label",
-        two_pictures,
-        "--to",
-        folder / "labels",
-        "--run-id",
-        "first",
-        "--purpose",
-        "a test",
-        "--workers",
-        2,
-        "--shard-size",
-        1,
-        "--json",
-        env=environment,
-    )
-    return LabelledRoot(commands, two_pictures, folder / "labels", ended, log)
+    ended = commands.run(*words, "--json", env=environment)
+    commands.wait_until_gone()
+    (folder / "ended.json").write_text(json.dumps(asdict(ended)))

@@ -126,8 +126,8 @@ def up(commands: Commands, folder: Path, *options: object, env: Mapping[str, str
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait(timeout=30)
-        reader.join(timeout=10)
+            process.wait(timeout=240)
+        reader.join(timeout=240)
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()

@@ -18,8 +18,6 @@ from tests.certificates import Authority
 from tests.dask_parts import DaskParts
 from tests.faults import odd_pictures
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):

@@ -263,12 +263,12 @@ def test_a_listing_in_the_very_last_moment(nights, monkeypatch, again):
 
 
 def test_the_command(nights, commands):
-    done = commands.run("compact", nights.url(), "--before", "2026-01-02", "--wait", "0.3", "--json", timeout=60)
+    done = commands.run("compact", nights.url(), "--before", "2026-01-02", "--wait", "0.3", "--json")
     assert done.code == 0, done.err
     assert done.json == {"runs": 1, "parts_before": 12, "parts_after": 3, "busy": []}
     assert nights.list_files("_meta/leases") == []
     with lease(nights, "run night"):
-        refused = commands.run("compact", nights.url(), timeout=60)
+        refused = commands.run("compact", nights.url())
     assert (refused.code, "run night" in refused.line) == (1, True)
     assert commands.run("compact", nights.url(), "--before", "yesterday").code == 2
     assert commands.run("compact", nights.url(), "--wait", "-1").code == 2

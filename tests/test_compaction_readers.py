@@ -24,7 +24,6 @@ def nights(run):
     return three_nights(Path(run.source), run)
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("how", ["count", "union", "join"])
 @pytest.mark.parametrize("pause", [0.0, 0.3])
 def test_a_reader_notices_nothing(nights, run, how, pause, monkeypatch):
@@ -47,7 +46,6 @@ def test_a_reader_notices_nothing(nights, run, how, pause, monkeypatch):
     assert len(list(Path(run.root, "labels").rglob("*.parquet"))) == 3
 
 
-@pytest.mark.timeout(240)
 def test_several_readers_notice_nothing(nights, run, monkeypatch):
     """They leave no moment that could be told; then the old parts stay. When they have gone, it is done."""
     monkeypatch.setattr(compaction, "PATIENCE_SECONDS", 3.0)
