@@ -244,7 +244,7 @@ def test_a_slow_worker_is_overtaken_and_ends_at_its_next_image(tmp_path, monkeyp
         fan_out(cluster.client(), odd_pictures.jobs(tmp_path, *shards), on_receipt, work=dawdle, limit=120)
         assert sorted(seen) == [f"part-{number:05d}" for number in range(6)]
         waiting = threading.Event()
-        for _ in range(1500):
+        for _ in range(12_000):
             if (tmp_path / "ended").exists() and (tmp_path / "ended").read_text():
                 break
             waiting.wait(0.02)
