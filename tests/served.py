@@ -42,7 +42,7 @@ class Served:
         )
         while True:
             try:
-                with urllib.request.urlopen(request, timeout=120) as answer:
+                with urllib.request.urlopen(request, timeout=280) as answer:
                     text = answer.read()
                     return answer.status, json.loads(text) if text else None
             except urllib.error.HTTPError as error:
@@ -126,8 +126,8 @@ def up(commands: Commands, folder: Path, *options: object, env: Mapping[str, str
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait(timeout=240)
-        reader.join(timeout=240)
+            process.wait(timeout=280)
+        reader.join(timeout=280)
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()

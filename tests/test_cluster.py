@@ -88,7 +88,7 @@ def test_local_workers_know_no_prefect_listen_at_home_and_end_at_once():
     two = LocalCluster(processes=2, threads=2)
     before, began = set(psutil.Process().children(recursive=True)), time.monotonic()
     with starting_early(two, 1000, 1), open_client(LocalCluster()) as client:
-        client.wait_for_workers(2, timeout=240)
+        client.wait_for_workers(2, timeout=280)
         starting = time.monotonic() - began
         assert list(client.nthreads().values()) == [2, 2]
         loaded = client.run(_loaded)
@@ -172,7 +172,7 @@ def test_each_gpu_has_a_process_of_its_own(monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.setattr(cluster_gpu, "_check", lambda client: None)
         with starting_early(GpuCluster(), 1, None), open_client(GpuCluster()) as client:
-            client.wait_for_workers(2, timeout=240)
+            client.wait_for_workers(2, timeout=280)
             assert sorted(client.run(_device).values()) == ["GPU-a", "GPU-b"]
             assert [worker["resources"] for worker in client.scheduler_info(-1)["workers"].values()] == [{"GPU": 1}] * 2
             jobs = odd_pictures.jobs(tmp_path, *[[f"a{number}"] for number in range(6)])

@@ -113,7 +113,7 @@ def test_jobs_that_begin_work_until_the_run_ends(slurm, tmp_path):
     begun = (slurm / "jobs").read_text().split()
     assert 1 <= len(begun) <= 2
     assert set((slurm / "cancelled").read_text().split()) == set(begun)
-    _, alive = psutil.wait_procs([process for process in psutil.process_iter() if _is_of(process, begun)], timeout=240)
+    _, alive = psutil.wait_procs([process for process in psutil.process_iter() if _is_of(process, begun)], timeout=280)
     assert not alive
     assert not list(shared.glob("tls-*"))
 

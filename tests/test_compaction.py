@@ -196,7 +196,7 @@ def test_killed_anywhere_the_next_compaction_goes_on(nights, run, tmp_path):
     for change in range(100):
         shutil.rmtree(root)
         shutil.copytree(kept, root)
-        ended = subprocess.run([sys.executable, "-c", KILLED, str(root), str(change)], env=environment, check=False, timeout=120)
+        ended = subprocess.run([sys.executable, "-c", KILLED, str(root), str(change)], env=environment, check=False, timeout=280)
         assert ended.returncode in (0, -signal.SIGKILL)
         assert globbed(root) == rows
         report = verify(nights)

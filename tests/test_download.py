@@ -180,7 +180,7 @@ def start(commands, *words):
 
 
 def ended(process):
-    out, err = process.communicate(timeout=240)
+    out, err = process.communicate(timeout=280)
     return process.returncode, out, err
 
 

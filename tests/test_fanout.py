@@ -113,7 +113,7 @@ def test_workers_that_die_of_everything_are_a_cluster_error(client):
 
 
 def test_both_workers_work_and_nothing_stays_on_the_scheduler(client):
-    client.wait_for_workers(2, timeout=240)
+    client.wait_for_workers(2, timeout=280)
     receipts = fan_out(client, (job(2, f"part-{number:05d}") for number in range(40)), lambda _: None, work=deadly)
     assert len(receipts) == 40
     deadline = time.monotonic() + 120

@@ -258,7 +258,7 @@ def test_a_killed_holder_is_seen_as_dead_at_once(tmp_path, monkeypatch):
     first = start(root, "first")
     assert first.stdout.readline() == "held\n"
     second = start(root, "second")
-    _, err = second.communicate(timeout=240)
+    _, err = second.communicate(timeout=280)
     assert second.returncode == 1
     assert f"run first, process {first.pid} on" in err
     first.send_signal(signal.SIGKILL)  # and nobody waits for it: a zombie holds no lease

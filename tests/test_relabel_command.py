@@ -39,7 +39,7 @@ def test_killed_and_resumed(prepared, tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.kill()
-    process.communicate(timeout=240)
+    process.communicate(timeout=280)
     commands.wait_until_gone()
     kept = len(receipts(root, "again"))
     assert 0 < kept < PICTURES

@@ -66,7 +66,7 @@ def test_the_second_run_is_refused_and_a_killed_one_is_in_nobodys_way(on_server,
     assert done.code == 0, "what is committed needs no lease"
 
     first.send_signal(signal.SIGKILL)
-    first.communicate(timeout=240)
+    first.communicate(timeout=280)
     third = commands.run(*words, "--run-id", "three", "--json")
     assert third.code == 0, third.err
     assert third.json["images"]["labeled"] == 2

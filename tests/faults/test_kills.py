@@ -186,5 +186,5 @@ def test_what_is_drawn_for_a_seed_is_always_the_same():
 
 def test_the_campaign_is_a_command(tmp_path):
     words = [sys.executable, "-m", "tests.faults.kills", "--help"]
-    ended = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120)
+    ended = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=280)
     assert "--seeds" in ended.stdout

@@ -125,8 +125,8 @@ def twice(tmp_path, monkeypatch):
     landed = []
     thread = threading.Thread(target=lambda: landed.append(flying.land(repeat=True)[1]))
     thread.start()
-    assert client.submitted.acquire(timeout=240)
-    assert client.submitted.acquire(timeout=240)
+    assert client.submitted.acquire(timeout=280)
+    assert client.submitted.acquire(timeout=280)
     assert list(client.sent) == [FIRST, SECOND]
     client.began(SECOND)
 
