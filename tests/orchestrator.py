@@ -6,6 +6,7 @@ need not be done in each. Fixtures for conftest.py.
 
 import fcntl
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -46,6 +47,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     with (base / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "made").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of one that failed
             folder.mkdir()
             make(folder)
             (folder / "made").touch()
