@@ -23,6 +23,9 @@ TORCH_INDEX ?=
 export SOURCE TO GALLERY PICTURES
 EXPAND := for name in SOURCE TO GALLERY; do case "$${!name}" in "~") printf -v $$name %s "$$HOME";; "~/"*) printf -v $$name %s "$$HOME/$${!name:2}";; esac; done
 
+# A file's tests share what they start, so they stay together; files come in the order of tests/conftest.py.
+EACH_CORE := --numprocesses auto --dist loadfile --no-loadscope-reorder
+
 export DO_NOT_TRACK := 1
 export ORT_DISABLE_TELEMETRY := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
@@ -43,10 +46,11 @@ label: $(VENV)/runtime.stamp ## label SOURCE into TO, ask the tables one questio
 	$(VENV)/bin/ferflow gallery "$$TO" --to "$$GALLERY" --png "$${GALLERY%.html}.png" --limit "$$PICTURES"
 
 test: $(VENV)/dev.stamp ## the tests, on every core
-	@$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --durations=15
+	@$(VENV)/bin/python -m pytest $(EACH_CORE) --durations=15
 
-test-long: $(VENV)/dev.stamp ## what `make test` leaves out: a team's server killed amid a night, `ferflow up`, two machines, the loop of corrections, a retraining in a browser, PostgreSQL, failing storage
-	@$(VENV)/bin/python -m pytest -m long --numprocesses auto --dist loadfile
+test-long: $(VENV)/dev.stamp ## what `make test` leaves out: a team's server killed amid a night, `ferflow up`, two machines, the loop of corrections, a retraining in a browser, PostgreSQL, failing storage, a search for properties that are false
+	@$(VENV)/bin/python -m pytest -m long $(EACH_CORE)
+	@for round in 1 2 3; do $(VENV)/bin/python -m pytest -m hypothesis --hypothesis-profile search $(EACH_CORE) || exit; done
 
 lint: $(VENV)/dev.stamp ## style, types and the direction of imports
 	$(VENV)/bin/ruff check .

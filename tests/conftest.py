@@ -1,17 +1,45 @@
 """Fixtures for all tests. Storage is tried in four kinds: local disk, memory, S3 as a server in this process speaks it, and S3 as a
 production server does.
+
+Property tests try the same examples in every run: a change is judged by what it changes. `make test-long` searches for other ones.
 """
+
+# ruff: noqa: E402 (what is imported reads the variables that are set before)
 
 import itertools
 import os
 
+# The tests run in one process a core. Networks that take several threads each then wait for one another, and add in another order.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
 import pytest
 from file_server import home  # noqa: F401  (a fixture)
+from hypothesis import HealthCheck, settings
+from orchestrator import prefect_database, prefect_url  # noqa: F401  (fixtures)
 from prepared_sets import here  # noqa: F401  (a fixture)
-from processes import commands, labelled, two_pictures  # noqa: F401  (fixtures)
+from processes import commands, labelled, on_server, prepared, two_pictures  # noqa: F401  (fixtures)
 from swift_server import swift, swift_root  # noqa: F401  (fixtures)
 
+# What depends on how busy the machine is (deadlines, the check for slow examples) or on what was run before (the database) is off in both.
+_ANYWHERE = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("same", derandomize=True, **_ANYWHERE)
+settings.register_profile("search", derandomize=False, print_blob=True, **_ANYWHERE)
+settings.load_profile("same")  # before pytest reads `--hypothesis-profile`
+
 _NUMBERS = itertools.count()
+_WHOLE_JOBS = {"labelled", "on_server", "prepared", "prefect_database", "prefect_url"}
+"""Fixtures of tests that run whole jobs."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that run whole jobs go first: at the end, no core is left with minutes of work while the others have none."""
+    first = {item.path for item in items if isinstance(item, pytest.Function) and _is_of_whole_jobs(item)}
+    items.sort(key=lambda item: item.path not in first)
+
+
+def _is_of_whole_jobs(item: pytest.Function) -> bool:
+    return item.get_closest_marker("slow") is not None or not _WHOLE_JOBS.isdisjoint(item.fixturenames)
 
 
 @pytest.fixture(scope="session")

@@ -90,13 +90,13 @@ class Home(BaseHTTPRequestHandler):
             self.server.cut_off.set()
 
     def mute(self):
-        self.server.let_go.wait(30)
+        self.server.let_go.wait(240)
 
     def half(self):
         self.head(200, Content_Length=len(GOOD))
         self.wfile.write(GOOD[: len(GOOD) // 2])
         self.server.half_sent.set()
-        self.server.let_go.wait(30)
+        self.server.let_go.wait(240)
 
     def drips(self):
         self.head(200, Content_Length=len(GOOD))

@@ -32,6 +32,11 @@ class ForeignFolder:
     used: Path
     """A folder of marks, one named after each thing that was used."""
 
+    @classmethod
+    def below(cls, place: Path) -> "ForeignFolder":
+        """Where it is, or will be, below `place`."""
+        return cls(place / "photos of somebody", place / "used")
+
     def marks(self) -> list[str]:
         """What was used of it."""
         return sorted(mark.name for mark in self.used.iterdir())
@@ -39,7 +44,7 @@ class ForeignFolder:
 
 def foreign_folder(place: Path) -> ForeignFolder:
     """Made below `place`."""
-    folder = ForeignFolder(place / "photos of somebody", place / "used")
+    folder = ForeignFolder.below(place)
     folder.path.mkdir()
     folder.used.mkdir()
     code = _MODULE.format(used=str(folder.used))

@@ -25,7 +25,7 @@ query = {
             f"read_parquet('{root}/images/**/*.parquet') i using (run_id, image_uri)",
 }[how]
 seen, questions, errors = set(), 0, []
-end = time.monotonic() + 180
+end = time.monotonic() + 800
 while time.monotonic() < end:
     try:
         seen.add(tuple((duckdb.sql(query) if how == "join" else duckdb.execute(query)).fetchall()[0]))

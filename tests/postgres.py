@@ -29,7 +29,7 @@ class Postgres:
     def run(self, program: str, *words: object) -> str:
         """What one of its programs says."""
         line = [str(self.programs / program), "--host=127.0.0.1", f"--port={self.port}", "--username=prefect", *map(str, words)]
-        done = subprocess.run(line, env={**os.environ, "PGPASSWORD": PASSWORD}, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(line, env={**os.environ, "PGPASSWORD": PASSWORD}, capture_output=True, text=True, check=False, timeout=280)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -45,7 +45,7 @@ def postgres() -> Iterator[Postgres]:
 
     def run(*words: object) -> None:
         done = subprocess.run(
-            [str(word) for word in words], cwd=folder, capture_output=True, text=True, check=False, timeout=120, **as_owner
+            [str(word) for word in words], cwd=folder, capture_output=True, text=True, check=False, timeout=280, **as_owner
         )
         assert done.returncode == 0, done.stderr
 

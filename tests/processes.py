@@ -5,20 +5,24 @@ Fixtures for conftest.py.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 from foreign_folder import ForeignFolder, foreign_folder
 from native_trace import Trace, can_trace
+from orchestrator import made_once, with_database
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+PATIENCE = 280.0
+"""Seconds for anything that comes to an end: a test that waits longer has failed, on a busy machine too."""
 
 FERFLOW = (str(Path(sys.executable).with_name("ferflow")),)
 """As a person starts it: unlike `python -m`, it leaves the working folder to the command to deal with."""
@@ -77,14 +81,16 @@ class Ended:
 class Commands:
     """Starts `ferflow` in a home of its own; every process it starts carries `tag` in its environment."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, settings: Mapping[str, str] | None = None) -> None:
+        """settings: in the environment of all that it starts."""
         self.home = home
         self.tag = uuid.uuid4().hex
+        self._settings = dict(settings or {})
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not (name.startswith(OURS) or name in HUSHED)}
         path = os.pathsep.join(filter(None, ((extra or {}).get("PYTHONPATH"), str(REPOSITORY))))
-        return {**kept, "HOME": str(self.home), "FERFLOW_TEST": self.tag, **(extra or {}), "PYTHONPATH": path}
+        return {**kept, "HOME": str(self.home), "FERFLOW_TEST": self.tag, **self._settings, **(extra or {}), "PYTHONPATH": path}
 
     def start(
         self, *arguments: object, env: Mapping[str, str] | None = None, cwd: Path | None = None, trace: Trace | None = None
@@ -104,7 +110,7 @@ class Commands:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         trace: Trace | None = None,
-        timeout: float = 150,
+        timeout: float = PATIENCE,
     ) -> Ended:
         process = self.start(*arguments, env=env, cwd=cwd, trace=trace)
         try:
@@ -115,11 +121,14 @@ class Commands:
         return Ended(process.returncode, out, err)
 
     def wait_until_gone(self, seconds: float = 10) -> None:
-        """No process may outlive its command by more."""
-        deadline = time.monotonic() + seconds
-        while left := self.left():
-            assert time.monotonic() < deadline, left
+        """No process may outlive its command by more. Counted as looks a tenth of a second apart: where the machine is busy, looks take as
+        much longer as ends do.
+        """
+        for _ in range(round(10 * seconds)):
+            if not self.left():
+                return
             time.sleep(0.1)
+        assert not (left := self.left()), left
 
     def left(self) -> list[str]:
         """Command lines of processes that still run."""
@@ -135,9 +144,13 @@ class Commands:
 
 @dataclass(frozen=True)
 class LabelledRoot:
-    """Two pictures, labelled in an empty home, from a folder full of what somebody else has left there."""
+    """Two pictures, labelled in an empty home, from a folder full of what somebody else has left there.
+
+    Shared by all test processes: nothing may be written to the root.
+    """
 
     commands: Commands
+    """In a home like the one it was labelled in, which Prefect has been started in."""
     source: Path
     root: Path
     ended: Ended
@@ -149,20 +162,35 @@ class LabelledRoot:
 
 @pytest.fixture
 def commands(tmp_path: Path) -> Commands:
-    """A home of the test's own."""
+    """An empty home of the test's own."""
     home = tmp_path / "home"
     home.mkdir()
     return Commands(home)
 
 
+@pytest.fixture
+def prepared(tmp_path: Path, prefect_database: Path) -> Commands:
+    """A home of the test's own in which Prefect need not build its database. For whole jobs that start a server."""
+    return Commands(with_database(tmp_path / "home", prefect_database))
+
+
+@pytest.fixture(scope="session")
+def on_server(prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> Commands:
+    """A home that tests share, with a server that is there already. For whole jobs to which it does not matter whose server it is."""
+    return Commands(tmp_path_factory.mktemp("home on server"), {"PREFECT_API_URL": prefect_url})
+
+
 @pytest.fixture(scope="session")
 def two_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An astronaut with one face, six people with six."""
+    return _two_pictures(tmp_path_factory.mktemp("two pictures"))
+
+
+def _two_pictures(folder: Path) -> Path:
     import insightface
     from PIL import Image
     from skimage import data
 
-    folder = tmp_path_factory.mktemp("two pictures")
     Image.fromarray(data.astronaut()).save(folder / "astronaut.png")
     group = Path(insightface.__file__).parent / "data" / "images" / "t1.jpg"
     (folder / "t1.jpg").write_bytes(group.read_bytes())
@@ -170,19 +198,30 @@ def two_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def labelled(two_pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> LabelledRoot:
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> LabelledRoot:
     """The whole job once, as a person runs it first: empty home, nothing configured, and traced where that can be."""
-    folder = tmp_path_factory.mktemp("labelled")
-    home = folder / "home"
+    folder = made_once(tmp_path_factory, "labelled", _label)
+    home = tmp_path_factory.mktemp("labelled home") / "home"
+    shutil.copytree(folder / "home", home)
+    said = json.loads((folder / "ended.json").read_text())
+    trace = Trace(folder / "trace") if (folder / "trace").exists() else None
+    foreign = ForeignFolder.below(folder)
+    pictures, root = folder / "two pictures", folder / "labels"
+    return LabelledRoot(Commands(home), pictures, root, Ended(**said), trace, foreign, files_below(folder / "home"))
+
+
+def _label(folder: Path) -> None:
+    home, pictures = folder / "home", folder / "two pictures"
     home.mkdir()
+    pictures.mkdir()
+    _two_pictures(pictures)
     commands, foreign = Commands(home), foreign_folder(folder)
     trace = Trace(folder / "trace") if can_trace() else None
-    words = ("label", two_pictures, "--to", folder / "labels", "--run-id", "first", "--purpose", "a test")
+    words = ("label", pictures, "--to", folder / "labels", "--run-id", "first", "--purpose", "a test")
     loud = {"ORT_DISABLE_TELEMETRY": "0"}  # whatever the environment says
     ended = commands.run(*words, "--workers", 2, "--shard-size", 1, "--json", env=loud, cwd=foreign.path, trace=trace)
-    if trace is not None:
-        commands.wait_until_gone()  # the tracer among them
-    return LabelledRoot(commands, two_pictures, folder / "labels", ended, trace, foreign, files_below(home))
+    commands.wait_until_gone()  # the tracer among them
+    (folder / "ended.json").write_text(json.dumps(asdict(ended)))
 
 
 def files_below(folder: Path) -> frozenset[str]:

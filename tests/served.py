@@ -56,7 +56,7 @@ class Served:
         request = urllib.request.Request(f"{self.url}/api{path}", data, {**self.headers(method), **(headers or {})}, method=method)
         while True:
             try:
-                with urllib.request.urlopen(request, timeout=120) as answer:
+                with urllib.request.urlopen(request, timeout=280) as answer:
                     text = answer.read()
                     return answer.status, json.loads(text) if text else None
             except urllib.error.HTTPError as error:
@@ -150,8 +150,8 @@ def up(
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait(timeout=30)
-        reader.join(timeout=10)
+            process.wait(timeout=280)
+        reader.join(timeout=280)
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()

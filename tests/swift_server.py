@@ -70,7 +70,7 @@ def swift(tmp_path_factory):
             pytest.skip(f"no Swift here: {said}")
         yield told_by(line)
         server.stdin.close()
-        server.wait(30)
+        server.wait(240)
 
 
 def told_by(line):

@@ -120,7 +120,7 @@ def test_of_several_at_once_one_wins(tmp_path, trained):
     tries = [context.Process(target=_try, args=(tmp_path, model, start, barrier, answers)) for model in trained]
     for process in tries:
         process.start()
-    said = [answers.get(timeout=120) for _ in tries]
+    said = [answers.get(timeout=280) for _ in tries]
     for process in tries:
         process.join(60)
     won = [answer for answer in said if not answer.startswith("another model was promoted")]

@@ -76,7 +76,7 @@ def test_a_failure_is_exit_1_and_one_line(commands, two_pictures, tmp_path, argu
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty.txt").touch()
     names = {"source": two_pictures, "root": tmp_path / "labels", "tmp": tmp_path}
-    ended = commands.run(*(word.format(**names) for word in arguments), timeout=20)
+    ended = commands.run(*(word.format(**names) for word in arguments))
     assert ended.code == 1
     assert ended.err.count("\n") == 1, ended.err
     assert ended.err.startswith("ferflow: ")
@@ -94,7 +94,7 @@ def test_a_failure_with_json_is_an_object_too(commands, tmp_path):
 
 def test_a_server_that_does_not_answer_is_said_at_once(commands, two_pictures, tmp_path):
     environment = {"PREFECT_API_URL": "http://user:secret@127.0.0.1:9/api"}
-    ended = commands.run("label", two_pictures, "--to", tmp_path / "labels", env=environment, timeout=60)
+    ended = commands.run("label", two_pictures, "--to", tmp_path / "labels", env=environment)
     assert ended.code == 1
     assert "http://127.0.0.1:9/api (PREFECT_API_URL) does not answer" in ended.line
     assert "secret" not in ended.err
@@ -103,13 +103,13 @@ def test_a_server_that_does_not_answer_is_said_at_once(commands, two_pictures, t
 
 def test_an_api_that_cannot_start_is_one_line(commands, two_pictures, tmp_path):
     (commands.home / ".prefect").write_text("not a folder")
-    ended = commands.run("label", two_pictures, "--to", tmp_path / "labels", timeout=60)
+    ended = commands.run("label", two_pictures, "--to", tmp_path / "labels")
     assert ended.code == 1
     assert "Prefect cannot keep its database in" in ended.line
     (commands.home / ".prefect").unlink()
     (commands.home / ".prefect").mkdir()
     (commands.home / ".prefect" / "prefect.db").write_bytes(b"certainly no database" * 1000)
-    ended = commands.run("label", two_pictures, "--to", tmp_path / "labels", timeout=60)
+    ended = commands.run("label", two_pictures, "--to", tmp_path / "labels")
     assert ended.code == 1
     assert "the Prefect API did not start: " in ended.line
     assert "file is not a database" in ended.line
@@ -162,7 +162,7 @@ def test_verify_says_ok_and_then_what_is_wrong(labelled, tmp_path):
 
 
 def test_a_run_id_is_taken_once(labelled):
-    ended = labelled.commands.run("label", labelled.source, "--to", labelled.root, "--run-id", "first", timeout=20)
+    ended = labelled.commands.run("label", labelled.source, "--to", labelled.root, "--run-id", "first")
     assert ended.code == 1
     assert "first is committed already" in ended.line
 
@@ -176,16 +176,16 @@ def test_resuming_what_is_committed_does_nothing(labelled):
 
 
 def test_resuming_takes_the_same_source(labelled, tmp_path):
-    ended = labelled.commands.run("label", tmp_path, "--to", labelled.root, "--resume", "first", timeout=20)
+    ended = labelled.commands.run("label", tmp_path, "--to", labelled.root, "--resume", "first")
     assert ended.code == 2
     assert "the same source" in ended.line
 
 
 def test_a_dry_run_says_what_would_be_read_and_writes_nothing(labelled, tmp_path):
-    ended = labelled.commands.run("label", labelled.source, "--to", labelled.root, "--dry-run", "--json", timeout=20)
+    ended = labelled.commands.run("label", labelled.source, "--to", labelled.root, "--dry-run", "--json")
     assert ended.code == 0
     assert (ended.json["listed"], ended.json["unchanged"], ended.json["to_read"], ended.json["bytes"]) == (2, 2, 0, 0)
-    fresh = labelled.commands.run("label", labelled.source, "--to", tmp_path / "fresh", "--dry-run", "--json", timeout=20)
+    fresh = labelled.commands.run("label", labelled.source, "--to", tmp_path / "fresh", "--dry-run", "--json")
     size = sum(file.stat().st_size for file in labelled.source.iterdir())
     assert (fresh.json["to_read"], fresh.json["bytes"]) == (2, size)
     assert fresh.json["expected_minutes"] > 0
@@ -211,7 +211,7 @@ def test_how_a_source_is_listed(labelled, tmp_path):
     assert not (tmp_path / "labels").exists()
 
 
-def test_a_night_with_nothing_new_is_an_empty_commit_and_too_many_failures_exit_1(labelled, tmp_path):
+def test_a_night_with_nothing_new_is_an_empty_commit_and_too_many_failures_exit_1(on_server, labelled, tmp_path):
     """Two runs in one test: each start of the API costs seconds."""
     root, source = tmp_path / "labels", tmp_path / "pictures"
     shutil.copytree(labelled.source, source, copy_function=shutil.copy2)
@@ -219,7 +219,7 @@ def test_a_night_with_nothing_new_is_an_empty_commit_and_too_many_failures_exit_
         (source / file).write_bytes(b"\xff\xd8\xff" if file == "broken.jpg" else b"")
     (source / "elsewhere").symlink_to(labelled.source)
     words = ["label", source, "--to", root, "--max-failed", 40, "--json", "--keep-crops"]
-    many = labelled.commands.run(*words)
+    many = on_server.run(*words)
     assert many.json["excluded"] == 1
     assert f"1 not entered: {source}/elsewhere (links that lead out of the source are entered with --follow-links" in many.err
     assert many.code == 1
@@ -227,8 +227,8 @@ def test_a_night_with_nothing_new_is_an_empty_commit_and_too_many_failures_exit_
     assert "everything is committed" in many.line
     assert sum(many.json["images"].values()) == 4
     assert list(root.glob("faces/**/*.parquet"))
-    night = labelled.commands.run(*words)
+    night = on_server.run(*words)
     assert night.code == 0
     assert (night.json["listed"], night.json["unchanged"], sum(night.json["images"].values())) == (4, 4, 0)
     assert night.json["run_id"] != many.json["run_id"]
-    assert labelled.commands.run("verify", root).code == 0
+    assert on_server.run("verify", root).code == 0

@@ -86,9 +86,10 @@ def _allocation() -> dict[str, str]:
 
 def test_local_workers_know_no_prefect_listen_at_home_and_end_at_once():
     two = LocalCluster(processes=2, threads=2)
-    before = set(psutil.Process().children(recursive=True))
+    before, began = set(psutil.Process().children(recursive=True)), time.monotonic()
     with starting_early(two, 1000, 1), open_client(LocalCluster()) as client:
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=280)
+        starting = time.monotonic() - began
         assert list(client.nthreads().values()) == [2, 2]
         loaded = client.run(_loaded)
         assert all("prefect" not in modules for modules in loaded.values())
@@ -100,8 +101,8 @@ def test_local_workers_know_no_prefect_listen_at_home_and_end_at_once():
             listening = [found.laddr.ip for found in process.net_connections("inet") if found.status == psutil.CONN_LISTEN]
             assert set(listening) <= {"127.0.0.1", "::1"}
         assert client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.allowed_failures) == 0
-        started = time.monotonic()
-    assert time.monotonic() - started < 10  # 0.1 s on an idle machine
+        ending = time.monotonic()
+    assert time.monotonic() - ending < starting, "0.1 s on an idle machine, where starting takes some; nothing runs into a timeout"
     assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
 
 
@@ -171,7 +172,7 @@ def test_each_gpu_has_a_process_of_its_own(monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.setattr(cluster_gpu, "_check", lambda client: None)
         with starting_early(GpuCluster(), 1, None), open_client(GpuCluster()) as client:
-            client.wait_for_workers(2, timeout=60)
+            client.wait_for_workers(2, timeout=280)
             assert sorted(client.run(_device).values()) == ["GPU-a", "GPU-b"]
             assert [worker["resources"] for worker in client.scheduler_info(-1)["workers"].values()] == [{"GPU": 1}] * 2
             jobs = odd_pictures.jobs(tmp_path, *[[f"a{number}"] for number in range(6)])

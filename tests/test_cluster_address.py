@@ -18,8 +18,6 @@ from tests.certificates import Authority
 from tests.dask_parts import DaskParts
 from tests.faults import odd_pictures
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
@@ -81,7 +79,7 @@ def test_both_ends_prove_who_they_are_and_the_cluster_is_left_running(secure, ou
     for night in ("first", "second"):
         (tmp_path / night).mkdir()
         with open_client(spec) as client:
-            client.wait_for_workers(2, timeout=120)
+            client.wait_for_workers(2, timeout=280)
             assert len(set(client.run(os.getpid).values())) == 2
             jobs = odd_pictures.jobs(tmp_path / night, *[[f"a{number}", "b"] for number in range(8)])
             receipts = fan_out(client, jobs, lambda _: None, work=odd_pictures.look)

@@ -169,7 +169,7 @@ def test_commands_are_understood(name):
 
 @cache
 def help_of(*program):
-    return subprocess.run([*program, "--help"], capture_output=True, text=True, check=True, timeout=200).stdout
+    return subprocess.run([*program, "--help"], capture_output=True, text=True, check=True, timeout=280).stdout
 
 
 def test_what_setup_fills_in_fits_the_forms():

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from drifting import night
+from orchestrator import with_database
 
 SCRIPT = """
 import json, sys, time
@@ -45,7 +46,7 @@ with session(), prefect_api() as api, api.ready():
             wrong = str(error)
         flush()
 
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while True:
             events = client.read_events(EventFilter(event=EventNameFilter(name=["fer.drift.detected"])), limit=10).events
             runs = [run for run in client.read_flow_runs() if run.deployment_id == deployment]
@@ -61,15 +62,14 @@ print(json.dumps({**found, "events": events, "runs": started, "artifacts": artif
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory):
+def said(prefect_database, tmp_path_factory):
     """What a server saw of three reports on a root whose newest run has drifted."""
     from processes import Commands
 
     folder = tmp_path_factory.mktemp("drift")
-    root, home = folder / "labels", folder / "home"
+    root, home = folder / "labels", with_database(folder / "home", prefect_database)
     night(root, "first", 0)
     night(root, "odd", 1, happy=0.95)
-    home.mkdir()
     words = [sys.executable, "-c", SCRIPT, str(root), str(folder / "report.html")]
     ended = subprocess.run(words, env=Commands(home).environment(), capture_output=True, text=True, check=False, timeout=280)
     assert ended.returncode == 0, ended.stderr

@@ -216,7 +216,7 @@ def test_a_killed_import_leaves_no_half_and_no_process_and_does_not_block_the_ne
 @pytest.mark.parametrize("stopped", ["when_located"], indirect=True)
 def test_ctrl_c_is_one_line_and_leaves_nothing(stopped: "subprocess.Popen[str]", commands: Commands, source: Path, tmp_path: Path) -> None:
     os.killpg(stopped.pid, signal.SIGINT)  # as a terminal does: to the workers, too
-    out, err = stopped.communicate(timeout=60)
+    out, err = stopped.communicate(timeout=280)
     assert stopped.returncode == 1
     assert out == ""
     assert err.splitlines()[-1] == "ferflow: interrupted"

@@ -113,10 +113,10 @@ def test_workers_that_die_of_everything_are_a_cluster_error(client):
 
 
 def test_both_workers_work_and_nothing_stays_on_the_scheduler(client):
-    client.wait_for_workers(2, timeout=30)
+    client.wait_for_workers(2, timeout=280)
     receipts = fan_out(client, (job(2, f"part-{number:05d}") for number in range(40)), lambda _: None, work=deadly)
     assert len(receipts) == 40
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 120
     while client.run_on_scheduler(lambda dask_scheduler: [key for key in dask_scheduler.tasks if key.startswith("run-a")]):
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -142,7 +142,7 @@ def test_a_scheduler_without_workers_is_given_up():
     try:
         lonely = cluster.client()
         cluster._future.result()[1].scale(0)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 120
         while lonely.nthreads():
             assert time.monotonic() < deadline
             time.sleep(0.1)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from orchestrator import with_database
 from pydantic import ValidationError
 
 from fer_core.compaction import Compacted
@@ -48,7 +49,7 @@ print(json.dumps({**said, "states": states, "pages": pages}))
 
 
 @pytest.fixture(scope="module")
-def kept(labelled, tmp_path_factory):
+def kept(labelled, prefect_database, tmp_path_factory):
     """What the flow said of a whole root, a torn one, one that a run works in, and none."""
     assert labelled.ended.code == 0, labelled.ended.err
     folder = tmp_path_factory.mktemp("kept")
@@ -59,8 +60,7 @@ def kept(labelled, tmp_path_factory):
     abandoned = folder / "whole" / "_staging" / "first" / "labels"
     abandoned.mkdir(parents=True)
     (abandoned / "part-00000.parquet").write_bytes(b"of a run that is committed")
-    home = folder / "home"  # Prefect keeps there, as JSON, what a run failed with
-    home.mkdir()
+    home = with_database(folder / "home", prefect_database)  # Prefect keeps there, as JSON, what a run failed with
     words = [sys.executable, "-c", KEEP, str(folder / "whole"), str(folder / "torn")]
     ended = subprocess.run(
         words,

@@ -36,7 +36,7 @@ def known(labelled):
     """Flow runs, task runs and artifacts in the database of the labelled home."""
     assert labelled.ended.code == 0, labelled.ended.err
     environment = labelled.commands.environment()
-    ended = subprocess.run([sys.executable, "-c", LOOK], env=environment, capture_output=True, text=True, check=False, timeout=120)
+    ended = subprocess.run([sys.executable, "-c", LOOK], env=environment, capture_output=True, text=True, check=False, timeout=280)
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
 

@@ -21,7 +21,6 @@ def without(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_command_works(tmp_path, without):
     out = tmp_path / "figures"
     command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--device", "cpu", "--quick", "--out", str(out), "--images", "4"]

@@ -37,10 +37,16 @@ def store(any_root):
 
 
 @pytest.fixture
-def impatient(monkeypatch):
+def quick(monkeypatch):
+    """Beats and looks often. A living claim never expires meanwhile, however slow the machine is."""
     monkeypatch.setattr(module, "BEAT_SECONDS", 0.05)
-    monkeypatch.setattr(module, "EXPIRY_SECONDS", 0.4)
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+
+
+@pytest.fixture
+def impatient(quick, monkeypatch):
+    """Claims that stand still expire at once: only for tests in which nothing that should live depends on its beats."""
+    monkeypatch.setattr(module, "EXPIRY_SECONDS", 0.4)
 
 
 def write(store, claim):
@@ -59,7 +65,7 @@ def start(root, name):
 
 
 def until(condition):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -110,7 +116,7 @@ def test_whatever_ends_the_work_gives_the_lease_back(store):
     assert living_claims(store) == []
 
 
-def test_of_many_at_once_never_two_hold_it(store, impatient):
+def test_of_many_at_once_never_two_hold_it(store, quick):
     inside, most, entered, refused = 0, 0, 0, 0
     lock = threading.Lock()
 
@@ -136,13 +142,10 @@ def test_of_many_at_once_never_two_hold_it(store, impatient):
     assert most == 1
     assert entered >= 1
     assert entered + refused == 16
-    left = store.list_files("_meta/leases")
-    if not store.local:  # it may be slower than the patience of this test; then somebody was fenced, and such marks stay for a day
-        left = [path for path in left if not path.endswith(".fenced")]
-    assert left == []
+    assert store.list_files("_meta/leases") == []
 
 
-def test_two_claims_at_the_same_moment_one_goes_on(store, impatient, monkeypatch):
+def test_two_claims_at_the_same_moment_one_goes_on(store, quick, monkeypatch):
     """Both have written before either has looked."""
     tokens, barrier, ended = iter(["bb", "aa"]), threading.Barrier(2), []
     monkeypatch.setattr(module, "secrets", SimpleNamespace(token_hex=lambda _: next(tokens)))
@@ -157,8 +160,7 @@ def test_two_claims_at_the_same_moment_one_goes_on(store, impatient, monkeypatch
     def run(name):
         try:
             with lease(store, name) as held:
-                ended.append(("held", held.token))
-                time.sleep(0.3)
+                ended.append(("held", held.token))  # after the other stepped back, so it need not hold it for long
         except LeaseError:
             ended.append(("refused", name))
 
@@ -171,7 +173,7 @@ def test_two_claims_at_the_same_moment_one_goes_on(store, impatient, monkeypatch
     assert ("held", "aa") in ended
 
 
-def test_a_living_lease_elsewhere_refuses_as_soon_as_it_beats(store, impatient):
+def test_a_living_lease_elsewhere_refuses_as_soon_as_it_beats(store, quick):
     far = claim()
     write(store, far)
     ended = threading.Event()
@@ -221,24 +223,27 @@ def test_a_holder_that_slept_learns_of_it_before_it_publishes(store, impatient, 
     assert store.list_files("_meta/leases") == [], "even the fence goes, once its holder knows"
 
 
-def test_a_lease_outlives_a_storage_that_does_not_answer_for_a_while(store, impatient):
+def test_a_lease_outlives_a_storage_that_does_not_answer_for_a_while(store, quick):
     class Moody:
-        down = False
+        down, refused = False, 0
 
         def __getattr__(self, name):
             if self.down and name in ("write_bytes", "exists"):
+                self.refused += 1
                 raise StoreError("slow down")
             return getattr(store, name)
+
+        def impatient(self):
+            return self
 
     moody = Moody()
     with lease(moody, "run a") as held:
         moody.down = True
-        time.sleep(0.15)
+        until(lambda: moody.refused >= 2)
+        (before,) = living_claims(store)
         moody.down = False
-        time.sleep(0.15)
-        held.check()
-        (found,) = living_claims(store)
-        assert found.beat > 0
+        until(lambda: living_claims(store)[0].beat > before.beat)
+        held.check_now()
 
 
 def test_what_is_no_lease_is_told(store):
@@ -247,18 +252,17 @@ def test_what_is_no_lease_is_told(store):
         refuse_beside(store)
 
 
-def test_a_killed_holder_is_seen_as_dead_at_once(tmp_path):
+def test_a_killed_holder_is_seen_as_dead_at_once(tmp_path, monkeypatch):
     """Two real processes: the second is refused while the first lives, and let in at once when it was killed."""
     root = str(tmp_path / "root")
     first = start(root, "first")
     assert first.stdout.readline() == "held\n"
     second = start(root, "second")
-    _, err = second.communicate(timeout=60)
+    _, err = second.communicate(timeout=280)
     assert second.returncode == 1
     assert f"run first, process {first.pid} on" in err
     first.send_signal(signal.SIGKILL)  # and nobody waits for it: a zombie holds no lease
     until(lambda: not living_claims(open_store(root)))
-    before = time.monotonic()
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: pytest.fail("waits for the dead")))
     with lease(open_store(root), "run third"):
-        assert time.monotonic() - before < module.EXPIRY_SECONDS / 4
-    first.communicate()
+        first.communicate()

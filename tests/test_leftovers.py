@@ -223,7 +223,7 @@ def test_killed_while_collecting(run, pictures, tmp_path, removed):
     files = len(store.list_files("_staging"))
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
     words = [sys.executable, "-c", KILLED, run.root, str(removed)]
-    assert subprocess.run(words, env=environment, check=False, timeout=120).returncode == -signal.SIGKILL
+    assert subprocess.run(words, env=environment, check=False, timeout=280).returncode == -signal.SIGKILL
     assert len(store.list_files("_staging")) == files - removed
     for receipt in staged_receipts(store, "run-a").values():
         assert all(store.exists(f"_staging/run-a/{part.table}/{_name(part)}") for part in receipt.parts)

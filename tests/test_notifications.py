@@ -17,6 +17,7 @@ import psutil
 import pytest
 import yaml
 from listener import SECRET, listening, mail
+from orchestrator import with_database
 from other_user import ask
 from served import up
 
@@ -33,12 +34,12 @@ FILES = Path(__file__).resolve().parents[1] / "deployments" / "automations"
 
 
 @pytest.fixture(scope="module")
-def told(two_pictures, tmp_path_factory):
+def told(prefect_database, two_pictures, tmp_path_factory):
     """A morning without a night, a night with a broken picture, one that fails, a morning after a night; what was heard of it."""
     from processes import Commands
 
     folder = tmp_path_factory.mktemp("notify")
-    (folder / "home").mkdir()
+    with_database(folder / "home", prefect_database)
     shutil.copytree(two_pictures, folder / "photos")
     (folder / "photos" / "uncle bob.jpg").write_bytes(b"\xff\xd8\xff")
     commands, found = Commands(folder / "home"), {}

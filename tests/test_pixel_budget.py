@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fer_core.pixel_budget import BudgetClosedError, PixelBudget
 
 LIMIT = 100
-WAIT = 60
+WAIT = 240
 """Seconds after which a thread that should have got its turn has none."""
 
 turns = st.lists(st.one_of(st.none(), st.integers(1, 150)), min_size=1, max_size=30)

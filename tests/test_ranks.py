@@ -70,7 +70,7 @@ def torchrun(script: str, *arguments: Path) -> subprocess.CompletedProcess[str]:
     here = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(here), str(here.parent))), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", file, *arguments]
-    return subprocess.run(command, env=environment, check=False, timeout=240, capture_output=True, text=True)
+    return subprocess.run(command, env=environment, check=False, timeout=280, capture_output=True, text=True)
 
 
 def test_processes_stay_one_model_and_resume_exactly(tmp_path: Path) -> None:

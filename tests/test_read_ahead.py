@@ -30,7 +30,7 @@ class Storage:
             self.open += 1
             self.most = max(self.most, self.open)
             self.changed.notify_all()
-        assert self.let.wait(60)
+        assert self.let.wait(240)
         with self.changed:
             self.open -= 1
         if "broken" in uri:
@@ -39,7 +39,7 @@ class Storage:
 
     def wait_for(self, asked):
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.asked) >= asked, 60)
+            assert self.changed.wait_for(lambda: len(self.asked) >= asked, 240)
 
 
 def test_images_come_in_their_order():

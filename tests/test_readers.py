@@ -139,7 +139,6 @@ def test_a_root_without_any_face_is_still_readable(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_spark_gives_the_same_answers(root):
     """On a folder. Reading s3:// takes Hadoop's S3 connector, which is no Python package."""
     pytest.importorskip("pyspark", reason="pyspark is not installed")

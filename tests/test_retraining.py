@@ -170,7 +170,7 @@ def test_killed_in_training_it_goes_on_and_ends_the_same(tmp_path, base, champio
     assert process.stdout is not None
     assert process.stdout.readline() == "epoch 1\n"
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=280)
     (folder,) = (tmp_path / "killed").iterdir()
     assert not (folder / "card.json").exists(), "a challenger in the making is no model"
     again = subprocess.run([*words, str(tmp_path / "killed")], check=True, capture_output=True, text=True, cwd=request.config.rootpath)

@@ -15,6 +15,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 import s3fs
+from orchestrator import with_database
 from processes import REPOSITORY, Commands, Ended
 
 from fer_core.compaction import WAIT_SECONDS
@@ -96,8 +97,8 @@ def place(request):
 
 
 @pytest.fixture(scope="module")
-def nights(place, two_pictures, tmp_path_factory):
-    home = tmp_path_factory.mktemp("s3 home")
+def nights(place, prefect_database, two_pictures, tmp_path_factory):
+    home = with_database(tmp_path_factory.mktemp("s3 home"), prefect_database)
     commands = Commands(home)
     run = partial(commands.run, timeout=500)
     watcher = Watcher(commands.tag)

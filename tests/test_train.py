@@ -199,7 +199,7 @@ def test_a_machine_that_only_trains_needs_little(faceset: Path, short: ModelRef,
     options = ["--to", str(tmp_path), "--config", str(tmp_path / "short.json"), "--device", "cpu", "--json"]
     command = [sys.executable, "-c", BARE, "train", str(faceset), *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=200)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=280)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["digest"] == short.digest
     assert not (tmp_path / "short" / CURVES).exists()
@@ -300,7 +300,7 @@ def test_two_processes_train_one_model(faceset: Path, short: ModelRef, tmp_path:
     here = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(here), str(here.parent))), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, faceset, tmp_path]
-    subprocess.run(command, env=environment, check=True, timeout=240, capture_output=True)
+    subprocess.run(command, env=environment, check=True, timeout=280, capture_output=True)
     records = history.read(tmp_path / "short" / HISTORY)
     assert [r.epoch for r in records] == [1, 2, 3]  # one process writes
     alone = history.read(short.path / HISTORY)

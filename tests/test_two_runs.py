@@ -7,7 +7,6 @@ import sys
 import time
 
 import duckdb
-import pytest
 
 from fer_core.commit import committed_runs
 from fer_core.lease import living_claims
@@ -41,17 +40,16 @@ print(json.dumps({"attempts": attempts, "run_id": summary.manifest.run_id, "imag
 
 
 def wait_for(condition, process):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-@pytest.mark.timeout(400)
-def test_the_second_run_is_refused_and_a_killed_one_is_in_nobodys_way(labelled, two_pictures, tmp_path):
+def test_the_second_run_is_refused_and_a_killed_one_is_in_nobodys_way(on_server, labelled, two_pictures, tmp_path):
     """One run at work; a second is refused; the first is killed; a third goes on at once and labels each image."""
-    commands, root = labelled.commands, tmp_path / "labels"
+    commands, root = on_server, tmp_path / "labels"
     store = open_store(str(root))
     words = ["label", two_pictures, "--to", root, "--workers", 1, "--shard-size", 1]
     first = commands.start(*words, "--run-id", "one")
@@ -68,7 +66,7 @@ def test_the_second_run_is_refused_and_a_killed_one_is_in_nobodys_way(labelled, 
     assert done.code == 0, "what is committed needs no lease"
 
     first.send_signal(signal.SIGKILL)
-    first.communicate(timeout=30)
+    first.communicate(timeout=280)
     third = commands.run(*words, "--run-id", "three", "--json")
     assert third.code == 0, third.err
     assert third.json["images"]["labeled"] == 2
@@ -80,10 +78,9 @@ def test_the_second_run_is_refused_and_a_killed_one_is_in_nobodys_way(labelled, 
     commands.wait_until_gone()
 
 
-@pytest.mark.timeout(300)
-def test_a_retry_of_the_flow_goes_on_where_it_stopped(commands, two_pictures, tmp_path):
+def test_a_retry_of_the_flow_goes_on_where_it_stopped(prepared, two_pictures, tmp_path):
     words = [sys.executable, "-c", RETRIED, str(two_pictures), str(tmp_path / "labels")]
-    ended = subprocess.run(words, env=commands.environment(), capture_output=True, text=True, check=False, timeout=200)
+    ended = subprocess.run(words, env=prepared.environment(), capture_output=True, text=True, check=False, timeout=280)
     assert ended.returncode == 0, ended.stderr
     said = json.loads(ended.stdout.splitlines()[-1])
     assert [run_id for run_id, _ in said["attempts"]] == [said["run_id"]] * 2
@@ -91,5 +88,5 @@ def test_a_retry_of_the_flow_goes_on_where_it_stopped(commands, two_pictures, tm
     assert said["images"] == said["resumed"] == 2
     assert committed_runs(open_store(str(tmp_path / "labels"))) == [said["run_id"]]
     # what is written down of the failure, for the retry, is no pickle
-    assert all(json.loads(file.read_text()) for file in (commands.home / ".prefect" / "storage").iterdir())
-    commands.wait_until_gone()
+    assert all(json.loads(file.read_text()) for file in (prepared.home / ".prefect" / "storage").iterdir())
+    prepared.wait_until_gone()

@@ -121,7 +121,7 @@ def story(two_pictures, tmp_path_factory):
             assert time.monotonic() < deadline, found["state"]
             time.sleep(0.1)
         os.kill(served.process.pid, signal.SIGKILL)
-        served.process.wait(timeout=30)
+        served.process.wait(timeout=280)
         commands.wait_until_gone(30)
         told.staged = staged
 
@@ -143,7 +143,7 @@ def story(two_pictures, tmp_path_factory):
         told.queues = {one["name"]: one for one in served.call("POST", "/work_pools/ferflow/queues/filter", {})[1]}
         told.automations = served.call("POST", "/automations/filter", {})[1]
         served.process.send_signal(signal.SIGTERM)
-        told.code = served.process.wait(timeout=60)
+        told.code = served.process.wait(timeout=280)
         commands.wait_until_gone(10)
     told.log = "".join(served.errors)
     told.watched = log.with_name("network.log.watched").read_text()

@@ -19,12 +19,12 @@ def rows(root, table, keys):
 
 
 @pytest.fixture(scope="module")
-def zoo_runs(labelled, tmp_path_factory):
+def zoo_runs(on_server, tmp_path_factory):
     folder = tmp_path_factory.mktemp("zoo runs")
     expected = make_zoo(folder / "zoo")
     shapes = {"one": (1, 3), "two": (2, 100)}
     ended = {
-        name: labelled.commands.run("label", folder / "zoo", "--to", folder / name, "--workers", workers, "--shard-size", size, "--json")
+        name: on_server.run("label", folder / "zoo", "--to", folder / name, "--workers", workers, "--shard-size", size, "--json")
         for name, (workers, size) in shapes.items()
     }
     return folder, expected, ended
@@ -54,8 +54,8 @@ def test_answers_do_not_depend_on_workers_or_shards(zoo_runs):
     assert ended["one"].json["images"] == ended["two"].json["images"]
 
 
-def test_verify_finds_nothing_wrong(zoo_runs, labelled):
+def test_verify_finds_nothing_wrong(zoo_runs, on_server):
     folder, expected, _ = zoo_runs
-    said = labelled.commands.run("verify", folder / "two", "--json")
+    said = on_server.run("verify", folder / "two", "--json")
     assert (said.code, said.json["ok"], said.json["problems"]) == (0, True, [])
     assert said.json["rows"] >= len(expected)

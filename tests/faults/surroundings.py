@@ -64,6 +64,15 @@ class Command:
                     found.append(process.pid)
         return found
 
+    def ends(self, looks: int = 100) -> bool:
+        """Whether all of its processes end within 10 s (contract), counted as looks a tenth of a second apart: where the machine is busy,
+        looks take as much longer as ends do."""
+        for _ in range(looks):
+            if not self.left():
+                return True
+            time.sleep(0.1)
+        return not self.left()
+
     def gone(self, since: float | None = None, patience: float = 30.0) -> float:
         """Seconds from `since`, or now, until none of its processes ran any more; `patience` where some still do."""
         since = time.monotonic() if since is None else since

@@ -123,7 +123,6 @@ def test_killed_at_random(nights, root, around, seed):
     assert problems(nights, root, same_runs=same, abandoned=left) == []
 
 
-@pytest.mark.timeout(900)
 def test_a_command_is_killed_at_three_steps_in_a_row(nights, root, around):
     """With workers and an API of its own: all of its group, all of its processes, and the command alone; each is then resumed."""
     reader = Reader(root.url())
@@ -132,17 +131,16 @@ def test_a_command_is_killed_at_three_steps_in_a_row(nights, root, around):
         extra = {"DEADLY_STEP": NIGHT[name].told(), "DEADLY_KIND": kind}
         command = around.start(nights.words(root.url(), which, SECOND, "--workers", "1"), extra)
         assert command.wait() == -signal.SIGKILL, command.said()
-        assert command.gone() < 10
+        assert command.ends()
         assert phase(root, SECOND) == REACHED[name]
         which = "--resume"
     command = around.start(nights.words(root.url(), which, SECOND))
     assert command.wait() == 0, command.said()
     assert reader.ended()["wrong"] == []
     assert problems(nights, root, same_runs=True, abandoned=ABANDONED) == []
-    assert command.gone() < 10
+    assert command.ends()
 
 
-@pytest.mark.timeout(900)
 def test_a_command_is_killed_and_another_night_follows_at_once(nights, root, around):
     """It finishes the commit that it finds, though workers of the first may still be ending."""
     reader = Reader(root.url())
@@ -150,7 +148,7 @@ def test_a_command_is_killed_and_another_night_follows_at_once(nights, root, aro
     first = around.start(nights.words(root.url(), "--run-id", SECOND, "--workers", "2"), extra)
     assert first.wait() == -signal.SIGKILL, first.said()
     second = around.start(nights.words(root.url(), "--run-id", "another", "--workers", "1"))
-    assert first.gone() < 10
+    assert first.ends()
     assert second.wait() == 0, second.said()
     assert reader.ended()["wrong"] == []
     assert problems(nights, root, same_runs=True) == []
@@ -188,5 +186,5 @@ def test_what_is_drawn_for_a_seed_is_always_the_same():
 
 def test_the_campaign_is_a_command(tmp_path):
     words = [sys.executable, "-m", "tests.faults.kills", "--help"]
-    ended = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120)
+    ended = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=280)
     assert "--seeds" in ended.stdout

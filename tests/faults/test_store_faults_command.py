@@ -22,7 +22,6 @@ def ordered(found):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
 def test_it_rides_out_what_passes_ends_in_one_line_with_what_does_not_and_goes_on(labelled, commands, two_pictures, tmp_path):
     objects = tmp_path / "objects"
     objects.mkdir()

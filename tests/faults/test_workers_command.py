@@ -59,7 +59,7 @@ def kill_a_worker(command: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.timeout(2 * SECONDS)
-def test_a_poison_one_that_hangs_and_a_killed_worker_in_one_run(commands, tmp_path):
+def test_a_poison_one_that_hangs_and_a_killed_worker_in_one_run(prepared, tmp_path):
     faces = [number % 3 for number in range(12)]
     folder, root = fakes.write_pictures(tmp_path / "photos", faces), tmp_path / "labels"
     harmful(folder, "image-004.png", HANGING)
@@ -67,12 +67,12 @@ def test_a_poison_one_that_hangs_and_a_killed_worker_in_one_run(commands, tmp_pa
     words = ["label", folder, "--to", root, "--run-id", "night", "--detector", "builtin", "--workers", 2, "--shard-size", 4]
     line = [sys.executable, "-m", "tests.faults.harmed", *map(str, words), "--image-timeout", "6", "--json"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    command = subprocess.Popen(line, env=commands.environment(), cwd=commands.home, start_new_session=True, **pipes)
+    command = subprocess.Popen(line, env=prepared.environment(), cwd=prepared.home, start_new_session=True, **pipes)
     wait_for(lambda: receipts(root) > 0, command)
     kill_a_worker(command)
     out, err = command.communicate(timeout=SECONDS)
     assert command.returncode == 0, err
-    commands.wait_until_gone()
+    prepared.wait_until_gone()
     found = images(root)
     assert len(found) == 12
     bad = {name: row["reason"] for name, row in found.items() if row["status"] == "crashed"}
@@ -83,7 +83,7 @@ def test_a_poison_one_that_hangs_and_a_killed_worker_in_one_run(commands, tmp_pa
         row = found[f"image-{number:03d}.png"]
         if row["status"] != "crashed":
             assert (row["status"], row["n_faces"]) == ("labeled" if count else "no_face", count)
-    checked = commands.run("verify", root, "--json")
+    checked = prepared.run("verify", root, "--json")
     assert (checked.code, checked.json["problems"]) == (0, [])
     manifest = pq.read_table(root / "labels").num_rows
     assert manifest == sum(row["n_faces"] for row in found.values())
@@ -140,17 +140,17 @@ class Remote:
 
 
 @pytest.fixture
-def remote(commands, tmp_path):
+def remote(prepared, tmp_path):
     """Not started yet."""
     forgiving = {"GATE": str(tmp_path / "gate.open"), "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
-    cluster = Remote(commands.environment(forgiving), tmp_path)
+    cluster = Remote(prepared.environment(forgiving), tmp_path)
     yield cluster
     for name in list(cluster.running):
         cluster.kill(name)
 
 
 @pytest.mark.timeout(3 * SECONDS)
-def test_all_workers_go_and_come_back_then_the_scheduler_goes(commands, remote, tmp_path):
+def test_all_workers_go_and_come_back_then_the_scheduler_goes(prepared, remote, tmp_path):
     """One run, which is resumed under a new scheduler."""
     folder, root = fakes.write_pictures(tmp_path / "photos", [1, 0, 2, 1, 1]), tmp_path / "labels"
     harmful(folder, "image-002.png", GATED)
@@ -162,7 +162,7 @@ def test_all_workers_go_and_come_back_then_the_scheduler_goes(commands, remote, 
     remote.start("scheduler")
     remote.start("worker")
     words = ["label", folder, "--to", root, "--run-id", "night", "--shard-size", 1, "--detector", "builtin", "--cluster", remote.address]
-    command = commands.start(*words)
+    command = prepared.start(*words)
     wait_for(lambda: waiters() == 1, command)
     remote.kill("worker")
     remote.start("worker")
@@ -181,8 +181,8 @@ def test_all_workers_go_and_come_back_then_the_scheduler_goes(commands, remote, 
     remote.start("scheduler")
     remote.start("worker")
     resume = shlex.split(said.partition("resume with: ")[2])[1:]
-    ended = commands.run(*resume, "--json", timeout=SECONDS)
+    ended = prepared.run(*resume, "--json", timeout=SECONDS)
     assert ended.code == 0, ended.err
     assert ended.json["resumed"] == finished >= 2
     assert {name: row["n_faces"] for name, row in images(root).items()} == {f"image-{n:03d}.png": c for n, c in enumerate([1, 0, 2, 1, 1])}
-    assert commands.run("verify", root, "--json").json["ok"] is True
+    assert prepared.run("verify", root, "--json").json["ok"] is True

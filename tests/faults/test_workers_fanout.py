@@ -97,7 +97,7 @@ def test_who_only_waited_at_a_dead_worker_is_no_suspect(client, tmp_path):
         (tmp_path / "open").touch()  # the others have ended; those behind the gate wait there
 
     shards = [[GATE], *([f"{number}"] for number in range(5))]
-    fan_out(client, odd_pictures.jobs(tmp_path, *shards), on_receipt, work=odd_pictures.look, limit=60)
+    fan_out(client, odd_pictures.jobs(tmp_path, *shards), on_receipt, work=odd_pictures.look, limit=3600)
     assert sorted(receipts) == [f"part-{number:05d}" for number in range(6)]
     assert receipts[-1] == "part-00000"  # the only one that was tried alone, after all the others
     assert odd_pictures.looks(tmp_path).count("/00/gate") == 1 + blame.DEATHS_TO_CRASH
