@@ -99,10 +99,10 @@ def test_no_library_is_loaded_from_it(foreign, commands, inherited):
     python(code, foreign.path, {name: value for name, value in commands.environment().items() if name != "LD_LIBRARY_PATH"})
 
 
-@pytest.mark.parametrize("file", [None, "prefect.toml", "pyproject.toml", ".env"])
-def test_prefect_takes_no_settings_from_it(foreign, commands, file):
-    """Neither what its files say nor what is wrong with one of them."""
-    if file is not None:
+@pytest.mark.parametrize("broken", [False, True])
+def test_prefect_takes_no_settings_from_it(foreign, commands, broken):
+    """Neither what its files say nor what is wrong with them."""
+    for file in ("prefect.toml", "pyproject.toml", ".env") if broken else ():
         (foreign.path / file).write_text("[[[ no settings")
     home = commands.home / ".prefect"
     assert python(SETTINGS, foreign.path, commands.environment()).split() == [

@@ -211,7 +211,7 @@ def written(folder: Path, python: Path, region: str, domain: str, port: int) -> 
     for kind in KINDS:
         _write(folder / f"{kind}.conf", _SERVER.format(folder=folder, port=ports[kind], user=user, kind=kind))
     numbers = [word for kind in KINDS for word in (kind, str(ports[kind]))]
-    _run("lay out Swift's rings", [python, "-c", _RINGS, folder, *numbers])
+    _run("lay out Swift's rings", [python, "-P", "-c", _RINGS, folder, *numbers])
     return setting
 
 
