@@ -15,11 +15,12 @@ def read_local(path: str, limit: int) -> bytes:
 
     limit: most bytes to read; somewhat more come where there are more.
     """
-    _check_regular(path)
+    seen = _regular(path)
     # non-blocking: should the file have become a pipe since it was checked, opening must not wait for a writer
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as stream:
         status = os.fstat(stream.fileno())
-        _check_kind(path, status)
+        if not os.path.samestat(seen, status):  # another one since it was checked
+            _check_kind(path, status)
         size = status.st_size
         if size > limit:
             raise too_large(limit)
@@ -28,8 +29,8 @@ def read_local(path: str, limit: int) -> bytes:
         return data if len(data) <= size else data + stream.read(limit)
 
 
-def _check_regular(path: str) -> None:
-    """ImageError unless there is a regular file, perhaps behind links."""
+def _regular(path: str) -> os.stat_result:
+    """A regular file, perhaps behind links; ImageError where it is something else."""
     try:
         status = os.stat(path)
     except ValueError as error:
@@ -39,6 +40,7 @@ def _check_regular(path: str) -> None:
             raise ImageError(MISSING, f"the file is not there ({plain(error).lower()})") from error
         raise
     _check_kind(path, status)
+    return status
 
 
 def _check_kind(path: str, status: os.stat_result) -> None:

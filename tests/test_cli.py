@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from fer_core.collection import SourceOptions
+from fer_core.errors import UsageError
+from fer_core.listfile import ListLimits
+from flows.checks import label_params
+
 
 def test_help_teaches(commands):
     ended = commands.run("--help")
@@ -201,14 +206,14 @@ def test_how_a_source_is_listed(labelled, tmp_path):
     counts = [[labelled.commands.run(*words, *more).json[name] for name in ("listed", "excluded")] for more in ((), ("--follow-links",))]
     assert counts == [[2, 1], [4, 0]]
     (tmp_path / "list.csv").write_text("uri\n" + "".join(f"{number}.jpg\n" for number in range(9)))
-    for option in ("--max-list-rows", "--max-list-bytes"):
-        ended = labelled.commands.run("label", tmp_path / "list.csv", "--to", tmp_path / "labels", option, 8)
-        assert ended.code == 1
-        assert option in ended.line
-        assert labelled.commands.run("label", tmp_path / "list.csv", "--to", tmp_path / "labels", option, 0).code == 2
-    ended = labelled.commands.run("label", "/proc", "--to", tmp_path / "labels")
-    assert (ended.code, "in /proc, /sys or /dev" in ended.line) == (1, True)
+    ended = labelled.commands.run("label", tmp_path / "list.csv", "--to", tmp_path / "labels", "--max-list-rows", 8)
+    assert (ended.code, "more than 8 rows" in ended.line) == (1, True)
     assert not (tmp_path / "labels").exists()
+    values = {"source": "/photos", "to": "/labels", "follow_links": True, "max_list_rows": 8, "max_list_bytes": 9}
+    assert label_params(values).source_options == SourceOptions(True, ListLimits(8, 9))
+    for name in ("max_list_rows", "max_list_bytes"):
+        with pytest.raises(UsageError, match=name.replace("_", "-")):
+            label_params({**values, name: 0})
 
 
 def test_a_night_with_nothing_new_is_an_empty_commit_and_too_many_failures_exit_1(on_server, labelled, tmp_path):
