@@ -14,9 +14,9 @@ from fer_core.errors import ImageError
 from fer_core.image_header import png_kind
 from fer_core.schema import TOO_LARGE, UNSUPPORTED
 from fer_core.types import CROP_SIZE
+from fer_core.unpacked_size import CROP_BYTES
 
-LIMITS: Final = DecodeLimits(max_bytes=128 * 2**10, max_pixels=CROP_SIZE**2)
-"""A face without any redundancy takes 37 KB."""
+LIMITS: Final = DecodeLimits(max_bytes=CROP_BYTES, max_pixels=CROP_SIZE**2)
 _GREY, _RGB = 0, 2
 _BITS: Final = 8
 

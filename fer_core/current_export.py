@@ -20,6 +20,7 @@ from fer_core.manifest import Manifest, Part
 from fer_core.part_table import UNREADABLE, checked_rows
 from fer_core.schema import IMAGES, LABELS, SCHEMA_VERSION
 from fer_core.store import REQUESTS_AT_ONCE, Store
+from fer_core.unpacked_size import check_unpacked
 from fer_core.uri_ranges import UriRanges, cuts
 
 FILE: Final = "current.parquet"
@@ -161,7 +162,9 @@ def _batches(path: str, data: bytes, schema: pa.Schema) -> Iterator[pa.Table]:
     import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
 
     try:
-        for batch in pq.ParquetFile(pa.BufferReader(data)).iter_batches(columns=schema.names):
+        file = pq.ParquetFile(pa.BufferReader(data))
+        check_unpacked(file.metadata, schema.names)
+        for batch in file.iter_batches(columns=schema.names):
             yield checked_rows(pa.Table.from_batches([batch]), schema)
     except UNREADABLE as error:
         raise CommitError(f"a part of a committed run is damaged: {path} ({' '.join(str(error).split())[:200]})") from error

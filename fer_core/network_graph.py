@@ -29,7 +29,9 @@ class NetworkSession:
 
     def __init__(self, config: NetworkConfig, tensors: Tensors, *, mirrored: bool) -> None:
         """mirrored: average with the mirror image's logits. KeyError or ValueError where the tensors are not such a network's."""
-        self._session = Session(written(config, tensors, mirrored=mirrored))
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large is found as it is written down
+            model = written(config, tensors, mirrored=mirrored)
+        self._session = Session(model)
         self._classes = len(config.classes)
 
     def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -39,7 +39,9 @@ class Graph:
         self._weights: list[Any] = []
 
     def constant(self, array: NDArray[Any]) -> str:
-        """An array that is part of the graph."""
+        """An array that is part of the graph. ValueError: a number of it is not finite, such as a product of weights that are."""
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError("weights that are too large together")
         name = f"w{len(self._weights)}"
         self._weights.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name

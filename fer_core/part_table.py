@@ -6,7 +6,10 @@ import pyarrow as pa
 
 from fer_core.errors import CommitError
 from fer_core.store import Store
+from fer_core.unpacked_size import CROP_BYTES, check_unpacked
 
+LARGEST: Final = {"crop_png": CROP_BYTES}
+"""Bytes of a value, see `check_unpacked`."""
 UNREADABLE: Final = (pa.ArrowException, OSError, KeyError, ValueError, TypeError)
 """What reading a Parquet file that is none, or that holds other columns, may raise."""
 
@@ -27,7 +30,9 @@ def part_rows(data: bytes, path: str, schema: pa.Schema, run: str = "a committed
     import pyarrow.parquet as pq  # noqa: PLC0415  (heavy; what plans and counts needs none of it)
 
     try:
-        return checked_rows(pq.read_table(pa.BufferReader(data), columns=schema.names, use_threads=False), schema)
+        with pq.ParquetFile(pa.BufferReader(data)) as file:
+            check_unpacked(file.metadata, schema.names, LARGEST)
+            return checked_rows(file.read(columns=schema.names, use_threads=False), schema)
     except UNREADABLE as error:
         raise CommitError(f"a part of {run} is damaged: {path} ({' '.join(str(error).split())[:200]})") from error
 

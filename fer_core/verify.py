@@ -17,6 +17,7 @@ from fer_core.layout import STAGING, TABLES, is_run_id, plan_file
 from fer_core.manifest import Manifest, Part
 from fer_core.schema import FACES, IMAGES, LABELS
 from fer_core.store import Store
+from fer_core.unpacked_size import CROP_BYTES, check_unpacked
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -125,10 +126,11 @@ def _read_part(store: Store, manifest: Manifest, part: Part, problems: list[str]
             problems.append(f"other columns than promised: {part.path}")
             return None
         wanted = ["image_uri", "status", "n_faces"] if part.table == "images" else ["image_uri", "face_index"]
+        check_unpacked(file.metadata, file.schema_arrow.names, {"crop_png": CROP_BYTES})
         table = file.read(columns=["run_id", *wanted])
         if part.table == "labels":
             problems.extend(f"{found}: {part.path}" for found in _check_probabilities(file))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         problems.append(f"unreadable: {part.path}: {' '.join(str(error).split())}")
         return None
     if table.num_rows != part.rows:

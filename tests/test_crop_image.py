@@ -15,12 +15,17 @@ from importer_layouts import write
 from made_faces import encoded, face, made_faceset, tinted
 
 from fer_core.crop_image import LIMITS, check_crop, colour_crop, decode_crop
-from fer_core.errors import FaceSetError, ImageError
+from fer_core.errors import CommitError, FaceSetError, ImageError
 from fer_core.faceset import read_split
 from fer_core.faceset.schema import SCHEMA, split_file
 from fer_core.importers import affectnet, ferplus, rafdb
 from fer_core.importers.raw import import_raw
 from fer_core.importers.samples import READ_BYTES
+from fer_core.part_table import part_rows
+from fer_core.review.pictures import kept_crops
+from fer_core.review.present import present_labels
+from fer_core.schema import FACES, LABELS
+from fer_core.store import open_store
 from tests import fakes, reviews
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc for the size of the process")
@@ -103,7 +108,7 @@ def test_a_face_set_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
     assert file.stat().st_size < 64_000
     code = "read_split(Path(sys.argv[1]), 'train')"
     (said,) = run_bounded("from pathlib import Path; from fer_core.faceset import read_split", code, str(folder), spare=64 * 2**20)
-    assert said.startswith("FaceSetError: damaged split (its column 'crop' unpacks to 104,")
+    assert said.startswith(f"FaceSetError: damaged split: {file} (its column 'crop' unpacks to 104,")
 
 
 def test_a_split_with_other_columns_is_one_line(tmp_path: Path) -> None:
@@ -153,6 +158,20 @@ _decoded(pq.read_table(sys.argv[2]), lambda uri: None)
     assert nothing == "{}"
     assert said.startswith("CommitError: the kept crop of face 0 of ")
     assert said.endswith("is no 112x112 picture (no 112x112 PNG image of 8-bit grey or colour)")
+
+
+def test_parts_that_unpack_to_gigabytes(tmp_path: Path) -> None:
+    root, photos = tmp_path / "root", reviews.photographs(tmp_path / "photos", 1)
+    manifest, _ = reviews.night(root, photos, keep_crops=True)
+    (part,) = manifest.parts_of("faces")
+    rows = pq.read_table(root / part.path)
+    at = rows.schema.get_field_index("crop_png")
+    pq.write_table(rows.set_column(at, rows.schema.field(at), pa.array([bytes(4 * 2**20)])), root / part.path, compression="zstd")
+    with pytest.raises(CommitError, match=r"is damaged: .* \(its column 'crop_png' unpacks to 4,"):
+        part_rows((root / part.path).read_bytes(), part.path, FACES)
+    store = open_store(str(root))
+    with present_labels(store) as labels, pytest.raises(CommitError, match="unpacks to 4,"):
+        kept_crops(store, labels.columns(LABELS.names))
 
 
 TABLE = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"

@@ -179,3 +179,17 @@ def test_the_same_pipeline_twice_disagrees_with_nobody(tmp_path):
         found = disagreement(store, Candidates.of(labels))
     assert not found.distance.any()
     assert found.other.tolist() == [-1] * 3
+
+
+def test_labels_whose_probabilities_are_no_numbers_are_not_asked_about(tmp_path):
+    """An older release labelled with any weights; a page cannot show what such a label says."""
+    reviews.night(tmp_path / "root", reviews.photographs(tmp_path / "photos", 3))
+
+    class Spoilt:
+        def columns(self, names):
+            with present_labels(open_store(str(tmp_path / "root"))) as labels:
+                rows = labels.columns(names)
+            values = [float("nan"), *rows["p_fear"].to_pylist()[1:]]
+            return rows.set_column(rows.schema.get_field_index("p_fear"), rows.schema.field("p_fear"), pa.array(values, pa.float32()))
+
+    assert Candidates.of(Spoilt()).rows.tolist() == [1, 2]

@@ -103,6 +103,16 @@ def test_weights_that_are_finite_and_too_large_are_seen_in_the_answers(ref: Mode
         evaluate(made_faceset(tmp_path / "set", {"test": 8}), str(big.path), "test", "majority")
 
 
+def test_weights_whose_products_are_too_large(ref: ModelRef) -> None:
+    """Folding batch norms into convolutions multiplies them."""
+    big = changed(ref, "norm.weight", load_file(ref.path / WEIGHTS)["norm.weight"] * 3e38)
+    big = changed(big, "fuse.0.weight", load_file(ref.path / WEIGHTS)["fuse.0.weight"] * 3e38)
+    with pytest.raises(ModelError, match="too large together"):
+        Predictor(big, "cpu")
+    with pytest.raises(ModelError, match="no finite numbers"):
+        GpuPredictor(big, torch.device("cpu"), torch.float32).predict(faces(2))
+
+
 @pytest.mark.parametrize("config", [SMALL, TINY, BASE, replace(SMALL, attention=False, taps=(1,)), replace(SMALL, classes=("a",), scale=1)])
 def test_shapes_are_those_of_the_network(config: NetworkConfig) -> None:
     state = MultiscaleNet(config).state_dict()

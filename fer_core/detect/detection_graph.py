@@ -22,7 +22,9 @@ class CpuEyes:
 
     def __init__(self, config: DetectionConfig, tensors: Tensors) -> None:
         """tensors: of a network without batch norm, as `weights_file.read_detector` gives them. KeyError: one is missing."""
-        self._session = Session(written(config, tensors))
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large is found as it is written down
+            model = written(config, tensors)
+        self._session = Session(model)
 
     def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> Levels:
         """See `Eyes`."""

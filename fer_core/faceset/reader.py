@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -18,18 +17,9 @@ from fer_core.faceset.schema import PICTURE_BYTES, SCHEMA, VOTE_COLUMNS, Row, sp
 from fer_core.faceset.split import UNANIMOUS, FaceSplit
 from fer_core.labels import EXPRESSIONS
 from fer_core.types import CROP_SIZE
-
-if TYPE_CHECKING:
-    from pyarrow.parquet import RowGroupMetaData
+from fer_core.unpacked_size import check_group
 
 SHAPE = (CROP_SIZE, CROP_SIZE)
-TEXT_BYTES: Final = 8192
-"""Of an id, a path or a digest, at most."""
-BESIDES_EACH: Final = 64
-BESIDES: Final = 2**20
-"""What Parquet adds to a row and to a column: lengths, headers, dictionaries."""
-MOST_GROUP: Final = 512 * 2**20
-"""Of a column in one row group; `writer` ends a group at 32 MiB."""
 
 
 def read_split(folder: Path, split: str, luma: bool = False) -> FaceSplit:
@@ -105,7 +95,7 @@ def _tables(file: Path, names: Sequence[str], picture_bytes: int) -> Iterator[pa
         with pq.ParquetFile(file) as opened:
             stored = [name for name in names if name in opened.schema_arrow.names]
             for number in range(opened.num_row_groups):
-                _check_size(opened.metadata.row_group(number), stored, picture_bytes, file)
+                check_group(opened.metadata.row_group(number), stored, {"crop": picture_bytes})
                 group = opened.read_row_group(number, stored)
                 columns = [
                     group[name].cast(schema.field(name).type) if name in stored else pa.nulls(group.num_rows, schema.field(name).type)
@@ -113,18 +103,9 @@ def _tables(file: Path, names: Sequence[str], picture_bytes: int) -> Iterator[pa
                 ]
                 yield pa.table(columns, schema=schema)
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-        raise FaceSetError(f"damaged split: {file}") from error
+        raise FaceSetError(f"damaged split: {file} ({' '.join(str(error).split())[:200]})") from error
     except MemoryError as error:
         raise FaceSetError(f"the split does not fit into memory: {file}") from error
-
-
-def _check_size(group: "RowGroupMetaData", names: Sequence[str], picture_bytes: int, file: Path) -> None:
-    """FaceSetError where a row group unpacks to more than its pictures and texts may take: five kilobytes can become gigabytes."""
-    for column in map(group.column, range(group.num_columns)):
-        name, size = column.path_in_schema.partition(".")[0], column.total_uncompressed_size
-        each = picture_bytes if name == "crop" else TEXT_BYTES
-        if name in names and size > min(MOST_GROUP, BESIDES + group.num_rows * (each + BESIDES_EACH)):
-            raise FaceSetError(f"damaged split (its column {name!r} unpacks to {size:,} bytes for {group.num_rows:,} rows): {file}")
 
 
 def _check_whole(table: pa.Table, names: Sequence[str], file: Path) -> None:

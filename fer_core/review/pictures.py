@@ -18,6 +18,7 @@ from fer_core.crop_image import check_crop
 from fer_core.decode import DecodeLimits, decode
 from fer_core.errors import CommitError, ImageError, StoreError
 from fer_core.store import Store, read_uri
+from fer_core.unpacked_size import CROP_BYTES, check_group
 
 if TYPE_CHECKING:
     from pyarrow.parquet import FileMetaData
@@ -28,6 +29,8 @@ SURROUNDINGS: Final = 0.45
 SIDE: Final = 448
 """Longest side of a picture that is shown, pixels."""
 QUALITY: Final = 88
+
+_CROPS: Final = ["image_sha256", "detector", "face_index", "crop_png"]
 
 Key = tuple[str, str, int]
 """What names a kept crop whatever became of its label: image digest, detector, face index."""
@@ -112,12 +115,13 @@ def _crops_in(store: Store, path: str, missing: Mapping[Key, str]) -> dict[Key, 
         with one_line("read", store.url(path)), fs.open(full, "rb") as stream, pq.ParquetFile(stream) as opened:
             for number in range(opened.num_row_groups):
                 if _may_hold(opened.metadata, number, uris):
-                    rows = opened.read_row_group(number, ["image_sha256", "detector", "face_index", "crop_png"])
+                    check_group(opened.metadata.row_group(number), _CROPS, {"crop_png": CROP_BYTES})
+                    rows = opened.read_row_group(number, _CROPS)
                     for row in rows.filter(pc.is_in(rows["image_sha256"], value_set=digests)).to_pylist():
                         if crop_key(row) in missing and _is_crop(row["crop_png"]):
                             found[crop_key(row)] = row["crop_png"]
-    except pa.ArrowException as error:
-        raise CommitError(f"a part of a committed run is damaged: {path}") from error
+    except (pa.ArrowException, ValueError, KeyError, StopIteration) as error:
+        raise CommitError(f"a part of a committed run is damaged: {path} ({' '.join(str(error).split())[:200]})") from error
     return found
 
 
