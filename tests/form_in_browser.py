@@ -31,13 +31,15 @@ def present() -> bool:
     return find_spec("selenium") is not None and all(shutil.which(name) for name in ("chromium", "chromedriver"))
 
 
-def enter(driver: Any, url: str, password: str) -> None:
-    """By the link that `ferflow up` shows."""
+def enter(driver: Any, url: str, password: str | None) -> None:
+    """By the link that `ferflow up` shows. None: it asks for no password."""
+    if password is None:
+        return
     driver.get(link(url, password))
     _until(lambda: "/ferflow-login" not in driver.current_url)
 
 
-def submit(url: str, password: str, deployment: str, purpose: str, folder: Path) -> Seen:
+def submit(url: str, password: str | None, deployment: str, purpose: str, folder: Path) -> Seen:
     """Open the form, try 0 workers, which it must not take, then ask for 1 and a purpose, and submit."""
     with browser(folder) as driver:
         enter(driver, url, password)
@@ -73,7 +75,7 @@ class Retrained:
     """Addresses that are not the server's."""
 
 
-def retrain(url: str, password: str, deployment: str, faceset: str, folder: Path, epochs: int = 3) -> Retrained:
+def retrain(url: str, password: str | None, deployment: str, faceset: str, folder: Path, epochs: int = 3) -> Retrained:
     """Open the form, add a face set, try 0 epochs, which it must not take, then ask for some of small batches; watch the run to its end on
     its page and open its artifact. Pictures of both pages: `run.png` and `artifact.png` in `folder`.
     """

@@ -114,20 +114,42 @@ def attacks(served, tmp_path_factory):
             found[name] = driver.execute_async_script(ATTACK, there, deployment, name.replace(" ", "-"))
         driver.get(f"http://{EVIL}:{port}/v2/")
         found["rebound"]["page"] = driver.find_element("tag name", "body").text
+        for name in ("/flows", "/v2/flows"):
+            driver.get(up.url + name)
+            found[name] = {"page": text_with(driver, "label-collection")}
     return found
 
 
+def text_with(driver, words):
+    """What the page says once these words are there."""
+    deadline = time.monotonic() + 120
+    while words not in (text := driver.execute_script("return document.body?.innerText || ''")):
+        assert time.monotonic() < deadline, text
+        time.sleep(0.2)
+    return text
+
+
+def of_foreign(attacks):
+    return [(name, said) for name, said in attacks.items() if not name.startswith("/")]
+
+
 def test_pages_are_told_nothing(attacks):
-    for name, said in attacks.items():
+    for name, said in of_foreign(attacks):
         assert "error" not in said, (name, said)
         for what in ("read", "health", "patch"):
             assert said[what] == "refused" or said[what].startswith("403 ferflow: this server does not answer"), (name, what, said[what])
 
 
 def test_no_line_is_opened(attacks):
-    for name, said in attacks.items():
+    for name, said in of_foreign(attacks):
         lines = {what: said[what] for what in ("events", "events_as_prefect", "forged", "forged_as_prefect", "logs")}
         assert set(lines.values()) == {"refused"}, (name, lines)
+
+
+def test_both_interfaces_of_its_own_work(attacks):
+    """They ask for the list in a POST, with the token."""
+    assert "label-collection" in attacks["/flows"]["page"]
+    assert "label-collection" in attacks["/v2/flows"]["page"]
 
 
 def test_a_name_that_was_rebound_shows_no_pages(attacks):

@@ -26,10 +26,12 @@ def retrained(tmp_path_factory):
     made_faceset(folder / "faces", {"train": 240, "valid": 160, "test": 160})
     models = folder / "models"
     promote(models, small_model(folder / "first"), champion(models).digest, "an untrained one to begin with")
-    with up(Commands(folder / "home"), folder, "--models", "models", "--timezone", "UTC") as served:
+    with up(Commands(folder / "home"), folder, "--models", "models", "--timezone", "UTC", "--no-password") as served:
         deployment = served.deployment("retrain/weekly")
         seen = form_in_browser.retrain(served.url, served.password, deployment["id"], str(folder / "faces"), folder / "browser")
         run = served.finished(seen.run)
+    assert served.said["password_file"] is None
+    assert "every user of this machine" in "".join(served.errors)
     return seen, run, folder
 
 
