@@ -58,7 +58,9 @@ class FerflowWebhook(CustomWebhookNotificationBlock):
 def webhook() -> FerflowWebhook:
     """The block, which is the same for each address."""
     text = {"text": "{{subject}}\n\n{{body}}"}
-    return FerflowWebhook(name=NAME, url="{{address}}", json_data=text, headers=None, cookies=None, secrets=SecretDict({"address": ELSEWHERE}))
+    return FerflowWebhook(
+        name=NAME, url="{{address}}", json_data=text, headers=None, cookies=None, secrets=SecretDict({"address": ELSEWHERE})
+    )
 
 
 async def keep(url: str) -> UUID:
