@@ -36,7 +36,7 @@ from typing import Any
 import dask
 import numpy as np
 import pyarrow as pa
-from distributed import Client, LocalCluster, Security
+from distributed import Client, LocalCluster
 from record import machine, written
 from simulated_workers import Weather, quiet, simulated, told
 
@@ -101,8 +101,8 @@ def simulated_cluster(size: Size) -> Iterator[Client]:
     """A scheduler in this process, as ferflow starts it for local workers, and so many workers in others."""
     configure(verbose=False)
     dask.config.set({**quiet(), "distributed.scheduler.worker-ttl": "600 s"})
-    security = Security.temporary()
-    given = {**options(verbose=False), "security": security}
+    given = options(verbose=False)
+    credentials = base64.b64encode(pickle.dumps(given["security"])) + b"\n"
     with LocalCluster(n_workers=0, **given) as cluster, Client(cluster) as client:
         shares = [size.workers // size.processes + (number < size.workers % size.processes) for number in range(size.processes)]
         script = str(Path(__file__).with_name("simulated_workers.py"))
@@ -112,7 +112,7 @@ def simulated_cluster(size: Size) -> Iterator[Client]:
         ]
         for process in processes:
             assert process.stdin is not None
-            process.stdin.write(base64.b64encode(pickle.dumps(security)) + b"\n")
+            process.stdin.write(credentials)
             process.stdin.flush()
         try:
             client.wait_for_workers(size.workers, timeout=180)

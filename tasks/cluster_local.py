@@ -10,6 +10,7 @@ import dask
 from distributed import Client, LocalCluster, fire_and_forget
 
 from fer_core.file_mode import temporary_folder
+from tasks.cluster_certificate import own_security
 from tasks.cluster_kinds import Adaptive
 from tasks.cluster_kinds import LocalCluster as LocalSpec
 from tasks.cluster_settings import ENVIRONMENT, IDLE_LOOKS, settings
@@ -52,7 +53,7 @@ def options(verbose: bool) -> dict[str, Any]:
         "processes": True,
         "host": "127.0.0.1",
         "protocol": "tls://",
-        "security": True,
+        "security": own_security(),
         "silence_logs": logging.WARNING if verbose else logging.CRITICAL,
         "dashboard_address": None,
         # without a dashboard the scheduler still serves HTTP: on this machine only, on any free port

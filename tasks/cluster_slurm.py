@@ -12,6 +12,7 @@ from distributed import Client, Security, Status
 
 from fer_core.errors import ClusterError
 from tasks.cluster_agreement import check_agreement
+from tasks.cluster_certificate import own_security
 from tasks.cluster_check import certificate_folder, check_cluster
 from tasks.cluster_kinds import Adaptive, SlurmCluster
 from tasks.cluster_settings import IDLE_LOOKS, UNSEEN, as_environment, settings
@@ -67,9 +68,9 @@ def scheduler(spec: SlurmCluster) -> "Iterator[SLURMCluster]":
 
 def _certificates(folder: Path) -> Security:
     """Made for this run. One for all, in files of a folder that only this user reads."""
-    made = Security.temporary()
+    made = own_security().get_tls_config_for_role("worker")
     ca, cert, key = folder / "ca.pem", folder / "cert.pem", folder / "key.pem"
-    for file, text in ((ca, made.tls_ca_file), (cert, made.tls_worker_cert), (key, made.tls_worker_key)):
+    for file, text in ((ca, made["ca_file"]), (cert, made["cert"]), (key, made["key"])):
         file.touch(mode=0o600)
         file.write_text(str(text))
     files = {f"tls_{who}_{what}": str(file) for who in ("client", "scheduler", "worker") for what, file in (("cert", cert), ("key", key))}

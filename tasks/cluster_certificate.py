@@ -1,0 +1,30 @@
+"""A key and a certificate for one cluster that ferflow starts: who has them belongs to it, and nobody else does."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from distributed import Security
+
+LIFE: Final = timedelta(days=365)
+CLOCKS: Final = timedelta(days=1)
+"""By which those of a cluster's machines may differ."""
+
+
+def own_security() -> Security:
+    """As `Security.temporary` makes it, in memory, on an elliptic curve: an RSA key takes 50 ms, half a second of a busy core."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ferflow")]), datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - CLOCKS)
+        .not_valid_after(now + LIFE)
+        .sign(key, hashes.SHA256())
+    )
+    shown = certificate.public_bytes(serialization.Encoding.PEM).decode()
+    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+    pairs = {f"tls_{who}_{what}": text for who in ("client", "scheduler", "worker") for what, text in (("cert", shown), ("key", secret))}
+    return Security(require_encryption=True, tls_ca_file=shown, **pairs)
