@@ -101,6 +101,11 @@ class DeathCount:
     unknown: int = 0
     named: int = 0
 
+    @property
+    def total(self) -> int:
+        """All that still count for something."""
+        return self.unknown + self.named
+
     def add(self, *, named: bool) -> None:
         """One more. named: whether it is known at which image."""
         self.named, self.unknown = self.named + named, self.unknown + (not named)

@@ -49,7 +49,7 @@ class Client:
     def __init__(self, *scripts):
         self.scripts, self.sent, self.handlers = list(scripts), [], {}
 
-    def submit(self, watched, work, text, topic, limit, key, pure, resources):
+    def submit(self, watched, work, text, topic, limit, tell_images, key, pure, resources):
         self.sent.append(key)
         return Future(key, json.loads(text)["part"], self.scripts.pop(0))
 

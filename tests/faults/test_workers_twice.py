@@ -84,7 +84,7 @@ class Client:
         self.sent, self.handlers, self.called_back = {}, {}, []
         self.submitted = threading.Semaphore(0)
 
-    def submit(self, watched, work, text, topic, limit, key, pure, resources):
+    def submit(self, watched, work, text, topic, limit, tell_images, key, pure, resources):
         self.sent[key] = Future(key)
         self.submitted.release()
         return self.sent[key]
@@ -145,7 +145,7 @@ def test_the_first_receipt_counts_and_the_other_is_called_back(twice, winner, lo
     assert client.called_back == [loser]
     assert len(flying) == 0
     client.sent[loser].end(KILLED)  # in its own time
-    assert flying._deaths == 0
+    assert flying._deaths.total == 0
 
 
 @pytest.mark.parametrize("dies", [FIRST, SECOND])
@@ -154,7 +154,7 @@ def test_one_death_of_two_makes_no_suspect_but_is_counted(twice, dies):
     client.sent[dies].end(KILLED)
     client.sent[FIRST if dies == SECOND else SECOND].end(answer())
     assert isinstance(outcome(), ShardReceipt)
-    assert flying._deaths == 1
+    assert flying._deaths.total == 1
 
 
 def test_two_deaths_of_two_are_one_death_of_the_job(twice):
@@ -162,7 +162,7 @@ def test_two_deaths_of_two_are_one_death_of_the_job(twice):
     client.sent[SECOND].end(KILLED)
     client.sent[FIRST].end(KILLED)
     assert outcome() == Death(Cause.DIED)
-    assert (flying._deaths, len(flying), list(client.sent)) == (2, 0, [FIRST, SECOND])
+    assert (flying._deaths.total, len(flying), list(client.sent)) == (2, 0, [FIRST, SECOND])
 
 
 def test_where_one_tells_the_image_that_it_hangs_at_both_are_decided(twice):
@@ -265,6 +265,9 @@ def test_among_many_workers_a_job_is_no_suspect_before_its_second_death(tmp_path
         def __len__(self):
             return len(self.waiting)
 
+        def may_suspect(self, suspects):
+            return True
+
         def fill(self, jobs):
             new = list(jobs)
             self.waiting += new
@@ -276,12 +279,12 @@ def test_among_many_workers_a_job_is_no_suspect_before_its_second_death(tmp_path
             return job, Death(Cause.DIED)
 
     crowd = Crowd()
-    suspects = fanout._all_at_once(crowd, odd_pictures.jobs(tmp_path, ["a"], ["b"]), lambda _: None)
+    suspects = fanout._all_at_once(crowd, fanout._Jobs(odd_pictures.jobs(tmp_path, ["a"], ["b"])), lambda _: None)
     assert crowd.landed == ["part-00000", "part-00001"] * 2
     assert [job.part for job in suspects] == ["part-00000", "part-00001"]
     few = Crowd()
     few.most_workers = fanout.MANY_WORKERS - 1
-    fanout._all_at_once(few, odd_pictures.jobs(tmp_path, ["a"]), lambda _: None)
+    fanout._all_at_once(few, fanout._Jobs(odd_pictures.jobs(tmp_path, ["a"])), lambda _: None)
     assert few.landed == ["part-00000"]
 
 
