@@ -77,7 +77,8 @@ def told(prefect_database, two_pictures, tmp_path_factory):
             put_in_block(served, listener.url)
             found["put in"] = all_blocks(served)
             moving = "import asyncio; from flows.webhook import move_out; asyncio.run(move_out())"
-            env = commands.environment({"PREFECT_API_URL": f"{served.url}/api", "DO_NOT_TRACK": "1"})
+            api = {"PREFECT_API_URL": f"{served.url}/api", "PREFECT_API_AUTH_STRING": served.password}
+            env = commands.environment({**api, "DO_NOT_TRACK": "1"})
             subprocess.run([sys.executable, "-c", moving], env=env, cwd=folder, check=True, timeout=280)
             blocks = "".join([*blocks, all_blocks(served)])
         found |= {"texts": listener.texts, "asked": listener.asked, "url": served.url}
