@@ -27,7 +27,7 @@ def client():
 
     with pytest.MonkeyPatch.context() as patch, dask.config.set():
         patch.setattr(cluster_local, "_warm", lambda client: None)
-        patch.setattr(cluster_settings, "FROZEN_SECONDS", 3)
+        patch.setattr(cluster_settings, "FROZEN_SECONDS", 10)  # those that are not let run for a while are not frozen
         patch.setattr(worker_memory.system, "MEMORY_LIMIT", MEMORY * CPU_COUNT)
         early = EarlyCluster(LocalCluster(processes=2))
         try:
