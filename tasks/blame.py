@@ -90,8 +90,10 @@ def deaths_allowed(labelled: int, workers: int) -> int:
 
 
 def suspects_at_once(labelled: int, workers: int) -> int:
-    """Jobs whose worker died that may wait to be tried alone: half as many as would end the run, since each may be an image's fault."""
-    return max(1, deaths_allowed(labelled, workers) // 2)
+    """Jobs whose worker died that may wait to be tried alone: a third of as many as would end the run, since each may be an image's fault,
+    and those that are on their way meanwhile, two a worker, may die as well.
+    """
+    return max(1, deaths_allowed(labelled, workers) // 3)
 
 
 @dataclass(slots=True)
