@@ -18,6 +18,7 @@ from tasks.cluster_client import needs, open_client
 from tasks.cluster_kinds import Adaptive, KubernetesCluster, SlurmCluster
 from tasks.fanout import fan_out
 from tests.faults import odd_pictures
+from tests.processes import REPOSITORY
 
 SBATCH = """#!/bin/sh
 # Starts the script at once and on this machine, and says what Slurm says.
@@ -51,6 +52,7 @@ def slurm(monkeypatch, tmp_path):
         command.write_text(text.format(folder=folder))
         command.chmod(command.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))  # of these tests: jobs find no module in the folder from which they were submitted
     return folder
 
 

@@ -15,7 +15,7 @@ from processes import REPOSITORY
 from fer_core import isolation
 from fer_core.labels import EXPRESSIONS
 from flows import children
-from tasks.cluster_settings import as_environment
+from tasks.cluster_settings import ENVIRONMENT, as_environment
 
 PROBE = """
 import os, subprocess, sys
@@ -111,7 +111,8 @@ def test_prefect_takes_no_settings_from_it(foreign, commands, broken):
 
 
 def test_workers_elsewhere_are_told():
-    assert as_environment().items() >= {**isolation.SAFE_PATH, **isolation.SILENT}.items()
+    assert as_environment().items() >= isolation.SILENT.items()
+    assert ENVIRONMENT.items() >= {**isolation.SAFE_PATH, **isolation.SILENT}.items()
 
 
 def test_children_find_modules_where_this_process_does(monkeypatch):
