@@ -6,6 +6,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from fer_core.collection import Collection, SourceOptions, collect
+from fer_core.control_characters import visible
 from tasks.progress import warn
 
 NAMED: Final = 3
@@ -25,11 +26,7 @@ def list_inventory(source: str, options: SourceOptions) -> Collection:
 
 def left_out_sentence(folders: tuple[str, ...]) -> str:
     """Which folders were not entered, and why."""
-    named = ", ".join(_printable(folder) for folder in folders[:NAMED])
+    named = ", ".join(visible(folder) for folder in folders[:NAMED])
     more = f" and {len(folders) - NAMED:,} more" if len(folders) > NAMED else ""
     why = "links that lead out of the source are entered with --follow-links, /proc, /sys and /dev never"
     return f"{len(folders):,} not entered: {named}{more} ({why})"
-
-
-def _printable(path: str) -> str:
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in path)

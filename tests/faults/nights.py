@@ -109,7 +109,7 @@ def label(params: LabelParams, scheduler: str | None = None) -> None:
         return
     with lease(store, f"run {params.resume or params.run_id}") as held, disable_run_logger():
         if params.resume is None:
-            plan = plan_run.fn(configure(params), list_inventory.fn(params.source), 1, params.force, held)
+            plan = plan_run.fn(configure(params), list_inventory.fn(params.source, params.source_options), 1, params.force, held)
         else:
             plan = take_up(params)
         commit_run.fn(plan.config, Labelled(_receipts(plan, scheduler), 0, 0.0), held)
