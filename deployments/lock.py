@@ -75,7 +75,7 @@ def main() -> int:
 
 def resolved(wanted: Iterable[str], known: Path) -> Entries:
     """Every package that these need on any system, in the releases that are known where they fit."""
-    uv = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version", OLDEST, "--generate-hashes"]
+    uv = [sys.executable, "-P", "-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version", OLDEST, "--generate-hashes"]
     output = known.with_suffix(".lock")
     output.write_text(known.read_text("utf-8"), "utf-8")  # uv keeps the releases that its output names already
     words = [*uv, "--no-config", "--no-annotate", "--no-header", "--only-binary", ":all:", "--output-file", str(output), "-"]
@@ -87,7 +87,7 @@ def _digest_swift() -> None:
     """Sources too: where no wheel of pyeclib fits, it is built."""
     head = [line for line in SWIFT.read_text("utf-8").splitlines() if line.startswith("#")]
     pins = [_line(one) for one in parsed(SWIFT.read_text("utf-8")).values()]
-    words = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-config", "--no-deps", "--generate-hashes"]
+    words = [sys.executable, "-P", "-m", "uv", "pip", "compile", "--quiet", "--no-config", "--no-deps", "--generate-hashes"]
     words += ["--python-version", OLDEST, "--no-annotate", "--no-header", "-"]
     made = subprocess.run(words, input="\n".join(pins), text=True, check=True, stdout=subprocess.PIPE, cwd=ROOT.anchor)
     SWIFT.write_text("\n".join([*head, made.stdout.strip()]) + "\n", "utf-8")

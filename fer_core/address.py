@@ -149,6 +149,7 @@ def failures() -> tuple[type[BaseException], ...]:
 def plain(error: BaseException) -> str:
     """What went wrong, in one line without a final stop."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = text.rpartition("Detail: [errno ")[2].partition("] ")[2] or text  # Arrow puts what the system says behind words of its own
     return " ".join(text.split()).rstrip(".") or type(error).__name__
 
 

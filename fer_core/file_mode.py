@@ -4,6 +4,7 @@ All of it is made here or in `disk`. What other libraries make (a database, a mo
 which `private_process` sets for each command and for all that it starts.
 """
 
+import errno
 import os
 import stat
 import tempfile
@@ -71,9 +72,9 @@ def make_folders(path: str, mode: FileMode) -> None:
         make_folders(parent or ".", mode)
     try:
         os.mkdir(path, mode.folder)
-    except FileExistsError:
+    except FileExistsError as error:
         if not os.path.isdir(path):
-            raise
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from error
     else:
         if mode is not OWNER:
             _set_folder(path, mode)

@@ -42,6 +42,18 @@ def _is_of_whole_jobs(item: pytest.Function) -> bool:
     return item.get_closest_marker("slow") is not None or not _WHOLE_JOBS.isdisjoint(item.fixturenames)
 
 
+@pytest.fixture(autouse=True)
+def process_as_it_was():
+    """Dask gives its workers' environment to the process that starts them, and commands set its umask: no other test is to see either."""
+    environment, umask = dict(os.environ), os.umask(0o022)
+    os.umask(umask)
+    yield
+    os.umask(umask)
+    if dict(os.environ) != environment:
+        os.environ.clear()
+        os.environ.update(environment)
+
+
 @pytest.fixture(scope="session")
 def s3_endpoint():
     """Address of an S3 server that lives as long as the tests."""

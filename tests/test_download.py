@@ -40,14 +40,8 @@ def test_the_file_comes_whole(home, detectors, path):
     pulled = pull_yunet(url=home.url + path)
     assert (pulled.file, pulled.sha256, pulled.size, pulled.downloaded) == (detectors / YUNET_FILE, DIGEST, len(GOOD), True)
     assert left(detectors) == {YUNET_FILE: GOOD}
-    assert pulled.file.stat().st_mode & 0o777 == 0o666 & ~umask()
+    assert pulled.file.stat().st_mode & 0o777 == 0o600
     assert resolve("auto") == f"yunet:{detectors / YUNET_FILE}"
-
-
-def umask():
-    now = os.umask(0)
-    os.umask(now)
-    return now
 
 
 def test_a_file_that_is_there_is_not_fetched_again(home, detectors):

@@ -167,7 +167,7 @@ class TestHostileLists:
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         monkeypatch.setenv("HOME", str(tmp_path))
         fill(tmp_path, "x.jpg")
-        bad = ["gs://bucket/a.jpg", "az://container/a.jpg", "s3://bucket/a.jpg", "nosuch://x/y.jpg", "https://example.org/x.jpg"]
+        bad = ["abfs://container/a.jpg", "az://container/a.jpg", "s3://bucket/a.jpg", "nosuch://x/y.jpg", "https://example.org/x.jpg"]
         secret = "s3://key:hunter2@bucket/a.jpg"
         (tmp_path / "list.txt").write_text("\n".join([*bad, secret, "x.jpg"]))
         found = uris(tmp_path / "list.txt")

@@ -48,10 +48,15 @@ def test_rule_is_applied_strictly() -> None:
     assert rule.applies(confidence, entropy).tolist() == [False, True, True, False]
 
 
-@pytest.mark.parametrize(("confidence", "entropy"), [(-0.1, 0.5), (1.1, 0.5), (0.5, 2), (0.5, float("nan"))])
+@pytest.mark.parametrize(("confidence", "entropy"), [(-0.1, 0.5), (1.1, 0.5), (0.5, 2)])
 def test_limits_are_shares(confidence: float, entropy: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         ReviewRule(confidence, entropy)
+
+
+def test_a_limit_that_is_no_number_is_refused() -> None:
+    with pytest.raises(TypeError, match="entropy is a number, not nan"):
+        ReviewRule(0.5, float("nan"))
 
 
 @given(st.lists(st.floats(0.0001, 1), min_size=2, max_size=9))

@@ -224,7 +224,7 @@ def test_not_writable_says_why(tmp_path, monkeypatch):
     def refused(*_, **__):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(os, "makedirs", refused)
+    monkeypatch.setattr(os, "mkdir", refused)
     with pytest.raises(StoreError, match=r"cannot write to .*/new: Permission denied"):
         open_store(str(tmp_path / "new")).check_writable()
 
