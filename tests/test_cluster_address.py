@@ -4,9 +4,12 @@ import logging
 import os
 import re
 import socket
+import time
+import warnings
 
 import dask
 import pytest
+from distributed import Client
 
 from fer_core.errors import ClusterError
 from tasks import cluster_address, cluster_agreement, work
@@ -137,6 +140,16 @@ def test_tcp_to_a_scheduler_that_wants_tls_is_one_line(secure, monkeypatch):
         pass
 
 
+def end(plain, worker):
+    """Until its scheduler knows, or the next test would be shown a worker that is gone."""
+    plain.kill(worker)
+    with warnings.catch_warnings():
+        cluster_agreement.hush()
+        with Client(plain.address) as client:
+            while client.scheduler_info()["workers"]:
+                time.sleep(0.05)
+
+
 @pytest.mark.parametrize(("package", "version"), [("ferflow", "9.9"), ("distributed", "2025.1.0"), ("dask", "2025.1.0")])
 def test_a_worker_of_another_release_is_told_with_both_versions(plain, package, version):
     """A real worker whose packages say so."""
@@ -147,7 +160,7 @@ def test_a_worker_of_another_release_is_told_with_both_versions(plain, package, 
         with pytest.raises(ClusterError) as told, open_client(_spec(plain.address)):
             pass
     finally:
-        plain.kill(worker)
+        end(plain, worker)
     mine = f"runs {package} {version}, this command {package} {installed(package)}: install the same release on both"
     assert str(told.value).startswith("worker tcp://127.0.0.1:")
     assert str(told.value).endswith(mine), plain.said(worker)
@@ -166,5 +179,5 @@ def test_another_python_and_another_pipeline_are_told_too(plain, monkeypatch, ch
         with pytest.raises(ClusterError) as told, open_client(_spec(plain.address)):
             pass
     finally:
-        plain.kill(worker)
+        end(plain, worker)
     assert re.search(rf" runs {changed} .*, this command {changed} 3\.99.*: install the same release on both$", str(told.value))
