@@ -11,9 +11,14 @@ LENGTH = 200_000
 PIECES = ("a", "a:", "1:", "a.", "a://", "Error.", "\x1b[", "\x1b[1;", ".a.tmp", "..", "/", "a/", "0", "\n", " ", "[", "-")
 BOUNDED = {"_REASON"}
 """Those whose text is cut before they are tried."""
-SEARCHING = {f"fer_core/{name}.py" for name in ("control_characters", "delta", "header_bounds", "json_document")}
-"""Modules that search, where it was weighed: a control character is one, an escape sequence ends at the next one, a JPEG marker is two
-bytes, and a JSON string is taken whole, with or without its end."""
+SEARCHING = {
+    "fer_core/control_characters.py",  # a control character is one, a line's end is one or two
+    "fer_core/delta.py",  # an escape sequence ends at the next one
+    "fer_core/header_bounds.py",  # a JPEG marker is two bytes
+    "fer_core/json_document.py",  # a string is taken whole, with or without its end
+    "tasks/markdown.py",  # a mark is one character
+}
+"""Modules that search, where it was weighed."""
 
 
 def patterns():
