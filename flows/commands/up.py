@@ -26,7 +26,7 @@ at work. The pages ask for a password, which is made on the first start and kept
 reaches the address runs code as you. Nothing is sent anywhere but to the address of --notify, which is kept as a secret."""
 
 OPEN_TO_ALL: Final = (
-    "ferflow: --no-password: every user of this machine, and whoever else reaches the address, can run any code as you through it"
+    "ferflow: --no-password: every user of this machine, and anyone else who reaches the address, can run any code as you through it"
 )
 
 
@@ -46,7 +46,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--notify",
         metavar="@FILE",
-        help="file with the address of a webhook (http, https) that is told of failed runs, many quarantined images and missing nights; - "
+        help="file with the address of a webhook (http, https) that reports failed runs, many quarantined images and missing nights; - "
         "reads it from standard input, $FERFLOW_NOTIFY holds it as well; or a notification block as TYPE/NAME; kept, so that it need be "
         "given once",
     )
