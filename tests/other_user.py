@@ -1,4 +1,4 @@
-"""What another user of the machine gets from an API: `python other_user.py URL`, started as root. Answers in JSON.
+"""What another user of the machine gets from an API: `python -m tests.other_user URL`. Answers in JSON.
 
 Statuses of requests with no password and with a wrong one, what became of WebSockets, the arguments of every process that can be seen, and
 whose environment could be read.
@@ -7,8 +7,6 @@ whose environment could be read.
 import base64
 import http.client
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,7 +14,7 @@ from urllib.parse import urlsplit
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-NOBODY = 65534
+from tests import second_user
 
 REQUESTS = (
     ("GET", "/admin/version"),
@@ -34,18 +32,14 @@ LINES = ("/events/in", "/events/out", "/logs/out")
 
 def ask(url: str) -> dict[str, object]:
     """As the subprocess answers it."""
-    done = subprocess.run([sys.executable, __file__, url], capture_output=True, text=True, check=False, timeout=200)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(second_user.run("tests.other_user", url, timeout=200))
 
 
 def main() -> None:
     url = sys.argv[1]
     status(url, "GET", "/health", {})  # loads modules that nobody else may be able to read
     line(f"{url}/logs/out", "prefect", "")
-    os.setgroups([])
-    os.setresgid(NOBODY, NOBODY, NOBODY)
-    os.setresuid(NOBODY, NOBODY, NOBODY)
+    second_user.become()
     wrong = base64.b64encode(b"ferflow:wrong").decode()
     statuses = {
         f"{method} {path.partition('?')[0]} {'wrong' if headers else 'none'}": status(url, method, path, headers)

@@ -32,7 +32,7 @@ def small_disk(folder, kilobytes):
     try:
         yield folder
     finally:
-        subprocess.run(["umount", folder], check=True)
+        subprocess.run(["umount", "--lazy", folder], check=True)  # a failed test may still have a file open there
 
 
 @pytest.fixture
