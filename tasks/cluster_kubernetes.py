@@ -10,7 +10,6 @@ from distributed import Client
 from distributed.deploy.cluster import Cluster
 
 from fer_core.errors import ClusterError
-from fer_core.isolation import SAFE_PATH
 from tasks.cluster_agreement import check_agreement
 from tasks.cluster_check import check_cluster
 from tasks.cluster_kinds import Adaptive, KubernetesCluster
@@ -45,7 +44,7 @@ def manifest(spec: KubernetesCluster, name: str) -> dict[str, Any]:
         name,
         image=spec.image,
         n_workers=least(spec.pods),
-        env=as_environment() | SAFE_PATH,
+        env=as_environment(),
         worker_command=command,
         idle_timeout=spec.patience,
     )

@@ -49,6 +49,6 @@ def settings() -> dict[str, Any]:
 
 
 def as_environment() -> dict[str, str]:
-    """The same for processes elsewhere, and how they allocate memory, and silence."""
+    """The same for processes elsewhere, and what else a worker's environment holds."""
     told = {f"DASK_{name.upper().replace('.', '__').replace('-', '_')}": str(value) for name, value in settings().items()}
-    return told | ALLOCATION | SILENT
+    return told | ENVIRONMENT
