@@ -28,6 +28,7 @@ settings.register_profile("search", derandomize=False, print_blob=True, **_ANYWH
 settings.load_profile("same")  # before pytest reads `--hypothesis-profile`
 
 _NUMBERS = itertools.count()
+_SAFE_PATH = "PYTHONSAFEPATH" in os.environ
 _WHOLE_JOBS = {"labelled", "on_server", "prepared", "prefect_database", "prefect_url"}
 """Fixtures of tests that run whole jobs."""
 
@@ -45,6 +46,8 @@ def _is_of_whole_jobs(item: pytest.Function) -> bool:
 @pytest.fixture(autouse=True)
 def process_as_it_was():
     """Dask gives its workers' environment to the process that starts them, and commands set its umask: no other test is to see either."""
+    if not _SAFE_PATH:  # a cluster that a whole module shares was started before its first test
+        os.environ.pop("PYTHONSAFEPATH", None)
     environment, umask = dict(os.environ), os.umask(0o022)
     os.umask(umask)
     yield
