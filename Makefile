@@ -24,7 +24,8 @@ export SOURCE TO GALLERY PICTURES
 EXPAND := for name in SOURCE TO GALLERY; do case "$${!name}" in "~") printf -v $$name %s "$$HOME";; "~/"*) printf -v $$name %s "$$HOME/$${!name:2}";; esac; done
 
 # A file's tests share what they start, so they stay together; files come in the order of tests/conftest.py.
-EACH_CORE := --numprocesses auto --dist loadfile --no-loadscope-reorder
+# A process that crashes fails the run: with files kept together, the scheduler would wait for ever for the tests of a replacement.
+EACH_CORE := --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 export DO_NOT_TRACK := 1
 export ORT_DISABLE_TELEMETRY := 1

@@ -52,9 +52,11 @@ def process_as_it_was():
     os.umask(umask)
     yield
     os.umask(umask)
-    if dict(os.environ) != environment:
-        os.environ.clear()
-        os.environ.update(environment)
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    for name, value in environment.items():
+        if os.environ.get(name) != value:  # native threads may be reading the others
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="session")
