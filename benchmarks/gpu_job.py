@@ -27,11 +27,12 @@ from numpy.typing import NDArray
 from fer_core.gpu.looker import GpuLooker
 from fer_core.gpu.predictor import GpuPredictor
 from fer_core.looker import Looked
+from fer_core.parquet_part import write_part
 from fer_core.quality import assess
 from fer_core.run import ImageRef, RunConfig
 from fer_core.schema import LABELED, NO_FACE
 from fer_core.stopwatch import Stopwatch
-from fer_core.table import ImageFacts, images_table, labels_table, part_metadata, write_part
+from fer_core.table import ImageFacts, images_table, labels_table, part_metadata
 from fer_core.types import Predictions
 
 SHARD = 1000

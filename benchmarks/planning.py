@@ -33,10 +33,10 @@ from fer_core.layout import manifest_file, published_file
 from fer_core.ledger import known_images, select_new
 from fer_core.listing import Listed
 from fer_core.manifest import Manifest, Part
+from fer_core.parquet_part import write_part
 from fer_core.run import PartReceipt, RunConfig
 from fer_core.schema import IMAGE_STATUSES, IMAGES, LABELED, TIMESTAMP
 from fer_core.store import open_store
-from fer_core.table import write_part
 from tasks.draft import shard_size_for
 
 if TYPE_CHECKING:

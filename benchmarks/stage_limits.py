@@ -36,9 +36,9 @@ from fer_core.detect.choice import build
 from fer_core.detect.weights_file import SHIPPED, load_detector
 from fer_core.labels import EXPRESSIONS
 from fer_core.network import NetworkConfig, multiply_adds
+from fer_core.parquet_part import write_part
 from fer_core.predict import load_predictor
 from fer_core.schema import FACES, IMAGES, LABELS
-from fer_core.table import write_part
 
 BATCH = 64
 ROUNDS = 7

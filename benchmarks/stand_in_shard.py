@@ -11,10 +11,11 @@ from collections.abc import Callable
 
 from fer_core.face_batch import no_answers
 from fer_core.layout import receipt_file, staged_file
+from fer_core.parquet_part import write_part
 from fer_core.run import PartReceipt, ShardJob, ShardReceipt
 from fer_core.schema import NO_FACE
 from fer_core.store import open_store
-from fer_core.table import ImageFacts, images_table, labels_table, part_metadata, write_part
+from fer_core.table import ImageFacts, images_table, labels_table, part_metadata
 from tasks.time_limit import turn_to
 
 SECONDS = "STAND_IN_SECONDS"

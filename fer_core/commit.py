@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
 
 from fer_core.address import one_line
+from fer_core.coalesce import LARGEST_PART, coalesce, is_there
 from fer_core.digest import json_sha256
 from fer_core.errors import CommitError, StoreError, UsageError
 from fer_core.json_document import parse_json, parse_object
@@ -24,16 +25,17 @@ from fer_core.layout import (
     published_file,
     receipts_folder,
     run_folder,
+    shard_number,
     staged_file,
     staging_folder,
 )
 from fer_core.manifest import Manifest, Part
+from fer_core.parquet_part import write_rows
 from fer_core.run import PartReceipt, RunConfig, ShardReceipt
 from fer_core.schema import IMAGE_STATUSES, PLAN, SCHEMA_VERSION
 from fer_core.sorted_rows import spooled
 from fer_core.stopwatch import STAGES
 from fer_core.store import Store
-from fer_core.table import write_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def is_committed(store: Store, run_id: str) -> bool:
 def read_manifest(store: Store, run_id: str) -> Manifest:
     """The promise of a committed run. CommitError when there is none, or when it is damaged.
 
-    While a compaction is under way, `parts` are those that lie in the tables: a table's old ones, or already the new ones.
+    Where a compaction of an earlier release was cut off, `parts` are those that lie in the tables: a table's old ones, or already the new.
     """
     if not is_committed(store, run_id):
         raise CommitError(f"run {run_id} is not committed")
@@ -129,7 +131,7 @@ def staged_receipts(store: Store, run_id: str) -> dict[str, ShardReceipt]:
     """
     config = read_plan(store, run_id).config
     receipts = (_read_receipt(store, path) for path in store.list_files(receipts_folder(run_id)) if path.endswith(".json"))
-    whole = [receipt for receipt in receipts if receipt and all(_is_there(store, config, part) for part in receipt.parts)]
+    whole = [receipt for receipt in receipts if receipt and all(is_there(store, config, part) for part in receipt.parts)]
     return {receipt.part: receipt for receipt in settled(whole)}
 
 
@@ -155,11 +157,13 @@ def publish(
     receipts: Iterable[ShardReceipt],
     committed_at: datetime | None = None,
     still_ours: Callable[[], None] = lambda: None,
+    largest_part: int = LARGEST_PART,
 ) -> Manifest:
-    """Make a run visible and final: parts move into their tables, the manifest is written last, staging goes.
+    """Make a run visible and final: parts are coalesced and move into their tables, the manifest is written last, staging goes.
 
     Whoever is interrupted does it again with the same receipts, or those of `staged_receipts`. On a committed run it only tidies up.
     committed_at: UTC, now if None. still_ours: called before each step that readers see; it raises when somebody else has taken over.
+    largest_part: bytes of the files that parts of neighbouring shards become; 0 keeps each as it is.
     CommitError unless the receipts account for each planned image exactly once.
     """
     if is_committed(store, config.run_id):
@@ -168,13 +172,14 @@ def publish(
     plan = read_plan(store, config.run_id)
     chosen = settled(receipts)
     _check_cover(plan, chosen)
-    manifest = _manifest(plan, chosen, committed_at or datetime.now(UTC))
+    begun = _begun_before(store, config.run_id)
+    parts = _to_publish(store, config, chosen, begun, still_ours, largest_part)
+    manifest = _manifest(plan, chosen, parts, committed_at or datetime.now(UTC))
     manifest.check()
-    begun = _begin(store, manifest)
+    _note_begun(store, manifest, begun)
     for table in TABLES:
-        parts = [part for receipt in chosen for part in receipt.parts if part.table == table]
         present = {*store.list_files(run_folder(config, table)), *(path for path in begun if path.startswith(f"{table}/"))}
-        _publish_table(store, config, present, parts, still_ours)
+        _publish_table(store, config, present, [part for part in parts if part.table == table], still_ours)
     still_ours()
     store.write_bytes(manifest_file(config.run_id), manifest.to_bytes())
     store.remove_tree(staging_folder(config.run_id))
@@ -188,24 +193,37 @@ def tidy(store: Store, run_id: str) -> None:
     store.remove_tree(staging_folder(run_id))
 
 
-def _begin(store: Store, manifest: Manifest) -> set[str]:
-    """What commits of the run that were cut off before this one may have published. This one's parts are written down beside them before
-    the first of them moves, because a listing may be late.
-    """
-    file = begun_file(manifest.run_id)
-    earlier = _paths(store.read_bytes(file), file) if store.exists(file) else set[str]()
-    store.write_bytes(file, json.dumps(sorted({*earlier, *(part.path for part in manifest.parts)})).encode())
-    return earlier
-
-
-def _paths(data: bytes, file: str) -> set[str]:
+def _begun_before(store: Store, run_id: str) -> set[str]:
+    """What commits of the run that were cut off before this one may have published, because a listing may be late."""
+    file = begun_file(run_id)
+    if not store.exists(file):
+        return set()
     try:
-        found = parse_json(data)
+        found = parse_json(store.read_bytes(file))
     except ValueError as error:
         raise CommitError(f"what commits have begun cannot be read: {file}") from error
     if not isinstance(found, list) or not all(isinstance(path, str) and ".." not in path.split("/") for path in found):
         raise CommitError(f"what commits have begun cannot be read: {file}")
     return set(found)
+
+
+def _note_begun(store: Store, manifest: Manifest, earlier: set[str]) -> None:
+    """Write this commit's parts down beside those of earlier ones, before the first of them moves."""
+    paths = sorted({*earlier, *(part.path for part in manifest.parts)})
+    store.write_bytes(begun_file(manifest.run_id), json.dumps(paths).encode())
+
+
+def _to_publish(
+    store: Store, config: RunConfig, receipts: Sequence[ShardReceipt], begun: set[str], still_ours: Callable[[], None], largest: int
+) -> list[PartReceipt]:
+    """The parts that readers will see: those of the shards, coalesced.
+
+    A commit that had begun without coalescing, as releases before did, goes on so: what readers see already stays where it is.
+    """
+    single = [part for receipt in receipts for part in receipt.parts]
+    if single and begun >= {published_file(config, part) for part in single}:
+        return single
+    return coalesce(store, config, receipts, still_ours, largest)
 
 
 def _publish_table(
@@ -231,13 +249,13 @@ def _publish_table(
             raise CommitError(f"neither staged nor published as its receipt says: {path}")
 
 
-def _manifest(plan: Plan, receipts: Iterable[ShardReceipt], committed_at: datetime) -> Manifest:
-    config, receipts = plan.config, list(receipts)
+def _manifest(plan: Plan, receipts: Sequence[ShardReceipt], published: Iterable[PartReceipt], committed_at: datetime) -> Manifest:
+    config = plan.config
     statuses, expressions = Counter[str](), Counter[str]()
     for receipt in receipts:
         statuses.update(receipt.statuses)
         expressions.update(receipt.expressions)
-    parts = [_part(config, part) for receipt in receipts for part in receipt.parts]
+    parts = [_part(config, part) for part in published]
     return Manifest(
         schema_version=SCHEMA_VERSION,
         run_id=config.run_id,
@@ -282,7 +300,7 @@ def _images_by_shard(plan: Plan, receipts: Iterable[ShardReceipt]) -> tuple[Coun
     counts = plan.images["shard"].value_counts().to_pylist()
     done: Counter[int] = Counter()
     for receipt in receipts:
-        done[int(receipt.part.split("-")[1])] += sum(part.rows for part in receipt.parts if part.table == "images")
+        done[shard_number(receipt.part)] += sum(part.rows for part in receipt.parts if part.table == "images")
     return Counter({row["values"]: row["counts"] for row in counts}), done
 
 
@@ -302,11 +320,6 @@ def _read_receipt(store: Store, path: str) -> ShardReceipt | None:
         return None
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _is_there(store: Store, config: RunConfig, part: PartReceipt) -> bool:
-    places = (staged_file(config.run_id, part), published_file(config, part))
-    return any(store.exists(path) and _has_digest(store, path, part) for path in places)
 
 
 def _has_digest(store: Store, path: str, part: PartReceipt) -> bool:

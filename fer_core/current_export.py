@@ -70,15 +70,8 @@ def export_current(store: Store, target: Store) -> CurrentExport:
     _check_apart(store, target)
     _check_target(target)
     target.check_writable()
-    while True:
-        try:
-            faces, images, size = _export(store, target, manifests)
-        except CommitError:  # a part is not there: unless it was compacted meanwhile, that is the end
-            before, manifests = manifests, _manifests(store)
-            if manifests == before:
-                raise
-        else:
-            return CurrentExport(target.url(FILE), faces, images, len(manifests), _deleted(manifests), size)
+    faces, images, size = _export(store, target, manifests)
+    return CurrentExport(target.url(FILE), faces, images, len(manifests), _deleted(manifests), size)
 
 
 def _export(store: Store, target: Store, manifests: Sequence[Manifest]) -> tuple[int, int, int]:

@@ -54,7 +54,8 @@ class Registered:
 def register(store: Store, table: str) -> Registered:
     """Add to the Delta table what committed runs have written since it was last registered: a version a run, in order of their commits.
 
-    table: `labels` or `images`. Where a run has other parts now, as after a compaction, they take the old ones' place in one version.
+    table: `labels` or `images`. Where a run has other parts now, as compactions of earlier releases
+    left them, they replace the old ones in one version.
     Reads manifests, not parts. StoreError when deltalake is not installed or fails, or when another process registers at the same time;
     CommitError when no run has written such a table.
     """

@@ -17,6 +17,8 @@ META: Final = MARK
 RUNS: Final = f"{META}/runs"
 LEASES: Final = f"{META}/leases"
 STAGING: Final = "_staging"
+COMPACTION: Final = f"{STAGING}/_compaction"
+"""Where earlier releases compacted a run's parts. What lies there is in no table."""
 
 _RUN_ID: Final = re.compile(r"[a-z][a-z0-9-]*")
 
@@ -29,6 +31,11 @@ def is_run_id(text: str) -> bool:
 def part_name(shard: int) -> str:
     """Name of the part of a whole shard, without suffix. Halves of a bisected one append `-0` and `-1`."""
     return f"part-{shard:05d}"
+
+
+def shard_number(part: str) -> int:
+    """The shard that a part, whole or of a bisected shard, is of: 12 of `part-00012-1-0`."""
+    return int(part.split("-")[1])
 
 
 def part_beside(path: str, table: str) -> str:
@@ -51,11 +58,6 @@ def staging_folder(run_id: str) -> str:
     return f"{STAGING}/{run_id}"
 
 
-def compaction_folder(run_id: str, table: str = "") -> str:
-    """Where the new folder of a run waits for its place in a table, and afterwards the old one for its end. No run can have that name."""
-    return f"{STAGING}/_compaction/{run_id}/{table}".rstrip("/")
-
-
 def receipts_folder(run_id: str) -> str:
     """One JSON file a finished shard."""
     return f"{STAGING}/{run_id}/receipts"
@@ -64,6 +66,11 @@ def receipts_folder(run_id: str) -> str:
 def receipt_file(run_id: str, part: str) -> str:
     """The receipt of one shard, written after its parts."""
     return f"{receipts_folder(run_id)}/{part}.json"
+
+
+def coalesced_receipt_file(run_id: str, name: str) -> str:
+    """The merged parts of one name in every table, JSON, written after them."""
+    return f"{STAGING}/{run_id}/coalesced/{name}.json"
 
 
 def begun_file(run_id: str) -> str:

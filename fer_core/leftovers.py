@@ -9,7 +9,7 @@ from typing import Final
 
 from fer_core.commit import is_committed, publish, read_plan, staged_receipts
 from fer_core.errors import CommitError
-from fer_core.layout import LEASES, META, RUNS, STAGING, TABLES, is_run_id, run_folder, staging_folder
+from fer_core.layout import COMPACTION, LEASES, META, RUNS, STAGING, TABLES, is_run_id, run_folder, staging_folder
 from fer_core.lease import living_claims
 from fer_core.store import Store
 
@@ -54,6 +54,7 @@ def collect_abandoned(store: Store, keep: timedelta = KEEP) -> list[str]:
     old = [name for name in ended if is_committed(store, name) or _age(store, staging_folder(name), now) > keep]
     for run_id in old:
         store.remove_tree(staging_folder(run_id))
+    store.remove_tree(COMPACTION)
     fences = (path for path in store.list_files(LEASES) if path.endswith(".fenced"))
     for path in (*fences, *store.list_unfinished(META)):
         if _age(store, path, now) > _LITTER_FOR:

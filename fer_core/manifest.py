@@ -88,9 +88,9 @@ class Manifest:
     excluded: int = 0
     """Folders that were not entered, outside `listed`: links that lead out of the source, and what `system_files` names."""
     compacting: tuple[Part, ...] = ()
-    """Parts that a compaction is putting in the place of `parts`, table by table; empty unless it is under way or was cut off."""
+    """Parts that a compaction of an earlier release was putting in the place of `parts`, table by table, when it was cut off."""
     replaced: tuple[Part, ...] = ()
-    """Parts that were committed and that compactions have put others in the place of."""
+    """Parts that were committed and that a compaction of an earlier release replaced."""
 
     def check(self) -> None:
         """CommitError unless labelled + no face + quarantined = listed - unchanged, and the parts hold as many rows as are counted."""
@@ -107,7 +107,7 @@ class Manifest:
         return [part for part in self.parts if part.table == table]
 
     def with_new(self, tables: Collection[str]) -> Self:
-        """The same where a compaction has put its parts into some tables; it stays under way while there are others."""
+        """The same where a compaction of an earlier release has put its parts into some tables."""
         rest = tuple(part for part in self.compacting if part.table not in tables)
         new = [part for part in self.compacting if part.table in tables]
         old = tuple(part for part in self.parts if part.table in tables)

@@ -1,12 +1,16 @@
 """Rows of one published part, in the types that its table has: whoever reads committed tables gets these or one clear line."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fer_core.errors import CommitError
 from fer_core.store import Store
 from fer_core.unpacked_size import CROP_BYTES, check_unpacked
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import RowGroupMetaData
 
 LARGEST: Final = {"crop_png": CROP_BYTES}
 """Bytes of a value, see `check_unpacked`."""
@@ -14,25 +18,34 @@ UNREADABLE: Final = (pa.ArrowException, OSError, KeyError, ValueError, TypeError
 """What reading a Parquet file that is none, or that holds other columns, may raise."""
 
 
-def read_part(store: Store, path: str, schema: pa.Schema, run_id: str = "") -> pa.Table:
-    """The columns of `schema`, which are some of the table's. run_id: for errors.
+def read_part(store: Store, path: str, schema: pa.Schema, run_id: str = "", uris: pa.Array | None = None) -> pa.Table:
+    """The columns of `schema`, which are some of the table's. run_id: for errors. uris: see `part_rows`.
 
     CommitError where the part is missing, is no Parquet file, lacks a column, or holds one of another kind.
     """
     run = f"the committed run {run_id}" if run_id else "a committed run"
     if not store.exists(path):
         raise CommitError(f"a part of {run} is missing: {path}")
-    return part_rows(store.read_bytes(path), path, schema, run)
+    return part_rows(store.read_bytes(path), path, schema, run, uris)
 
 
-def part_rows(data: bytes, path: str, schema: pa.Schema, run: str = "a committed run") -> pa.Table:
-    """The same from the part's bytes."""
+def part_rows(data: bytes, path: str, schema: pa.Schema, run: str = "a committed run", uris: pa.Array | None = None) -> pa.Table:
+    """The same from the part's bytes. uris: strings; only the rows of these images, of which only the row groups that may hold them are
+    decoded. None: all rows.
+    """
     import pyarrow.parquet as pq  # noqa: PLC0415  (heavy; what plans and counts needs none of it)
 
     try:
         with pq.ParquetFile(pa.BufferReader(data)) as file:
             check_unpacked(file.metadata, schema.names, LARGEST)
-            return checked_rows(file.read(columns=schema.names, use_threads=False), schema)
+            if uris is None:
+                return checked_rows(file.read(columns=schema.names, use_threads=False), schema)
+            found = [schema.empty_table()]
+            for number in range(file.num_row_groups):
+                if _may_hold(file.metadata.row_group(number), uris):
+                    rows = checked_rows(file.read_row_group(number, columns=schema.names, use_threads=False), schema)
+                    found.append(rows.filter(pc.is_in(rows["image_uri"], value_set=uris)))
+            return pa.concat_tables(found)
     except UNREADABLE as error:
         raise CommitError(f"a part of {run} is damaged: {path} ({' '.join(str(error).split())[:200]})") from error
 
@@ -44,3 +57,13 @@ def checked_rows(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     if "image_uri" in schema.names and found["image_uri"].null_count:
         raise ValueError("rows without an image")
     return found
+
+
+def _may_hold(group: "RowGroupMetaData", uris: pa.Array) -> bool:
+    """Whether a row group's range of URIs has some of these. Long URIs may be cut short in it: then it may hold anything."""
+    columns = (group.column(number) for number in range(group.num_columns))
+    told = next((column.statistics for column in columns if column.path_in_schema == "image_uri"), None)
+    if told is None or not told.has_min_max:
+        return True
+    inside = pc.and_(pc.greater_equal(uris, told.min), pc.less_equal(uris, told.max))
+    return bool(pc.any(inside).as_py())

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fer_core.commit import read_manifest
@@ -22,20 +21,20 @@ from fer_core.errors import ClusterError, CommitError, ImageError, ModelError
 from fer_core.labels import EXPRESSIONS
 from fer_core.layout import receipt_file, staged_file
 from fer_core.manifest import Manifest, Part
+from fer_core.parquet_part import merged, write_part
 from fer_core.part_table import part_rows
 from fer_core.relabel_survey import parts_beside, run_of
 from fer_core.run import ImageRef, PartReceipt, RunConfig, ShardJob, ShardReceipt
-from fer_core.schema import FACES, IMAGES, LABELS
+from fer_core.schema import IMAGES, LABELS, SCHEMAS
 from fer_core.stopwatch import Stopwatch
 from fer_core.store import Store, open_store
-from fer_core.table import face_id, merged, part_metadata, write_part
+from fer_core.table import face_id, part_metadata
 from fer_core.tools import FacePredictor, predictor_for, prepare_process
 from fer_core.types import CROP_SIZE, Predictions, Quality
 
 FACES_A_BATCH: Final = 256
 """Crops that are decoded before the network is asked, 37 KB each."""
 
-_SCHEMAS: Final = {"labels": LABELS, "images": IMAGES, "faces": FACES}
 _thread = threading.local()
 
 
@@ -74,12 +73,12 @@ def _kept(store: Store, job: ShardJob) -> tuple[pa.Table, pa.Table, pa.Table, Ru
     for ref in job.images:
         assert ref.earlier_part is not None
         by_run[run_of(ref.earlier_part)].append(ref)
-    found: dict[str, list[pa.Table]] = {name: [schema.empty_table()] for name, schema in _SCHEMAS.items()}
+    found: dict[str, list[pa.Table]] = {name: [schema.empty_table()] for name, schema in SCHEMAS.items()}
     config = job.config
     for run_id, refs in sorted(by_run.items()):
         manifest = read_manifest(store, run_id)
         config = _under_look_of(job.config, manifest.run_config())
-        for name in _SCHEMAS:
+        for name in SCHEMAS:
             found[name] += _rows(store, manifest, name, refs)
     images, labels, faces = (merged(found[name]) for name in ("images", "labels", "faces"))
     _check(job, images, labels, faces)
@@ -103,16 +102,15 @@ def _rows(store: Store, manifest: Manifest, name: str, refs: Sequence[ImageRef])
     """The rows of a table about some images."""
     uris = pa.array([ref.uri for ref in refs], pa.string())
     for part in parts_beside(manifest, [ref.earlier_part for ref in refs if ref.earlier_part is not None], name):
-        rows = _read(store, manifest, part)
-        yield rows.filter(pc.is_in(rows["image_uri"], value_set=uris))
+        yield part_rows(_content(store, manifest, part), part.path, SCHEMAS[part.table], f"the committed run {manifest.run_id}", uris)
 
 
-def _read(store: Store, manifest: Manifest, part: Part) -> pa.Table:
-    """A part that is what was promised."""
+def _content(store: Store, manifest: Manifest, part: Part) -> bytes:
+    """The bytes of a part that is what was promised."""
     data = store.read_bytes(part.path)
     if len(data) != part.bytes or hashlib.sha256(data).hexdigest() != part.sha256:
         raise CommitError(f"a part of the committed run {manifest.run_id} is damaged: {part.path}")
-    return part_rows(data, part.path, _SCHEMAS[part.table], f"the committed run {manifest.run_id}")
+    return data
 
 
 def _check(job: ShardJob, images: pa.Table, labels: pa.Table, faces: pa.Table) -> None:

@@ -125,7 +125,8 @@ def run_of(path: str) -> str:
 
 
 def parts_beside(manifest: Manifest, paths: Iterable[str], table: str) -> Sequence[Part]:
-    """The parts of one table that hold what is beside some of the run's parts; where those were compacted since, all of that table."""
+    """The parts of one table that hold what is beside some of the run's parts; where an earlier release
+    has compacted those since the plan, all of that table."""
     pointed = {part_beside(path, table) for path in paths}
     promised = manifest.parts_of(table)
     found = [part for part in promised if part.path in pointed]

@@ -8,19 +8,18 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer_core.errors import FerflowError, OutageError
 from fer_core.layout import part_beside
+from fer_core.part_table import read_part
 from fer_core.read_ahead import ReadAhead
 from fer_core.run import ImageRef, RunConfig
-from fer_core.schema import FACES, IMAGES, LABELED, LABELS, NO_FACE
+from fer_core.schema import LABELED, NO_FACE, SCHEMAS
 from fer_core.store import Store, read_uri
-
-SCHEMAS: Final = {"labels": LABELS, "images": IMAGES, "faces": FACES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +60,8 @@ def _from_part(
     on_image(None)
     try:
         uris = pa.array([ref.uri for ref in refs], pa.string())
-        earlier = {name: _rows(store, part_beside(part, name), SCHEMAS[name], uris) for name in _names(config)}
-    except (FerflowError, pa.ArrowException, OSError, KeyError, ValueError):
+        earlier = {name: read_part(store, part_beside(part, name), SCHEMAS[name], uris=uris) for name in _names(config)}
+    except FerflowError:
         return None
     answers = {row["image_uri"]: row for row in earlier["images"].to_pylist()}
     faces = {name: _counts(rows) for name, rows in earlier.items() if name != "images"}
@@ -77,14 +76,6 @@ def _from_part(
     kept = pa.array([ref.uri for ref in same], pa.string())
     tables = {name: rows.filter(pc.is_in(rows["image_uri"], value_set=kept)) for name, rows in earlier.items()}
     return {name: _stamped(rows, SCHEMAS[name], config, same) for name, rows in tables.items()}
-
-
-def _rows(store: Store, path: str, schema: pa.Schema, uris: pa.Array) -> pa.Table:
-    """The rows of a part that are about some images."""
-    import pyarrow.parquet as pq  # noqa: PLC0415  (few shards need it)
-
-    table = pq.read_table(pa.BufferReader(store.read_bytes(path)), use_threads=False).select(schema.names)
-    return table.filter(pc.is_in(table["image_uri"], value_set=uris)).cast(schema)
 
 
 def _can_be_taken(answer: dict[str, Any] | None, pipeline_digest: str) -> bool:

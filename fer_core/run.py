@@ -18,7 +18,7 @@ MAX_PIXELS: Final = 100_000_000
 
 _RUN_ID: Final = re.compile(r"[a-z][a-z0-9-]*")
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_PART: Final = re.compile(r"part-\d{5,9}(-\d+)*", re.ASCII)
+_PART: Final = re.compile(r"part-\d{5,9}(-[0-9a-f]+)*", re.ASCII)
 _SHA256: Final = re.compile("[0-9a-f]{64}")
 _TABLES: Final = ("faces", "labels", "images")
 
@@ -167,6 +167,10 @@ class PartReceipt:
         ):
             raise ValueError(f"no part of a run: {part.name[:80]}")
         return part
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object of the fields."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,9 @@ FACES: Final[pa.Schema] = _schema(
     ]
 )
 
+SCHEMAS: Final = {"labels": LABELS, "images": IMAGES, "faces": FACES}
+"""Of the tables, by name."""
+
 INVENTORY: Final[pa.Schema] = pa.schema(
     [("image_uri", pa.string()), ("bytes", pa.int64()), ("etag", pa.string()), ("modified_at", TIMESTAMP)]
 )

@@ -15,12 +15,13 @@ from fer_core.face_batch import no_answers
 from fer_core.labelling import Labelled, labelled
 from fer_core.labels import EXPRESSIONS
 from fer_core.layout import receipt_file, staged_file
+from fer_core.parquet_part import merged, write_part
 from fer_core.reuse import Reused, earlier_answers
 from fer_core.run import PartReceipt, ShardJob, ShardReceipt
 from fer_core.schema import CRASHED
 from fer_core.stopwatch import Stopwatch
 from fer_core.store import Store, open_store, read_uri
-from fer_core.table import ImageFacts, faces_table, images_table, labels_table, merged, part_metadata, write_part
+from fer_core.table import ImageFacts, faces_table, images_table, labels_table, part_metadata
 from fer_core.tools import ShardTools, tools_for
 
 

@@ -9,10 +9,8 @@ from fer_core.commit import committed_runs, read_manifest
 from fer_core.errors import CommitError
 from fer_core.manifest import Manifest
 from fer_core.part_table import read_part
-from fer_core.schema import IMAGES, LABELS
+from fer_core.schema import IMAGES, LABELS, SCHEMAS
 from fer_core.store import Store
-
-_SCHEMAS = {"images": IMAGES, "labels": LABELS}
 
 
 def newest_run(store: Store) -> Manifest:
@@ -38,5 +36,5 @@ def read_labels(store: Store, manifest: Manifest, uris: Sequence[str]) -> pa.Tab
 
 def _read_part(store: Store, manifest: Manifest, path: str, table: str, uris: pa.Array | None) -> pa.Table:
     """One part in its schema, without file metadata; only the rows of `uris` unless it is None."""
-    rows = read_part(store, path, _SCHEMAS[table], manifest.run_id)
+    rows = read_part(store, path, SCHEMAS[table], manifest.run_id)
     return rows if uris is None else rows.filter(pc.is_in(rows["image_uri"], value_set=uris))

@@ -33,7 +33,6 @@ from fer_core.address import (
     unsplit,
 )
 from fer_core.errors import ImageError, OutageError, StoreError
-from fer_core.exchange import exchanging, why_not
 from fer_core.file_mode import FileMode
 from fer_core.local_image import read_local, too_large
 from fer_core.patience import FOR_AN_IMAGE, ONCE, PATIENT, Patience, is_refused, may_pass
@@ -152,26 +151,6 @@ class Store:
         paths = self._ask("remove", folder, self._objects)
         with one_line("remove", self.url(folder)), ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
             list(pool.map(lambda path: self.patience.ask(lambda: self._remove_object(path)), paths))
-
-    def why_no_exchange(self) -> str | None:
-        """Why `exchange` cannot be used here, in words that end a sentence; None where it can."""
-        return why_not(self.root) if self.local else "an object store cannot exchange folders in one step"
-
-    def exchanging(self, one: str, other: str) -> Callable[[], None]:
-        """What lets two folders change places in one step, each time it is called, at once. Local folders only, see `why_no_exchange`."""
-        step = exchanging(self._full(one), self._full(other))
-
-        def exchange() -> None:
-            with one_line("exchange", self.url(one)):
-                step()
-
-        return exchange
-
-    def sync_folders(self, *folders: str) -> None:
-        """Let the names in local folders, such as those of folders that changed places, survive a power cut."""
-        for folder in folders:
-            with one_line("write", self.url(folder)):
-                disk.sync_folder(self._full(folder))
 
     def settle(self, mode: FileMode | None) -> None:
         """Who reads the files of a local labels root, those that are there and those to come. None: as it is, a new root its owner."""

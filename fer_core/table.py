@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +13,6 @@ from fer_core.labels import EXPRESSIONS
 from fer_core.run import ImageRef, RunConfig
 from fer_core.schema import FACES, IMAGES, LABELED, LABELS, POINT_NAMES, SCHEMA_VERSION
 from fer_core.types import Faces, Predictions, Quality
-
-GROUP_ROWS: Final = 16_000
-"""Rows of a long file that are encoded together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,41 +122,6 @@ def faces_table(config: RunConfig, facts: Sequence[ImageFacts], crops_png: Seque
         **_provenance(config, len(crops_png), ("detector", "pipeline_digest", "run_id")),
     }
     return _by_face(_table(columns, FACES))
-
-
-def merged(tables: Sequence[pa.Table]) -> pa.Table:
-    """Tables of one schema as one, sorted by URI and, where there is one, face index."""
-    keys = [(name, "ascending") for name in ("image_uri", "face_index") if name in tables[0].column_names]
-    return pa.concat_tables(tables).sort_by(keys)
-
-
-def write_part(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
-    """The table as one Parquet file in memory: zstd, statistics, field ids, the sorting columns and the `fer.*` key-value pairs recorded.
-
-    The same rows and metadata give the same bytes.
-    """
-    sink = pa.BufferOutputStream()
-    _write(table.combine_chunks(), metadata, sink, table.num_rows)
-    return bytes(sink.getvalue())
-
-
-def write_rows(table: pa.Table, metadata: Mapping[str, str], file: str) -> None:
-    """The same into a local file, `GROUP_ROWS` at a time, for a table that is not in memory. OSError when it cannot be written."""
-    _write(table, metadata, file, GROUP_ROWS)
-
-
-def _write(table: pa.Table, metadata: Mapping[str, str], sink: "pa.NativeFile | str", group_rows: int) -> None:
-    import pyarrow.parquet as pq  # noqa: PLC0415  (what only plans and reads records needs none of it)
-
-    order = [(name, "ascending") for name in ("image_uri", "face_index") if name in table.column_names]
-    pq.write_table(
-        table.replace_schema_metadata(dict(sorted(metadata.items()))),
-        sink,
-        row_group_size=max(group_rows, 1),
-        compression="zstd",
-        write_statistics=True,
-        sorting_columns=pq.SortingColumn.from_ordering(table.schema, order),
-    )
 
 
 def part_metadata(config: RunConfig) -> dict[str, str]:

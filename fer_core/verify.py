@@ -15,7 +15,7 @@ from fer_core.errors import CommitError
 from fer_core.labels import EXPRESSIONS
 from fer_core.layout import STAGING, TABLES, is_run_id, plan_file
 from fer_core.manifest import Manifest, Part
-from fer_core.schema import FACES, IMAGES, LABELS
+from fer_core.schema import SCHEMAS
 from fer_core.store import Store
 from fer_core.unpacked_size import CROP_BYTES, check_unpacked
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 SUM_TOLERANCE: Final = 1e-6
 _PROBABILITIES: Final = [f"p_{name}" for name in EXPRESSIONS]
-_SCHEMAS = {"labels": LABELS, "images": IMAGES, "faces": FACES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ def verify(store: Store) -> VerifyReport:
     for path in _under_tables(store):
         if path not in known:
             _judge_stranger(store, path, promised, problems, notes)
-    notes.extend(f"a compaction of run {manifest.run_id} is not finished: compact again" for manifest in manifests if manifest.compacting)
+    notes.extend(f"a compaction of run {manifest.run_id} was cut off; its parts are whole" for manifest in manifests if manifest.compacting)
     staged = {path.split("/")[1] for path in store.list_files(STAGING)}
     notes.extend(f"staging of run {run_id} is left over" for run_id in sorted(staged) if is_run_id(run_id))
     return VerifyReport(
@@ -122,7 +121,7 @@ def _read_part(store: Store, manifest: Manifest, part: Part, problems: list[str]
         return None
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
-        if not file.schema_arrow.remove_metadata().equals(_SCHEMAS[part.table], check_metadata=True):
+        if not file.schema_arrow.remove_metadata().equals(SCHEMAS[part.table], check_metadata=True):
             problems.append(f"other columns than promised: {part.path}")
             return None
         wanted = ["image_uri", "status", "n_faces"] if part.table == "images" else ["image_uri", "face_index"]

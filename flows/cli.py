@@ -20,7 +20,6 @@ COMMANDS: Final = (
     "label",
     "relabel",
     "verify",
-    "compact",
     "discard",
     "gallery",
     "export",
@@ -37,6 +36,11 @@ COMMANDS: Final = (
 """Each `flows.commands.<name>` with `add_parser(subparsers)`, which sets `run(args) -> int` as the parser's default."""
 
 
+GONE: Final = {
+    "compact": "ferflow compact is gone: each run publishes files of up to 128 MB; `ferflow export current` writes older runs as one file"
+}
+"""Commands of earlier releases, and what replaces each."""
+
 HELP: Final = """Turns a photo collection into facial-expression labels in Parquet.
 
   ferflow label ~/Photos --to ~/labels          label every face below a folder
@@ -45,7 +49,6 @@ HELP: Final = """Turns a photo collection into facial-expression labels in Parqu
   ferflow review export ~/labels --to review    a page with the faces that are worth a person's minute
   ferflow export current ~/labels --to newest   the newest label of each face as one file
   ferflow verify ~/labels                       check that every committed row is there and intact
-  ferflow compact ~/labels                      merge the many small files of earlier nights
   ferflow discard ~/labels RUN                  remove what an interrupted run left, crops included
   ferflow relabel ~/labels --model DIR          new labels for kept faces, without the photographs
 
@@ -92,6 +95,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser(given: Sequence[str]) -> Parser:
+    gone = GONE.get(given[0]) if given else None
+    if gone is not None:
+        from fer_core.errors import UsageError  # noqa: PLC0415  (workers import this module)
+
+        raise UsageError(gone)
     parser = Parser(prog="ferflow", description=HELP, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=_version())
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)

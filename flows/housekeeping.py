@@ -3,13 +3,12 @@
 from prefect import flow
 from pydantic import BaseModel, ConfigDict, Field
 
-from fer_core.compaction import WAIT_SECONDS
 from fer_core.errors import StoreError
 from fer_core.layout import RUNS
 from fer_core.lease import lease
 from fer_core.store import open_store
 from flows.form_fields import Address
-from tasks.housekeeping import Housekeeping, collect, compact_runs, conclude, verify_root
+from tasks.housekeeping import Housekeeping, collect, conclude, verify_root
 
 
 class HousekeepingParams(BaseModel):
@@ -18,10 +17,6 @@ class HousekeepingParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
 
     root: Address = Field(min_length=1, title="Labels root", description="Folder or s3:// prefix of the tables.")
-    compact: bool = Field(True, title="Compact", description="Merge the many small files of each run; local folders only, readers may run.")
-    wait: float = Field(
-        WAIT_SECONDS, gt=0, lt=86_400, title="Wait, seconds", description="How long after it listed a table a reader may still open a file."
-    )
     verify: bool = Field(True, title="Verify", description="Read every committed part; the run fails when anything is not as promised.")
     keep_days: int = Field(
         14, ge=1, le=3650, title="Keep staging, days", description="How long an interrupted run can be resumed without doing work again."
@@ -30,12 +25,11 @@ class HousekeepingParams(BaseModel):
 
 @flow(name="housekeeping", persist_result=False, result_serializer="json")  # a retry writes down what failed
 def housekeeping(params: HousekeepingParams) -> Housekeeping:
-    """Finish cut-off commits, collect old staging, merge small files, verify. Beside a run at work it ends at once with a LeaseError."""
+    """Finish cut-off commits, collect old staging, verify. Beside a run at work it ends at once with a LeaseError."""
     store = open_store(params.root)
     if not store.list_files(RUNS):
         raise StoreError(f"there is no run in {store.url()}")
     with lease(store, "housekeeping") as held:
         finished, collected = collect(params.root, params.keep_days, held)
-        compacted = compact_runs(params.root, params.wait, held) if params.compact else None
     report = verify_root(params.root) if params.verify else None
-    return conclude(Housekeeping(finished, collected, compacted, report))
+    return conclude(Housekeeping(finished, collected, report))

@@ -1,4 +1,4 @@
-"""Tasks of the flow `housekeeping`: finish what was cut off, collect what is old, merge small files, check that all is there."""
+"""Tasks of the flow `housekeeping`: finish what was cut off, collect what is old, check that all is there."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from datetime import timedelta
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from fer_core.compaction import Compacted, compact
 from fer_core.errors import CommitError
 from fer_core.lease import Lease
 from fer_core.leftovers import collect_abandoned, finish_begun
@@ -29,8 +28,6 @@ class Housekeeping:
     """Runs whose commit had been cut off."""
     collected: tuple[str, ...]
     """Runs whose staging was removed."""
-    compacted: Compacted | None
-    """None where it was not asked for, or the storage cannot exchange folders."""
     report: VerifyReport | None
     """None where it was not asked for."""
 
@@ -41,21 +38,6 @@ def collect(root: str, keep_days: int, held: Lease) -> tuple[tuple[str, ...], tu
     stop_if_asked()
     store = open_store(root)
     return tuple(finish_begun(store, held.check)), tuple(collect_abandoned(store, timedelta(days=keep_days)))
-
-
-@task(name="compact", cache_policy=NO_CACHE, persist_result=False)
-def compact_runs(root: str, wait: float, held: Lease) -> Compacted | None:
-    """Merge the small parts of each run. None where the storage has no way to exchange folders in one step, as object stores.
-
-    wait: seconds, see `compaction.compact`.
-    """
-    stop_if_asked()
-    store = open_store(root)
-    why_not = store.why_no_exchange()
-    if why_not:
-        get_run_logger().info("not compacted: %s", why_not)
-        return None
-    return compact(store, None, wait, held.check)
 
 
 @task(name="verify", cache_policy=NO_CACHE, persist_result=False)
@@ -82,8 +64,6 @@ def headline(done: Housekeeping) -> str:
     if done.report is not None and not done.report.ok:
         return f"{len(done.report.problems)} problems; the first: {done.report.problems[0]}"
     parts = [f"{len(done.finished)} commits finished, staging of {len(done.collected)} runs collected"]
-    if done.compacted is not None:
-        parts.append(f"{done.compacted.runs} runs compacted from {done.compacted.parts_before} files to {done.compacted.parts_after}")
     if done.report is not None:
         parts.append(f"{done.report.runs} runs, {done.report.parts} parts and {done.report.rows:,} rows as promised")
     return "; ".join(parts)
@@ -97,7 +77,6 @@ def page(done: Housekeeping) -> Markdown:
         "Notes": () if done.report is None else done.report.notes[:SHOWN],
         "Commits finished": done.finished,
         "Staging collected": done.collected,
-        "Too busy to be compacted": () if done.compacted is None else done.compacted.busy,
     }
     for title, entries in lists.items():
         if entries:

@@ -9,10 +9,11 @@ import numpy as np
 from fer_core.commit import publish, write_plan
 from fer_core.labels import EXPRESSIONS
 from fer_core.layout import staged_file
+from fer_core.parquet_part import write_part
 from fer_core.run import ImageRef, PartReceipt, ShardReceipt
 from fer_core.schema import LABELED, NO_FACE
 from fer_core.store import open_store
-from fer_core.table import ImageFacts, images_table, labels_table, part_metadata, write_part
+from fer_core.table import ImageFacts, images_table, labels_table, part_metadata
 from fer_core.types import Faces, Predictions, Quality
 from tests import fakes
 

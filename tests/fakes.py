@@ -139,9 +139,9 @@ def stage_run(run: RunConfig, images: Sequence[ImageRef], shard_size: int = 3) -
     return [label_shard(job, tools()) for job in jobs(run, images, shard_size)]
 
 
-def label(run: RunConfig, images: Sequence[ImageRef], shard_size: int = 3) -> Manifest:
-    """A whole run."""
-    return publish(open_store(run.root), run, stage_run(run, images, shard_size))
+def label(run: RunConfig, images: Sequence[ImageRef], shard_size: int = 3, largest_part: int = 0) -> Manifest:
+    """A whole run. Parts stay apart, so that a few pictures make several files."""
+    return publish(open_store(run.root), run, stage_run(run, images, shard_size), largest_part=largest_part)
 
 
 def tree(root: Path) -> dict[str, str]:

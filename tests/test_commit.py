@@ -3,16 +3,17 @@ import itertools
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fer_core import commit
 from fer_core.commit import (
     committed_runs,
     is_committed,
-    publish,
     read_manifest,
     read_plan,
     settled,
@@ -31,6 +32,8 @@ from tests import fakes
 from tests.fakes import CutOffError, FaultyStore
 
 MOMENT = datetime(2026, 1, 1, 2, 3, 4, tzinfo=UTC)
+
+publish = partial(commit.publish, largest_part=0)  # parts stay apart, see tests/test_coalesce.py
 
 
 @pytest.fixture

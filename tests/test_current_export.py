@@ -144,25 +144,6 @@ def test_a_harmed_part_leaves_the_earlier_export_as_it_was(folder, tmp_path, har
     assert fakes.tree(tmp_path / "current") == before
 
 
-def test_parts_that_are_compacted_meanwhile_are_looked_for_again(folder, tmp_path, monkeypatch):
-    read = current_export._manifests
-    part = next((folder / "labels").rglob("run=a/*.parquet"))
-
-    def compacted_afterwards(store):
-        monkeypatch.setattr(current_export, "_manifests", read)
-        found = read(store)
-        file = folder / "_meta/runs/a/manifest.json"
-        file.write_text(file.read_text().replace(part.name, "part-moved.parquet"))
-        for table in ("labels", "images"):
-            old = next((folder / table).rglob(f"run=a/{part.name}"))
-            old.rename(old.with_name("part-moved.parquet"))
-        return found
-
-    monkeypatch.setattr(current_export, "_manifests", compacted_afterwards)
-    export(folder, tmp_path / "current")
-    assert triples(exported(str(tmp_path / "current"))) == histories.current(NIGHTS)
-
-
 @pytest.mark.parametrize("moment", ["_contents", "_write"])
 def test_an_interrupted_export_leaves_nothing_or_the_earlier_one(folder, tmp_path, monkeypatch, moment):
     whole = getattr(current_export, moment)

@@ -2,7 +2,6 @@
 
 import builtins
 import json
-import sys
 
 import fsspec
 import pyarrow as pa
@@ -10,13 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_core import delta
-from fer_core.compaction import compact as real_compact
-from fer_core.current_export import FILE, export_current
 from fer_core.delta import register
 from fer_core.errors import CommitError, StoreError
+from fer_core.parquet_part import write_part
 from fer_core.schema import IMAGES, LABELS
 from fer_core.store import open_store
-from fer_core.table import write_part
 from fer_core.verify import verify
 from tests import fakes, histories
 from tests.histories import Night, Outcome, labeled
@@ -243,20 +240,3 @@ def test_credentials_that_only_a_profile_has(s3_root, tmp_path, monkeypatch):
     histories.commit(s3_root, NIGHTS[0])
     assert register(open_store(s3_root), "labels").version == 0
     assert fsspec.filesystem("s3", use_listings_cache=False).exists(f"{s3_root}/_meta/delta/labels/_delta_log/00000000000000000000.json")
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="folders are exchanged on Linux only")
-def test_what_compaction_leaves_is_the_same_table(tmp_path):
-    root, store = tmp_path / "labels", open_store(str(tmp_path / "labels"))
-    for night in NIGHTS:
-        histories.commit(root, night, shard_size=2)
-    target = open_store(str(tmp_path / "current"))
-    before, written = register(store, "labels"), export_current(store, target)
-    file = target.read_bytes(FILE)
-    assert real_compact(store, wait=0.2).runs == 1
-    after = register(store, "labels")
-    assert (after.version, after.runs) == (before.version + 1, ())
-    assert after.parts < before.parts
-    assert rows(root) == expected(NIGHTS)
-    assert export_current(store, target) == written
-    assert target.read_bytes(FILE) == file

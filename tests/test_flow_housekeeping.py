@@ -10,7 +10,6 @@ import pytest
 from orchestrator import with_database
 from pydantic import ValidationError
 
-from fer_core.compaction import Compacted
 from fer_core.verify import VerifyReport
 from flows.housekeeping import HousekeepingParams
 from tasks.housekeeping import Housekeeping, headline, page
@@ -29,14 +28,14 @@ with session(), prefect_api() as api, api.ready():
     from flows.housekeeping import HousekeepingParams, housekeeping
     from prefect.client.orchestration import get_client
 
-    def tried(root, **more):
+    def tried(root):
         try:
-            done = housekeeping(HousekeepingParams(root=root, wait=0.2, **more))
-            return {"ok": done.report.ok, "runs": done.report.runs, "compacted": done.compacted.runs, "collected": list(done.collected)}
+            done = housekeeping(HousekeepingParams(root=root))
+            return {"ok": done.report.ok, "runs": done.report.runs, "collected": list(done.collected)}
         except FerflowError as error:
             return {"error": str(error), "kind": type(error).__name__}
 
-    said = {"whole": tried(whole), "torn": tried(torn, compact=False)}
+    said = {"whole": tried(whole), "torn": tried(torn)}
     with lease(open_store(whole), "run tonight"):
         said["beside"] = tried(whole)
     said["nothing"] = tried(whole + "-absent")
@@ -99,13 +98,11 @@ def test_where_nothing_is_it_says_so(kept):
 
 
 def test_the_page_names_what_was_done():
-    compacted = Compacted(runs=3, parts_before=40, parts_after=6, busy=("run-b",))
-    done = Housekeeping(("run-a",), ("run-c",), compacted, VerifyReport(4, 9, 1234, (), ("staging of run run-d is left over",)))
+    done = Housekeeping(("run-a",), ("run-c",), VerifyReport(4, 9, 1234, (), ("staging of run run-d is left over",)))
     assert headline(done).endswith("4 runs, 9 parts and 1,234 rows as promised")
-    assert "3 runs compacted from 40 files to 6" in headline(done)
-    for name in ("run-a", "run-b", "run-c", "run-d"):
+    for name in ("run-a", "run-c", "run-d"):
         assert f"{name}" in page(done)
-    broken = Housekeeping((), (), None, VerifyReport(1, 1, 0, tuple(f"gone: {n}" for n in range(60)), ()))
+    broken = Housekeeping((), (), VerifyReport(1, 1, 0, tuple(f"gone: {n}" for n in range(60)), ()))
     assert headline(broken) == "60 problems; the first: gone: 0"
     assert page(broken).count("- gone") == 50
 

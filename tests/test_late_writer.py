@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import fakes
 import pytest
 
-from fer_core.commit import publish, staged_receipts
+from fer_core import commit
+from fer_core.commit import staged_receipts
 from fer_core.layout import STAGING, receipt_file, staged_file
 from fer_core.lease import lease
 from fer_core.leftovers import collect_abandoned
@@ -15,6 +17,8 @@ from fer_core.run import ShardReceipt
 from fer_core.shard import label_shard
 from fer_core.store import open_store
 from fer_core.verify import verify
+
+publish = partial(commit.publish, largest_part=0)  # parts stay apart, see tests/test_coalesce.py
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from fer_core.errors import CommitError
 from fer_core.layout import manifest_file, published_file
 from fer_core.ledger import KNOWN, known_images, select_new
 from fer_core.manifest import Manifest, Part
+from fer_core.parquet_part import write_part
 from fer_core.run import PartReceipt
 from fer_core.schema import CANDIDATES, IMAGE_STATUSES, IMAGES, INVENTORY
 from fer_core.store import open_store
-from fer_core.table import write_part
 from tests import fakes
 
 URIS = st.sampled_from(["/a", "/b", "/c", "/d"])
@@ -225,7 +225,7 @@ def test_only_committed_runs_count(run, photos):
     store = open_store(run.root)
     with pytest.raises(fakes.CutOffError):
         # every part is in its table, the manifest is not written
-        publish(fakes.FaultyStore(store, 5, "before"), run, receipts)
+        publish(fakes.FaultyStore(store, 5, "before"), run, receipts, largest_part=0)
     assert store.list_files("images") != []
     assert select(run, photos).new.num_rows == 4
 

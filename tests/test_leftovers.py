@@ -9,12 +9,14 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from fer_core import commit
 from fer_core.collection import list_images
-from fer_core.commit import committed_runs, is_committed, publish, read_manifest, staged_receipts
+from fer_core.commit import committed_runs, is_committed, read_manifest, staged_receipts
 from fer_core.errors import CommitError
 from fer_core.layout import TABLES
 from fer_core.lease import lease
@@ -25,6 +27,8 @@ from fer_core.verify import verify
 from flows.label_summary import already
 from tasks.draft import draft
 from tests import fakes
+
+publish = partial(commit.publish, largest_part=0)  # parts stay apart, see tests/test_coalesce.py
 
 ANY_AGE = timedelta(days=-1)
 

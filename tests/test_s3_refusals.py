@@ -124,7 +124,6 @@ def test_the_command_says_so_before_anything_starts(case, public, swift, command
         ["label", "{url}", "--to", "labels"],
         ["label", "photos", "--to", "{url}"],
         ["verify", "{url}"],
-        ["compact", "{url}"],
         ["gallery", "{url}", "--to", "page.html"],
         ["export", "delta", "{url}"],
         ["export", "current", "{url}", "--sql"],

@@ -18,8 +18,6 @@ import s3fs
 from orchestrator import with_database
 from processes import REPOSITORY, Commands, Ended
 
-from fer_core.compaction import WAIT_SECONDS
-
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # a fixture does all the work
 
 MARKER = "MARKER/secret+MARKER/secret"
@@ -117,7 +115,6 @@ def nights(place, prefect_database, two_pictures, tmp_path_factory):
     ended["verify"] = run("verify", place.root, "--json", env=with_keys)
     ended["current"] = run("export", "current", place.root, "--to", f"s3://{place.bucket}/current", "--json", env=with_keys)
     ended["delta"] = run("export", "delta", place.root, "--json", env=with_keys)
-    ended["compact"] = run("compact", place.root, "--wait", WAIT_SECONDS, "--json", env=with_keys)
     watcher.ended.set()
     watcher.join()
     return Nights(place, commands, ended, watcher.seen)
@@ -181,7 +178,6 @@ def test_everything_that_reads_the_tables_reads_them_there(nights):
     written = pq.read_table(BytesIO(nights.place.fs.cat_file(ended["current"].json["file"])))
     assert written.num_rows == len(labels)
     assert (ended["delta"].code, ended["delta"].json.get("version")) == (0, 1), ended["delta"].err
-    assert (ended["compact"].code, "export current" in ended["compact"].line or "object store" in ended["compact"].line) == (1, True)
 
 
 def test_nothing_is_left_in_the_staging_area(nights):

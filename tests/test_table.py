@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fer_core.parquet_part import write_part
 from fer_core.quality_rule import QualityRule
 from fer_core.run import ImageRef
 from fer_core.schema import FACES, IMAGES, LABELS
-from fer_core.table import ImageFacts, face_id, faces_table, images_table, labels_table, part_metadata, write_part
+from fer_core.table import ImageFacts, face_id, faces_table, images_table, labels_table, part_metadata
 from fer_core.types import Faces, Quality
 from tests.fakes import STARTED_US, FakePredictor, config
 

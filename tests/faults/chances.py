@@ -15,12 +15,11 @@ flow itself, in such a process, with an orchestrator that stays. `cluster`: the 
 that orchestrator, with workers of its own. `alone`: the command that starts everything itself, as a person types it."""
 FORKED: Final = ("workers", "flow")
 """These have one process only."""
-CHANGES: Final = 20
-"""Changes of the root that a night's command makes at most: two writes of its claim, the plan, eight moves, the manifest, removals."""
+CHANGES: Final = 22
+"""Changes of the root that a night's command makes at most: two writes of its claim, the plan, four merged parts and their receipts,
+what was begun, four moves, the manifest, removals."""
 WORKER_CHANGES: Final = 12
 """Those of its workers: two parts and a receipt a shard."""
-COMPACTION_CHANGES: Final = 26
-"""Those of `ferflow compact`: its claim, four new parts, two manifests, four exchanges, two manifests, removals."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,6 @@ class Case:
     workers: int
     """That it starts itself."""
     blows: tuple[Blow, ...]
-    compaction: Blow | None
-    """Kill of a `ferflow compact` afterwards."""
 
 
 def drawn(seed: int, settings: Sequence[str] = tuple(SETTINGS), stores: Sequence[str] = STORES) -> Case:
@@ -71,8 +68,7 @@ def drawn(seed: int, settings: Sequence[str] = tuple(SETTINGS), stores: Sequence
     setting = str(draws.choice(settings, p=shares / shares.sum()))
     count = int(draws.choice([1, 2, 3], p=[0.65, 0.25, 0.1]))
     blows = tuple(_blow(draws, setting) for _ in range(count))
-    compaction = _compaction_blow(draws) if draws.random() < 0.5 else None
-    return Case(seed, store, setting, int(draws.integers(1, 3)), blows, compaction if store == "local" else None)
+    return Case(seed, store, setting, int(draws.integers(1, 3)), blows)
 
 
 def _blow(draws: np.random.Generator, setting: str) -> Blow:
@@ -89,8 +85,3 @@ def _blow(draws: np.random.Generator, setting: str) -> Blow:
             return Blow(kind, aim, None, at_change(int(draws.integers(1, CHANGES)), after), then)
         case _:
             return Blow(kind, aim, None, at_change(int(draws.integers(1, WORKER_CHANGES)), after, in_worker=True), then)
-
-
-def _compaction_blow(draws: np.random.Generator) -> Blow:
-    kind = str(draws.choice(KINDS))
-    return Blow(kind, "change", None, at_change(int(draws.integers(1, COMPACTION_CHANGES)), bool(draws.integers(2))), "resume")

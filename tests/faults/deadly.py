@@ -12,10 +12,9 @@ from tests.faults.steps import Step, arm
 
 def main(words: list[str] | None = None) -> int:
     """The command. words: its own if None."""
-    from fer_core import compaction
+    import tests.faults.small_parts  # noqa: F401
     from flows.cli import main as ferflow
 
-    compaction.PATIENCE_SECONDS = float(os.environ.get("DEADLY_PATIENCE", compaction.PATIENCE_SECONDS))
     return ferflow(words)
 
 

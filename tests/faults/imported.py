@@ -5,9 +5,8 @@ import duckdb  # noqa: F401
 import torch
 
 import fer_core.detect.builtin  # noqa: F401
-import flows.commands.compact
 import flows.label  # noqa: F401
-from tests.faults import nights  # noqa: F401
+from tests.faults import nights, small_parts  # noqa: F401
 
 cv2.setNumThreads(1)
 torch.set_num_threads(1)

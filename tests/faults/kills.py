@@ -1,7 +1,7 @@
 """The campaign of kills: `python -m tests.faults.kills --seeds 110 --log tests/faults/kills.csv`.
 
 For each seed a night is killed at the drawn moment, resumed or followed by another night, which may be killed as well, and in the end left
-to finish; half of the roots on a local disk are then compacted, with a kill. A reader asks all the while. One line a kill in the log.
+to finish. A reader asks all the while. One line a kill in the log.
 """
 
 import argparse

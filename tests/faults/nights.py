@@ -31,7 +31,7 @@ from tests.fakes import picture, tools, write_pictures
 PASSING = ("labeled_at", "seen_at", "run_date", "run")
 """Columns that tell when a row was made."""
 SHARDS = 4
-"""Of the second night."""
+"""Of the second night. Two become one file, see `small_parts`: so many are the parts of both tables."""
 LISTED = 5
 """Pictures that the second night finds, one of them unchanged."""
 FIRST, SECOND = "first", "night"
@@ -182,21 +182,12 @@ def phase(store: Store, run_id: str) -> str:
     if f"_meta/runs/{run_id}/manifest.json" in files:
         return "committed, staging is left" if staged else "committed"
     if parts:
-        return f"{len(parts)} of {2 * SHARDS} parts published"
+        return f"{len(parts)} of {SHARDS} parts published"
+    coalesced = sum("/coalesced/" in path for path in staged)
+    if coalesced:
+        return f"{2 * coalesced} of {SHARDS} parts coalesced"
     if receipts or staged:
         return f"{receipts} of {SHARDS} shards staged"
     if f"_meta/runs/{run_id}/plan.parquet" in files:
         return "planned"
     return "leased" if any(path.startswith(LEASES) for path in files) else "starting"
-
-
-def compaction_phase(store: Store) -> str:
-    """The same of a compaction: runs that are begun, and runs' folders that have changed places."""
-    begun = promised = exchanged = 0
-    for run_id in committed_runs(store):
-        manifest = read_manifest(store, run_id)
-        begun += bool(manifest.compacting)
-        promised += bool(manifest.replaced) and not manifest.compacting
-        exchanged += sum("part-c" in part.path for part in manifest.parts)
-    left = len(store.list_files(f"{STAGING}/_compaction"))
-    return f"{begun} begun, {exchanged} parts exchanged, {promised} promised, {left} files staged"

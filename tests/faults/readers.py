@@ -6,16 +6,14 @@ from tests.faults.forked import SERVER
 
 PAUSES = {"local": 0.05, "s3": 0.5}
 """Seconds between two questions; over S3 a question costs many requests."""
-POLITE = 0.3
-"""A pause that `ferflow compact` can use; who leaves less keeps it waiting."""
 
 
 class Reader:
     """The process, which reads by now. `ended` gives what it has seen."""
 
-    def __init__(self, root: str, pause: float | None = None) -> None:
+    def __init__(self, root: str) -> None:
         self._ours, theirs = SERVER.Pipe()
-        pause = PAUSES["s3" if root.startswith("s3://") else "local"] if pause is None else pause
+        pause = PAUSES["s3" if root.startswith("s3://") else "local"]
         self._process = SERVER.Process(target=_ask, args=(root, theirs, pause), daemon=True)
         self._process.start()
         theirs.close()

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from functools import wraps
 from typing import Final
 
-EXCHANGE: Final = "exchange"
 CHANGES: Final = ("write_bytes", "move", "remove_tree", "remove_file")
 REPLACING: Final = "replacing"
 """Methods of `Store` that change what is there, the last one when its block ends."""
@@ -50,7 +49,8 @@ class Step:
 _MANIFEST = r"_meta/runs/[^/]+/manifest\.json"
 _PLAN = r"_meta/runs/[^/]+/plan\.parquet"
 _TABLES = r"(faces|labels|images)/"
-_COMPACTION = r"_staging/_compaction/"
+_MERGED = r"_staging/[^/]+/(labels|images)/part-\d{5}-[0-9a-f]{8}\."
+_COALESCED = r"_staging/[^/]+/coalesced/"
 
 NIGHT: Final = {
     "before the plan": Step((REPLACING,), _PLAN, 1),
@@ -58,7 +58,10 @@ NIGHT: Final = {
     "in a shard": Step(("write_bytes",), r"_staging/[^/]+/labels/", 2, after=True, in_worker=True),
     "before a receipt": Step(("write_bytes",), r"_staging/[^/]+/receipts/", 2, in_worker=True),
     "after staging": Step(("move",), _TABLES, 1),
-    "between parts": Step(("move",), _TABLES, 3, after=True),
+    "in the coalescing": Step(("write_bytes",), _MERGED, 2, after=True),
+    "before a coalesced receipt": Step(("write_bytes",), _COALESCED, 1),
+    "after coalescing": Step(("write_bytes",), _COALESCED, 2, after=True),
+    "between parts": Step(("move",), _TABLES, 1, after=True),
     "between tables": Step(("move",), r"images/", 1),
     "before the manifest": Step(("write_bytes",), _MANIFEST, 1),
     "in the manifest's writing": Step((RENAMING,), _MANIFEST, 1),
@@ -69,18 +72,10 @@ NIGHT: Final = {
 }
 """The steps of a night, in their order."""
 
-COMPACTION: Final = {
-    "before the exchanges": Step((EXCHANGE,), _TABLES, 1),
-    "between the exchanges": Step((EXCHANGE,), r"images/", 1),
-    "after a manifest": Step(("write_bytes",), _MANIFEST, 3, after=True),
-    "in the removal of old parts": Step((REMOVAL,), _COMPACTION, 2),
-}
-"""The steps of `ferflow compact` over two runs. `tests/test_compaction.py` kills at every change that it makes."""
-
 
 def at_change(number: int, after: bool, in_worker: bool = False) -> Step:
     """The n-th change of the root, whatever it is."""
-    return Step((*CHANGES, REPLACING, EXCHANGE, REMOVAL), "", number, after, in_worker)
+    return Step((*CHANGES, REPLACING, REMOVAL), "", number, after, in_worker)
 
 
 def kill(kind: str, pid: int) -> None:
@@ -132,7 +127,6 @@ def arm(step: Step, kind: str, command: int) -> None:
     for name in CHANGES:
         setattr(Store, name, _watched(getattr(Store, name), come_to))
     Store.replacing = _watched_replacing(Store.replacing, come_to)
-    Store.exchanging = _watched_exchanging(Store.exchanging, come_to)
     _watch_removals(come_to)
     os.replace = _watched_renaming(os.replace, come_to)
 
@@ -155,20 +149,6 @@ def _watched_replacing(replacing, come_to):
         with replacing(self, path) as unfinished:
             yield unfinished
         come_to(REPLACING, path, True)
-
-    return watched
-
-
-def _watched_exchanging(exchanging, come_to):
-    def watched(self, one, other):
-        step = exchanging(self, one, other)
-
-        def exchange():
-            come_to(EXCHANGE, one, False)
-            step()
-            come_to(EXCHANGE, one, True)
-
-        return exchange
 
     return watched
 

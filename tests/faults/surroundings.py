@@ -169,7 +169,7 @@ class Surroundings:
         wanted = {"HOME", "PYTHONPATH", *self._s3}
         os.environ.update({name: value for name, value in self.environment().items() if name in wanted})
         os.environ.update({"PREFECT_API_URL": self.prefect} if self.prefect else {})
-        os.environ.update({"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL", "DEADLY_PATIENCE": "5"})
+        os.environ.update({"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"})
 
     def _start(self, words: list[str], extra: dict[str, str]) -> subprocess.Popen[bytes]:
         pipe = subprocess.PIPE

@@ -4,7 +4,6 @@ The campaign (`python -m tests.faults.kills`) does the same outside CI, longer; 
 """
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +14,11 @@ import pytest
 
 from fer_core.commit import is_committed, read_manifest
 from fer_core.layout import STAGING, plan_file
-from fer_core.store import open_store
 from tests.faults.chances import SETTINGS, drawn
 from tests.faults.forked import SERVER, Forked
-from tests.faults.nights import SECOND, compaction_phase, phase, prepare, problems, rows
-from tests.faults.readers import POLITE, Reader
-from tests.faults.steps import COMPACTION, KINDS, NIGHT, Step, at_change
+from tests.faults.nights import SECOND, phase, prepare, problems
+from tests.faults.readers import Reader
+from tests.faults.steps import KINDS, NIGHT, Step, at_change
 from tests.faults.surroundings import REPOSITORY, Surroundings
 
 ABANDONED = frozenset({"abandoned"})
@@ -29,11 +27,14 @@ REACHED = {
     "after the plan": "planned",
     "in a shard": "1 of 4 shards staged",
     "before a receipt": "1 of 4 shards staged",
-    "after staging": "4 of 4 shards staged",
-    "between parts": "3 of 8 parts published",
-    "between tables": "4 of 8 parts published",
-    "before the manifest": "8 of 8 parts published",
-    "in the manifest's writing": "8 of 8 parts published",
+    "after staging": "4 of 4 parts coalesced",
+    "in the coalescing": "4 of 4 shards staged",
+    "before a coalesced receipt": "4 of 4 shards staged",
+    "after coalescing": "4 of 4 parts coalesced",
+    "between parts": "1 of 4 parts published",
+    "between tables": "2 of 4 parts published",
+    "before the manifest": "4 of 4 parts published",
+    "in the manifest's writing": "4 of 4 parts published",
     "after the manifest": "committed, staging is left",
     "in the removal of staging": "committed, staging is left",
     "in the collection of abandoned staging": "committed",
@@ -155,33 +156,13 @@ def test_a_command_is_killed_and_another_night_follows_at_once(nights, root, aro
     assert sum(read_manifest(root, "another").statuses.values()) == 0
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="folders are exchanged on Linux only")
-@pytest.mark.parametrize("name", COMPACTION)
-def test_a_compaction_is_killed_at_each_step(nights, around, tmp_path, name):
-    """Nothing changes for anybody who reads; the next one goes on, and no old part stays."""
-    shutil.copytree(nights.whole, tmp_path / "root")
-    store = open_store(str(tmp_path / "root"))
-    reader = Reader(store.url(), POLITE)
-    words = ["compact", store.url(), "--wait", "0.3", "--json"]
-    killed = around.start(words, {"DEADLY_STEP": COMPACTION[name].told(), "DEADLY_KIND": KINDS[len(name) % 3], "DEADLY_PATIENCE": "20"})
-    assert killed.wait() == -signal.SIGKILL, killed.said()
-    step = compaction_phase(store)
-    assert rows(store) == nights.expected
-    assert reader.ended()["wrong"] == []
-    again = around.start(words)
-    assert again.wait() == 0, (step, again.said())
-    assert problems(nights, store, same_runs=True) == []
-    assert len([path for path in store.list_files() if path.endswith(".parquet")]) == 4 + 2, "two runs' two tables and two plans"
-
-
 def test_what_is_drawn_for_a_seed_is_always_the_same():
     cases = [drawn(seed) for seed in range(300)]
     assert cases == [drawn(seed) for seed in range(300)]
     assert {case.setting for case in cases} == set(SETTINGS)
     assert {blow.kind for case in cases for blow in case.blows} == set(KINDS)
-    steps = [blow.step for case in cases for blow in (*case.blows, case.compaction) if blow is not None and blow.step is not None]
+    steps = [blow.step for case in cases for blow in case.blows if blow.step is not None]
     assert [Step.read(step.told()) for step in steps] == steps
-    assert all(case.store == "local" for case in cases if case.compaction is not None)
 
 
 def test_the_campaign_is_a_command(tmp_path):

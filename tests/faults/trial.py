@@ -12,8 +12,8 @@ from fer_core.layout import plan_file
 from fer_core.store import Store
 from tests.faults.chances import FORKED, Blow, Case
 from tests.faults.forked import Forked
-from tests.faults.nights import SECOND, Nights, compaction_phase, phase, problems
-from tests.faults.readers import POLITE, Reader
+from tests.faults.nights import SECOND, Nights, phase, problems
+from tests.faults.readers import Reader
 from tests.faults.steps import kill
 from tests.faults.surroundings import Command, Surroundings
 
@@ -32,7 +32,7 @@ class Line:
     store: str
     setting: str
     command: str
-    """`label`, `label --resume` or `compact`."""
+    """`label` or `label --resume`."""
     kind: str
     aim: str
     moment: str
@@ -41,7 +41,7 @@ class Line:
     step: str
     """How far it had come, told from the root; `ended first` where the kill came too late."""
     then: str
-    """`resume`, `next night`, `again` (nothing was begun yet: the same command), `compact`."""
+    """`resume`, `next night`, `again` (nothing was begun yet: the same command)."""
     gone_seconds: float
     """Until no process of it ran any more."""
     questions: int = 0
@@ -80,7 +80,7 @@ class Campaign:
         if setting in FORKED:
             step, kind = (None, "command") if blow is None else (blow.step, blow.kind)
             return Forked(words, self.around.folder / "said-commands.txt", "", step, kind)
-        extra = {"DEADLY_PATIENCE": "5"}
+        extra = {}
         if setting != "alone" and self.around.prefect:
             extra["PREFECT_API_URL"] = self.around.prefect
         if blow is not None and blow.step is not None:
@@ -101,15 +101,10 @@ class Trial:
 
     def run(self) -> list[Line]:
         """Everything that is drawn, then what was found."""
-        reader = Reader(self.root, POLITE if self.case.compaction else None)
+        reader = Reader(self.root)
         self._label()
-        if self.case.compaction is not None:
-            self._compact(self.case.compaction)
         read = reader.ended()
         self.wrong += [f"a reader saw: {wrong}" for wrong in read["wrong"]]
-        if self.case.compaction is not None:  # with nobody reading, nothing keeps it waiting
-            self._must_end(self._command("compact", self.root, "--wait", "0.2", "--json"), "compact")
-            self._look("compacted")
         lines = [replace(line, gone_seconds=round(gone.result(), 2)) for line, gone in self._lines]
         self._pool.shutdown()
         self.wrong += [f"processes outlived kill {line.kill}" for line in lines if line.gone_seconds >= GONE_SECONDS]
@@ -134,20 +129,8 @@ class Trial:
         self._must_end(self._night(which, run_id), f"{which} {run_id}")
         self._look("labelled")
 
-    def _compact(self, blow: Blow) -> None:
-        words = ("compact", self.root, "--wait", "0.5", "--json")
-        command = self._command(*words, blow=blow)
-        struck = self._strike(command, blow, lambda: True)
-        step = compaction_phase(self.store) if struck else "ended first"
-        self._note(len(self._lines) + 1, "compact", blow, command, step, "compact")
-        self._look("cut off", compacted=False)
-        self._must_end(self._command(*words), "compact again")
-
     def _night(self, which: str, run_id: str, blow: Blow | None = None) -> Forked | Command:
         return self.campaign.night(self.case.setting, self.root, which, run_id, self.case.workers, blow)
-
-    def _command(self, *words: str, blow: Blow | None = None) -> Forked | Command:
-        return self.campaign.command(self.case.setting, list(words), blow)
 
     def _strike(self, running: Forked | Command, blow: Blow, begun: Callable[[], bool]) -> bool:
         """Wait for the command's end, or bring it about. False where it ended by itself."""
@@ -177,9 +160,8 @@ class Trial:
         if code:
             self.wrong.append(f"{what}: exit code {code}: {running.said()}")
 
-    def _look(self, when: str, compacted: bool = True) -> None:
-        """Rows, counts, staging and claims, by what manifests and folders say. compacted: whether no compaction may be under way."""
+    def _look(self, when: str) -> None:
+        """Rows, counts, staging and claims, by what manifests and folders say."""
         left = frozenset(run_id for run_id in self._abandoned if not is_committed(self.store, run_id))
         found = problems(self.campaign.nights, self.store, same_runs=not self._abandoned, abandoned=left)
-        begun = () if compacted else ("a compaction of run", "staging of _compaction")
-        self.wrong += [f"{when}: {problem}" for problem in found if not problem.startswith(begun)]
+        self.wrong += [f"{when}: {problem}" for problem in found]
