@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from orchestrator import with_database
 from pydantic import ValidationError
 
 from fer_core.compaction import Compacted
@@ -28,6 +27,7 @@ with session(), prefect_api() as api, api.ready():
     from fer_core.store import open_store
     from flows.housekeeping import HousekeepingParams, housekeeping
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
     def tried(root, **more):
         try:
@@ -41,15 +41,15 @@ with session(), prefect_api() as api, api.ready():
         said["beside"] = tried(whole)
     said["nothing"] = tried(whole + "-absent")
     with get_client(sync_client=True) as client:
-        asked = [(run.state_name, run.parameters["params"].get("root")) for run in client.read_flow_runs()]
-        states = [(state, root) for state, root in asked if root is not None]
+        runs = client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=["housekeeping"])))
+        states = [(run.state_name, run.parameters["params"]["root"]) for run in runs]
         pages = [found.data for found in client.read_artifacts() if found.key == "housekeeping"]
 print(json.dumps({**said, "states": states, "pages": pages}))
 """
 
 
 @pytest.fixture(scope="module")
-def kept(labelled, prefect_database, tmp_path_factory):
+def kept(labelled, on_server, tmp_path_factory):
     """What the flow said of a whole root, a torn one, one that a run works in, and none."""
     assert labelled.ended.code == 0, labelled.ended.err
     folder = tmp_path_factory.mktemp("kept")
@@ -60,11 +60,10 @@ def kept(labelled, prefect_database, tmp_path_factory):
     abandoned = folder / "whole" / "_staging" / "first" / "labels"
     abandoned.mkdir(parents=True)
     (abandoned / "part-00000.parquet").write_bytes(b"of a run that is committed")
-    home = with_database(folder / "home", prefect_database)  # Prefect keeps there, as JSON, what a run failed with
     words = [sys.executable, "-c", KEEP, str(folder / "whole"), str(folder / "torn")]
     ended = subprocess.run(
         words,
-        env=labelled.commands.environment({"HOME": str(home)}),
+        env=on_server.environment(),
         capture_output=True,
         text=True,
         check=False,
