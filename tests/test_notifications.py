@@ -1,15 +1,14 @@
 """Somebody is told: a real `ferflow up --notify`, nights that go wrong, and what arrives at a webhook."""
 
 import asyncio
+import io
 import json
 import os
 import shutil
 import stat
-import subprocess
-import sys
 import time
 import uuid
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -23,29 +22,12 @@ from served import up
 
 from flows import webhook
 from flows.drift_automation import retrain_on_drift
-from flows.notifications import automations
+from flows.notifications import automations, main
 
 pytestmark = pytest.mark.timeout(1200)
 
 FOREIGN = "tcp://203.0.113.1:8786"
 """Nobody's: an address for documents."""
-
-INSTALL_AND_MOVE = """
-import asyncio, io, json, sys
-from contextlib import redirect_stderr, redirect_stdout
-from flows.notifications import main
-from flows.webhook import move_out
-
-said = []
-for block in sys.argv[1:]:
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = main([block])
-    said.append((code, out.getvalue(), err.getvalue()))
-asyncio.run(move_out())
-print(json.dumps(said))
-"""
-"""As docs/notifications.md says for a server that a team has, and as a start of `ferflow up` after an earlier release."""
 
 FILES = Path(__file__).resolve().parents[1] / "deployments" / "automations"
 
@@ -87,10 +69,8 @@ def told(prefect_database, two_pictures, tmp_path_factory):
             blocks = [all_blocks(served)]
             put_in_block(served, listener.url)
             found["put in"] = all_blocks(served)
-            words = [sys.executable, "-P", "-c", INSTALL_AND_MOVE, "ferflow-webhook/ferflow", "slack-webhook/nobody"]
-            env = commands.environment({**served.variables(), "DO_NOT_TRACK": "1"})
-            ended = subprocess.run(words, env=env, cwd=folder, stdout=subprocess.PIPE, check=True, timeout=280)
-            found |= {"again": json.loads(ended.stdout), "automations": served.call("POST", "/automations/filter", {})[1]}
+            again = installed_and_moved_out(served, commands.home)
+            found |= {"again": again, "automations": served.call("POST", "/automations/filter", {})[1]}
             blocks = "".join([*blocks, all_blocks(served)])
         found |= {"texts": listener.texts, "asked": listener.asked, "url": served.url}
     return found | {"runs": runs, "blocks": blocks, "log": "".join(served.errors), "folder": folder}
@@ -118,6 +98,25 @@ def started_by_an_event(served, name):
                     return run["id"]
             time.sleep(0.2)
         assert time.monotonic() < deadline, "the automation started nothing"
+
+
+def installed_and_moved_out(served, home):
+    """What docs/notifications.md says for a server that a team has, for two blocks; and what a start after an earlier release does."""
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+    said = []
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        temporary_settings({PREFECT_API_URL: f"{served.url}/api", PREFECT_API_AUTH_STRING: served.password}),
+    ):
+        patch.setenv("PREFECT_HOME", str(home / ".prefect"))
+        for block in ("ferflow-webhook/ferflow", "slack-webhook/nobody"):
+            out, err = io.StringIO(), io.StringIO()
+            with redirect_stdout(out), redirect_stderr(err):
+                code = main([block])
+            said.append((code, out.getvalue(), err.getvalue()))
+        asyncio.run(webhook.move_out())
+    return said
 
 
 def shown(commands):
