@@ -34,7 +34,7 @@ FILES = Path(__file__).resolve().parents[1] / "deployments" / "automations"
 
 @pytest.fixture(scope="module")
 def told(prefect_database, two_pictures, tmp_path_factory):
-    """A morning without a night, a night that loses more than it may, a morning after it; what was heard of it."""
+    """A morning without a night, a night that loses more than it may, a run with a cluster of its own; what was heard of them."""
     from processes import Commands
 
     folder = tmp_path_factory.mktemp("notify")
@@ -46,21 +46,17 @@ def told(prefect_database, two_pictures, tmp_path_factory):
         (folder / "address").write_text(f"{listener.url}\n")
         options = ("--source", "photos", "--to", "labels", "--notify", "@address", "--verbose")
         with up(commands, folder, *options) as served:
-            runs = {}
-            for name, deployment, changed, words in (
-                ("no night", "night-check/daily", {}, "no run last night"),
-                ("night", "label-collection/nightly", {"workers": 1, "max_failed": 10}, "nightly failed"),
-            ):
-                status, run = served.submit(deployment, **changed)
-                assert status == 201, run
-                runs[name] = served.finished(run["id"])
-                found[name] = listener.wait(words)
+            runs = {"no night": served.finished(started_by_an_event(served, "night-check/daily"))}
+            found["no night"] = listener.wait(runs["no night"]["id"])
+            status, run = served.submit("label-collection/nightly", workers=1, max_failed=10)
+            assert status == 201, run
+            runs["night"] = served.finished(run["id"])
+            found["night"] = listener.wait("nightly failed")
             found["quarantined"] = listener.wait("% of the images quarantined")
             status, run = served.submit("relabel/by-hand", root=str(folder / "gone uncle bob"), model="tiny", cluster=FOREIGN)
             assert status == 201, run
             runs["foreign cluster"] = served.finished(run["id"])
             listener.wait(runs["foreign cluster"]["id"])
-            runs["after a night"] = served.finished(started_by_an_event(served, "night-check/daily"))
             found["others"] = ask(f"{served.url}/api") if os.geteuid() == 0 else None
             kept = Path(served.said["password_file"])
             found |= {"password": served.password, "mode": stat.S_IMODE(kept.stat().st_mode)}
@@ -157,6 +153,7 @@ def test_by_the_name_of_a_block(told):
 def test_no_run_at_all(told):
     text = told["no night"]
     assert told["runs"]["no night"]["state_type"] == "COMPLETED"
+    assert text.startswith("ferflow: no run last night\n")
     assert f"No run was committed in the last 12 hours in {told['folder'] / 'labels'}, and none is at work. There never was one." in text
     assert f"{told['url']}/runs/flow-run/{told['runs']['no night']['id']}" in text
     assert "What to do: " in text
@@ -182,10 +179,11 @@ def test_a_failed_night(told):
 
 
 def test_all_that_was_told(told):
-    """One message each, nothing of the morning after a night; the first was refused once."""
-    assert told["runs"]["after a night"]["state_type"] == "COMPLETED"
-    assert len(told["texts"]) == 4  # the night is told of twice: it failed, and lost more than the bound
-    assert told["asked"] == 5
+    """One message each; the first was refused once. Of a morning after a night nothing is told: test_flow_housekeeping.py."""
+    mornings = [text for text in told["texts"] if text.startswith("ferflow: no run last night\n")]
+    assert len(set(mornings)) == len(mornings)  # where the machine is busy, the event that starts it is sent again
+    assert len(told["texts"]) - len(mornings) == 3  # the night is told of twice: it failed, and lost more than the bound
+    assert told["asked"] == len(told["texts"]) + 1
 
 
 def test_a_run_may_not_bring_a_cluster_along(told):
@@ -195,7 +193,7 @@ def test_a_run_may_not_bring_a_cluster_along(told):
 
 
 def test_automations_start_runs_with_the_password_on(told):
-    assert told["runs"]["after a night"]["state_type"] == "COMPLETED"
+    assert told["runs"]["no night"]["state_type"] == "COMPLETED"
 
 
 def test_the_password_is_its_owners(told):
