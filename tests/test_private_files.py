@@ -49,7 +49,7 @@ class Left:
 
 @pytest.fixture(scope="module")
 def left(two_pictures, labelled, prefect_url):
-    """The home is one in which a command has made Prefect's database; runs that follow use a server that is there."""
+    """The home is one in which a command has made Prefect's database. The whole run uses a server that is there, the killed one its own."""
     folder = Path(tempfile.mkdtemp(prefix="ferflow-open-"))  # pytest's own folders let nobody in
     before = os.umask(0o022)  # the usual one
     try:
@@ -62,9 +62,9 @@ def left(two_pictures, labelled, prefect_url):
             shutil.copyfile(two_pictures / "t1.jpg", folder / "photos" / f"{number}.jpg")
         commands, environment = Commands(folder / "home"), {"TMPDIR": str(folder / "tmp"), "PREFECT_API_URL": prefect_url}
         found = Left(folder, commands, environment, frozenset(folder.rglob("*")) - made_before, (), {})
-        labelled = found.run("label", folder / "photos", "--to", folder / "labels", "--run-id", "whole", "--keep-crops", "--workers", 1)
-        assert labelled.code == 0, labelled.err
-        assert "is open to" not in labelled.err
+        whole = found.run("label", folder / "photos", "--to", folder / "labels", "--run-id", "whole", "--keep-crops", "--workers", 1)
+        assert whole.code == 0, whole.err
+        assert "is open to" not in whole.err
         root = f"{folder}/labels"
         words = [
             ["gallery", root, "--to", f"{folder}/out/gallery.html", "--png", f"{folder}/out/gallery.png"],
@@ -84,10 +84,10 @@ def left(two_pictures, labelled, prefect_url):
 
 
 def _killed(left: Left) -> None:
-    """Once the first shard of a run has staged its crops."""
+    """Once the first shard of a run has staged its crops, with the server that it has started."""
     options = ("--run-id", "killed", "--keep-crops", "--force", "--workers", 1, "--shard-size", 1)
     words = ("label", left.folder / "photos", "--to", left.folder / "labels", *options)
-    process = left.commands.start(*words, env=left.environment, cwd=left.folder / "cwd")
+    process = left.commands.start(*words, env={"TMPDIR": left.environment["TMPDIR"]}, cwd=left.folder / "cwd")
     while not list(left.folder.glob("labels/_staging/killed/faces/*.parquet")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
