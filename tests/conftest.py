@@ -18,7 +18,7 @@ from file_server import home  # noqa: F401  (a fixture)
 from hypothesis import HealthCheck, settings
 from orchestrator import prefect_database, prefect_url  # noqa: F401  (fixtures)
 from prepared_sets import here  # noqa: F401  (a fixture)
-from processes import commands, labelled, on_server, prepared, two_pictures  # noqa: F401  (fixtures)
+from processes import call, commands, labelled, on_server, prepared, two_pictures  # noqa: F401  (fixtures)
 from swift_server import swift, swift_root  # noqa: F401  (fixtures)
 
 # What depends on how busy the machine is (deadlines, the check for slow examples) or on what was run before (the database) is off in both.

@@ -6,11 +6,12 @@ Fixtures for conftest.py.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -169,6 +170,28 @@ def commands(tmp_path: Path) -> Commands:
 
 
 @pytest.fixture
+def call(commands: Commands, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ended]]:
+    """`ferflow` in this process, with the home of `commands`. For what needs no other process: an import of its own costs most of it."""
+    from flows.cli import main
+
+    for name in [name for name in os.environ if name.startswith(OURS)]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(commands.home))
+
+    def called(*arguments: object) -> Ended:
+        try:
+            code = main([str(word) for word in arguments])
+        except SystemExit as error:
+            code = int(error.code or 0)
+        return Ended(code, *capsys.readouterr())
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield called
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
 def prepared(tmp_path: Path, prefect_database: Path) -> Commands:
     """A home of the test's own in which Prefect need not build its database. For whole jobs that start a server."""
     return Commands(with_database(tmp_path / "home", prefect_database))
@@ -218,8 +241,10 @@ def _label(folder: Path) -> None:
     commands, foreign = Commands(home), foreign_folder(folder)
     trace = Trace(folder / "trace") if can_trace() else None
     words = ("label", pictures, "--to", folder / "labels", "--run-id", "first", "--purpose", "a test")
+    before = os.umask(0o022)  # the usual one, which lets others read
     loud = {"ORT_DISABLE_TELEMETRY": "0"}  # whatever the environment says
     ended = commands.run(*words, "--workers", 2, "--shard-size", 1, "--json", env=loud, cwd=foreign.path, trace=trace)
+    os.umask(before)
     commands.wait_until_gone()  # the tracer among them
     (folder / "ended.json").write_text(json.dumps(asdict(ended)))
 

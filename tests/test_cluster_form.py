@@ -96,7 +96,7 @@ kinds = st.one_of(
 
 
 @given(kinds)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_words_say_all_of_it(spec: Kind):
     """A command that resumes a run names the cluster as it was."""
     assert from_text(as_text(spec)) == spec

@@ -1,4 +1,7 @@
-"""The flow `report` on a real server: the event, the variables, and the automation that starts a retraining."""
+"""The flow `report` on a real server: the event, the variables, and the automation that starts a retraining.
+
+Other tests share the server: what would change their reports is taken away at the end, and only what is of this root is counted.
+"""
 
 import json
 import subprocess
@@ -6,7 +9,6 @@ import sys
 
 import pytest
 from drifting import night
-from orchestrator import with_database
 
 SCRIPT = """
 import json, sys, time
@@ -32,7 +34,7 @@ with session(), prefect_api() as api, api.ready():
         deployment = client.create_deployment(client.create_flow_from_name("retrain"), name="weekly")
         install("retrain/weekly", root)
         install("retrain/weekly", root)
-        automations = [found.name for found in client.read_automations_by_name(NAME)]
+        installed = client.read_automations_by_name(NAME)
 
         Variable.set("fer_drift_limit", 50.0)
         calm = report(ReportParams(root=root, to=file))
@@ -49,29 +51,34 @@ with session(), prefect_api() as api, api.ready():
         deadline = time.monotonic() + 240
         while True:
             events = client.read_events(EventFilter(event=EventNameFilter(name=["fer.drift.detected"])), limit=10).events
+            events = [found for found in events if found.resource.id.endswith(root)]
             runs = [run for run in client.read_flow_runs() if run.deployment_id == deployment]
             if (events and runs) or time.monotonic() > deadline:
                 break
             time.sleep(0.2)
-        artifacts = [found.data for found in client.read_artifacts() if found.key == "drift-report"]
+        ours = {run.id for run in client.read_flow_runs() if run.parameters.get("params", {}).get("root") == root}
+        artifacts = [found.data for found in client.read_artifacts() if found.key == "drift-report" and found.flow_run_id in ours]
         started = [{"state": run.state_name, "by": run.created_by.type if run.created_by else None} for run in runs]
+        for name in ("fer_drift_limit", "fer_drift_faces"):
+            Variable.unset(name)
+        for automation in installed:
+            client.delete_automation(automation.id)
+        client.delete_deployment(deployment)
         events = [{"resource": event.resource.model_dump(), "payload": event.payload} for event in events]
-found = {"refused": refused, "wrong": wrong, "automations": automations, "calm": calm, "told": told, "again": again}
+found = {"refused": refused, "wrong": wrong, "automations": [made.name for made in installed], "calm": calm, "told": told, "again": again}
 print(json.dumps({**found, "events": events, "runs": started, "artifacts": artifacts}))
 """
 
 
 @pytest.fixture(scope="module")
-def said(prefect_database, tmp_path_factory):
+def said(on_server, tmp_path_factory):
     """What a server saw of three reports on a root whose newest run has drifted."""
-    from processes import Commands
-
     folder = tmp_path_factory.mktemp("drift")
-    root, home = folder / "labels", with_database(folder / "home", prefect_database)
+    root = folder / "labels"
     night(root, "first", 0)
     night(root, "odd", 1, happy=0.95)
     words = [sys.executable, "-c", SCRIPT, str(root), str(folder / "report.html")]
-    ended = subprocess.run(words, env=Commands(home).environment(), capture_output=True, text=True, check=False, timeout=280)
+    ended = subprocess.run(words, env=on_server.environment(), capture_output=True, text=True, check=False, timeout=280)
     assert ended.returncode == 0, ended.stderr
     assert (folder / "report.html").read_text("utf-8").startswith("<!doctype html>")
     return json.loads(ended.stdout.splitlines()[-1]) | {"root": str(root)}

@@ -1,4 +1,4 @@
-"""The flow `housekeeping` in a labels root that real runs wrote."""
+"""The flow `housekeeping` in a labels root that real runs wrote; and what the morning's check says of it, with the same server."""
 
 import json
 import shutil
@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from orchestrator import with_database
 from pydantic import ValidationError
 
 from fer_core.verify import VerifyReport
@@ -15,9 +14,9 @@ from flows.housekeeping import HousekeepingParams
 from tasks.housekeeping import Housekeeping, headline, page
 
 KEEP = """
-import json, sys
+import json, sys, time
 from pathlib import Path
-from flows.prefect_api import prefect_api
+from flows.prefect_api import flush, prefect_api
 from flows.session import session
 
 whole, torn = sys.argv[1:]
@@ -26,7 +25,10 @@ with session(), prefect_api() as api, api.ready():
     from fer_core.lease import lease
     from fer_core.store import open_store
     from flows.housekeeping import HousekeepingParams, housekeeping
+    from flows.night_check import NightCheckParams, night_check
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+    from prefect.events.filters import EventFilter, EventNameFilter
 
     def tried(root):
         try:
@@ -39,16 +41,23 @@ with session(), prefect_api() as api, api.ready():
     with lease(open_store(whole), "run tonight"):
         said["beside"] = tried(whole)
     said["nothing"] = tried(whole + "-absent")
+    said["missing"] = [night_check(NightCheckParams(root=root))["missing"] for root in (whole, whole + "-absent")]
+    flush()
     with get_client(sync_client=True) as client:
-        asked = [(run.state_name, run.parameters["params"].get("root")) for run in client.read_flow_runs()]
-        states = [(state, root) for state, root in asked if root is not None]
+        runs = client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=["housekeeping"])))
+        states = [(run.state_name, run.parameters["params"]["root"]) for run in runs]
         pages = [found.data for found in client.read_artifacts() if found.key == "housekeeping"]
-print(json.dumps({**said, "states": states, "pages": pages}))
+        deadline, told = time.monotonic() + 240, []
+        while not told and time.monotonic() < deadline:
+            events = client.read_events(EventFilter(event=EventNameFilter(name=["fer.night.missing"])), limit=50).events
+            told = [event.payload["root"] for event in events if event.payload["root"].startswith(whole)]
+            time.sleep(0.1)
+print(json.dumps({**said, "told": told, "root": whole, "states": states, "pages": pages}))
 """
 
 
 @pytest.fixture(scope="module")
-def kept(labelled, prefect_database, tmp_path_factory):
+def kept(labelled, on_server, tmp_path_factory):
     """What the flow said of a whole root, a torn one, one that a run works in, and none."""
     assert labelled.ended.code == 0, labelled.ended.err
     folder = tmp_path_factory.mktemp("kept")
@@ -59,11 +68,10 @@ def kept(labelled, prefect_database, tmp_path_factory):
     abandoned = folder / "whole" / "_staging" / "first" / "labels"
     abandoned.mkdir(parents=True)
     (abandoned / "part-00000.parquet").write_bytes(b"of a run that is committed")
-    home = with_database(folder / "home", prefect_database)  # Prefect keeps there, as JSON, what a run failed with
     words = [sys.executable, "-c", KEEP, str(folder / "whole"), str(folder / "torn")]
     ended = subprocess.run(
         words,
-        env=labelled.commands.environment({"HOME": str(home)}),
+        env=on_server.environment(),
         capture_output=True,
         text=True,
         check=False,
@@ -95,6 +103,11 @@ def test_beside_a_run_it_ends_at_once(kept):
 def test_where_nothing_is_it_says_so(kept):
     assert kept["nothing"]["kind"] == "StoreError"
     assert "there is no run" in kept["nothing"]["error"]
+
+
+def test_a_morning_without_a_night_is_told_and_one_after_a_night_is_not(kept):
+    assert kept["missing"] == [False, True]
+    assert kept["told"] == [f"{kept['root']}-absent"]
 
 
 def test_the_page_names_what_was_done():

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from browser import browser
+from orchestrator import with_database
 from parts import Part, answers, free_ports
 from served import Served
 
@@ -73,12 +74,13 @@ def page(host="127.0.0.1"):
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def served(prefect_database, tmp_path_factory):
     """Prefect's server with its pages as `ferflow up --no-password` starts it, and one deployment."""
     base, port = tmp_path_factory.mktemp("foreign").resolve(), free_ports(("server",))["server"]
     settings = {"PREFECT_SERVER_UI_API_URL": "/api", "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     settings["PREFECT_SERVER_UI_STATIC_DIRECTORY"] = str(base / "pages")
     part = Part(base, "server", uuid.uuid4().hex, settings)
+    with_database(part.folder / "home", prefect_database)
     with ExitStack() as stack:
         stack.callback(part.stop)
         words = ("--factory", "flows.pages:create_app", "--host", "127.0.0.1", "--port", port, "--log-level", "warning")

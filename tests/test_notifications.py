@@ -1,15 +1,14 @@
-"""Somebody is told: a real `ferflow up --notify`, three nights that go wrong, and what arrives at a webhook."""
+"""Somebody is told: a real `ferflow up --notify`, nights that go wrong, and what arrives at a webhook."""
 
 import asyncio
+import io
 import json
 import os
 import shutil
 import stat
-import subprocess
-import sys
 import time
 import uuid
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -23,7 +22,7 @@ from served import up
 
 from flows import webhook
 from flows.drift_automation import retrain_on_drift
-from flows.notifications import automations
+from flows.notifications import automations, main
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -35,7 +34,7 @@ FILES = Path(__file__).resolve().parents[1] / "deployments" / "automations"
 
 @pytest.fixture(scope="module")
 def told(prefect_database, two_pictures, tmp_path_factory):
-    """A morning without a night, a night with a broken picture, one that fails, a morning after a night; what was heard of it."""
+    """A morning without a night, a night that loses more than it may, a run with a cluster of its own; what was heard of them."""
     from processes import Commands
 
     folder = tmp_path_factory.mktemp("notify")
@@ -47,39 +46,27 @@ def told(prefect_database, two_pictures, tmp_path_factory):
         (folder / "address").write_text(f"{listener.url}\n")
         options = ("--source", "photos", "--to", "labels", "--notify", "@address", "--verbose")
         with up(commands, folder, *options) as served:
-            runs = {}
-            for name, deployment, changed, words in (
-                ("no night", "night-check/daily", {}, "no run last night"),
-                ("night", "label-collection/nightly", {"workers": 1, "max_failed": 90}, "% of the images quarantined"),
-                ("failed night", "label-collection/nightly", {"source": str(folder / "gone uncle bob")}, "nightly failed"),
-                ("night that lost too much", "label-collection/nightly", {"workers": 1, "force": True, "max_failed": 10}, None),
-                ("a night", "night-check/daily", {}, None),
-            ):
-                status, run = served.submit(deployment, **changed)
-                assert status == 201, run
-                runs[name] = served.finished(run["id"])
-                if words is not None:
-                    found[name] = listener.wait(words)
-            listener.wait(f"{runs['night that lost too much']['id']} (the end of its log")
-            status, run = served.submit("relabel/by-hand", root=str(folder / "labels"), model="tiny", cluster=FOREIGN)
+            runs = {"no night": served.finished(started_by_an_event(served, "night-check/daily"))}
+            found["no night"] = listener.wait(runs["no night"]["id"])
+            status, run = served.submit("label-collection/nightly", workers=1, max_failed=10)
+            assert status == 201, run
+            runs["night"] = served.finished(run["id"])
+            found["night"] = listener.wait("nightly failed")
+            found["quarantined"] = listener.wait("% of the images quarantined")
+            status, run = served.submit("relabel/by-hand", root=str(folder / "gone uncle bob"), model="tiny", cluster=FOREIGN)
             assert status == 201, run
             runs["foreign cluster"] = served.finished(run["id"])
             listener.wait(runs["foreign cluster"]["id"])
-            runs["by an automation"] = served.finished(started_by_an_event(served, "night-check/daily"))
             found["others"] = ask(f"{served.url}/api") if os.geteuid() == 0 else None
             kept = Path(served.said["password_file"])
             found |= {"password": served.password, "mode": stat.S_IMODE(kept.stat().st_mode)}
-            again = [installed(served, commands, folder, block) for block in ("ferflow-webhook/ferflow", "slack-webhook/nobody")]
-            found |= {"again": again, "automations": served.call("POST", "/automations/filter", {})[1]}
             found["processes"] = shown(commands)
             found["keepers"] = {str(file.relative_to(folder)): file.stat().st_mode & 0o777 for file in keepers(folder)}
             blocks = [all_blocks(served)]
             put_in_block(served, listener.url)
             found["put in"] = all_blocks(served)
-            moving = "import asyncio; from flows.webhook import move_out; asyncio.run(move_out())"
-            api = {"PREFECT_API_URL": f"{served.url}/api", "PREFECT_API_AUTH_STRING": served.password}
-            env = commands.environment({**api, "DO_NOT_TRACK": "1"})
-            subprocess.run([sys.executable, "-c", moving], env=env, cwd=folder, check=True, timeout=280)
+            again = installed_and_moved_out(served, commands.home)
+            found |= {"again": again, "automations": served.call("POST", "/automations/filter", {})[1]}
             blocks = "".join([*blocks, all_blocks(served)])
         found |= {"texts": listener.texts, "asked": listener.asked, "url": served.url}
     return found | {"runs": runs, "blocks": blocks, "log": "".join(served.errors), "folder": folder}
@@ -109,12 +96,23 @@ def started_by_an_event(served, name):
         assert time.monotonic() < deadline, "the automation started nothing"
 
 
-def installed(served, commands, folder, block):
-    """As docs/notifications.md says for a server that a team has."""
-    words = [sys.executable, "-m", "flows.notifications", block]
-    env = commands.environment({**served.variables(), "DO_NOT_TRACK": "1"})
-    ended = subprocess.run(words, env=env, cwd=folder, capture_output=True, text=True, check=False, timeout=280)
-    return ended.returncode, ended.stdout, ended.stderr
+def installed_and_moved_out(served, home):
+    """What docs/notifications.md says for a server that a team has, for two blocks; and what a start after an earlier release does."""
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+    said = []
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        temporary_settings({PREFECT_API_URL: f"{served.url}/api", PREFECT_API_AUTH_STRING: served.password}),
+    ):
+        patch.setenv("PREFECT_HOME", str(home / ".prefect"))
+        for block in ("ferflow-webhook/ferflow", "slack-webhook/nobody"):
+            out, err = io.StringIO(), io.StringIO()
+            with redirect_stdout(out), redirect_stderr(err):
+                code = main([block])
+            said.append((code, out.getvalue(), err.getvalue()))
+        asyncio.run(webhook.move_out())
+    return said
 
 
 def shown(commands):
@@ -155,39 +153,37 @@ def test_by_the_name_of_a_block(told):
 def test_no_run_at_all(told):
     text = told["no night"]
     assert told["runs"]["no night"]["state_type"] == "COMPLETED"
+    assert text.startswith("ferflow: no run last night\n")
     assert f"No run was committed in the last 12 hours in {told['folder'] / 'labels'}, and none is at work. There never was one." in text
     assert f"{told['url']}/runs/flow-run/{told['runs']['no night']['id']}" in text
     assert "What to do: " in text
 
 
 def test_too_many_quarantined_images(told):
-    run, text = told["runs"]["night"], told["night"]
-    assert run["state_type"] == "COMPLETED"
+    """Of a run that completes the same is told: test_whole_job.py."""
+    run, text = told["runs"]["night"], told["quarantined"]
     assert text.startswith("ferflow: 33.3 % of the images quarantined\n")
     assert "looked at 3 images and could not use 1 of them (unreadable: 1); the bound is 5 %" in text
     assert f"{told['url']}/runs/flow-run/{run['id']}" in text
 
 
 def test_a_failed_night(told):
-    run, text = told["runs"]["failed night"], told["failed night"]
+    """It has lost more than it may."""
+    run, text = told["runs"]["night"], told["night"]
     assert run["state_type"] == "FAILED"
+    assert "33.3 % of the images were quarantined" in run["state"]["message"]
     assert text.startswith("ferflow: label-collection/nightly failed\n")
     due = run["expected_start_time"].replace("T", " ")[:16]
     assert f"Run {run['name']} of label-collection/nightly, due {due} UTC, ended as Failed." in text
     assert f"{told['url']}/runs/flow-run/{run['id']}" in text
 
 
-def test_a_night_that_lost_more_than_it_may_has_failed(told):
-    run = told["runs"]["night that lost too much"]
-    assert run["state_type"] == "FAILED"
-    assert "33.3 % of the images were quarantined" in run["state"]["message"]
-
-
 def test_all_that_was_told(told):
-    """One message each, nothing of the morning after a night; the first was refused once."""
-    assert told["runs"]["a night"]["state_type"] == "COMPLETED"
-    assert len(told["texts"]) == 6  # the night that lost too much is told of twice: it failed, and lost more than the bound
-    assert told["asked"] == 7
+    """One message each; the first was refused once. Of a morning after a night nothing is told: test_flow_housekeeping.py."""
+    mornings = [text for text in told["texts"] if text.startswith("ferflow: no run last night\n")]
+    assert len(set(mornings)) == len(mornings)  # where the machine is busy, the event that starts it is sent again
+    assert len(told["texts"]) - len(mornings) == 3  # the night is told of twice: it failed, and lost more than the bound
+    assert told["asked"] == len(told["texts"]) + 1
 
 
 def test_a_run_may_not_bring_a_cluster_along(told):
@@ -197,7 +193,7 @@ def test_a_run_may_not_bring_a_cluster_along(told):
 
 
 def test_automations_start_runs_with_the_password_on(told):
-    assert told["runs"]["by an automation"]["state_type"] == "COMPLETED"
+    assert told["runs"]["no night"]["state_type"] == "COMPLETED"
 
 
 def test_the_password_is_its_owners(told):
@@ -215,7 +211,8 @@ def test_other_users_cannot_use_the_api(told):
 
 
 def test_no_picture_is_named(told):
-    assert not [text for text in told["texts"] if "uncle" in text or "astronaut" in text]
+    """Nor anything else that a failed run says or was given."""
+    assert not [text for text in told["texts"] if "uncle" in text or "astronaut" in text or FOREIGN in text]
 
 
 def test_the_address_is_a_secret(told):
