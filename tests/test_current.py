@@ -40,7 +40,7 @@ def triples(table):
     return [(row["image_uri"], row["face_index"], row["run_id"]) for row in table.to_pylist()]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @example(LATER_TROUBLE)
 @given(histories.nights())
 def test_duckdb_says_what_plain_python_says(nights):
@@ -156,7 +156,7 @@ LETTERS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150)  # the machine may be busy
+@settings(deadline=None, max_examples=50)  # the machine may be busy
 @given(st.text(LETTERS, min_size=1, max_size=20).filter(lambda name: name not in {".", ".."} and len(name.encode()) < 250))
 @example("a\\b*c[d]?=e'")
 @example("expression=fear")
