@@ -233,7 +233,7 @@ def test_bf16_passes_learn_too(tmp_path: Path) -> None:
 def test_other_losses_learn_and_their_models_label(tmp_path: Path, kind: str) -> None:
     faceset = made_faceset(tmp_path / "faceset", {"train": 256})
     config = TrainConfig.from_json(
-        {**QUICK.to_json(), "epochs": 12, "loss": {"kind": kind}, "network": {**SMALL_SIZES, "classifier": classifier_of(kind)}}
+        {**QUICK.to_json(), "epochs": 8, "loss": {"kind": kind}, "network": {**SMALL_SIZES, "classifier": classifier_of(kind)}}
     )
     seen: list[EpochRecord] = []
     ref = trained(faceset, tmp_path, config, listener=told(seen))
