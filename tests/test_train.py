@@ -288,9 +288,11 @@ def test_several_sets(faceset: Path, short: ModelRef, tmp_path: Path) -> None:
 
 TORCHRUN = """
 import sys
+from dataclasses import replace
 from pathlib import Path
-from test_train import SHORT, trained
-trained(Path(sys.argv[1]), Path(sys.argv[2]), SHORT)
+from made_faces import QUICK
+from fer_core.train import Sources, train
+train(Sources((Path(sys.argv[1]),)), Path(sys.argv[2]), replace(QUICK, epochs=3, name="short"), "cpu")
 """
 
 
