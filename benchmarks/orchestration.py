@@ -53,8 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(markdown(figures))
 
 
-def measured(place: Path, name: str, seconds: float, workers: int) -> dict[str, Any]:
-    """One command with so many seconds of work for each worker, in the one home that all runs of this benchmark share."""
+def measured(place: Path, name: str, seconds: float, workers: int, server: str | None = None) -> dict[str, Any]:
+    """One command with so many seconds of work for each worker, in the one home that all runs of this benchmark share.
+
+    server: address of a Prefect API that is there already; without it, the command starts its own.
+    """
     images = max(1, round(seconds * workers / IMAGE_SECONDS))
     source, home = place / f"{name}.txt", place / "home"
     home.mkdir(exist_ok=True)
@@ -62,6 +65,8 @@ def measured(place: Path, name: str, seconds: float, workers: int) -> dict[str, 
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "FERFLOW", "DASK", "XDG"))}
     folders = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
     environment = {**kept, "HOME": str(home), "PYTHONPATH": os.pathsep.join(folders), SECONDS: str(IMAGE_SECONDS)}
+    if server is not None:
+        environment["PREFECT_API_URL"] = server
     command = [sys.executable, str(Path(__file__).with_name("stand_in_command.py")), "label", str(source), "--to", str(place / name)]
     command += ["--workers", str(workers), "--detector", "builtin", "--json"]
     started, before = time.monotonic(), children()

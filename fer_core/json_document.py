@@ -22,6 +22,7 @@ _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 """With or without its end, so that no text makes the search begin again in its middle."""
 _NOT_STRUCTURE: Final = bytes(set(range(256)) - set(b"[]{},"))
 _NOT_BRACKETS: Final = b","
+_STEPS: Final = tuple(1 if byte in b"[{" else -1 for byte in range(256))
 _LONE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 """Half of a character that UTF-16 writes in two: by itself it is none, and no file can hold it."""
 
@@ -59,7 +60,7 @@ def _check_structure(raw: bytes) -> None:
         raise ValueError(f"more than {MOST_VALUES:,} values")
     brackets = structure.translate(None, delete=_NOT_BRACKETS)
     opened = brackets.count(b"[") + brackets.count(b"{")
-    if opened > MOST_DEPTH and max(accumulate(1 if bracket in b"[{" else -1 for bracket in brackets)) > MOST_DEPTH:
+    if opened > MOST_DEPTH and any(map(MOST_DEPTH.__lt__, accumulate(map(_STEPS.__getitem__, brackets)))):  # up to the first too deep
         raise ValueError(f"objects and lists more than {MOST_DEPTH} deep")
 
 

@@ -40,7 +40,7 @@ def shift_between(crop, truth):
     return np.linalg.lstsq(system, (truth.astype(np.float64) - crop.astype(np.float64))[inner].ravel(), rcond=None)[0]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(st.floats(0.05, 20), st.floats(-180, 180), st.floats(-500, 500), st.floats(-500, 500))
 def test_similarity_finds_back_the_matrix_that_moved_the_template(scale, degrees, x, y):
     placed = moved(TEMPLATE.astype(np.float64), turn(scale, degrees, x, y))
@@ -72,7 +72,7 @@ def test_similarity_never_mirrors():
     assert np.linalg.det(similarity(mirrored)[:, :2]) > 0
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(st.floats(0.4, 8), st.floats(-40, 40))
 def test_pixels_follow_the_points_to_within_half_a_pixel(scale, degrees):
     """Also where the face is shrunk by the area filter (scale above 2)."""
@@ -166,7 +166,7 @@ def waves(at):
     return 127.5 + 60 * np.sin(u / 9) * np.cos(v / 11) + 50 * np.cos(u / 13 + v / 17)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=30)
 @given(places)
 def test_a_known_warp_is_undone_to_within_half_a_pixel(place):
     """Centroid of each dot that lies whole in the picture. Seen at most 0.05 px off."""
@@ -181,7 +181,7 @@ def test_a_known_warp_is_undone_to_within_half_a_pixel(place):
         assert np.hypot((light * xs).sum(), (light * ys).sum()) / light.sum() < 0.25
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(places)
 def test_what_is_outside_is_the_nearest_of_the_border(place):
     """Everywhere in the crop, for faces partly or wholly outside, to within the grey levels that half a pixel makes."""
@@ -200,7 +200,7 @@ def test_what_is_outside_is_the_nearest_of_the_border(place):
     assert np.array_equal(picture, before)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(places, st.integers(1, 60))
 def test_repeating_the_border_beforehand_changes_little(place, width):
     """A face at the border is cropped as if the picture went on with its border's colours."""

@@ -114,7 +114,8 @@ def _try(models, model, start, barrier, answers):
 
 
 def test_of_several_at_once_one_wins(tmp_path, trained):
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pytest", "hypothesis", "cv2", "fer_core.train"])  # imported once, not in each
     barrier, answers = context.Barrier(4), context.Queue()
     start = champion(tmp_path).digest
     tries = [context.Process(target=_try, args=(tmp_path, model, start, barrier, answers)) for model in trained]

@@ -13,7 +13,7 @@ from fakes import config, label, refs, write_pictures
 from hypothesis import given
 from hypothesis import strategies as st
 from made_faces import small_model
-from processes import REPOSITORY
+from processes import REPOSITORY, in_process
 
 from fer_core.control_characters import pieces, unseen, visible, visible_json, visible_lines
 from flows import answer as edge
@@ -92,16 +92,16 @@ def test_nothing_writes_to_the_terminal_but_the_edge():
     assert found == {}
 
 
-def test_an_evil_model_card_is_shown_clean(commands, tmp_path):
+def test_an_evil_model_card_is_shown_clean(commands, tmp_path, capsys):
     model = small_model(tmp_path / "model")
     card = json.loads((model.path / "card.json").read_text("utf-8"))
     evil = {"task": NASTY, "known_gaps": [NASTY], "trained_on": [{"name": NASTY, "counts": {}}], "framing_of_figures": NASTY}
     (model.path / "card.json").write_text(json.dumps({**card, **evil}), "utf-8")
-    for more in ([], ["--json"]):
-        ended = commands.run("models", "show", model.path, *more)
-        assert ended.code == 0
-        assert steering(ended.out + ended.err) == []
+    ended = commands.run("models", "show", model.path, "--json")
+    assert (ended.code, steering(ended.out + ended.err)) == (0, [])
     assert ended.json["task"] == NASTY
+    ended = in_process(capsys, "models", "show", model.path)
+    assert (ended.code, steering(ended.out + ended.err)) == (0, [])
 
 
 @pytest.mark.parametrize(
@@ -115,12 +115,20 @@ def test_an_evil_model_card_is_shown_clean(commands, tmp_path):
         ["review", "import", NASTY, "--to", "root"],
         ["dataset", "import", "folder", NASTY, "--to", "set"],
         [NASTY],
-        ["label", os.fsdecode(b"\xff\x1b"), "--to", "root", "--json"],
     ],
     ids=lambda words: " ".join(word for word in words if word.isascii() and word.isprintable()),
 )
-def test_what_goes_wrong_is_told_clean(commands, tmp_path, words):
-    ended = commands.run(*words, cwd=tmp_path)
+def test_what_goes_wrong_is_told_clean(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    is_told_clean(in_process(capsys, *words))
+
+
+@pytest.mark.parametrize("words", [["verify", NASTY], ["label", os.fsdecode(b"\xff\x1b"), "--to", "root", "--json"]], ids=["text", "bytes"])
+def test_what_a_command_says_is_clean(commands, tmp_path, words):
+    is_told_clean(commands.run(*words, cwd=tmp_path))
+
+
+def is_told_clean(ended):
     assert ended.code in (1, 2)
     assert ended.err.startswith("ferflow: ")
     assert len(ended.err.splitlines()) == 1

@@ -36,19 +36,25 @@ def rows_of(nights):
     return pa.concat_tables(images), pa.concat_tables(labels)
 
 
+@pytest.fixture(scope="module")
+def database():
+    """One for all pasts: to open it takes longer than to ask it."""
+    with duckdb.connect() as opened:
+        yield opened
+
+
 def triples(table):
     return [(row["image_uri"], row["face_index"], row["run_id"]) for row in table.to_pylist()]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @example(LATER_TROUBLE)
 @given(histories.nights())
-def test_duckdb_says_what_plain_python_says(nights):
+def test_duckdb_says_what_plain_python_says(database, nights):
     images, labels = rows_of(nights)
-    with duckdb.connect() as database:
-        database.register("images", images)
-        database.register("labels", labels)
-        found = database.sql(f"{CURRENT} ORDER BY image_uri, face_index").to_arrow_table()
+    database.register("images", images)
+    database.register("labels", labels)
+    found = database.sql(f"{CURRENT} ORDER BY image_uri, face_index").to_arrow_table()
     assert found.column_names == labels.column_names
     assert triples(found) == histories.current(nights)
 
@@ -156,7 +162,7 @@ LETTERS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150)  # the machine may be busy
+@settings(deadline=None, max_examples=50)  # the machine may be busy
 @given(st.text(LETTERS, min_size=1, max_size=20).filter(lambda name: name not in {".", ".."} and len(name.encode()) < 250))
 @example("a\\b*c[d]?=e'")
 @example("expression=fear")

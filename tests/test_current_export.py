@@ -72,7 +72,7 @@ def test_every_storage(root, tmp_path, monkeypatch):
     assert open_store(target).read_bytes(FILE) == whole, "the same root gives the same bytes"
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(nights=histories.nights())
 def test_any_past_however_it_is_cut(nights, tmp_path_factory):
     folder = tmp_path_factory.mktemp("past")

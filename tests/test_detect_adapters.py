@@ -119,7 +119,7 @@ class TestWithFiles:
         assert found.identity.startswith("insightface-mine-")
         assert np.array_equal(found.detect(data.astronaut()).points, detector("scrfd").detect(data.astronaut()).points)
 
-    @pytest.mark.parametrize("kind", ["yunet", "scrfd", "scrfd-2.5g"])
+    @pytest.mark.parametrize("kind", ["yunet", "scrfd", pytest.param("scrfd-2.5g", marks=pytest.mark.long)])
     def test_faces_of_40_px_are_found(self, kind):
         """Shorter box side of at least 40 px, one box for one face."""
         folder, found = SHARED / "data" / "photos", detector(kind)

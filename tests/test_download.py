@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from file_server import BAD, DIGEST, GOOD
+from processes import in_process
 
 from fer_core import download
 from fer_core.detect.choice import YUNET_FILE, resolve
@@ -201,7 +202,9 @@ def test_another_folder_is_named_with_the_way_to_use_it(home, commands):
     assert there.read_bytes() == GOOD
 
 
-def test_what_goes_wrong_is_one_line(home, commands):
+def test_what_goes_wrong_is_one_line(home, monkeypatch, capsys):
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
     for words, expected, told in (
         (("yunet", "--url", home.url + "missing"), 1, "answers 404"),
         (("yunet", "--url", home.url + "wrong"), 1, f"should be {DIGEST}"),
@@ -211,10 +214,10 @@ def test_what_goes_wrong_is_one_line(home, commands):
         (("buffalo_l", "--url", home.url + "good"), 2, "only yunet can be pulled"),
         ((), 2, "NAME"),
     ):
-        code, out, err = ended(start(commands, *words))
-        assert (code, out, err.count("\n")) == (expected, "", 1), err
-        assert err.startswith("ferflow: ")
-        assert told in err
+        said = in_process(capsys, "detectors", "pull", *words)
+        assert (said.code, said.out, said.err.count("\n")) == (expected, "", 1), said.err
+        assert said.err.startswith("ferflow: ")
+        assert told in said.err
 
 
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])

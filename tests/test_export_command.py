@@ -2,6 +2,7 @@
 
 import duckdb
 import pytest
+from processes import in_process
 
 from tests import histories
 from tests.histories import Night, labeled
@@ -56,8 +57,8 @@ def test_a_delta_table(commands, root):
         (["delta", "{tmp}/nothing"], 1, "no run that wrote labels has been committed"),
     ],
 )
-def test_what_goes_wrong_is_one_line(commands, root, tmp_path, arguments, code, told):
-    ended = commands.run("export", *(word.format(root=root, tmp=tmp_path) for word in arguments))
+def test_what_goes_wrong_is_one_line(root, tmp_path, capsys, arguments, code, told):
+    ended = in_process(capsys, "export", *(word.format(root=root, tmp=tmp_path) for word in arguments))
     assert (ended.code, ended.out, ended.err.count("\n")) == (code, "", 1)
     assert ended.err.startswith("ferflow: ")
     assert told in ended.err

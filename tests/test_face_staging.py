@@ -224,7 +224,7 @@ def test_ctrl_c_is_one_line_and_leaves_nothing(stopped: "subprocess.Popen[str]",
     assert not (tmp_path / "set").exists()
     commands.wait_until_gone()
     again = commands.run(
-        "dataset", "import", "folder", source, "--to", tmp_path / "set", "--detector", "builtin", "--workers", "2", "--json"
+        "dataset", "import", "folder", source, "--to", tmp_path / "set", "--detector", "builtin", "--workers", "1", "--json"
     )
     assert again.code == 0, again.err
     assert again.json["counts"] == {"train": 6, "valid": 2}

@@ -131,11 +131,11 @@ def test_small_faces_do_not_count(shown, reference):
     assert len(look(looker(), shown[:1], size - 1)[0].faces) == 1
 
 
-def test_three_hundred_faces_and_a_batch_that_did_not_expect_them():
+def test_a_crowd_and_a_batch_that_did_not_expect_it():
     """Room is made once, and kept for the pictures that follow."""
-    picture = crowd(15, 20, 56)
+    picture = crowd(5, 8, 56)
     wanted = look(OneByOne(Builtin()), [picture])
-    assert len(wanted[0].faces) > 250
+    assert len(wanted[0].faces) > 32
     ours = looker()
     found = look(ours, [picture])
     assert ours.repeated == 1
@@ -144,18 +144,18 @@ def test_three_hundred_faces_and_a_batch_that_did_not_expect_them():
 
 
 def test_too_many_faces_for_a_batch_are_looked_at_in_halves():
-    pictures = [crowd(5, 7, 56), face(200), crowd(5, 6, 56)]
+    pictures = [crowd(3, 4, 56), face(120), crowd(3, 3, 56)]
     wanted = look(looker(), pictures)
-    assert len(wanted[0].faces) > 30
+    assert len(wanted[0].faces) > 10
     narrow = looker()
-    narrow._faces = Capacity(8, 64)
+    narrow._faces = Capacity(4, 16)
     identical(look(narrow, pictures), wanted)
     assert narrow.repeated >= 1
 
 
 def test_more_candidates_than_any_room_are_cut_as_the_reference_cuts_them(monkeypatch):
     monkeypatch.setattr("fer_core.detect.builtin.CANDIDATES", 20)
-    picture = crowd(4, 6, 56)
+    picture = crowd(4, 6, 48)
     wanted = look(OneByOne(Builtin()), [picture])
     narrow = looker()
     narrow._candidates = Capacity(16, 20)

@@ -57,7 +57,7 @@ def needs_reading(listed, answered):
     return time is None or time != old_time
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(LISTED, ANSWERED, st.sampled_from([1, 50_000]))
 def test_the_selection_follows_the_rule(listed, answered, rows_at_once):
     inventory = listing(listed)

@@ -85,7 +85,7 @@ def test_lengths_count_for_the_linear_classifier_only(kind: LossKind) -> None:
     assert same == [classifier_of(kind) == "cosine"] * 2
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(
     kind=st.sampled_from(KINDS),
     dtype=st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),

@@ -14,8 +14,8 @@ import orchestration
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return orchestration.measured(tmp_path_factory.mktemp("orchestration"), "short", 1.0, 2)
+def run(tmp_path_factory, prefect_url):
+    return orchestration.measured(tmp_path_factory.mktemp("orchestration"), "short", 1.0, 2, prefect_url)
 
 
 def test_a_command_that_only_waits_is_measured_against_its_work(run):

@@ -33,7 +33,7 @@ classes = arrays(np.int64, st.integers(1, 60), elements=st.integers(0, 7))
 
 
 @given(classes, st.integers(0, 2**32 - 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_a_model_does_not_differ_from_itself(truth, seed):
     answers = said(truth, 0.7, seed)
     found = compared(truth, answers, answers)
@@ -43,7 +43,7 @@ def test_a_model_does_not_differ_from_itself(truth, seed):
 
 @given(classes, st.integers(0, 1000))
 @example(np.zeros(4, np.int64), 1)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_the_other_way_round_the_bounds_change_places(truth, seed):
     one, two = said(truth, 0.5, seed), said(truth, 0.8, seed + 1)
     there, back = compared(truth, one, two), compared(truth, two, one)
@@ -56,7 +56,7 @@ def test_the_other_way_round_the_bounds_change_places(truth, seed):
 
 
 @given(classes, st.integers(0, 1000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_the_figures_are_those_of_the_evaluation(truth, seed):
     one, two = said(truth, 0.5, seed), said(truth, 0.8, seed + 1)
     found = compared(truth, one, two)
@@ -83,10 +83,10 @@ def test_the_bound_is_that_of_drawing_faces_anew():
 def test_the_bound_is_passed_as_often_as_it_says():
     """Of collections of faces drawn from one world, one in twenty shows a lower bound above the true difference."""
     above = 0
-    for seed in range(100):
+    for seed in range(50):
         truth = faces(400, seed)
         above += compared(truth, said(truth, 0.7, seed + 1000), said(truth, 0.75, seed + 2000), seed=seed).accuracy.lower > 0.05
-    assert 1 <= above <= 13
+    assert 1 <= above <= 8
 
 
 def test_rare_classes_do_not_count_in_the_mean():

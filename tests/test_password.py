@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from orchestrator import with_database
 from processes import REPOSITORY, Commands
 
 from fer_core.errors import OrchestrationError
@@ -106,9 +107,9 @@ assert "PREFECT_API_AUTH_STRING" not in os.environ
 
 
 @pytest.fixture(scope="module")
-def temporary(tmp_path_factory):
+def temporary(tmp_path_factory, prefect_database):
     """The API that commands bring with them, in use."""
-    commands = Commands(tmp_path_factory.mktemp("temporary"))
+    commands = Commands(with_database(tmp_path_factory.mktemp("temporary") / "home", prefect_database))
     words = [sys.executable, "-c", INSIDE, str(REPOSITORY / "tests")]
     done = subprocess.run(words, env=commands.environment(), capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stderr

@@ -165,14 +165,14 @@ def test_yaw_agrees_with_annotated_heads():
     folder = SHARED / "data" / "photos" / "afw"
     annotated = json.loads((folder / "annotations.json").read_text())
     errors = []
-    for name in sorted(annotated)[::4]:
+    for name in sorted(annotated)[::9]:
         faces = detector.detect(cv2.cvtColor(cv2.imread(str(folder / name)), cv2.COLOR_BGR2RGB))
         overlap = overlaps(np.array(annotated[name]["boxes_xyxy"]), faces.boxes)
         for index, face in enumerate(overlap.argmax(axis=1)):
             if overlap[index, face] >= 0.4:
                 truth = np.degrees(annotated[name]["pose_yaw_pitch_roll_rad"][index][0])
                 errors.append(abs(head_pose(faces.points[face][None])[0, 0] - truth))
-    assert len(errors) > 30
+    assert len(errors) > 15
     assert np.mean(errors) < 10
 
 

@@ -50,17 +50,11 @@ with joined(torch.device("cpu")) as (ranks, device):
     ranks.average([mean])
     said = {"digest": digest(run), "resumed": digest(resumed), "losses": losses, "verdicts": verdicts, "mean": mean.tolist()}
     (folder / f"{ranks.rank}.json").write_text(json.dumps(said))
-"""
-
-FAILING = """
-import sys
-from pathlib import Path
-import torch
-from fer_core.ranks import joined
-with joined(torch.device("cpu")) as (ranks, device):
+    ranks.wait()
     if ranks.first:
         sys.exit("the disk is full")
     ranks.wait()
+    (folder / "went on").touch()
 """
 
 
@@ -73,20 +67,28 @@ def torchrun(script: str, *arguments: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, check=False, timeout=280, capture_output=True, text=True)
 
 
-def test_processes_stay_one_model_and_resume_exactly(tmp_path: Path) -> None:
-    done = torchrun(TOGETHER, made_faceset(tmp_path / "faceset", {"train": 80}), tmp_path)
-    assert done.returncode == 0, done.stderr
-    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """Both have trained when one of them fails."""
+    folder = tmp_path_factory.mktemp("together")
+    return folder, torchrun(TOGETHER, made_faceset(folder / "faceset", {"train": 80}), folder)
+
+
+def test_processes_stay_one_model_and_resume_exactly(together: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, done = together
+    assert (folder / "1.json").exists(), done.stderr
+    first, second = (json.loads((folder / f"{rank}.json").read_text()) for rank in range(2))
     assert first == second  # every tensor, though each saw other faces
     assert first["resumed"] == first["digest"]
     assert first["verdicts"] == [[0.25, 1 / 3]]
     assert first["mean"] == [0.5] * 5
 
 
-def test_an_error_in_one_process_ends_all(tmp_path: Path) -> None:
-    done = torchrun(FAILING, tmp_path)
+def test_an_error_in_one_process_ends_all(together: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, done = together
     assert done.returncode != 0
     assert "the disk is full" in done.stderr
+    assert not (folder / "went on").exists()
 
 
 def test_alone() -> None:

@@ -37,7 +37,7 @@ def sums(costs, ends):
 
 
 @given(SIZES, CUTS)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 def test_shards_are_whole_and_within_bounds(sizes, cut):
     costs = cut.rate.costs(listed_sizes(pa.chunked_array([pa.array(sizes, pa.int64())])))
     ends = shard_ends(costs, cut)
@@ -51,7 +51,7 @@ def test_shards_are_whole_and_within_bounds(sizes, cut):
 
 
 @given(SIZES, CUTS, st.randoms(use_true_random=False), st.floats(1.0, 2.0))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 def test_workers_end_together_even_where_estimates_are_off_by_a_factor_of_two(sizes, cut, random, off):
     costs = cut.rate.costs(listed_sizes(pa.chunked_array([pa.array(sizes, pa.int64())])))
     ends = shard_ends(costs, cut)

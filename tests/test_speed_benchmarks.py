@@ -43,10 +43,6 @@ def fake_job(said):
     return lambda source, root, detector, workers: {"steady_images_per_second": next(speeds), "faces": 3, "workers": workers}
 
 
-def broken():
-    raise ValueError("no tools here")
-
-
 def test_two_processes_do_the_work_of_both_kinds(collection):
     files = [str(file) for file in sorted(collection.iterdir())]
     assert alone.decoding()(files[0]).pixels.shape == alone.libjpeg()(files[0]).shape
@@ -56,7 +52,7 @@ def test_two_processes_do_the_work_of_both_kinds(collection):
 
 def test_a_process_that_cannot_begin_fails_the_benchmark():
     with pytest.raises(SystemExit, match="a process of the benchmark failed"):
-        all_cores.rate(broken, [1, 2], 1)
+        all_cores.rate(divmod, [1, 2], 1)  # cannot be called without numbers
 
 
 def test_rounds_against_the_script_are_written_one_by_one_and_resumed(tmp_path, monkeypatch):
