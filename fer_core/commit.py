@@ -157,6 +157,7 @@ def publish(
     receipts: Iterable[ShardReceipt],
     committed_at: datetime | None = None,
     still_ours: Callable[[], None] = lambda: None,
+    *,
     largest_part: int = LARGEST_PART,
 ) -> Manifest:
     """Make a run visible and final: parts are coalesced and move into their tables, the manifest is written last, staging goes.
@@ -173,7 +174,7 @@ def publish(
     chosen = settled(receipts)
     _check_cover(plan, chosen)
     begun = _begun_before(store, config.run_id)
-    parts = _to_publish(store, config, chosen, begun, still_ours, largest_part)
+    parts = _to_publish(store, config, chosen, begun, still_ours, largest=largest_part)
     manifest = _manifest(plan, chosen, parts, committed_at or datetime.now(UTC))
     manifest.check()
     _note_begun(store, manifest, begun)
@@ -214,7 +215,7 @@ def _note_begun(store: Store, manifest: Manifest, earlier: set[str]) -> None:
 
 
 def _to_publish(
-    store: Store, config: RunConfig, receipts: Sequence[ShardReceipt], begun: set[str], still_ours: Callable[[], None], largest: int
+    store: Store, config: RunConfig, receipts: Sequence[ShardReceipt], begun: set[str], still_ours: Callable[[], None], *, largest: int
 ) -> list[PartReceipt]:
     """The parts that readers will see: those of the shards, coalesced.
 
