@@ -2,16 +2,14 @@
 
 import asyncio
 
-import dask
 import pytest
 
 from fer_core.errors import ClusterError
-from tasks import blame, cluster_local, cluster_settings
-from tasks.cluster_early import EarlyCluster
-from tasks.cluster_kinds import LocalCluster
+from tasks import blame, cluster_settings
 from tasks.fanout import fan_out
 from tests.faults import odd_pictures
 from tests.faults.odd_pictures import DEADLY, FROZEN_ONCE, GATE, HANGING, HUNGRY, KILLED_ONCE
+from tests.quick_workers import quick_workers
 
 MEMORY = 700 * 2**20
 """Bytes a worker may use; one that has loaded nothing but Dask uses a fifth of it."""
@@ -25,15 +23,11 @@ def client():
     from dask.system import CPU_COUNT
     from distributed import worker_memory
 
-    with pytest.MonkeyPatch.context() as patch, dask.config.set():
-        patch.setattr(cluster_local, "_warm", lambda client: None)
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cluster_settings, "FROZEN_SECONDS", 10)  # those that are not let run for a while are not frozen
         patch.setattr(worker_memory.system, "MEMORY_LIMIT", MEMORY * CPU_COUNT)
-        early = EarlyCluster(LocalCluster(processes=2))
-        try:
+        with quick_workers(2) as early:
             yield early.client()
-        finally:
-            early.stop()
 
 
 def run(client, root, *shards, **options):
