@@ -95,8 +95,10 @@ def test_interrupted_then_killed_then_resumed(labelled, on_server, many_pictures
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what a process has loaded")
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_signal_before_anything_began(labelled, many_pictures, tmp_path, library):
-    process = labelled.commands.start("label", many_pictures, "--to", tmp_path / "labels", "--run-id", "early")
+def test_a_signal_before_anything_began(labelled, on_server, many_pictures, tmp_path, library):
+    """The last one has a server of its own on its way as well."""
+    commands = labelled.commands if library == LIBRARIES[-1] else on_server
+    process = commands.start("label", many_pictures, "--to", tmp_path / "labels", "--run-id", "early")
     wait_until_loaded(library, process)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=PATIENCE)
@@ -104,7 +106,7 @@ def test_a_signal_before_anything_began(labelled, many_pictures, tmp_path, libra
     # how far it was is the machine's affair: one line, and nothing half-visible
     assert err.strip().splitlines()[-1].startswith("ferflow: interrupted")
     assert not visible(tmp_path / "labels")
-    labelled.commands.wait_until_gone()
+    commands.wait_until_gone()
 
 
 def test_two_commands_at_once_share_an_empty_home(commands, two_pictures, tmp_path):
