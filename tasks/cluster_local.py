@@ -63,11 +63,15 @@ def options(verbose: bool) -> dict[str, Any]:
 
 def connected(cluster: LocalCluster) -> Client:
     """A client once there is a worker. The cluster is closed where there is none."""
+    client = None
     try:
         client = Client(cluster, timeout=CONNECT_SECONDS)
         client.wait_for_workers(1, timeout=START_SECONDS)
         _warm(client)
     except BaseException:
+        if client is not None:
+            with suppress(Exception):  # the error that is raised matters more
+                client.close(timeout=1)  # or it would keep the thread of the two
         cluster.close(timeout=1)
         raise
     return client

@@ -16,7 +16,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import pytest
 from file_server import home  # noqa: F401  (a fixture)
 from hypothesis import HealthCheck, settings
-from orchestrator import prefect_database, prefect_url  # noqa: F401  (fixtures)
+from orchestrator import prefect_database, prefect_server_home, prefect_url  # noqa: F401  (fixtures)
 from prepared_sets import here  # noqa: F401  (a fixture)
 from processes import call, commands, labelled, on_server, prepared, two_pictures  # noqa: F401  (fixtures)
 from swift_server import swift, swift_root  # noqa: F401  (fixtures)

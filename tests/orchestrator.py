@@ -81,12 +81,17 @@ def with_database(home: Path, database: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def prefect_url(prefect_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def prefect_server_home(prefect_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server of `prefect_url` keeps its database."""
+    return with_database(tmp_path_factory.mktemp("prefect server") / "home", prefect_database)
+
+
+@pytest.fixture(scope="session")
+def prefect_url(prefect_server_home: Path) -> Iterator[str]:
     """Of an API that outlives the commands: those that are given it as PREFECT_API_URL start none."""
     from processes import Commands
 
-    folder = tmp_path_factory.mktemp("prefect server")
-    home = with_database(folder / "home", prefect_database)
+    home, folder = prefect_server_home, prefect_server_home.parent
     with socket.socket() as listening, (folder / "said").open("wb") as said:
         listening.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"

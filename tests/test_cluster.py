@@ -3,15 +3,17 @@
 import logging
 import os
 import stat
+import threading
 import time
 
 import psutil
 import pytest
+from distributed import LocalCluster as DaskCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_core.errors import ClusterError, UsageError
-from tasks import cluster_gpu
+from tasks import cluster_gpu, cluster_local
 from tasks.cluster_client import needs, open_client
 from tasks.cluster_early import starting_early
 from tasks.cluster_kinds import Adaptive, AddressCluster, GpuCluster, KubernetesCluster, LocalCluster, SlurmCluster
@@ -107,20 +109,21 @@ def test_local_workers_know_no_prefect_listen_at_home_and_end_at_once():
 
 
 def _wait_for_company(text: str) -> str:
-    """As `odd_pictures.look`, once three processes have begun: as many as may be asked for."""
+    """As `odd_pictures.look`, once two processes have begun: as many as may be asked for."""
     import json
     from pathlib import Path
 
     folder = Path(json.loads(text)["config"]["root"]) / "company"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / str(os.getpid())).touch()
-    while len(list(folder.iterdir())) < 3:
+    while len(list(folder.iterdir())) < 2:
         time.sleep(0.05)
     return odd_pictures.look(text)
 
 
-def test_an_adaptive_cluster_grows_to_its_maximum_under_load_and_no_further(tmp_path):
-    between = LocalCluster(processes=Adaptive(minimum=1, maximum=3))
+def test_an_adaptive_cluster_grows_to_its_maximum_under_load_and_no_further(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster_local, "_warm", lambda client: None)
+    between = LocalCluster(processes=Adaptive(minimum=1, maximum=2))
     seen, before = set(), set(psutil.Process().children(recursive=True))
     with open_client(between) as client:
         seen.add(len(client.nthreads()))
@@ -129,8 +132,8 @@ def test_an_adaptive_cluster_grows_to_its_maximum_under_load_and_no_further(tmp_
         processes = set(psutil.Process().children(recursive=True)) - before
     assert len(odd_pictures.rows(tmp_path, receipts)) == 12
     assert min(seen) == 1
-    assert max(seen) == 3
-    assert len(list((tmp_path / "company").iterdir())) == 3
+    assert max(seen) == 2
+    assert len(list((tmp_path / "company").iterdir())) == 2
     assert not any(process.is_running() and "fork" in " ".join(process.cmdline()) for process in processes)
 
 
@@ -162,6 +165,16 @@ def test_gpus_are_those_that_are_there_and_may_be_seen(monkeypatch, tmp_path):
         chosen_gpus(None)
 
 
+def test_a_cluster_in_which_nothing_starts_leaves_no_thread(monkeypatch):
+    """Neither the scheduler's nor the client's, which share one."""
+    monkeypatch.setattr(cluster_local, "START_SECONDS", 0.01)
+    before = set(threading.enumerate())
+    quiet = {"processes": False, "dashboard_address": None, "silence_logs": logging.CRITICAL}
+    with pytest.raises(TimeoutError):
+        cluster_local.connected(DaskCluster(n_workers=0, **quiet, scheduler_kwargs={"dashboard_address": "127.0.0.1:0"}))
+    assert not [thread for thread in threading.enumerate() if thread not in before and thread.name == "IO loop"]
+
+
 def _device() -> str | None:
     return os.environ.get("CUDA_VISIBLE_DEVICES")
 
@@ -171,6 +184,7 @@ def test_each_gpu_has_a_process_of_its_own(monkeypatch, tmp_path):
     _gpus_of(monkeypatch, tmp_path / "bin", "GPU-a", "GPU-b")
     with monkeypatch.context() as patch:
         patch.setattr(cluster_gpu, "_check", lambda client: None)
+        patch.setattr(cluster_local, "_warm", lambda client: None)
         with starting_early(GpuCluster(), 1, None), open_client(GpuCluster()) as client:
             client.wait_for_workers(2, timeout=280)
             assert sorted(client.run(_device).values()) == ["GPU-a", "GPU-b"]

@@ -4,8 +4,10 @@ import logging
 import os
 import re
 import socket
+import threading
 import time
 import warnings
+from importlib.metadata import version as version_here
 
 import dask
 import pytest
@@ -22,12 +24,19 @@ from tests.dask_parts import DaskParts
 from tests.faults import odd_pictures
 
 
+def waiting():
+    """Threads of clients and of whatever else waits for Dask."""
+    return {thread for thread in threading.enumerate() if thread.name in ("IO loop", "client of a cluster")}
+
+
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     """A busy machine takes its time. Afterwards Dask may speak again."""
     monkeypatch.setattr(cluster_address, "WORKERS_SECONDS", 120)
     monkeypatch.setattr(cluster_address, "CONNECT_SECONDS", 60)
+    before = waiting()
     yield
+    assert waiting() <= before, "whatever becomes of a client, its thread ends with it"
     logging.getLogger("distributed").setLevel(logging.NOTSET)
 
 
@@ -45,8 +54,8 @@ def ours(folder):
 def secure(ours, tmp_path_factory):
     """A scheduler and two workers that speak to nobody without a certificate."""
     parts = DaskParts(tmp_path_factory.mktemp("secure"), (ours.file, ours.sign("cluster")))
-    parts.worker()
-    parts.worker()
+    parts.worker("--no-nanny")
+    parts.worker("--no-nanny")
     yield parts
     parts.close()
 
@@ -140,9 +149,18 @@ def test_tcp_to_a_scheduler_that_wants_tls_is_one_line(secure, monkeypatch):
         pass
 
 
-def end(plain, worker):
-    """Until its scheduler knows, or the next test would be shown a worker that is gone."""
-    plain.kill(worker)
+@pytest.fixture
+def worker(plain):
+    """Starts one of `plain`, which is gone afterwards, or the next test would be shown it."""
+    started = []
+
+    def start(packages=None):
+        started.append(plain.worker("--no-nanny", packages=packages))
+        return started[-1]
+
+    yield start
+    for name in started:
+        plain.kill(name)
     with warnings.catch_warnings():
         cluster_agreement.hush()
         with Client(plain.address) as client:
@@ -150,34 +168,32 @@ def end(plain, worker):
                 time.sleep(0.05)
 
 
-@pytest.mark.parametrize(("package", "version"), [("ferflow", "9.9"), ("distributed", "2025.1.0"), ("dask", "2025.1.0")])
-def test_a_worker_of_another_release_is_told_with_both_versions(plain, package, version):
-    """A real worker whose packages say so."""
-    from importlib.metadata import version as installed
-
-    worker = plain.worker(packages={package: version})
-    try:
-        with pytest.raises(ClusterError) as told, open_client(_spec(plain.address)):
-            pass
-    finally:
-        end(plain, worker)
-    mine = f"runs {package} {version}, this command {package} {installed(package)}: install the same release on both"
-    assert str(told.value).startswith("worker tcp://127.0.0.1:")
-    assert str(told.value).endswith(mine), plain.said(worker)
+def _unlike(address):
+    """What is said of a scheduler or a worker of another release there."""
+    with pytest.raises(ClusterError) as told, open_client(_spec(address)):
+        pass
+    return str(told.value)
 
 
-@pytest.mark.parametrize("changed", ["Python", "pipeline"])
-def test_another_python_and_another_pipeline_are_told_too(plain, monkeypatch, changed):
+@pytest.mark.parametrize(("package", "version"), [("ferflow", "9.9"), ("distributed", "2025.1.0")])
+def test_a_worker_of_another_release_is_told_with_both_versions(plain, worker, package, version):
+    """A real worker whose packages say so: what Dask itself tells of, and what ferflow is asked."""
+    name = worker({package: version})
+    mine = f"runs {package} {version}, this command {package} {version_here(package)}: install the same release on both"
+    said = _unlike(plain.address)
+    assert said.startswith("worker tcp://127.0.0.1:")
+    assert said.endswith(mine), plain.said(name)
+
+
+def test_another_python_and_another_pipeline_are_told_too(plain, worker, monkeypatch):
     """This side says that it is another: the worker is what it is."""
-    if changed == "Python":
-        here = {**work.release(), "Python": "3.99"}
-        monkeypatch.setattr(cluster_agreement, "release", lambda: here)
-    else:
-        monkeypatch.setattr(work, "ALIGNMENT", "3.99")
-    worker = plain.worker()
-    try:
-        with pytest.raises(ClusterError) as told, open_client(_spec(plain.address)):
-            pass
-    finally:
-        end(plain, worker)
-    assert re.search(rf" runs {changed} .*, this command {changed} 3\.99.*: install the same release on both$", str(told.value))
+    worker()
+    here = work.release()
+    for changed in ("Python", "dask", "pipeline"):
+        with monkeypatch.context() as patch:
+            if changed == "pipeline":
+                patch.setattr(work, "ALIGNMENT", "3.99")
+            else:
+                patch.setattr(cluster_agreement, "release", lambda changed=changed: {**here, changed: "3.99"})
+            said = _unlike(plain.address)
+        assert re.search(rf" runs {changed} .*, this command {changed} 3\.99.*: install the same release on both$", said)

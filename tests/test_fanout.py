@@ -1,18 +1,19 @@
 import json
+import logging
 import os
 import time
 from pathlib import Path
 
 import pytest
+from distributed import Client, LocalCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_core.errors import ClusterError, ModelError, StoreError
 from fer_core.run import ImageRef, RunConfig, ShardJob, ShardReceipt
 from tasks.blame import bisect
-from tasks.cluster_early import EarlyCluster
-from tasks.cluster_kinds import LocalCluster
 from tasks.fanout import fan_out
+from tests.quick_workers import quick_workers
 
 CONFIG = RunConfig("run-a", "2026-01-01", "photos", "/labels", "builtin", "builtin-1", "tiny", "tiny", "0" * 64)
 
@@ -89,11 +90,8 @@ def test_bisection_depends_on_the_job_alone():
 
 @pytest.fixture(scope="module")
 def client():
-    cluster = EarlyCluster(LocalCluster(processes=2))
-    try:
+    with quick_workers(2, __name__) as cluster:
         yield cluster.client()
-    finally:
-        cluster.stop()
 
 
 def test_the_poison_is_found_among_the_innocent(client):
@@ -138,15 +136,10 @@ def test_an_outage_is_tried_again_other_errors_are_not(client, tmp_path):
 
 
 def test_a_scheduler_without_workers_is_given_up():
-    cluster = EarlyCluster(LocalCluster(processes=1))
-    try:
-        lonely = cluster.client()
-        cluster._future.result()[1].scale(0)
-        deadline = time.monotonic() + 120
-        while lonely.nthreads():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        with pytest.raises(ClusterError, match="no Dask worker is left"):
-            fan_out(lonely, [job(1)], lambda _: None, work=deadly, patience=1.5)
-    finally:
-        cluster.stop()
+    none = {"processes": False, "dashboard_address": None, "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"}}
+    with (
+        LocalCluster(n_workers=0, silence_logs=logging.CRITICAL, **none) as cluster,
+        Client(cluster) as lonely,
+        pytest.raises(ClusterError, match="no Dask worker is left"),
+    ):
+        fan_out(lonely, [job(1)], lambda _: None, work=deadly, patience=1.5)

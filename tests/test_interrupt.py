@@ -4,14 +4,20 @@ import os
 import shlex
 import shutil
 import signal
+import sqlite3
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from orchestrator import BUILD
 from processes import PATIENCE
 
-IMAGES, SHARD = 30, 2
+from fer_core.store import open_store
+from fer_core.verify import verify
+
+IMAGES, SHARD = 16, 2
 LIBRARIES = ("_pydantic_core", "orjson", "rpds")
 """In the order in which the command loads them: while Prefect is imported, where interrupts were swallowed."""
 
@@ -47,10 +53,13 @@ def visible(root: Path) -> list[Path]:
 
 
 @pytest.mark.timeout(1200)
-def test_interrupted_then_killed_then_resumed(labelled, many_pictures, tmp_path):
-    """One run, stopped with Ctrl-C, resumed, killed, resumed: every image once, nothing half-visible, no process left."""
+def test_interrupted_then_killed_then_resumed(labelled, on_server, many_pictures, tmp_path):
+    """One run, stopped with Ctrl-C, resumed, killed, resumed: every image once, nothing half-visible, no process left.
+
+    The first has a server of its own that must end with it, as `tests/faults/test_kills.py` has ones of commands that are killed.
+    """
     commands, root = labelled.commands, tmp_path / "labels root"
-    words = ["label", many_pictures, "--to", root, "--run-id", "night", "--shard-size", SHARD, "--workers", 2]
+    words = ["label", many_pictures, "--to", root, "--run-id", "night", "--shard-size", SHARD, "--workers", 1]
 
     first = commands.start(*words)
     wait_for_a_receipt(root, "night", first)
@@ -64,7 +73,8 @@ def test_interrupted_then_killed_then_resumed(labelled, many_pictures, tmp_path)
     commands.wait_until_gone()
 
     resume = shlex.split(line.partition("resume with: ")[2])[1:]
-    assert resume[-6:] == ["--resume", "night", "--workers", "2", "--shard-size", "2"]
+    assert resume[-6:] == ["--resume", "night", "--workers", "1", "--shard-size", "2"]
+    commands = on_server
     kept = len(list((root / "_staging/night/receipts").glob("*.json")))
     assert kept < IMAGES / SHARD, "it ends long before the work would"
     second = commands.start(*resume)
@@ -78,16 +88,18 @@ def test_interrupted_then_killed_then_resumed(labelled, many_pictures, tmp_path)
     assert third.code == 0, third.err
     assert third.json["resumed"] >= 2 * kept
     assert sum(third.json["images"].values()) == third.json["listed"] == IMAGES
-    checked = commands.run("verify", root, "--json")
-    assert checked.json["ok"] is True
-    assert checked.json["rows"] == IMAGES + third.json["faces"]
+    checked = verify(open_store(str(root)))
+    assert checked.problems == ()
+    assert checked.rows == IMAGES + third.json["faces"]
     assert not [path for path in (root / "_staging").rglob("*") if path.is_file()]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what a process has loaded")
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_signal_before_anything_began(labelled, many_pictures, tmp_path, library):
-    process = labelled.commands.start("label", many_pictures, "--to", tmp_path / "labels", "--run-id", "early")
+def test_a_signal_before_anything_began(labelled, on_server, many_pictures, tmp_path, library):
+    """The last one has a server of its own on its way as well."""
+    commands = labelled.commands if library == LIBRARIES[-1] else on_server
+    process = commands.start("label", many_pictures, "--to", tmp_path / "labels", "--run-id", "early")
     wait_until_loaded(library, process)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=PATIENCE)
@@ -95,14 +107,15 @@ def test_a_signal_before_anything_began(labelled, many_pictures, tmp_path, libra
     # how far it was is the machine's affair: one line, and nothing half-visible
     assert err.strip().splitlines()[-1].startswith("ferflow: interrupted")
     assert not visible(tmp_path / "labels")
-    labelled.commands.wait_until_gone()
+    commands.wait_until_gone()
 
 
-def test_two_commands_at_once_share_an_empty_home(commands, two_pictures, tmp_path):
-    """Both want to build the same database."""
-    both = [commands.start("label", two_pictures, "--to", tmp_path / name, "--workers", 1, "--json") for name in "ab"]
-    for process in both:
-        out, err = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0, err
-        assert '"labeled": 2' in out
+def test_two_commands_at_once_share_an_empty_home(commands):
+    """Both want to build the same database, as each command does before it runs anything: `labelled` is a whole one in an empty home."""
+    start = {"env": commands.environment(), "cwd": commands.home, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    both = [subprocess.Popen([sys.executable, "-c", BUILD], **start) for _ in range(2)]
+    said = [process.communicate(timeout=PATIENCE)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    with sqlite3.connect(commands.home / ".prefect" / "prefect.db") as database:
+        assert database.execute("SELECT count(*) FROM flow").fetchone() == (0,)
     commands.wait_until_gone()

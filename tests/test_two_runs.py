@@ -11,6 +11,8 @@ import duckdb
 from fer_core.commit import committed_runs
 from fer_core.lease import living_claims
 from fer_core.store import open_store
+from fer_core.verify import verify
+from flows.cli import main
 
 RETRIED = """
 import json, sys
@@ -47,7 +49,7 @@ def wait_for(condition, process):
         time.sleep(0.05)
 
 
-def test_the_second_run_is_refused_and_a_killed_one_is_in_nobodys_way(on_server, labelled, two_pictures, tmp_path):
+def test_the_second_run_is_refused_and_a_killed_one_is_in_nobodys_way(on_server, labelled, two_pictures, tmp_path, capfd):
     """One run at work; a second is refused; the first is killed; a third goes on at once and labels each image."""
     commands, root = on_server, tmp_path / "labels"
     store = open_store(str(root))
@@ -62,8 +64,8 @@ def test_the_second_run_is_refused_and_a_killed_one_is_in_nobodys_way(on_server,
     assert "wait until it has ended" in second.json["error"]
     assert not store.exists("_meta/runs/two/plan.parquet")
 
-    done = commands.run("label", labelled.source, "--to", labelled.root, "--resume", "first", "--json")
-    assert done.code == 0, "what is committed needs no lease"
+    done = main(["label", str(labelled.source), "--to", str(labelled.root), "--resume", "first", "--json"])
+    assert done == 0, f"what is committed needs no lease: {capfd.readouterr().err}"
 
     first.send_signal(signal.SIGKILL)
     first.communicate(timeout=280)
@@ -74,13 +76,14 @@ def test_the_second_run_is_refused_and_a_killed_one_is_in_nobodys_way(on_server,
     assert living_claims(store) == []
     seen = duckdb.sql(f"select count(*), count(distinct image_uri), min(run_id) from '{root}/images/**/*.parquet'").fetchall()
     assert seen == [(2, 2, "three")]
-    assert commands.run("verify", root).code == 0
+    assert verify(store).problems == ()
     commands.wait_until_gone()
 
 
-def test_a_retry_of_the_flow_goes_on_where_it_stopped(prepared, two_pictures, tmp_path):
+def test_a_retry_of_the_flow_goes_on_where_it_stopped(commands, prefect_url, two_pictures, tmp_path):
     words = [sys.executable, "-c", RETRIED, str(two_pictures), str(tmp_path / "labels")]
-    ended = subprocess.run(words, env=prepared.environment(), capture_output=True, text=True, check=False, timeout=280)
+    environment = commands.environment({"PREFECT_API_URL": prefect_url})
+    ended = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=280)
     assert ended.returncode == 0, ended.stderr
     said = json.loads(ended.stdout.splitlines()[-1])
     assert [run_id for run_id, _ in said["attempts"]] == [said["run_id"]] * 2
@@ -88,5 +91,5 @@ def test_a_retry_of_the_flow_goes_on_where_it_stopped(prepared, two_pictures, tm
     assert said["images"] == said["resumed"] == 2
     assert committed_runs(open_store(str(tmp_path / "labels"))) == [said["run_id"]]
     # what is written down of the failure, for the retry, is no pickle
-    assert all(json.loads(file.read_text()) for file in (prepared.home / ".prefect" / "storage").iterdir())
-    prepared.wait_until_gone()
+    assert all(json.loads(file.read_text()) for file in (commands.home / ".prefect" / "storage").iterdir())
+    commands.wait_until_gone()

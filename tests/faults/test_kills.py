@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from orchestrator import with_database
 
 from fer_core.commit import is_committed, read_manifest
 from fer_core.layout import STAGING, plan_file
@@ -52,11 +53,12 @@ FOLLOWED = [
 
 
 @pytest.fixture(scope="module")
-def around(tmp_path_factory):
-    """A home. Processes that are forked import everything once, in the same one."""
+def around(tmp_path_factory, prefect_database):
+    """A home, in which Prefect was started once. Processes that are forked import everything once, in the same one."""
     with Surroundings(tmp_path_factory.mktemp("around")) as around, pytest.MonkeyPatch.context() as patch:
         for name in ("HOME", "PYTHONPATH"):
             patch.setenv(name, around.environment()[name])
+        with_database(around.home, prefect_database)
         ended = SERVER.Process(target=os.getpid)
         ended.start()
         ended.join()
@@ -103,7 +105,7 @@ def test_killed_at_each_step(nights, root, name, then):
     assert problems(nights, root, same_runs=then == "resume", abandoned=left - ABANDONED) == []
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(5))
 def test_killed_at_random(nights, root, around, seed):
     """Up to three kills in a row, each at a change of the root, while a reader asks."""
     draws = np.random.default_rng([seed, 7])
@@ -124,31 +126,32 @@ def test_killed_at_random(nights, root, around, seed):
     assert problems(nights, root, same_runs=same, abandoned=left) == []
 
 
-def test_a_command_is_killed_at_three_steps_in_a_row(nights, root, around):
-    """With workers and an API of its own: all of its group, all of its processes, and the command alone; each is then resumed."""
+def test_a_command_is_killed_at_three_steps_in_a_row(nights, root, around, prefect_url):
+    """All of its processes, the command alone, and, with an API of its own, all of its group; each is then resumed."""
     reader = Reader(root.url())
     which = "--run-id"
-    for kind, name in (("group", "in a shard"), ("machine", "between parts"), ("command", "in the removal of staging")):
-        extra = {"DEADLY_STEP": NIGHT[name].told(), "DEADLY_KIND": kind}
+    there = {"PREFECT_API_URL": prefect_url}
+    for kind, name in (("machine", "in a shard"), ("command", "between parts"), ("group", "in the removal of staging")):
+        extra = {"DEADLY_STEP": NIGHT[name].told(), "DEADLY_KIND": kind} | (there if kind != "group" else {})
         command = around.start(nights.words(root.url(), which, SECOND, "--workers", "1"), extra)
         assert command.wait() == -signal.SIGKILL, command.said()
         assert command.ends()
         assert phase(root, SECOND) == REACHED[name]
         which = "--resume"
-    command = around.start(nights.words(root.url(), which, SECOND))
+    command = around.start(nights.words(root.url(), which, SECOND), there)
     assert command.wait() == 0, command.said()
     assert reader.ended()["wrong"] == []
     assert problems(nights, root, same_runs=True, abandoned=ABANDONED) == []
     assert command.ends()
 
 
-def test_a_command_is_killed_and_another_night_follows_at_once(nights, root, around):
-    """It finishes the commit that it finds, though workers of the first may still be ending."""
+def test_a_command_is_killed_and_another_night_follows_at_once(nights, root, around, prefect_url):
+    """It finishes the commit that it finds, though workers of the first may still be ending, and the first's own API."""
     reader = Reader(root.url())
     extra = {"DEADLY_STEP": NIGHT["between tables"].told(), "DEADLY_KIND": "command"}
     first = around.start(nights.words(root.url(), "--run-id", SECOND, "--workers", "2"), extra)
     assert first.wait() == -signal.SIGKILL, first.said()
-    second = around.start(nights.words(root.url(), "--run-id", "another", "--workers", "1"))
+    second = around.start(nights.words(root.url(), "--run-id", "another", "--workers", "1"), {"PREFECT_API_URL": prefect_url})
     assert first.ends()
     assert second.wait() == 0, second.said()
     assert reader.ended()["wrong"] == []

@@ -17,13 +17,12 @@ from fer_core.errors import ClusterError
 from fer_core.run import ShardJob, ShardReceipt
 from tasks import blame, fanout, flights, speculation
 from tasks.blame import Cause, Death
-from tasks.cluster_early import EarlyCluster
-from tasks.cluster_kinds import LocalCluster
 from tasks.fanout import fan_out
 from tasks.flights import Flights
 from tasks.speculation import LEAST_ENDED, LEAST_SECONDS, REPEAT_AFTER, Running, straggler
 from tasks.time_limit import turn_to
 from tests.faults import odd_pictures
+from tests.quick_workers import quick_workers
 
 
 @given(st.lists(st.builds(Running, st.text(), st.floats(0.1, 100), st.floats(0, 1000))), st.lists(st.floats(0.1, 10), max_size=9))
@@ -231,7 +230,6 @@ def dawdle(text: str) -> str:
 
 def test_a_slow_worker_is_overtaken_and_ends_at_its_next_image(tmp_path, monkeypatch):
     monkeypatch.setattr(speculation, "LEAST_SECONDS", 0.5)
-    cluster = EarlyCluster(LocalCluster(processes=2))
     seen = []
 
     def on_receipt(receipt):
@@ -239,7 +237,7 @@ def test_a_slow_worker_is_overtaken_and_ends_at_its_next_image(tmp_path, monkeyp
         if receipt.part == "part-00000":
             (tmp_path / "overtaken").touch()
 
-    try:
+    with quick_workers(2) as cluster:
         shards = [["slow", "b"], *([f"{number}"] for number in range(5))]
         fan_out(cluster.client(), odd_pictures.jobs(tmp_path, *shards), on_receipt, work=dawdle, limit=3600)
         assert sorted(seen) == [f"part-{number:05d}" for number in range(6)]
@@ -251,8 +249,6 @@ def test_a_slow_worker_is_overtaken_and_ends_at_its_next_image(tmp_path, monkeyp
         assert (tmp_path / "ended").read_text() == "GivenUpError"
         again = fan_out(cluster.client(), odd_pictures.jobs(tmp_path, ["x"], ["y"], ["z"]), lambda _: None, work=odd_pictures.look)
         assert len(again) == 3  # both workers are there
-    finally:
-        cluster.stop()
 
 
 def test_among_many_workers_a_job_is_no_suspect_before_its_second_death(tmp_path, monkeypatch):
