@@ -41,9 +41,9 @@ help: ## this list
 
 label: $(VENV)/runtime.stamp ## label SOURCE into TO, ask the tables one question, draw the gallery
 	@set -e; $(EXPAND); \
-	if [ "$$SOURCE" = out/pictures ]; then $(VENV)/bin/python -P -m flows.demo pictures "$$SOURCE"; fi; \
+	if [ "$$SOURCE" = out/pictures ]; then $(VENV)/bin/python -P -m flows.cli.demo pictures "$$SOURCE"; fi; \
 	$(VENV)/bin/ferflow label "$$SOURCE" --to "$$TO"; \
-	$(VENV)/bin/python -P -m flows.demo query "$$TO"; \
+	$(VENV)/bin/python -P -m flows.cli.demo query "$$TO"; \
 	$(VENV)/bin/ferflow gallery "$$TO" --to "$$GALLERY" --png "$${GALLERY%.html}.png" --limit "$$PICTURES"
 
 test: $(VENV)/dev.stamp ## the tests, on every core
@@ -64,7 +64,7 @@ format: $(VENV)/dev.stamp ## write the code in the house style
 	$(VENV)/bin/ruff format .
 
 docs: $(VENV)/runtime.stamp ## write docs/data-dictionary.md from the schemas
-	$(VENV)/bin/python -P -m fer_core.dictionary docs/data-dictionary.md
+	$(VENV)/bin/python -P -m fer_core.tables.data_dictionary docs/data-dictionary.md
 
 lock: $(VENV)/dev.stamp ## write constraints.txt and locks/ from pyproject.toml; UPGRADE=1 takes new releases
 	$(VENV)/bin/python deployments/lock.py $(if $(UPGRADE),--upgrade)

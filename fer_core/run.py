@@ -4,9 +4,9 @@ import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Self
 
-from fer_core.digest import json_sha256
-from fer_core.entries import check_entries
-from fer_core.quality_rule import QualityRule
+from fer_core.hashing import json_sha256
+from fer_core.quality_thresholds import QualityRule
+from fer_core.validation import check_entries
 
 ALIGNMENT: Final = "arcface-112-v1"
 """Changes whenever the crop of a given face changes."""

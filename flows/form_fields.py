@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from fer_core.address import holds_credentials
-from fer_core.layout import is_run_id, plan_file
-from fer_core.store import open_store
+from fer_core.storage.paths import is_run_id, plan_file
+from fer_core.storage.store import open_store
+from fer_core.storage.uri import holds_credentials
 
 
 def _without_secrets(value: str) -> str:

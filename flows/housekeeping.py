@@ -3,10 +3,10 @@
 from prefect import flow
 from pydantic import BaseModel, ConfigDict, Field
 
+from fer_core.commit.lease import lease
 from fer_core.errors import StoreError
-from fer_core.layout import RUNS
-from fer_core.lease import lease
-from fer_core.store import open_store
+from fer_core.storage.paths import RUNS
+from fer_core.storage.store import open_store
 from flows.form_fields import Address
 from tasks.housekeeping import Housekeeping, collect, conclude, verify_root
 

@@ -3,22 +3,22 @@
 from prefect import flow
 from prefect.runtime import flow_run
 
-from fer_core.commit import is_committed
-from fer_core.file_mode import BY_NAME
-from fer_core.lease import lease
-from fer_core.store import open_store
-from flows.begin import configure, take_up
-from flows.deployed_cluster import check_deployed
+from fer_core.commit.lease import lease
+from fer_core.commit.publish import is_committed
+from fer_core.storage.file_mode import BY_NAME
+from fer_core.storage.store import open_store
+from flows.label_params import LabelParams
 from flows.label_summary import already, max_failed_sentence
-from flows.params import LabelParams
-from tasks.cluster_size import hands_to_plan_for, sized
+from flows.setup.deployed_cluster import check_deployed
+from flows.setup.label import configure, take_up
+from tasks.artifacts.label import Summary
+from tasks.clusters.sizing import hands_to_plan_for, sized
 from tasks.commit import commit_run
 from tasks.inventory import list_inventory
-from tasks.label_shards import label_shards
+from tasks.label import label_shards
 from tasks.plan import plan_run
 from tasks.quarantine import QuarantineError, tell_of_quarantine
 from tasks.report import report_run
-from tasks.summary import Summary
 
 
 def _run_name() -> str:

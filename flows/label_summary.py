@@ -4,12 +4,12 @@ import time
 from contextlib import suppress
 from typing import Final
 
-from fer_core.commit import read_manifest, tidy
-from fer_core.current import relation
+from fer_core.commit.publish import read_manifest, tidy
 from fer_core.errors import StoreError
-from fer_core.layout import manifest_file
-from fer_core.store import open_store
-from tasks.summary import Summary
+from fer_core.export.current_view import relation
+from fer_core.storage.paths import manifest_file
+from fer_core.storage.store import open_store
+from tasks.artifacts.label import Summary
 
 BAR: Final = 24
 """Characters of the longest bar."""

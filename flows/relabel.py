@@ -3,16 +3,16 @@
 from prefect import flow
 from prefect.runtime import flow_run
 
-from fer_core.commit import is_committed
-from fer_core.lease import lease
-from fer_core.store import open_store
-from flows.deployed_cluster import check_deployed
-from flows.relabel_begin import already, take_up, wanted
+from fer_core.commit.lease import lease
+from fer_core.commit.publish import is_committed
+from fer_core.storage.store import open_store
 from flows.relabel_params import RelabelParams
-from tasks.cluster_size import hands, sized
+from flows.setup.deployed_cluster import check_deployed
+from flows.setup.relabel import already, take_up, wanted
+from tasks.artifacts.relabel import RelabelSummary
+from tasks.clusters.sizing import hands, sized
 from tasks.commit import commit_run
 from tasks.relabel import plan_relabel, relabel_shards, report_relabel
-from tasks.relabel_summary import RelabelSummary
 
 
 def _run_name() -> str:

@@ -5,8 +5,8 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from flows.form_fields import Address, OneRun, RunId
-from tasks.cluster import ClusterSpec
-from tasks.cluster_kinds import LocalCluster
+from tasks.clusters.form_field import ClusterSpec
+from tasks.clusters.spec import LocalCluster
 
 
 class RelabelParams(OneRun):

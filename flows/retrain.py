@@ -4,11 +4,11 @@ from pathlib import Path
 
 from prefect import flow
 
-from fer_core.champion import champion
-from fer_core.train_config import TrainConfig
+from fer_core.models.registry import champion
+from fer_core.training.config import TrainConfig
 from flows.retrain_params import RetrainParams
+from tasks.artifacts.retrain import Outcome
 from tasks.retrain import gather_faces, judge_challenger, one_at_a_time, promote_challenger, report_retraining, train_challenger
-from tasks.retrain_page import Outcome
 
 
 @flow(name="retrain", persist_result=False, result_serializer="json")  # a retry writes down what failed

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fer_core.gate import GateBounds
+from fer_core.training.promotion_gate import GateBounds
 from flows.form_fields import Address
 
 DEFAULTS = GateBounds()

@@ -5,15 +5,15 @@ from contextlib import suppress
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from fer_core.commit import publish
+from fer_core.commit.lease import Lease
+from fer_core.commit.manifest import Manifest
+from fer_core.commit.publish import publish
+from fer_core.commit.recovery import collect_abandoned
 from fer_core.errors import StoreError
-from fer_core.lease import Lease
-from fer_core.leftovers import collect_abandoned
-from fer_core.manifest import Manifest
 from fer_core.run import RunConfig
-from fer_core.store import open_store
-from tasks.interruption import stop_if_asked
-from tasks.label_shards import Labelled
+from fer_core.storage.store import open_store
+from tasks.execution.signals import stop_if_asked
+from tasks.label import Labelled
 
 
 @task(name="commit", cache_policy=NO_CACHE, persist_result=False)

@@ -7,13 +7,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.variables import Variable
 
-from fer_core.drift import DRIFT, ENOUGH, WATCH, Limits
-from fer_core.drift_reference import FOLDER
-from fer_core.drift_report import Report, report_on, write_report
 from fer_core.errors import UsageError
-from fer_core.store import open_store
-from tasks.artifact import publish
-from tasks.drift_summary import markdown
+from fer_core.monitoring.drift import DRIFT, ENOUGH, WATCH, Limits
+from fer_core.monitoring.reference import FOLDER
+from fer_core.monitoring.report import Report, report_on, write_report
+from fer_core.storage.store import open_store
+from tasks.artifacts.drift import markdown
+from tasks.artifacts.publication import publish
 
 EVENT = "fer.drift.detected"
 WATCH_VARIABLE, DRIFT_VARIABLE, FACES_VARIABLE = "fer_drift_watch", "fer_drift_limit", "fer_drift_faces"

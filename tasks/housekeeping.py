@@ -7,14 +7,14 @@ from datetime import timedelta
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from fer_core.commit.lease import Lease
+from fer_core.commit.recovery import collect_abandoned, finish_begun
+from fer_core.commit.verify import VerifyReport, verify
 from fer_core.errors import CommitError
-from fer_core.lease import Lease
-from fer_core.leftovers import collect_abandoned, finish_begun
-from fer_core.store import open_store
-from fer_core.verify import VerifyReport, verify
-from tasks.artifact import publish
-from tasks.interruption import stop_if_asked
-from tasks.markdown import Markdown, lines
+from fer_core.storage.store import open_store
+from tasks.artifacts.markdown import Markdown, lines
+from tasks.artifacts.publication import publish
+from tasks.execution.signals import stop_if_asked
 
 SHOWN = 50
 """Problems that the page names; all of them are in the log."""

@@ -5,9 +5,9 @@ from typing import Final
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from fer_core.collection import Collection, SourceOptions, collect
-from fer_core.control_characters import visible
-from tasks.progress import warn
+from fer_core.collection.inventory import Collection, SourceOptions, collect
+from fer_core.text import visible
+from tasks.execution.progress import warn
 
 NAMED: Final = 3
 """Folders that a warning names."""

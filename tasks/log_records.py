@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from numbers import Number
 from typing import Any
 
-from fer_core.control_characters import visible, visible_lines
+from fer_core.text import visible, visible_lines
 
 _made = logging.getLogRecordFactory()
 _formatter = logging.Formatter()

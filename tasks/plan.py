@@ -3,14 +3,14 @@
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from fer_core.collection import Collection
-from fer_core.commit import Plan, write_plan
-from fer_core.lease import Lease
-from fer_core.leftovers import finish_begun
+from fer_core.collection.inventory import Collection
+from fer_core.commit.lease import Lease
+from fer_core.commit.publish import Plan, write_plan
+from fer_core.commit.recovery import finish_begun
+from fer_core.planning.draft import draft
 from fer_core.run import RunConfig
-from fer_core.store import open_store
-from tasks.draft import draft
-from tasks.interruption import stop_if_asked
+from fer_core.storage.store import open_store
+from tasks.execution.signals import stop_if_asked
 
 
 @task(name="plan", cache_policy=NO_CACHE, persist_result=False)

@@ -6,9 +6,9 @@ from prefect import get_run_logger
 from prefect.events import emit_event
 
 from fer_core.errors import FerflowError
-from fer_core.schema import QUARANTINE
+from fer_core.tables.schema import QUARANTINE
+from tasks.artifacts.label import Summary
 from tasks.drift import resource_of
-from tasks.summary import Summary
 
 EVENT: Final = "fer.quarantine.exceeded"
 

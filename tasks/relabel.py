@@ -7,23 +7,23 @@ from typing import Final
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from fer_core.commit import Plan, write_plan
-from fer_core.layout import manifest_file
-from fer_core.lease import Lease
-from fer_core.leftovers import finish_begun
-from fer_core.manifest import Manifest
-from fer_core.relabel_changes import changes_of
-from fer_core.relabel_run import NewModel, configured
-from fer_core.relabel_survey import survey
-from fer_core.store import open_store
-from tasks.artifact import publish
-from tasks.cluster_kinds import Kind
-from tasks.draft import shard_size_for
-from tasks.interruption import stop_if_asked
-from tasks.label_shards import Labelled, work_off
-from tasks.relabel_summary import RelabelSummary, headline, markdown
-from tasks.relabel_work import relabel_job
-from tasks.summary import Summary
+from fer_core.commit.lease import Lease
+from fer_core.commit.manifest import Manifest
+from fer_core.commit.publish import Plan, write_plan
+from fer_core.commit.recovery import finish_begun
+from fer_core.planning.draft import shard_size_for
+from fer_core.relabel.changes import changes_of
+from fer_core.relabel.configuration import NewModel, configured
+from fer_core.relabel.survey import survey
+from fer_core.storage.paths import manifest_file
+from fer_core.storage.store import open_store
+from tasks.artifacts.label import Summary
+from tasks.artifacts.publication import publish
+from tasks.artifacts.relabel import RelabelSummary, headline, markdown
+from tasks.clusters.spec import Kind
+from tasks.execution.relabel_entrypoint import relabel_job
+from tasks.execution.signals import stop_if_asked
+from tasks.label import Labelled, work_off
 
 FACES_A_SHARD: Final = 4_000
 """On average. A worker holds the crops of a shard, 20 KB each."""

@@ -5,12 +5,12 @@ import time
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from fer_core.layout import manifest_file
-from fer_core.manifest import Manifest
-from fer_core.store import open_store
-from tasks.artifact import publish
-from tasks.label_shards import Labelled
-from tasks.summary import Summary, markdown, share
+from fer_core.commit.manifest import Manifest
+from fer_core.storage.paths import manifest_file
+from fer_core.storage.store import open_store
+from tasks.artifacts.label import Summary, markdown, share
+from tasks.artifacts.publication import publish
+from tasks.label import Labelled
 
 
 @task(name="report", cache_policy=NO_CACHE, persist_result=False)

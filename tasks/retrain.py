@@ -11,23 +11,23 @@ from typing import Final
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from fer_core.champion import Promotion, promote
-from fer_core.contest import contest, judges
 from fer_core.errors import FaceSetError, TrainingError
-from fer_core.evaluate import Evaluation, Protocol, argmax_classes, majority_classes, score
+from fer_core.evaluation.evaluate import Evaluation, Protocol, argmax_classes, majority_classes, score
+from fer_core.evaluation.training_history import EpochRecord
 from fer_core.faceset import FaceSplit
-from fer_core.file_mode import private_process
-from fer_core.gate import GateBounds, Verdict, judge
-from fer_core.history import EpochRecord
-from fer_core.model_card import ModelRef
-from fer_core.predict import Device, Predictor
-from fer_core.retraining import How, Lesson, lesson
-from fer_core.store import open_store
-from fer_core.train import Listener, train
-from fer_core.train_config import TrainConfig
-from tasks.artifact import publish
-from tasks.interruption import stop_if_asked
-from tasks.retrain_page import Outcome, headline, page
+from fer_core.models.card import ModelRef
+from fer_core.models.registry import Promotion, promote
+from fer_core.predict.predictor import Device, Predictor
+from fer_core.storage.file_mode import private_process
+from fer_core.storage.store import open_store
+from fer_core.training.config import TrainConfig
+from fer_core.training.model_comparison import contest, judges
+from fer_core.training.promotion_gate import GateBounds, Verdict, judge
+from fer_core.training.retraining import How, Lesson, lesson
+from fer_core.training.train import Listener, train
+from tasks.artifacts.publication import publish
+from tasks.artifacts.retrain import Outcome, headline, page
+from tasks.execution.signals import stop_if_asked
 
 VERDICT: Final = "verdict.json"
 REVIEWED: Final = "reviewed"

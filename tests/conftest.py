@@ -14,12 +14,13 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 import pytest
-from file_server import home  # noqa: F401  (a fixture)
 from hypothesis import HealthCheck, settings
-from orchestrator import prefect_database, prefect_server_home, prefect_url  # noqa: F401  (fixtures)
-from prepared_sets import here  # noqa: F401  (a fixture)
-from processes import call, commands, labelled, on_server, prepared, two_pictures  # noqa: F401  (fixtures)
-from swift_server import swift, swift_root  # noqa: F401  (fixtures)
+
+from tests.support.file_server import home  # noqa: F401  (a fixture)
+from tests.support.orchestrator import prefect_database, prefect_server_home, prefect_url  # noqa: F401  (fixtures)
+from tests.support.prepared_sets import here  # noqa: F401  (a fixture)
+from tests.support.processes import call, commands, labelled, on_server, prepared, two_pictures  # noqa: F401  (fixtures)
+from tests.support.swift_server import swift, swift_root  # noqa: F401  (fixtures)
 
 # What depends on how busy the machine is (deadlines, the check for slow examples) or on what was run before (the database) is off in both.
 _ANYWHERE = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}

@@ -84,7 +84,7 @@ def make_bucket(url: str) -> None:
 
 def seed(models: str, timezone: str) -> None:
     """The shipped model as the first champion of an empty folder."""
-    from flows.up_begin import checked  # noqa: PLC0415  (loads the model; wrong settings are said before)
+    from flows.server.up_setup import checked  # noqa: PLC0415  (loads the model; wrong settings are said before)
 
     checked(None, None, models, timezone)
 

@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.detect.protocol import cleaned, suppressed
-from fer_core.detect.pyramid import MAX_SIDE, finest_side, looks, shrinkable_side
-from fer_core.digest import file_sha256
+from fer_core.detect.base import cleaned, suppressed
+from fer_core.detect.image_pyramid import MAX_SIDE, finest_side, looks, shrinkable_side
 from fer_core.errors import DetectorError
+from fer_core.hashing import file_sha256
 from fer_core.types import Faces
 
 SCORE_THRESHOLD: Final = 0.4

@@ -6,18 +6,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.detect.protocol import cleaned, suppressed
-from fer_core.detect.pyramid import MAX_SIDE, finest_side, looks, shrinkable_side
-from fer_core.digest import file_sha256
+from fer_core.detect.base import cleaned, suppressed
+from fer_core.detect.image_pyramid import MAX_SIDE, finest_side, looks, shrinkable_side
 from fer_core.errors import DetectorError
+from fer_core.hashing import file_sha256
 from fer_core.types import Faces
 
 SCORE_THRESHOLD = 0.45
-"""YuNet scores faces in profile 0.4 to 0.6; what it invents lies mostly below (benchmarks/detectors.py)."""
+"""YuNet scores faces in profile 0.4 to 0.6; what it invents lies mostly below (benchmarks/detector/compare.py)."""
 NMS_THRESHOLD = 0.3
 MARGIN = 0.03
 """Black frame around the finest look, as a share of its longest side: faces cut off by the image border score higher with it."""
 CANDIDATES = 5000
+SMALLEST_SIDE = 4
+"""Pixels. OpenCV's answers for thinner images depend on what was in memory before, and no face is so small."""
 
 
 class YuNet:
@@ -44,6 +46,8 @@ class YuNet:
         Looks twice, the second time at half the size: what fills the picture is found there, and its points are better.
         """
         height, width = pixels.shape[:2]
+        if min(height, width) < SMALLEST_SIDE:
+            return Faces.none()
         side = finest_side(height, width, self._max_side)
         found = []
         for (look, back), margin in zip(looks(pixels, [side, max(1, side // 2)]), (round(MARGIN * side), 0), strict=True):

@@ -5,13 +5,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
-from fer_core.bounded_file import read_bounded
-from fer_core.digest import file_sha256, json_sha256
-from fer_core.entries import check_entries
 from fer_core.errors import FaceSetError
 from fer_core.faceset.schema import SPLITS, Kind, split_file
-from fer_core.json_document import parse_object
+from fer_core.hashing import file_sha256, json_sha256
+from fer_core.json_reader import parse_object
 from fer_core.labels import EXPRESSIONS
+from fer_core.storage.bounded_file import read_bounded
+from fer_core.validation import check_entries
 
 CARD: Final = "faceset.json"
 MOST_CARD: Final = 2**20

@@ -9,15 +9,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fer_core.crop_image import LIMITS as CROP_LIMITS
-from fer_core.crop_image import decode_crop
+from fer_core.decode.crop_image import LIMITS as CROP_LIMITS
+from fer_core.decode.crop_image import decode_crop
 from fer_core.errors import FaceSetError, ImageError
 from fer_core.faceset.card import FaceSetCard, read_card
 from fer_core.faceset.schema import PICTURE_BYTES, SCHEMA, VOTE_COLUMNS, Row, split_file
 from fer_core.faceset.split import UNANIMOUS, FaceSplit
 from fer_core.labels import EXPRESSIONS
+from fer_core.tables.unpacked_size import check_group
 from fer_core.types import CROP_SIZE
-from fer_core.unpacked_size import check_group
 
 SHAPE = (CROP_SIZE, CROP_SIZE)
 

@@ -11,10 +11,10 @@ from typing import Final, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fer_core.digest import file_sha256
 from fer_core.errors import FaceSetError
 from fer_core.faceset.card import FaceSetCard
 from fer_core.faceset.schema import SCHEMA, SPLITS, VOTE_COLUMNS, Row, split_file
+from fer_core.hashing import file_sha256
 from fer_core.labels import EXPRESSIONS
 
 GROUP_ROWS: Final = 2000

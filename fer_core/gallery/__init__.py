@@ -9,15 +9,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fer_core.commit import read_manifest
+from fer_core.commit.manifest import Manifest
+from fer_core.commit.publish import read_manifest
+from fer_core.commit.reader import newest_run, read_images, read_labels
 from fer_core.errors import StoreError
 from fer_core.gallery.page import write_page
-from fer_core.gallery.plate import Plate, make_plate, photographs
+from fer_core.gallery.photo import Plate, make_plate, photographs
 from fer_core.gallery.sheet import draw_sheet
-from fer_core.manifest import Manifest
-from fer_core.schema import LABELED, NO_FACE
-from fer_core.snapshot import newest_run, read_images, read_labels
-from fer_core.store import open_store
+from fer_core.storage.store import open_store
+from fer_core.tables.schema import LABELED, NO_FACE
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fer_core.gallery.marks import Mark, marks
-from fer_core.gallery.plate import Plate, Verdict
-from fer_core.gallery.tags import COLOURS, Tag
+from fer_core.gallery.annotations import Mark, marks
+from fer_core.gallery.label_placement import COLOURS, Tag
+from fer_core.gallery.photo import Plate, Verdict
 from fer_core.gallery.text import counted, dimensions, look, percent
 from fer_core.labels import EXPRESSIONS
 

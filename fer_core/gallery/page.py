@@ -7,13 +7,13 @@ from typing import Final
 
 import pyarrow as pa
 
+from fer_core.commit.manifest import Manifest
 from fer_core.gallery.card import write_card
-from fer_core.gallery.plate import Plate
-from fer_core.gallery.tags import COLOURS
+from fer_core.gallery.label_placement import COLOURS
+from fer_core.gallery.photo import Plate
 from fer_core.gallery.text import LAW, counted, facts, headline
 from fer_core.labels import EXPRESSIONS
-from fer_core.manifest import Manifest
-from fer_core.schema import LABELED, NO_FACE
+from fer_core.tables.schema import LABELED, NO_FACE
 
 QUARANTINED_ROWS: Final = 50
 

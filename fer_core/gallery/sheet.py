@@ -7,14 +7,14 @@ from typing import Final
 
 from PIL import Image, ImageDraw
 
-from fer_core.gallery.pen import CARD, INK, MAT, PAGE, SOFT, WARN, bar, fitted, width, write
-from fer_core.gallery.plate import Plate
+from fer_core.commit.manifest import Manifest
+from fer_core.gallery.drawing import CARD, INK, MAT, PAGE, SOFT, WARN, bar, fitted, width, write
+from fer_core.gallery.label_placement import COLOURS, Tag
+from fer_core.gallery.photo import Plate
 from fer_core.gallery.sheet_cell import CELL_HEIGHT, CELL_WIDTH, Cell, draw_cell
 from fer_core.gallery.sheet_photo import draw_photo
-from fer_core.gallery.tags import COLOURS, Tag
 from fer_core.gallery.text import LAW, counted, dimensions, facts, headline
 from fer_core.labels import EXPRESSIONS
-from fer_core.manifest import Manifest
 
 PICTURES: Final = 6
 """Photographs on the sheet at most."""

@@ -5,9 +5,9 @@ from typing import Final
 
 from PIL import Image, ImageDraw
 
-from fer_core.gallery.pen import INK, SOFT, WARN, bar, width, write, write_left_of
-from fer_core.gallery.plate import Plate
-from fer_core.gallery.tags import COLOURS, Tag
+from fer_core.gallery.drawing import INK, SOFT, WARN, bar, width, write, write_left_of
+from fer_core.gallery.label_placement import COLOURS, Tag
+from fer_core.gallery.photo import Plate
 from fer_core.gallery.text import look, percent
 from fer_core.labels import EXPRESSIONS
 from fer_core.types import CROP_SIZE

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fer_core.gallery.marks import Mark, marks
-from fer_core.gallery.pen import CARD, TRACK, corners, write
-from fer_core.gallery.plate import Plate
-from fer_core.gallery.tags import COLOURS
+from fer_core.gallery.annotations import Mark, marks
+from fer_core.gallery.drawing import CARD, TRACK, corners, write
+from fer_core.gallery.label_placement import COLOURS
+from fer_core.gallery.photo import Plate
 from fer_core.labels import EXPRESSIONS
 
 FINE: Final = 2

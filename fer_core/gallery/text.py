@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from fer_core.gallery.plate import Plate, Verdict
-from fer_core.manifest import Manifest
+from fer_core.commit.manifest import Manifest
+from fer_core.gallery.photo import Plate, Verdict
 
 LAW: Final = (
     "Labels name the apparent expression of a face, not what anybody feels or thinks.",

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_core.align import TEMPLATE
+from fer_core.align.aligner import TEMPLATE
 from fer_core.gpu.integral import Pictures, Windows, shrunk
 from fer_core.gpu.warp import nearest_level, places
 from fer_core.types import CROP_SIZE

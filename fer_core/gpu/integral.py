@@ -10,8 +10,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from fer_core.gpu.area import whole
 from fer_core.gpu.plan import Group
+from fer_core.gpu.resize import whole
 
 SUMS = torch.float64
 """Whole numbers up to 2^53 are exact in it, in any order of summation; 100 million pixels come to 2^35."""

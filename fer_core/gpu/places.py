@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from fer_core.detect.builtin import AGREEING, EDGE
+from fer_core.detect.builtin.detector import AGREEING, EDGE
 
 ROW: Final = 15
 """Box, five points, score, as `second_look.Rows`."""

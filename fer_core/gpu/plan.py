@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.detect.pieces import OVERLAP, STEP, TILE, sides
+from fer_core.detect.builtin.tiling import OVERLAP, STEP, TILE, sides
 
 Shape = tuple[int, int]
 """Rows and columns."""

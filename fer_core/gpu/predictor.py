@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fer_core.errors import ModelError
-from fer_core.fusion import fused
-from fer_core.gpu.copies import Download, Downloads, Uploads
 from fer_core.gpu.graphs import Graphs, recorder_for
+from fer_core.gpu.pinned_transfer import Download, Downloads, Uploads
 from fer_core.labels import EXPRESSIONS
-from fer_core.models import ModelRef, ModelSpec, load_model, resolve_model
-from fer_core.network import MultiscaleNet, luma, standardised
-from fer_core.predict import answered, calibrated
+from fer_core.models.network import MultiscaleNet, luma, standardised
+from fer_core.models.store import ModelRef, ModelSpec, load_model, resolve_model
+from fer_core.predict.fusion import fused
+from fer_core.predict.predictor import answered, calibrated
 from fer_core.types import Predictions
 
 BATCH: Final = 256

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from fer_core.errors import ReviewError
-from fer_core.json_document import parse_json
+from fer_core.json_reader import parse_json
 from fer_core.labels import EXPRESSIONS
 
 MOST_TEXT: Final = 4096

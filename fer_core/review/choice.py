@@ -19,7 +19,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.quality_rule import QualityRule
+from fer_core.quality_thresholds import QualityRule
 from fer_core.review.candidates import Candidates
 
 Policy = Literal["worth", "random"]

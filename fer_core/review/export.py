@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fer_core.digest import json_sha256
 from fer_core.errors import StoreError, UsageError
+from fer_core.hashing import json_sha256
 from fer_core.labels import EXPRESSIONS
 from fer_core.review import label_studio
 from fer_core.review.attach import NOWHERE, attach
@@ -30,7 +30,7 @@ from fer_core.review.present import PresentLabels, boxes_of, present_labels
 from fer_core.review.reviewed import latest
 from fer_core.review.shown import ShownFace
 from fer_core.review.slices import drifted
-from fer_core.store import Store
+from fer_core.storage.store import Store
 
 PAGE, TASKS, CONFIGURATION = "review.html", "tasks.json", "label-studio.xml"
 MOST: Final = 5000

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fer_core.align import align_one
-from fer_core.crop_image import colour_crop
+from fer_core.align.aligner import align_one
+from fer_core.decode.crop_image import colour_crop
 from fer_core.errors import FaceSetError, ImageError
 from fer_core.faceset import VOTE_COLUMNS, FaceSetCard, Row
 from fer_core.faceset.staging import publish, staged
@@ -26,8 +26,8 @@ from fer_core.labels import EXPRESSIONS
 from fer_core.review.attach import NOWHERE
 from fer_core.review.pictures import Key, crop_key, kept_crops, photograph
 from fer_core.review.reviewed import ReviewedFaces, reviewed_faces
-from fer_core.schema import POINT_NAMES
-from fer_core.store import Store
+from fer_core.storage.store import Store
+from fer_core.tables.schema import POINT_NAMES
 
 NAME: Final = "reviewed"
 HELD_OUT_FIRST: Final = ("test", "valid", "train")

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from fer_core.errors import ReviewError
 from fer_core.review.record import REVIEWS, REVIEWS_VERSION, Correction
-from fer_core.store import REQUESTS_AT_ONCE, Store
+from fer_core.storage.store import REQUESTS_AT_ONCE, Store
 
 FOLDER: Final = "_meta/reviews"
 _SAID: Final = ("image_sha256", "box_x", "box_y", "box_w", "box_h", "verdict", "reviewed_at", "export_id")

@@ -8,16 +8,16 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from fer_core.commit import committed_runs, read_manifest
+from fer_core.commit.part_reader import read_part
+from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.errors import ReviewError
-from fer_core.part_table import read_part
 from fer_core.review.attach import NOWHERE, attach
 from fer_core.review.corrections import LARGEST, read_corrections
 from fer_core.review.history import is_imported, record
 from fer_core.review.present import boxes_of, present_labels
 from fer_core.review.record import Correction
-from fer_core.schema import IMAGES
-from fer_core.store import Store
+from fer_core.storage.store import Store
+from fer_core.tables.schema import IMAGES
 
 _DIGESTS: Final = pa.schema([IMAGES.field("image_sha256")])
 
@@ -98,7 +98,7 @@ def _ever_known(store: Store, images: set[str]) -> bool:
     """Whether any committed run looked at one of these images."""
     for run_id in committed_runs(store):
         for part in read_manifest(store, run_id).parts_of("images"):
-            digests = read_part(store, part.path, _DIGESTS, run_id)["image_sha256"]
+            digests = read_part(store, part, _DIGESTS, run_id)["image_sha256"]
             if images & set(digests.to_pylist()):
                 return True
     return False

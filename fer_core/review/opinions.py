@@ -8,14 +8,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fer_core.commit import committed_runs, read_manifest
+from fer_core.commit.part_reader import read_part
+from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.labels import EXPRESSIONS
-from fer_core.part_table import read_part
 from fer_core.review.attach import SAME_FACE
 from fer_core.review.candidates import Candidates, probabilities_of
 from fer_core.review.present import boxes_of
-from fer_core.schema import LABELS
-from fer_core.store import Store
+from fer_core.storage.store import Store
+from fer_core.tables.schema import LABELS
 
 _NAMES: Final = ("image_sha256", *(f"box_{name}" for name in "xywh"), *(f"p_{name}" for name in EXPRESSIONS))
 _READ: Final = pa.schema([LABELS.field(name) for name in _NAMES])
@@ -45,7 +45,7 @@ def disagreement(store: Store, faces: Candidates) -> Disagreement:
         if not len(asked):
             continue
         for part in manifest.parts_of("labels"):
-            rows = read_part(store, part.path, _READ, run_id)
+            rows = read_part(store, part, _READ, run_id)
             _compare(faces.take(asked), rows, asked, distance, other)
     return Disagreement(distance, other)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Final
 
-from fer_core.gallery.tags import COLOURS
+from fer_core.gallery.label_placement import COLOURS
 from fer_core.review.corrections import FORMAT, VERSION
 from fer_core.review.verdicts import KEYS, SPOKEN, VERDICTS
 

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fer_core.address import one_line, split
-from fer_core.commit import committed_runs, read_manifest
-from fer_core.crop_image import check_crop
-from fer_core.decode import DecodeLimits, decode
+from fer_core.commit.publish import committed_runs, read_manifest
+from fer_core.decode.crop_image import check_crop
+from fer_core.decode.decoder import DecodeLimits, decode
 from fer_core.errors import CommitError, ImageError, StoreError
-from fer_core.store import Store, read_uri
-from fer_core.unpacked_size import CROP_BYTES, check_group
+from fer_core.storage.store import Store, read_uri
+from fer_core.storage.uri import one_line, split
+from fer_core.tables.unpacked_size import CROP_BYTES, check_group
 
 if TYPE_CHECKING:
     from pyarrow.parquet import FileMetaData

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fer_core.current_export import export_current
-from fer_core.schema import LABELS
-from fer_core.store import Store, open_store
+from fer_core.export.current_file import export_current
+from fer_core.storage.store import Store, open_store
+from fer_core.tables.schema import LABELS
 
 
 @contextmanager

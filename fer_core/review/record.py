@@ -5,7 +5,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from fer_core.schema import TIMESTAMP
+from fer_core.tables.schema import TIMESTAMP
 
 REVIEWS_VERSION: Final = 1
 

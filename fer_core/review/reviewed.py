@@ -11,8 +11,8 @@ from fer_core.errors import CommitError
 from fer_core.review.attach import MOST_FACES, NOWHERE, SAME_FACE, attach, overlap
 from fer_core.review.history import history
 from fer_core.review.present import boxes_of, present_labels
-from fer_core.schema import LABELS
-from fer_core.store import Store
+from fer_core.storage.store import Store
+from fer_core.tables.schema import LABELS
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ A browser sends requests for any page that is open in it, and opens WebSockets f
 forge, say what happens: `Host` is the name by which the browser reached the server (another name than its own is DNS rebinding), `Origin`
 is the page that asks. Prefect checks neither. What sends no `Origin` is no page: commands, workers, probes.
 
-`uvicorn --factory flows.server.guard:create_app` is Prefect's plain API behind it; `flows.pages` adds it to the server with pages.
+`uvicorn --factory flows.server.guard:create_app` is Prefect's plain API behind it; `flows.server.application` adds the pages.
 """
 
 import os

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from fer_core.errors import OrchestrationError
-from flows.prefect_server import in_words, prefect_home
+from flows.server.prefect_process import in_words, prefect_home
 
 OURS: Final = "PREFECT_API_AUTH_STRING"
 """What a client shows."""

@@ -13,7 +13,7 @@ from tests.faults.steps import Step, arm
 def main(words: list[str] | None = None) -> int:
     """The command. words: its own if None."""
     import tests.faults.small_parts  # noqa: F401
-    from flows.cli import main as ferflow
+    from flows.cli.main import main as ferflow
 
     return ferflow(words)
 

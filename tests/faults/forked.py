@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from flows.params import LabelParams
+from flows.label_params import LabelParams
 from tests.faults.steps import Step, arm
 
 SERVER = multiprocessing.get_context("forkserver")

@@ -73,7 +73,7 @@ def fuzz(what: str, photos: Path | None, seed: int, mutants: int, seconds: float
     while number < mutants:
         words = [sys.executable, "-m", "tests.faults.fuzz", what, "--child", "--seed", seed, "--first", number, "--mutants", mutants]
         words += ["--photos", photos] if photos else []
-        environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}", "OPENBLAS_NUM_THREADS": "1"}
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OPENBLAS_NUM_THREADS": "1"}
         with subprocess.Popen(
             list(map(str, words)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPOSITORY, env=environment
         ) as child:
@@ -143,14 +143,14 @@ def _outcome(look: Callable[[str, bytes], str], name: str, data: bytes) -> tuple
 
 
 def _decoded(_: str, data: bytes) -> str:
-    from fer_core.decode import DecodeLimits, decode
+    from fer_core.decode.decoder import DecodeLimits, decode
 
     decode(data, DecodeLimits())
     return "fine"
 
 
 def _listed(name: str, data: bytes) -> str:
-    from fer_core.listfile import entries
+    from fer_core.collection.list_file import entries
 
     found = entries(f"list.{name.partition('/')[0]}", data)
     assert all(isinstance(entry, str) and entry.strip() for entry in found)

@@ -5,17 +5,17 @@ import resource
 import threading
 from pathlib import Path
 
-import fer_core.decode
-import fer_core.shard
-import fer_core.tools
-from tests import fakes
+import fer_core.decode.decoder
+import fer_core.pipeline.shard
+import fer_core.pipeline.worker_models
 from tests.faults.endings import DEADLY, GATED, HANGING
+from tests.support import fakes
 
-_decode = fer_core.decode.decode
+_decode = fer_core.decode.decoder.decode
 
 
 def harmful(data, limits, side=None, admit=lambda _: None):
-    """What stands in `fer_core.decode.decode`'s place."""
+    """What stands in `fer_core.decode.decoder.decode`'s place."""
     if data.endswith(DEADLY):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.abort()
@@ -30,6 +30,6 @@ def harmful(data, limits, side=None, admit=lambda _: None):
     return _decode(data, limits, side, admit)
 
 
-fer_core.decode.decode = harmful
-fer_core.shard.tools_for = lambda config: fakes.tools()
-fer_core.tools.prepare_process = lambda: None
+fer_core.decode.decoder.decode = harmful
+fer_core.pipeline.shard.tools_for = lambda config: fakes.tools()
+fer_core.pipeline.worker_models.prepare_process = lambda: None

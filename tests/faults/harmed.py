@@ -6,6 +6,6 @@ if __name__ == "__mp_main__":
     from tests.faults import harm  # noqa: F401
 
 if __name__ == "__main__":
-    from flows.cli import main
+    from flows.cli.main import main
 
     sys.exit(main())

@@ -8,10 +8,6 @@ import pyarrow.dataset  # noqa: F401
 import safetensors.numpy  # noqa: F401
 import torch
 
-import fer_core.detect.builtin
-import fer_core.detect.choice
-import fer_core.detect.detection_graph
-import fer_core.quality  # noqa: F401
 import flows.label  # noqa: F401
 from tests.faults import nights, small_parts  # noqa: F401
 

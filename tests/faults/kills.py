@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from fer_core.commit import is_committed
-from fer_core.layout import plan_file
+from fer_core.commit.publish import is_committed
+from fer_core.storage.paths import plan_file
 from tests.faults.chances import SETTINGS, STORES, drawn
 from tests.faults.nights import SECOND, label, prepare
 from tests.faults.surroundings import Surroundings

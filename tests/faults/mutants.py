@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from broken_images import encoded, sixteen_bits
 from numpy.random import Generator
 from PIL import Image
+
+from tests.support.broken_images import encoded, sixteen_bits
 
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFE, 0xFF)
 HEADER = 256
@@ -82,7 +83,7 @@ def list_files() -> dict[str, bytes]:
 
 def pictures_of(folder: Path | None, longest: int = 320) -> list[Image.Image]:
     """Photographs of a folder, at two sizes; without one, the portrait that comes with scikit-image."""
-    from broken_images import portrait
+    from tests.support.broken_images import portrait
 
     if folder is None:
         return [Image.fromarray(portrait()).resize((96, 100))]

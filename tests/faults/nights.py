@@ -14,19 +14,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fer_core.commit import Plan, committed_runs, is_committed, read_manifest, staged_receipts, unfinished
-from fer_core.layout import LEASES, STAGING, TABLES
-from fer_core.lease import lease, living_claims
+from fer_core.commit.lease import lease, living_claims
+from fer_core.commit.publish import Plan, committed_runs, is_committed, read_manifest, staged_receipts, unfinished
+from fer_core.commit.verify import verify
+from fer_core.pipeline.shard import label_shard
+from fer_core.planning.draft import jobs
 from fer_core.run import ShardReceipt
-from fer_core.shard import label_shard
-from fer_core.store import Store, open_store
-from fer_core.verify import verify
-from flows.params import LabelParams
-from tasks.cluster_client import open_client
-from tasks.cluster_kinds import AddressCluster
-from tasks.draft import jobs
-from tasks.fanout import fan_out
-from tests.fakes import picture, tools, write_pictures
+from fer_core.storage.paths import LEASES, STAGING, TABLES
+from fer_core.storage.store import Store, open_store
+from flows.label_params import LabelParams
+from tasks.clusters.registry import open_client
+from tasks.clusters.spec import AddressCluster
+from tasks.execution.fan_out import fan_out
+from tests.support.fakes import picture, tools, write_pictures
 
 PASSING = ("labeled_at", "seen_at", "run_date", "run")
 """Columns that tell when a row was made."""
@@ -95,11 +95,11 @@ def label(params: LabelParams, scheduler: str | None = None) -> None:
     """
     from prefect.logging import disable_run_logger
 
-    from flows.begin import configure, take_up
     from flows.label_summary import already
+    from flows.setup.label import configure, take_up
     from tasks.commit import commit_run
     from tasks.inventory import list_inventory
-    from tasks.label_shards import Labelled
+    from tasks.label import Labelled
     from tasks.plan import plan_run
 
     store = open_store(params.to)

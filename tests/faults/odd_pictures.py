@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 from fer_core.run import ImageRef, RunConfig, ShardJob, ShardReceipt
-from tasks.time_limit import turn_to
+from tasks.execution.image_timeout import turn_to
 
 DEADLY, HUNGRY, HANGING = "deadly", "hungry", "hanging"
 """Kills its worker as a decoder that aborts does; takes memory until its worker is killed; never ends."""

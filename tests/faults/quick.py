@@ -1,8 +1,8 @@
 """Imported by workers, so that stand-ins look at the pictures and nothing large is loaded for it."""
 
-import fer_core.shard
-import fer_core.tools
-from tests import fakes
+import fer_core.pipeline.shard
+import fer_core.pipeline.worker_models
+from tests.support import fakes
 
-fer_core.shard.tools_for = lambda config: fakes.tools()
-fer_core.tools.prepare_process = lambda: None
+fer_core.pipeline.shard.tools_for = lambda config: fakes.tools()
+fer_core.pipeline.worker_models.prepare_process = lambda: None

@@ -113,7 +113,7 @@ def of_the_command(pid: int) -> list[int]:
 
 def arm(step: Step, kind: str, command: int) -> None:
     """From now on this process kills the command, or itself where it is the command, when it comes to the step."""
-    from fer_core.store import Store
+    from fer_core.storage.store import Store
 
     left = step.number
 
@@ -165,7 +165,7 @@ def _watched_renaming(replace, come_to):
 
 def _watch_removals(come_to) -> None:
     """Each file that a tree's removal deletes: by `os.unlink` on a local disk, object by object elsewhere."""
-    from fer_core.store import Store
+    from fer_core.storage.store import Store
 
     remove_tree, remove_object, unlink = Store.remove_tree, Store._remove_object, os.unlink
 

@@ -7,16 +7,17 @@ from contextlib import contextmanager
 
 import pytest
 
-from fer_core.commit import publish, staged_receipts
+from fer_core.commit.coalesce import LARGEST_PART
+from fer_core.commit.publish import publish, staged_receipts
+from fer_core.commit.verify import verify
 from fer_core.errors import OutageError, StoreError
-from fer_core.shard import label_shard
-from fer_core.store import open_store
-from fer_core.verify import verify
-from tests import fakes
+from fer_core.pipeline.shard import label_shard
+from fer_core.storage.store import open_store
+from tests.support import fakes
 
 LIMITED = """
 import resource, signal, sys
-from fer_core.store import open_store
+from fer_core.storage.store import open_store
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 open_store(sys.argv[1]).write_bytes("x", bytes(5000))
@@ -54,12 +55,12 @@ def unfinished_writes(disk):
 @pytest.mark.parametrize("room", [4, 16, 28, 44, 60])
 def test_the_run_ends_in_one_line_and_is_resumed_when_there_is_room(disk, tmp_path, room):
     pictures = fakes.refs(fakes.write_pictures(tmp_path / "photos", [0, 1, 2, 3]))
-    fakes.label(fakes.config(tmp_path / "undisturbed"), pictures, 2)
+    fakes.label(fakes.config(tmp_path / "undisturbed"), pictures, 2, LARGEST_PART)
     run = fakes.config(disk / "labels")
     (disk / "labels").mkdir()
     leave(disk, room)
     with pytest.raises(StoreError, match=r"cannot write .*: No space left on device$") as error:
-        fakes.label(run, pictures, 2)
+        fakes.label(run, pictures, 2, LARGEST_PART)
     assert not isinstance(error.value, OutageError), "waiting makes no room"
     assert unfinished_writes(disk) == []
 
@@ -70,7 +71,7 @@ def test_the_run_ends_in_one_line_and_is_resumed_when_there_is_room(disk, tmp_pa
         missing = [job for job in fakes.jobs(run, pictures, 2) if job.part not in done]
         publish(store, run, [*done.values(), *(label_shard(job, fakes.tools()) for job in missing)])
     else:
-        fakes.label(run, pictures, 2)
+        fakes.label(run, pictures, 2, LARGEST_PART)
     assert verify(store).problems == ()
     whole = {name: digest for name, digest in fakes.tree(tmp_path / "undisturbed").items() if name.startswith(("labels/", "images/"))}
     assert {name: digest for name, digest in fakes.tree(disk / "labels").items() if name.startswith(("labels/", "images/"))} == whole

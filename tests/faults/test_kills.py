@@ -11,16 +11,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from orchestrator import with_database
 
-from fer_core.commit import is_committed, read_manifest
-from fer_core.layout import STAGING, plan_file
+from fer_core.commit.publish import is_committed, read_manifest
+from fer_core.storage.paths import STAGING, plan_file
 from tests.faults.chances import SETTINGS, drawn
 from tests.faults.forked import SERVER, Forked
 from tests.faults.nights import SECOND, phase, prepare, problems
 from tests.faults.readers import Reader
 from tests.faults.steps import KINDS, NIGHT, Step, at_change
 from tests.faults.surroundings import REPOSITORY, Surroundings
+from tests.support.orchestrator import with_database
 
 ABANDONED = frozenset({"abandoned"})
 REACHED = {

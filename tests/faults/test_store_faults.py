@@ -6,18 +6,18 @@ from itertools import count
 
 import pytest
 
-from fer_core.commit import publish, read_plan, staged_receipts, unfinished, write_plan
+from fer_core.commit.lease import lease
+from fer_core.commit.publish import publish, read_plan, staged_receipts, unfinished, write_plan
+from fer_core.commit.recovery import finish_begun
+from fer_core.commit.verify import verify
 from fer_core.errors import ImageError, LeaseError, OutageError, StoreError
-from fer_core.layout import part_name, plan_file
-from fer_core.lease import lease
-from fer_core.leftovers import finish_begun
-from fer_core.patience import Patience
+from fer_core.pipeline.shard import label_shard
 from fer_core.run import ImageRef
-from fer_core.shard import label_shard
-from fer_core.store import open_store, read_uri
-from fer_core.verify import verify
-from tests import fakes
+from fer_core.storage.paths import part_name, plan_file
+from fer_core.storage.retry import Patience
+from fer_core.storage.store import open_store, read_uri
 from tests.faults.faulty_store import REPORTED, SHORT, TRANSIENT, Weather, under
+from tests.support import fakes
 
 FACES = [0, 1, 2, 3, 0, 1, 2]
 SHARD = 3
@@ -163,7 +163,7 @@ def test_half_published_runs_are_finished_under_late_listings_without_losing_a_r
 
 
 def test_no_lease_is_had_from_a_listing_that_is_late(new, monkeypatch):
-    monkeypatch.setattr("fer_core.lease.EXPIRY_SECONDS", 0.5)
+    monkeypatch.setattr("fer_core.commit.lease.EXPIRY_SECONDS", 0.5)
     with under(Weather(new(), late=1000)) as weather, pytest.raises(LeaseError) as error, lease(open_store(ROOT), "run a"):
         pass
     assert "does not list what was written" in str(error.value)

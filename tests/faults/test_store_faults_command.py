@@ -5,8 +5,8 @@ from io import BytesIO
 import pyarrow.parquet as pq
 import pytest
 
-from fer_core.store import open_store
-from fer_core.verify import verify
+from fer_core.commit.verify import verify
+from fer_core.storage.store import open_store
 from tests.faults.faulty_store import Weather, hook, under
 
 PASSING = {"run_id", "labeled_at", "seen_at"}

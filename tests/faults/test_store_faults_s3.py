@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from fer_core.collection import list_images
+from fer_core.collection.inventory import list_images
+from fer_core.commit.verify import verify
 from fer_core.errors import OutageError, SourceError, StoreError
-from fer_core.patience import Patience
-from fer_core.store import open_store, read_uri
-from fer_core.verify import verify
-from tests import fakes
+from fer_core.storage.retry import Patience
+from fer_core.storage.store import open_store, read_uri
 from tests.faults.faulty_proxy import BROKEN, BUSY, CUT, DENIED, GARBLED, LATE, RESET, STALL, FaultyProxy, seeded
+from tests.support import fakes
 
 
 @pytest.fixture(autouse=True)

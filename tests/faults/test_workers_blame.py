@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from fer_core.errors import ClusterError
 from fer_core.run import ImageRef, RunConfig, ShardJob
-from tasks import blame
-from tasks.blame import (
+from tasks.execution import poison_isolation
+from tasks.execution.poison_isolation import (
     DEATHS_TO_CRASH,
     Cause,
     Death,
@@ -201,7 +201,7 @@ def test_sixty_bombs_may_come_before_the_first_good_image():
 
 def test_a_machine_on_which_everything_dies_ends_the_run():
     count = DeathCount()
-    for _ in range(blame.NAMED_FORGIVEN):
+    for _ in range(poison_isolation.NAMED_FORGIVEN):
         count.add(named=True)
         assert not count.are_too_many(0, 2)
     count.add(named=True)

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import fakes
 import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from fer_core.store import open_store
-from fer_core.verify import verify
+from fer_core.commit.verify import verify
+from fer_core.storage.store import open_store
 from tests.faults.endings import DEADLY, GATED, HANGING
+from tests.support import fakes
 
 SECONDS = 240
 """How long anything may take; a machine that is busy with others needs tens of seconds to start a worker."""

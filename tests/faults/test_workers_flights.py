@@ -9,16 +9,16 @@ from distributed import KilledWorker
 
 from fer_core.errors import ClusterError
 from fer_core.run import ShardReceipt
-from tasks import flights
-from tasks.blame import Cause, Death
-from tasks.flights import Flights
+from tasks.execution import submission
+from tasks.execution.poison_isolation import Cause, Death
+from tasks.execution.submission import Flights
 from tests.faults import odd_pictures
 
 
 @pytest.fixture(autouse=True)
 def nobody_tells_late(monkeypatch):
     """Nor why a worker ended: `test_workers_fanout` has nannies that do."""
-    monkeypatch.setattr(flights, "CAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(submission, "CAUSE_SECONDS", 0.01)
 
 
 class Future:

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from tasks import time_limit
-from tasks.time_limit import TimeLimit, turn_to
+from tasks.execution import image_timeout
+from tasks.execution.image_timeout import TimeLimit, turn_to
 
 
 class Ends:
@@ -21,8 +21,8 @@ class Ends:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(time_limit, "OTHER_SECONDS", 0.05)
-    monkeypatch.setattr(time_limit, "FAREWELL_SECONDS", 0.02)
+    monkeypatch.setattr(image_timeout, "OTHER_SECONDS", 0.05)
+    monkeypatch.setattr(image_timeout, "FAREWELL_SECONDS", 0.02)
 
 
 def test_an_image_that_takes_too_long_is_told_and_ends_the_process():
@@ -42,7 +42,7 @@ def test_what_is_no_image_is_limited_too():
 
 def test_work_that_gets_on_is_left_alone(monkeypatch):
     now = 0.0
-    monkeypatch.setattr(time_limit.time, "monotonic", lambda: now)
+    monkeypatch.setattr(image_timeout.time, "monotonic", lambda: now)
     ends = Ends()
     limit = ends.limit(10.0)
     for number in range(1000):  # all together far more than the limit
@@ -55,7 +55,7 @@ def test_work_that_gets_on_is_left_alone(monkeypatch):
 
 
 def test_an_image_after_a_long_beginning_is_not_given_the_beginnings_time(monkeypatch):
-    monkeypatch.setattr(time_limit, "OTHER_SECONDS", 3600.0)
+    monkeypatch.setattr(image_timeout, "OTHER_SECONDS", 3600.0)
     ends = Ends()
     with ends.limit(0.05):  # an hour to begin with
         turn_to("/photos/a.jpg")
@@ -64,7 +64,7 @@ def test_an_image_after_a_long_beginning_is_not_given_the_beginnings_time(monkey
 
 
 def test_what_gets_on_in_the_last_moment_goes_on(monkeypatch):
-    monkeypatch.setattr(time_limit, "FAREWELL_SECONDS", 3600.0)
+    monkeypatch.setattr(image_timeout, "FAREWELL_SECONDS", 3600.0)
     told, ended = threading.Event(), threading.Event()
     with TimeLimit(0.05, lambda _: told.set(), ended.set):
         turn_to("/photos/a.jpg")
@@ -78,4 +78,4 @@ def test_without_a_limit_nothing_is_kept():
     with ends.limit(3600.0):
         pass
     turn_to("/photos/b.jpg")
-    assert time_limit._thread.limit is None
+    assert image_timeout._thread.limit is None

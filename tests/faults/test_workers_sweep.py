@@ -5,8 +5,8 @@ import subprocess
 import sys
 import uuid
 
-from flows.session import MARK
-from flows.watchdog import marked
+from flows.server.session import MARK
+from flows.server.watchdog import marked
 
 
 def test_the_tracker_of_semaphores_is_left_to_a_command_that_still_runs():

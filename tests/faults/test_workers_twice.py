@@ -12,17 +12,18 @@ from distributed import KilledWorker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_core.disk import remove_folder
 from fer_core.errors import ClusterError
 from fer_core.run import ShardJob, ShardReceipt
-from tasks import blame, fanout, flights, speculation
-from tasks.blame import Cause, Death
-from tasks.fanout import fan_out
-from tasks.flights import Flights
-from tasks.speculation import LEAST_ENDED, LEAST_SECONDS, REPEAT_AFTER, Running, straggler
-from tasks.time_limit import turn_to
+from fer_core.storage.local import remove_folder
+from tasks.execution import fan_out as fanout
+from tasks.execution import poison_isolation, stragglers, submission
+from tasks.execution.fan_out import fan_out
+from tasks.execution.image_timeout import turn_to
+from tasks.execution.poison_isolation import Cause, Death
+from tasks.execution.stragglers import LEAST_ENDED, LEAST_SECONDS, REPEAT_AFTER, Running, straggler
+from tasks.execution.submission import Flights
 from tests.faults import odd_pictures
-from tests.quick_workers import quick_workers
+from tests.support.quick_workers import quick_workers
 
 
 @given(st.lists(st.builds(Running, st.text(), st.floats(0.1, 100), st.floats(0, 1000))), st.lists(st.floats(0.1, 10), max_size=9))
@@ -113,9 +114,9 @@ def answer():
 @pytest.fixture
 def twice(tmp_path, monkeypatch):
     """A job at two workers: the client, the flights, and what lands, from a thread that waits for it."""
-    monkeypatch.setattr(speculation, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(speculation, "LEAST_ENDED", 1)
-    monkeypatch.setattr(flights, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(stragglers, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(stragglers, "LEAST_ENDED", 1)
+    monkeypatch.setattr(submission, "LOOK_SECONDS", 0.01)
     client = Client()
     flying = Flights(client, odd_pictures.look, 300, 60)
     flying._paces.append(1e-9)
@@ -182,8 +183,8 @@ def test_an_outage_at_one_waits_for_the_other(twice):
 
 def test_deaths_of_second_sendings_are_bounded_too(twice, monkeypatch):
     client, flying, _ = twice
-    monkeypatch.setattr(blame, "DEATHS_FORGIVEN", 0)
-    monkeypatch.setattr(blame, "DEATHS_A_WORKER", 0)
+    monkeypatch.setattr(poison_isolation, "DEATHS_FORGIVEN", 0)
+    monkeypatch.setattr(poison_isolation, "DEATHS_A_WORKER", 0)
     flight = flying._flying.pop(SECOND)
     with pytest.raises(ClusterError, match="1 workers died"):
         flying._goes_on_elsewhere(flight, Death(Cause.DIED))
@@ -191,9 +192,9 @@ def test_deaths_of_second_sendings_are_bounded_too(twice, monkeypatch):
 
 
 def test_nothing_is_repeated_while_others_wait_or_nobody_is_free(tmp_path, monkeypatch):
-    monkeypatch.setattr(speculation, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(speculation, "LEAST_ENDED", 1)
-    monkeypatch.setattr(flights, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(stragglers, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(stragglers, "LEAST_ENDED", 1)
+    monkeypatch.setattr(submission, "LOOK_SECONDS", 0.0)
     client = Client()
     flying = Flights(client, odd_pictures.look, 300, 60)
     flying._paces.append(1e-9)
@@ -229,7 +230,7 @@ def dawdle(text: str) -> str:
 
 
 def test_a_slow_worker_is_overtaken_and_ends_at_its_next_image(tmp_path, monkeypatch):
-    monkeypatch.setattr(speculation, "LEAST_SECONDS", 0.5)
+    monkeypatch.setattr(stragglers, "LEAST_SECONDS", 0.5)
     seen = []
 
     def on_receipt(receipt):

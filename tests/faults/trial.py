@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fer_core.commit import is_committed
-from fer_core.layout import plan_file
-from fer_core.store import Store
+from fer_core.commit.publish import is_committed
+from fer_core.storage.paths import plan_file
+from fer_core.storage.store import Store
 from tests.faults.chances import FORKED, Blow, Case
 from tests.faults.forked import Forked
 from tests.faults.nights import SECOND, Nights, phase, problems

@@ -19,11 +19,11 @@ import fsspec
 import numpy as np
 from PIL import Image
 
-from fer_core.commit import publish, write_plan
+from fer_core.commit.publish import publish, write_plan
+from fer_core.pipeline.shard import label_shard
 from fer_core.run import ImageRef, RunConfig
-from fer_core.shard import label_shard
-from fer_core.store import open_store
-from tests import fakes
+from fer_core.storage.store import open_store
+from tests.support import fakes
 
 PHOTOS = "memory://golden-1/photos"
 DAY_US = 86_400_000_000

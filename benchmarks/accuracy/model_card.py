@@ -1,0 +1,165 @@
+"""Score a model on the validation split and write what was found onto its card, as JSON and as a page for people.
+
+python -m benchmarks.accuracy.model_card MODEL FACESET [--unseen FACESET] [--names NAME ...]
+
+--unseen: a set of single labels whose `test` split the model has never seen anybody of; its figures are told apart.
+--names: what people call the sets that the model was trained on, in their order; the last is the unseen set's too. Without it sets are
+called by their layout.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from fer_core.evaluation.evaluate import Evaluation, Protocol, evaluate
+from fer_core.faceset import read_card
+from fer_core.models.network import NetworkConfig, multiply_adds
+from fer_core.models.store import CARD, ModelRef, resolve_model
+
+PROTOCOLS: tuple[Protocol, ...] = ("majority", "argmax")
+GAPS = (
+    "Disgust, fear and contempt are rare in FER+: their labels are weak, and often wrong in favour of a commoner class.",
+    "FER2013 is 48 px grey web pictures, mostly adults, mostly posed or from media. Its skin tones and ages are not documented, and "
+    "neither are muxspace's, which shows public figures of the 1990s and 2000s. Children, old people and dark skin are most likely "
+    "under-represented. Fairness across groups was not measured.",
+    "muxspace's labels are one person's each, and noisy.",
+    "Not tested: RAF-DB, AffectNet, video, infrared, drawings, profile views beyond what the detector finds, real occlusions.",
+    "FER2013's pictures carry no clear licence of their own; FER+'s labels are MIT, muxspace is Apache-2.0.",
+)
+
+PAGE = """# Model card: {name}
+
+Names the **apparent expression** of an aligned face: {expressions}. Not an inner state, not an emotion felt.
+
+| | |
+|---|---|
+| digest (SHA-256 of the weights file) | `{digest}` |
+| size | {megabytes:.1f} MB, {millions:.0f} million multiply-adds a face |
+{trained}
+| loss | {loss} |
+| learns from | votes and labels{teachers} |
+| seed, epochs, batch | {seed}, {epochs} (best: {best}), {batch} |
+| pretraining | {start}no face recognition data of any kind |
+| calibration | temperature {temperature:.3f}, fitted on {held} held-back faces |
+| `needs_review` | below confidence {confidence:.2f} or above entropy {entropy:.2f} |
+
+## Validation split (PublicTest), scored once after training
+
+Faces framed by `{framing}`.
+
+| protocol | faces | accuracy | balanced accuracy | macro F1 | calibration error |
+|---|---|---|---|---|---|
+{figures}
+
+{per_class}
+{unseen}
+## Known gaps
+
+{gaps}
+
+## Not for
+
+Deciding about people. The EU AI Act bans inferring emotions at work and in schools and treats the rest as high-risk.
+"""
+
+
+def main() -> None:
+    """See the module's text."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("faceset", type=Path)
+    parser.add_argument("--unseen", type=Path)
+    parser.add_argument("--names", nargs="+", default=[])
+    args = parser.parse_args()
+    ref = resolve_model(args.model)
+    found = {protocol: evaluate(args.faceset, args.model, "valid", protocol) for protocol in PROTOCOLS}
+    card = {**ref.card, "figures": {protocol: _figures(found[protocol], "valid") for protocol in PROTOCOLS}}
+    for data, name in zip(card["trained_on"], args.names, strict=False):
+        data["name"] = name
+    card["framing_of_figures"] = read_card(args.faceset).detector
+    card["multiply_adds"] = multiply_adds(NetworkConfig.from_json(card["spec"]["network"]))
+    card["known_gaps"] = list(GAPS)
+    if args.unseen is not None:
+        scored = evaluate(args.unseen, args.model, "test", "majority")
+        card["unseen"] = {"set": args.names[-1] if args.names else read_card(args.unseen).name, **_figures(scored, "test")}
+    (ref.path / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    (ref.path / "CARD.md").write_text(_page(card, ref), encoding="utf-8")
+    print(json.dumps({**card["figures"], "unseen": card.get("unseen")}, indent=2))
+
+
+def _figures(found: Evaluation, split: str) -> dict[str, Any]:
+    return {
+        "split": split,
+        "n": found.n,
+        "accuracy": round(found.accuracy, 4),
+        "balanced_accuracy": round(found.balanced_accuracy, 4),
+        "macro_f1": round(found.macro_f1, 4),
+        "ece": round(found.ece, 4),
+        "per_class": {name: {key: round(value, 4) for key, value in row.items()} for name, row in found.per_class.items()},
+    }
+
+
+def _row(name: str, row: dict[str, Any]) -> str:
+    numbers = f"{row['accuracy']:.2%} | {row['balanced_accuracy']:.2%} | {row['macro_f1']:.3f} | {row['ece']:.3f}"
+    return f"| {name} | {row['n']} | {numbers} |"
+
+
+def _per_class(title: str, row: dict[str, Any]) -> str:
+    lines = [f"| {title} | precision | recall | F1 | faces |", "|---|---|---|---|---|"]
+    for name, each in row["per_class"].items():
+        lines.append(f"| {name} | {each['precision']:.1%} | {each['recall']:.1%} | {each['f1']:.3f} | {int(each['support'])} |")
+    return "\n".join(lines)
+
+
+def _unseen(card: dict[str, Any]) -> str:
+    """Figures on people that training never showed."""
+    row = card.get("unseen")
+    if row is None:
+        return ""
+    head = "| set | faces | accuracy | balanced accuracy | macro F1 | calibration error |\n|---|---|---|---|---|---|"
+    title = f"## People it has never seen ({row['set']}, identities kept out of training)"
+    return f"\n{title}\n\n{head}\n{_row(row['set'], row)}\n\n{_per_class('class', row)}\n"
+
+
+def _trained(card: dict[str, Any]) -> str:
+    lines = []
+    for data in card["trained_on"]:
+        left = f" ({data['duplicates_removed']} more are also in another split: left out)" if data["duplicates_removed"] else ""
+        framed = f"{data['framed_by_points']:.1%} framed by `{data['detector']}` and ferflow's aligner, the rest as the set usually is"
+        lines.append(f"| trained on | {data['name']}: training split, {data['counts']['train']} faces{left}; {framed} |")
+    return "\n".join([*lines, f"| held back of the first | {card['training']['dev_share']:.0%} of its groups |"])
+
+
+def _page(card: dict[str, Any], ref: ModelRef) -> str:
+    training, spec, sources = card["training"], card["spec"], card["sources"]
+    teachers = [digest[:12] for digest in sources["teachers"]]
+    loss = {name: value for name, value in training["loss"].items() if name != "kind"}
+    return PAGE.format(
+        name=card["name"],
+        expressions=", ".join(card["expressions"]),
+        digest=card["digest"],
+        megabytes=(ref.path / "weights.safetensors").stat().st_size / 1e6,
+        millions=card["multiply_adds"] / 1e6,
+        trained=_trained(card),
+        loss=f"{training['loss']['kind'].replace('_', ' ')}, " + ", ".join(f"{name} {value:g}" for name, value in loss.items()),
+        teachers=f", {training['distill']:.0%} of the targets from our own `{'`, `'.join(teachers)}`" if teachers else "",
+        start="" if sources["start"] is None else f"starts from our own `{sources['start'][:12]}`; ",
+        seed=training["seed"],
+        epochs=training["epochs"],
+        best=card["development"]["epoch"],
+        batch=training["batch"],
+        temperature=spec["temperature"],
+        held=card["development"]["faces"],
+        confidence=spec["review"]["confidence"],
+        entropy=spec["review"]["entropy"],
+        framing=card["framing_of_figures"],
+        figures="\n".join(_row(protocol, card["figures"][protocol]) for protocol in PROTOCOLS),
+        per_class=_per_class("majority", card["figures"]["majority"]),
+        unseen=_unseen(card),
+        gaps="\n".join(f"- {gap}" for gap in card["known_gaps"]),
+    )
+
+
+if __name__ == "__main__":
+    main()

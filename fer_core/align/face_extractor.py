@@ -1,0 +1,101 @@
+"""From decoded pictures to aligned faces: one picture after another on a CPU, or many together on a device that gains by it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.detect.base import Detector
+from fer_core.timing import Stopwatch
+from fer_core.types import Faces, Picture
+
+FINE: Final = 0.5
+"""Crop pixels a picture pixel up to which a face is shrunk by an area filter anyway, so that a shrunk picture gives the same crop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was seen in one picture."""
+
+    faces: Faces
+    """Those that are large enough, in the picture's pixels, by falling score."""
+    crops: NDArray[np.uint8]
+    """(N, 112, 112, 3) RGB, as `align` cuts them."""
+
+
+class Looker(Protocol):
+    """Finds and aligns the faces of several pictures."""
+
+    pictures: int
+    """How many it likes to be given at a time. What it says of each does not depend on the others."""
+    side: int | None
+    """Longest side beyond which it shrinks a picture before it looks: larger ones may come shrunk. None where it has no such limit."""
+
+    def look(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch, /) -> list[Looked]:
+        """(H, W, 3) RGB uint8 each, of any sizes -> what is seen in each. min_face_px: shortest box side that counts.
+
+        watch: told what went into `detect` and what into `align`.
+        """
+        ...
+
+
+class OneByOne:
+    """A `Looker` over a `Detector`."""
+
+    pictures = 1
+
+    def __init__(self, detector: Detector, side: int | None = None) -> None:
+        self._detector, self.side = detector, side
+
+    def look(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch) -> list[Looked]:
+        """See `Looker`."""
+        return [self._one(pixels, min_face_px, watch) for pixels in pictures]
+
+    def _one(self, pixels: NDArray[np.uint8], min_face_px: float, watch: Stopwatch) -> Looked:
+        from fer_core.align.aligner import align  # noqa: PLC0415  (loads OpenCV; importing the shard must stay quick)
+
+        with watch.stage("detect"):
+            found = self._detector.detect(pixels)
+            faces = found.take(large_enough(found, min_face_px))
+        with watch.stage("align"):
+            return Looked(faces, align(pixels, faces))
+
+
+def large_enough(faces: Faces, min_face_px: float) -> NDArray[np.intp]:
+    """Indices of the faces whose shorter box side is long enough, by falling score; equal scores stay in the detector's order."""
+    sides = np.minimum(faces.boxes[:, 2] - faces.boxes[:, 0], faces.boxes[:, 3] - faces.boxes[:, 1])
+    large = np.flatnonzero(sides >= min_face_px)
+    return large[np.argsort(-faces.scores[large], kind="stable")]
+
+
+def smallest_seen(pictures: Sequence[Picture], min_face_px: float) -> float:
+    """Shortest box side to look for in pictures of which some come shrunk, so that `full_size` has all that count."""
+    return min(min_face_px / max(picture.reduction) for picture in pictures)
+
+
+def full_size(looked: Looked, picture: Picture, min_face_px: float, decoded_again: Callable[[], Picture], watch: Stopwatch) -> Looked:
+    """What was seen in a picture as it came -> the same in the photograph's pixels, without the faces that are too small there.
+
+    Of a picture that came shrunk, faces that are large even there keep their crops; for the others it is decoded in full, once.
+    """
+    back = np.array(picture.reduction, np.float32)
+    faces = Faces(looked.faces.boxes * np.tile(back, 2), looked.faces.points * back, looked.faces.scores)
+    kept = large_enough(faces, min_face_px)
+    faces, crops = faces.take(kept), looked.crops[kept]
+    if len(kept) and max(picture.reduction) > 1:
+        _refine(crops, looked.faces.take(kept), faces, decoded_again, watch)
+    return Looked(faces, crops)
+
+
+def _refine(crops: NDArray[np.uint8], shrunk: Faces, faces: Faces, decoded_again: Callable[[], Picture], watch: Stopwatch) -> None:
+    """Cut faces that a shrunk picture shows too coarsely from the photograph."""
+    from fer_core.align.aligner import align, scales  # noqa: PLC0415  (see above)
+
+    poor = np.flatnonzero(scales(shrunk) > FINE)
+    if len(poor):
+        with watch.stage("decode"):
+            pixels = decoded_again().pixels
+        with watch.stage("align"):
+            crops[poor] = align(pixels, faces.take(poor))

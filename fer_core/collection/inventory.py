@@ -1,0 +1,292 @@
+"""A collection of images: listing -> inventory, `schema.INVENTORY`."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fer_core.collection import list_file
+from fer_core.collection.list_file import LIMITS, ListLimits
+from fer_core.collection.local_listing import MAGIC, FolderLinks, Listed, expand, look, walk
+from fer_core.collection.object_listing import as_listed, below, first_page, found, look_object
+from fer_core.errors import AccessError, OutageError, SourceError, StoreError
+from fer_core.storage.retry import PATIENT
+from fer_core.storage.spill import aligned, by_uri, sorted_runs, spooled
+from fer_core.storage.system_files import SAID, is_system_file
+from fer_core.storage.uri import (
+    CREDENTIALS,
+    OBJECT_STORES,
+    S3,
+    cut_short,
+    holds_credentials,
+    is_too_long,
+    local_path,
+    local_uri,
+    one_line,
+    plain,
+    scheme,
+    split,
+    unsplit,
+    without_credentials,
+)
+from fer_core.tables.schema import INVENTORY, TIMESTAMP
+
+REQUESTS_AT_ONCE: Final = 32
+"""Objects of a list file that are looked up at a time."""
+LISTED_AT_ONCE: Final = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """How a source is listed."""
+
+    follow_links: bool = False
+    """Whether folder links are entered that lead out of the source."""
+    list_limits: ListLimits = LIMITS
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """What a source holds."""
+
+    images: pa.Table
+    """`schema.INVENTORY`, sorted by URI, each URI once."""
+    left_out: tuple[str, ...] = ()
+    """Folders that were not entered, see `listing.FolderLinks`; nothing is known of what lies behind them."""
+
+
+OPTIONS: Final = SourceOptions()
+
+
+def collect(source: str, options: SourceOptions = OPTIONS) -> Collection:
+    """What there is in a source.
+
+    source: a folder (with all below it), one image, a list file (.txt, .csv, .parquet; relative entries are relative to its folder), a
+    pattern (where nothing of that very name exists), or the same in an object store. Listed files that are absent stay, without size.
+    SourceError in one line when it is not there, empty, or cannot be listed.
+    """
+    if not source:
+        raise SourceError("no source was given")
+    links = FolderLinks(options.follow_links)
+    try:
+        # inside, since listing happens as the inventory is filled
+        listed = _local(source, options, links) if scheme(source) == "file" else _remote(source, options)
+        inventory = inventory_of(listed)
+    except StoreError as error:
+        raise SourceError(str(error)) from error
+    except OSError as error:
+        raise SourceError(f"cannot list {_shown(source)}: {plain(error).lower()}") from error
+    if not inventory.num_rows:
+        raise SourceError(f"there is nothing in {_shown(source)}{_but(links.left_out)}")
+    return Collection(inventory, tuple(sorted(set(links.left_out))))
+
+
+def list_images(source: str, options: SourceOptions = OPTIONS) -> pa.Table:
+    """The inventory alone of what `collect` finds."""
+    return collect(source, options).images
+
+
+def at_first_sight(source: str) -> int | None:
+    """How many images a source in S3 has, told by one or two requests; None where they do not tell: more than a page, a list, a pattern.
+
+    SourceError in one line when it is not there, empty, or cannot be listed, as `list_images` would find after all its pages.
+    """
+    try:
+        fs, path = split(source)
+        if not path.strip("/"):
+            raise SourceError(f"{source} names no bucket")
+        with one_line("list", source):
+            return first_page(fs, path, source)
+    except StoreError as error:
+        raise SourceError(str(error)) from error
+
+
+def inventory_of(listed: Iterable[Listed]) -> pa.Table:
+    """What was listed, in any order, as `schema.INVENTORY`: sorted by URI, each URI once.
+
+    Only `LISTED_AT_ONCE` files are Python objects at a time, and of many the rows are on disk, see `sorted_rows.spooled`.
+    """
+    runs = sorted_runs(_chunks(iter(listed)), INVENTORY)
+    if len(runs) == 1 and not pc.any(_again(runs[0])).as_py():
+        return runs[0]
+    return spooled((_once(by_uri(pa.concat_tables(pieces))) for pieces in aligned(runs)), INVENTORY)
+
+
+def _once(rows: pa.Table) -> pa.Table:
+    """Sorted rows without those of the URI before them."""
+    return rows.filter(pa.concat_arrays([pa.array([True] * min(1, rows.num_rows)), pc.invert(_again(rows)).combine_chunks()]))
+
+
+def _again(rows: pa.Table) -> pa.ChunkedArray:
+    """Of sorted rows, all but the first: whether the URI is that of the row before."""
+    return pc.equal(rows["image_uri"][1:], rows["image_uri"][:-1])
+
+
+def _chunks(listed: Iterator[Listed]) -> Iterator[pa.Table]:
+    while found := list(islice(listed, LISTED_AT_ONCE)):
+        yield _rows(found)
+
+
+def _rows(found: Sequence[Listed]) -> pa.Table:
+    columns = [
+        pa.array([row.path if _is_object(row.path) else local_uri(row.path) for row in found], pa.string()),
+        pa.array([row.size for row in found], pa.int64()),
+        pa.array([row.etag for row in found], pa.string()),
+        pa.array([row.modified_us for row in found], TIMESTAMP),
+    ]
+    return pa.Table.from_arrays(columns, schema=INVENTORY)
+
+
+def _but(left_out: Sequence[str]) -> str:
+    return f" but {len(left_out):,} folder links that were not entered, see --follow-links" if left_out else ""
+
+
+def _local(source: str, options: SourceOptions, links: FolderLinks) -> Iterable[Listed]:
+    path = _absolute(_bare(source), os.getcwd())
+    if not os.path.lexists(path) and source.startswith("~"):
+        path = os.path.expanduser(source)
+    if os.path.exists(path) and is_system_file(path, os.stat(path)):
+        raise SourceError(f"{_shown(source)} is {SAID}")
+    if os.path.isdir(path):
+        return walk(path.rstrip("/") or "/", links)
+    if os.path.isfile(path):
+        return _listed_by(path, options.list_limits) if list_file.is_list(path) else [look(path)]
+    if os.path.lexists(path):
+        what = "is a link that leads nowhere" if os.path.islink(path) else "is no regular file"
+        raise SourceError(f"{_shown(source)} {what}")
+    if MAGIC.isdisjoint(path):
+        raise SourceError(f"there is no {_shown(source)}")
+    return _matching(path, source, links)
+
+
+def _matching(pattern: str, source: str, links: FolderLinks) -> list[Listed]:
+    parts = [part for part in pattern.split("/") if part]
+    fixed = next(index for index, part in enumerate(parts) if not MAGIC.isdisjoint(part))
+    base = "/" + "/".join(parts[:fixed])
+    if os.path.isdir(base) and is_system_file(base, os.stat(base)):
+        raise SourceError(f"{_shown(source)} is {SAID}")
+    found = list(expand(base, parts[fixed:], links)) if os.path.isdir(base) else []
+    if not found:
+        raise SourceError(f"no file matches {_shown(source)}{_but(links.left_out)} (** at the end takes all that lies below folders)")
+    return found
+
+
+def _listed_by(file: str, limits: ListLimits) -> Iterator[Listed]:
+    """What a local list file names."""
+    limits.check_bytes(_shown(file), os.path.getsize(file))
+    with open(file, "rb") as stream:
+        names = list_file.entries(_shown(file), stream.read(limits.bytes + 1), limits)
+    folder = os.path.dirname(file)
+    return _looked_up(_absolute(_bare(name), folder) if scheme(name) == "file" else name for name in map(_writable, names))
+
+
+def _writable(name: str) -> str:
+    """What a list says, as it may be written down and sent around."""
+    if is_too_long(name):
+        return cut_short(name)
+    return without_credentials(name) if holds_credentials(name) else name
+
+
+def _looked_up(names: Iterable[str]) -> Iterator[Listed]:
+    """Local paths are looked at one by one, objects by several requests at once. What nothing can be or that no store gives stays for
+    reading to refuse; where that is all there is, the first refusal is raised.
+    """
+    unique = list(dict.fromkeys(names))
+    good = False
+    refused = dict[str, StoreError]()
+    for name in unique:
+        if is_too_long(name):
+            good = True
+            yield Listed(name)
+        elif scheme(name) == "file":
+            good = True
+            yield look(name)
+        elif holds_credentials(name):
+            refused[name] = StoreError(CREDENTIALS)
+        elif scheme(name) not in OBJECT_STORES:
+            good = True
+            yield Listed(name)
+    objects = [name for name in unique if scheme(name) in OBJECT_STORES and name not in refused and not is_too_long(name)]
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        for name, found in zip(objects, pool.map(_look_object, objects), strict=True):
+            if isinstance(found, StoreError):
+                refused[name] = found
+            else:
+                good = True
+                yield found
+    for error in refused.values():
+        if not good:
+            raise error
+    yield from map(Listed, refused)
+
+
+def _look_object(uri: str) -> Listed | StoreError:
+    """One object, or why it is not given to who asks, or to nobody here. OutageError where its store does not answer."""
+    try:
+        return look_object(uri)
+    except AccessError as error:
+        return error
+    except OutageError:
+        raise
+    except StoreError as error:
+        return error
+
+
+def _remote(source: str, options: SourceOptions) -> Iterable[Listed]:
+    fs, path = split(source)
+    if not path.strip("/"):
+        raise SourceError(f"{source} names no bucket")
+    if scheme(source) in S3:
+        objects = below(fs, path, source)
+        if (first := next(objects, None)) is not None:
+            return chain([first], objects)
+    with one_line("list", source):
+        matching = PATIENT.ask(lambda: found(fs, path))
+        if len(matching) == 1 and list_file.is_list(path) and path.rstrip("/") in matching:
+            limits, size = options.list_limits, matching[path.rstrip("/")]["size"]
+            limits.check_bytes(source, size)
+            data = PATIENT.ask(lambda: bytes(fs.cat_file(path)))
+            folder = unsplit(fs, path).rpartition("/")[0]
+            names = map(_writable, list_file.entries(source, data, limits))
+            return list(_looked_up(name if _is_object(name) or is_too_long(name) else f"{folder}/{name}" for name in names))
+    if not matching:
+        raise SourceError(f"there is nothing at {source}")
+    return [as_listed(fs, name, info) for name, info in matching.items()]
+
+
+def _is_object(name: str) -> bool:
+    return scheme(name) != "file"
+
+
+def _bare(name: str) -> str:
+    """The path in a file URI: verbatim, as fsspec takes it, unless only the percent-decoded path is there or can be meant."""
+    if not name.startswith("file://"):
+        return name
+    verbatim, decoded = name.removeprefix("file://"), local_path(name)
+    untold = local_uri(decoded) != decoded
+    return decoded if not os.path.lexists(verbatim) and (untold or os.path.lexists(decoded)) else verbatim
+
+
+def _absolute(path: str, folder: str) -> str:
+    """An absolute path stays as it is. A relative one loses `.` and `..`, where that leads to the same file or to none."""
+    if path.startswith("/"):
+        return path
+    joined = os.path.join(folder, path)
+    tidy = os.path.normpath(joined)
+    return tidy if tidy == joined or not os.path.lexists(joined) or _same(tidy, joined) else joined
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return os.path.samestat(os.lstat(one), os.lstat(other))
+    except OSError:
+        return False
+
+
+def _shown(source: str) -> str:
+    return local_uri(source)

@@ -1,0 +1,101 @@
+"""What lies in an object store: names below a name, page by page where the store has pages, and what patterns match there."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+from fsspec import AbstractFileSystem
+
+from fer_core.collection import list_file
+from fer_core.collection.local_listing import MAGIC, Listed
+from fer_core.errors import SourceError
+from fer_core.storage.retry import PATIENT, is_refused
+from fer_core.storage.uri import one_line, split, unsplit
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def below(fs: AbstractFileSystem, path: str, source: str) -> Iterator[Listed]:
+    """Objects of S3 below a name, as they come: a page of a thousand is in memory at a time. None is found where the name is an object's.
+
+    source: the name as somebody gave it. StoreError when it cannot be listed.
+    """
+    bucket, key, _ = fs.split_path(path.rstrip("/"))
+    after: dict[str, str] = {}
+    while True:
+        with one_line("list", source):
+            page = _page(fs, bucket, f"{key}/" if key else "", **after)
+        for row in page.get("Contents", ()):
+            if not _is_marker(row["Key"], row["Size"]):
+                yield as_listed(fs, f"{bucket}/{row['Key']}", {**row, "size": row["Size"]})
+        if not page.get("IsTruncated"):
+            return
+        after = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def found(fs: AbstractFileSystem, path: str) -> dict[str, Mapping[str, Any]]:
+    """Objects at or below a path, or else those that it matches as a pattern."""
+    try:
+        names = fs.find(path.rstrip("/"), detail=True)
+    except FileNotFoundError:
+        names = {}
+    if not names and not MAGIC.isdisjoint(path):
+        names = fs.glob(path, detail=True)
+    return {name: info for name, info in names.items() if info["type"] == "file" and not _is_marker(name, info["size"])}
+
+
+def first_page(fs: AbstractFileSystem, path: str, source: str) -> int | None:
+    """How many objects a source in S3 has, told by one or two requests; None where they do not tell, see `collection.at_first_sight`.
+
+    Below the name, then the very name, then what a pattern may match: as `below` and `found` look. SourceError where nothing is there.
+    """
+    bucket, key, _ = fs.split_path(path.rstrip("/"))
+    start = key[: min((key.index(mark) for mark in MAGIC if mark in key), default=len(key))]
+    below = f"{key}/" if key else ""
+    for prefix in dict.fromkeys((below, key, start)):
+        page = _page(fs, bucket, prefix)
+        names = [row["Key"] for row in page.get("Contents", ()) if not _is_marker(row["Key"], row["Size"])]
+        if page.get("IsTruncated") or (names and prefix not in (below, key)):
+            return None
+        if names and prefix == below:
+            return len(names)
+        if key in names:
+            return None if list_file.is_list(key) else 1
+    raise SourceError(f"there is nothing at {source}")
+
+
+def look_object(uri: str) -> Listed:
+    """One object as it is now; without size where it is not there, or is no object. StoreError when the store does not say."""
+    fs, path = split(uri)
+    with one_line("look for", uri):
+        try:
+            info = PATIENT.ask(lambda: fs.info(path))
+        except (FileNotFoundError, PermissionError) as error:
+            if is_refused(error):
+                raise
+            return Listed(unsplit(fs, path))
+    return as_listed(fs, path, info) if info["type"] == "file" else Listed(unsplit(fs, path))
+
+
+def as_listed(fs: AbstractFileSystem, path: str, info: Mapping[str, Any]) -> Listed:
+    """What a store tells of an object, in the words of its own: `size` in bytes, perhaps a tag, perhaps when it changed."""
+    etag = info.get("ETag") or info.get("etag")
+    changed = next((info[key] for key in ("LastModified", "last_modified", "mtime", "created") if info.get(key)), None)
+    return Listed(unsplit(fs, path), info["size"], _microseconds(changed), etag.strip('"') if etag else None)
+
+
+def _page(fs: AbstractFileSystem, bucket: str, prefix: str, **after: str) -> dict[str, Any]:
+    found: dict[str, Any] = PATIENT.ask(partial(fs.call_s3, "list_objects_v2", Bucket=bucket, Prefix=prefix, **after))
+    return found
+
+
+def _is_marker(name: str, size: int) -> bool:
+    """Objects named like folders are markers that some tools leave behind."""
+    return name.endswith("/") and not size
+
+
+def _microseconds(moment: object) -> int | None:
+    if isinstance(moment, datetime):
+        return (moment.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
+    return round(moment * 1e6) if isinstance(moment, int | float) else None

@@ -1,0 +1,122 @@
+"""Staged shard parts -> files of up to `LARGEST_PART` bytes, before any reader sees them.
+
+A night of a thousand shards would publish a thousand small files a table, which readers open one by one. So the committer merges runs of
+neighbouring shards in staging first, alike for all three tables: the largest table decides, and what belongs together keeps one name.
+The merged files are staged under their digests like any part, and a receipt names them, so that a commit that was killed finds them again.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+import pyarrow as pa
+
+from fer_core.commit.part_reader import part_rows
+from fer_core.errors import CommitError
+from fer_core.json_reader import parse_json
+from fer_core.run import PartReceipt, RunConfig, ShardReceipt
+from fer_core.storage.paths import TABLES, coalesced_receipt_file, published_file, shard_number, staged_file
+from fer_core.storage.store import Store
+from fer_core.tables.builder import part_metadata
+from fer_core.tables.parquet_writer import OverlapError, merged, write_merged, write_part
+from fer_core.tables.schema import SCHEMAS
+
+LARGEST_PART: Final = 128 * 2**20
+"""Bytes of the parts of one table that become one file."""
+
+
+def coalesce(
+    store: Store, config: RunConfig, receipts: Iterable[ShardReceipt], still_ours: Callable[[], None], largest: int = LARGEST_PART
+) -> list[PartReceipt]:
+    """Merge neighbouring shards' parts in staging and return the parts to publish, which lie in staging or in their table.
+
+    receipts: one answer an image, see `commit.settled`. still_ours: see `commit.publish`. largest: bytes. CommitError where a part is
+    neither staged nor published as its receipt says. Repeated with the same receipts it returns the same parts.
+    """
+    parts: list[PartReceipt] = []
+    for number, group in enumerate(groups(receipts, largest)):
+        if len(group) == 1:
+            parts += group[0].parts
+            continue
+        name = _name(number, group)
+        whole = _merged_before(store, config, name)
+        if whole is None:
+            still_ours()
+            whole = [_merge(store, config, name, of_table) for table in TABLES if (of_table := _of(table, group))]
+            receipt = json.dumps([part.to_json() for part in whole])
+            store.write_bytes(coalesced_receipt_file(config.run_id, name), receipt.encode())
+        parts += whole
+    return parts
+
+
+def groups(receipts: Iterable[ShardReceipt], largest: int) -> Iterator[list[ShardReceipt]]:
+    """Neighbouring shards, in order, as many as fit: of no table more than `largest` bytes, unless a single shard has more. Pure."""
+    group: list[ShardReceipt] = []
+    sizes = dict.fromkeys(TABLES, 0)
+    for receipt in sorted(receipts, key=lambda one: (shard_number(one.part), one.part)):
+        own = {table: sum(part.size for part in receipt.parts if part.table == table) for table in TABLES}
+        if group and any(sizes[table] + own[table] > largest for table in TABLES):
+            yield group
+            group, sizes = [], dict.fromkeys(TABLES, 0)
+        group.append(receipt)
+        sizes = {table: sizes[table] + own[table] for table in TABLES}
+    if group:
+        yield group
+
+
+def is_there(store: Store, config: RunConfig, part: PartReceipt) -> bool:
+    """Whether a part lies in staging or in its table with the promised digest."""
+    return _content(store, config, part) is not None
+
+
+def _name(number: int, group: Sequence[ShardReceipt]) -> str:
+    """File name of a merged part. What was merged is in the name: a commit of other receipts never takes it for its own."""
+    digests = "".join(part.sha256 for receipt in group for part in receipt.parts)
+    return f"part-{number:05d}-{hashlib.sha256(digests.encode()).hexdigest()[:8]}.parquet"
+
+
+def _of(table: str, group: Sequence[ShardReceipt]) -> list[PartReceipt]:
+    return [part for receipt in group for part in receipt.parts if part.table == table]
+
+
+def _merge(store: Store, config: RunConfig, name: str, parts: Sequence[PartReceipt]) -> PartReceipt:
+    """One merged part of one table, staged. Holds the merged file and one shard's rows in memory."""
+    table = parts[0].table
+    try:
+        data = write_merged((_rows(store, config, part) for part in parts), SCHEMAS[table], part_metadata(config))
+    except OverlapError:  # shards of one run follow each other by URI; should a plan say otherwise, its rows are sorted all the same
+        data = write_part(merged([_rows(store, config, part) for part in parts]), part_metadata(config))
+    whole = PartReceipt(table, name, sum(part.rows for part in parts), len(data), hashlib.sha256(data).hexdigest())
+    store.write_bytes(staged_file(config.run_id, whole), data)
+    return whole
+
+
+def _rows(store: Store, config: RunConfig, part: PartReceipt) -> pa.Table:
+    data = _content(store, config, part)
+    if data is None:
+        raise CommitError(f"neither staged nor published as its receipt says: {published_file(config, part)}")
+    return part_rows(data, part.name, SCHEMAS[part.table], f"the run {config.run_id}")
+
+
+def _content(store: Store, config: RunConfig, part: PartReceipt) -> bytes | None:
+    """The bytes of a part from staging or its table; None where neither has the promised digest."""
+    for path in (staged_file(config.run_id, part), published_file(config, part)):
+        if store.exists(path):
+            data = store.read_bytes(path)
+            if len(data) == part.size and hashlib.sha256(data).hexdigest() == part.sha256:
+                return data
+    return None
+
+
+def _merged_before(store: Store, config: RunConfig, name: str) -> list[PartReceipt] | None:
+    """What an interrupted commit has merged; None where it has not, or where some of it was lost."""
+    path = coalesced_receipt_file(config.run_id, name)
+    if not store.exists(path):
+        return None
+    try:
+        found = parse_json(store.read_bytes(path))
+        parts = [PartReceipt.from_json(value) for value in found] if isinstance(found, list) else []
+    except (ValueError, TypeError):
+        return None
+    return parts if parts and all(is_there(store, config, part) for part in parts) else None

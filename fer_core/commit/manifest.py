@@ -1,0 +1,139 @@
+"""The manifest: what a committed run promises. Its file is the commit point."""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final, Self
+
+from fer_core.errors import CommitError
+from fer_core.json_reader import parse_object
+from fer_core.run import RunConfig
+from fer_core.storage.paths import TABLES
+from fer_core.validation import check_entries
+
+MOST_BYTES: Final = 256 * 2**20
+"""Of a manifest: a million parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One published Parquet file."""
+
+    table: str
+    """`labels`, `images` or `faces`."""
+    path: str
+    """Relative to the labels root."""
+    rows: int
+    bytes: int
+    sha256: str
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """A part that lies in its table; TypeError or ValueError for anything else."""
+        part = cls(**value)
+        check_entries(part)
+        folders = part.path.split("/")
+        if (
+            part.table not in TABLES
+            or folders[0] != part.table
+            or len(folders) != 4
+            or not {"", ".", ".."}.isdisjoint(folders)
+            or min(part.rows, part.bytes) < 0
+        ):
+            raise ValueError(f"no part of a table: {part.path[:200]}")
+        return part
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One committed run."""
+
+    schema_version: int
+    run_id: str
+    run_date: str
+    """UTC day, YYYY-MM-DD."""
+    source: str
+    """SOURCE as the user gave it."""
+    purpose: str
+    detector: str
+    """Identity of the detector."""
+    model_name: str
+    model_digest: str
+    pipeline_digest: str
+    config_digest: str
+    """SHA-256 of `config` in its canonical writing."""
+    config: dict[str, Any]
+    """The `RunConfig` as JSON."""
+    listed: int
+    """Images in the listing."""
+    unchanged: int
+    """Listed images that were skipped because an earlier run had answered them."""
+    deleted: int
+    """Images that earlier runs of the same source processed and that the listing no longer holds."""
+    statuses: dict[str, int]
+    """Images processed, by status; every status is named."""
+    faces: int
+    """Rows in `labels`."""
+    expressions: dict[str, int]
+    """Faces by expression; every expression is named."""
+    parts: tuple[Part, ...]
+    started_at: str
+    """When the run was planned, ISO 8601, UTC."""
+    committed_at: str
+    """When this manifest was written, ISO 8601, UTC."""
+    seconds: dict[str, float]
+    """Busy seconds by stage, summed over workers."""
+    reused: int = 0
+    """Images processed whose content was as an earlier run had seen it, so that its answers were taken over. Not told by version 0.1."""
+    excluded: int = 0
+    """Folders that were not entered, outside `listed`: links that lead out of the source, and what `system_files` names."""
+    compacting: tuple[Part, ...] = ()
+    """Parts that a compaction of an earlier release was putting in the place of `parts`, table by table, when it was cut off."""
+    replaced: tuple[Part, ...] = ()
+    """Parts that were committed and that a compaction of an earlier release replaced."""
+
+    def check(self) -> None:
+        """CommitError unless labelled + no face + quarantined = listed - unchanged, and the parts hold as many rows as are counted."""
+        processed = sum(self.statuses.values())
+        if processed != self.listed - self.unchanged:
+            raise CommitError(f"run {self.run_id} accounts for {processed} images of {self.listed - self.unchanged}")
+        rows = {table: sum(part.rows for part in self.parts if part.table == table) for table in ("images", "labels")}
+        if rows["images"] != processed or rows["labels"] != self.faces or sum(self.expressions.values()) != self.faces:
+            counted, held = f"{processed} images and {self.faces} faces", f"{rows['images']} and {rows['labels']} rows"
+            raise CommitError(f"run {self.run_id} counts {counted}, its parts hold {held}")
+
+    def parts_of(self, table: str) -> Sequence[Part]:
+        """The parts of one table."""
+        return [part for part in self.parts if part.table == table]
+
+    def with_new(self, tables: Collection[str]) -> Self:
+        """The same where a compaction of an earlier release has put its parts into some tables."""
+        rest = tuple(part for part in self.compacting if part.table not in tables)
+        new = [part for part in self.compacting if part.table in tables]
+        old = tuple(part for part in self.parts if part.table in tables)
+        kept = [part for part in self.parts if part.table not in tables]
+        order = list(dict.fromkeys(part.table for part in self.parts))
+        parts = sorted([*kept, *new], key=lambda part: (order.index(part.table), part.path))
+        return replace(self, parts=tuple(parts), compacting=rest, replaced=(*self.replaced, *old))
+
+    def run_config(self) -> RunConfig:
+        """`config` as a record. CommitError: it is none."""
+        try:
+            return RunConfig.from_json(self.config)
+        except (TypeError, ValueError, KeyError) as error:
+            raise CommitError(f"the manifest of run {self.run_id} holds no configuration of a run ({error})") from error
+
+    def to_bytes(self) -> bytes:
+        """Indented JSON, UTF-8."""
+        return (json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Reads `to_bytes` back; ValueError, KeyError or TypeError where it is something else."""
+        value = parse_object(data, MOST_BYTES)
+        parts = {name: tuple(Part.from_json(part) for part in value.get(name, ())) for name in ("compacting", "replaced")}
+        manifest = cls(**{**value, **parts, "parts": tuple(Part.from_json(part) for part in value["parts"])})
+        check_entries(manifest)
+        if type(manifest.config.get("started_us")) is not int:
+            raise ValueError("its configuration does not say when the run was planned")
+        return manifest

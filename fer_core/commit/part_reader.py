@@ -1,0 +1,79 @@
+"""Rows of one published part, in the types of its table, or one clear line. All that reads committed tables reads them here."""
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fer_core.commit.manifest import Part
+from fer_core.errors import CommitError
+from fer_core.storage.store import Store
+from fer_core.tables.unpacked_size import CROP_BYTES, check_unpacked
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import RowGroupMetaData
+
+LARGEST: Final = {"crop_png": CROP_BYTES}
+"""Bytes of a value, see `check_unpacked`."""
+UNREADABLE: Final = (pa.ArrowException, OSError, KeyError, ValueError, TypeError)
+"""What reading a Parquet file that is none, or that holds other columns, may raise."""
+
+
+def read_part(store: Store, part: Part, schema: pa.Schema, run_id: str, uris: pa.Array | None = None) -> pa.Table:
+    """Rows of a part of a committed run. schema: the columns to read, which are some of the table's. uris: see `part_rows`.
+
+    CommitError where the part is missing, is not the file that was committed, lacks a column, or holds one of another type.
+    """
+    run = f"the committed run {run_id}"
+    return part_rows(part_bytes(store, part, run), part.path, schema, run, uris)
+
+
+def part_bytes(store: Store, part: Part, run: str = "a committed run") -> bytes:
+    """A part as it was committed. CommitError where it is missing or another file. run: for errors."""
+    if not store.exists(part.path):
+        raise CommitError(f"a part of {run} is missing: {part.path}")
+    data = store.read_bytes(part.path)
+    if len(data) != part.bytes or hashlib.sha256(data).hexdigest() != part.sha256:
+        raise CommitError(f"a part of {run} is damaged: {part.path} (it is not the file that was committed)")
+    return data
+
+
+def part_rows(data: bytes, path: str, schema: pa.Schema, run: str = "a committed run", uris: pa.Array | None = None) -> pa.Table:
+    """Rows from a part's bytes. uris: strings; only the rows of these images, of which only the row groups that may hold them are
+    decoded. None: all rows.
+    """
+    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy; what plans and counts needs none of it)
+
+    try:
+        with pq.ParquetFile(pa.BufferReader(data)) as file:
+            check_unpacked(file.metadata, schema.names, LARGEST)
+            if uris is None:
+                return checked_rows(file.read(columns=schema.names, use_threads=False), schema)
+            found = [schema.empty_table()]
+            for number in range(file.num_row_groups):
+                if _may_hold(file.metadata.row_group(number), uris):
+                    rows = checked_rows(file.read_row_group(number, columns=schema.names, use_threads=False), schema)
+                    found.append(rows.filter(pc.is_in(rows["image_uri"], value_set=uris)))
+            return pa.concat_tables(found)
+    except UNREADABLE as error:
+        raise CommitError(f"a part of {run} is damaged: {path} ({' '.join(str(error).split())[:200]})") from error
+
+
+def checked_rows(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of `schema`, as it types them. One of `UNREADABLE` for rows that cannot be those."""
+    found = rows.select(schema.names).replace_schema_metadata(None).cast(schema)
+    found.validate(full=True)  # Arrow believes what a file says of its texts until it crashes
+    if "image_uri" in schema.names and found["image_uri"].null_count:
+        raise ValueError("rows without an image")
+    return found
+
+
+def _may_hold(group: "RowGroupMetaData", uris: pa.Array) -> bool:
+    """Whether a row group's range of URIs has some of these. Long URIs may be cut short in it: then it may hold anything."""
+    columns = (group.column(number) for number in range(group.num_columns))
+    told = next((column.statistics for column in columns if column.path_in_schema == "image_uri"), None)
+    if told is None or not told.has_min_max:
+        return True
+    inside = pc.and_(pc.greater_equal(uris, told.min), pc.less_equal(uris, told.max))
+    return bool(pc.any(inside).as_py())

@@ -1,0 +1,328 @@
+"""Receipts -> published parts -> manifest. One committer a run; whatever interrupts it, doing it again ends in the same place."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from fer_core.commit.coalesce import LARGEST_PART, coalesce, is_there
+from fer_core.commit.manifest import Manifest, Part
+from fer_core.errors import CommitError, StoreError, UsageError
+from fer_core.hashing import json_sha256
+from fer_core.json_reader import parse_json, parse_object
+from fer_core.labels import EXPRESSIONS
+from fer_core.run import PartReceipt, RunConfig, ShardReceipt
+from fer_core.storage.paths import (
+    RUNS,
+    TABLES,
+    begun_file,
+    is_run_id,
+    manifest_file,
+    plan_file,
+    published_file,
+    receipts_folder,
+    run_folder,
+    shard_number,
+    staged_file,
+    staging_folder,
+)
+from fer_core.storage.spill import spooled
+from fer_core.storage.store import Store
+from fer_core.storage.uri import one_line
+from fer_core.tables.parquet_writer import write_rows
+from fer_core.tables.schema import IMAGE_STATUSES, PLAN, SCHEMA_VERSION
+from fer_core.timing import STAGES
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run set out to do."""
+
+    config: RunConfig
+    images: pa.Table
+    """`schema.PLAN`: the images to be read, each with its shard."""
+    listed: int
+    unchanged: int
+    deleted: int
+    excluded: int = 0
+
+
+def write_plan(store: Store, config: RunConfig, images: pa.Table, *, listed: int, unchanged: int, deleted: int, excluded: int = 0) -> Plan:
+    """Make the run known. images: `schema.PLAN`. UsageError when the run id cannot be one, CommitError when it is taken."""
+    if not is_run_id(config.run_id):
+        raise UsageError(f"a run id is made of lower-case letters, digits and hyphens, a letter first: {config.run_id!r}")
+    if store.exists(plan_file(config.run_id)):
+        raise CommitError(f"run {config.run_id} exists already: resume it or choose another id")
+    metadata = {
+        "fer.config": json.dumps(config.to_json(), sort_keys=True, ensure_ascii=False),
+        "fer.listed": str(listed),
+        "fer.unchanged": str(unchanged),
+        "fer.deleted": str(deleted),
+        "fer.excluded": str(excluded),
+    }
+    with store.replacing(plan_file(config.run_id)) as unfinished:
+        write_rows(images.cast(PLAN), metadata, unfinished)
+    return Plan(config, images, listed, unchanged, deleted, excluded)
+
+
+def read_plan(store: Store, run_id: str) -> Plan:
+    """The plan of a run that was begun here, committed or not. CommitError when there is none of that id."""
+    import pyarrow.parquet as pq  # noqa: PLC0415  (workers import this module's neighbours and never read a plan)
+
+    if not is_run_id(run_id) or not store.exists(plan_file(run_id)):
+        raise CommitError(f"unknown run: {run_id} (in {store.url()})")
+    try:
+        path = plan_file(run_id)
+        with (
+            one_line("read", store.url(path)),
+            pq.ParquetFile(store.url(path) if store.local else pa.BufferReader(store.read_bytes(path))) as file,
+        ):
+            said = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
+            images = spooled((_as_plan(file.read_row_group(number, use_threads=False)) for number in range(file.num_row_groups)), PLAN)
+        if any(images[name].null_count for name in ("image_uri", "shard")):
+            raise ValueError("images without a name or a shard")
+        config = RunConfig.from_json(parse_object(said["fer.config"]))
+        counts = (int(said["fer.listed"]), int(said["fer.unchanged"]), int(said["fer.deleted"]), int(said.get("fer.excluded", 0)))
+        return Plan(config, images, *counts)
+    except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        raise CommitError(f"the plan of run {run_id} cannot be read: {plan_file(run_id)}") from error
+
+
+def _as_plan(table: pa.Table) -> pa.Table:
+    """`schema.PLAN`; version 0.1 knew no `earlier_part`."""
+    if "earlier_part" not in table.column_names:
+        table = table.append_column("earlier_part", pa.nulls(table.num_rows, pa.string()))
+    return table.cast(PLAN)
+
+
+def is_committed(store: Store, run_id: str) -> bool:
+    """Whether the run's manifest is there, which is what makes its rows final."""
+    return is_run_id(run_id) and store.exists(manifest_file(run_id))
+
+
+def read_manifest(store: Store, run_id: str) -> Manifest:
+    """The promise of a committed run. CommitError when there is none, or when it is damaged.
+
+    Where a compaction of an earlier release was cut off, `parts` are those that lie in the tables: a table's old ones, or already the new.
+    """
+    if not is_committed(store, run_id):
+        raise CommitError(f"run {run_id} is not committed")
+    try:
+        manifest = Manifest.from_bytes(store.read_bytes(manifest_file(run_id)))
+    except (ValueError, KeyError, TypeError) as error:
+        raise CommitError(f"the manifest of run {run_id} cannot be read: {manifest_file(run_id)}") from error
+    firsts = {part.table: part for part in reversed(manifest.compacting)}
+    return manifest.with_new([table for table, part in firsts.items() if store.exists(part.path)]) if firsts else manifest
+
+
+def committed_runs(store: Store) -> list[str]:
+    """Ids of the runs whose manifest is there, in alphabetical order."""
+    files = (path.split("/") for path in store.list_files(RUNS))
+    return sorted(parts[-2] for parts in files if parts[-1] == "manifest.json" and is_run_id(parts[-2]))
+
+
+def staged_receipts(store: Store, run_id: str) -> dict[str, ShardReceipt]:
+    """What a run has finished so far, by part name. A receipt counts only if every part it names lies in staging, or was already
+    moved to its table, with the promised digest; whatever is torn or lost is left out and will be done again.
+    """
+    config = read_plan(store, run_id).config
+    receipts = (_read_receipt(store, path) for path in store.list_files(receipts_folder(run_id)) if path.endswith(".json"))
+    whole = [receipt for receipt in receipts if receipt and all(is_there(store, config, part) for part in receipt.parts)]
+    return {receipt.part: receipt for receipt in settled(whole)}
+
+
+def settled(receipts: Iterable[ShardReceipt]) -> list[ShardReceipt]:
+    """One answer an image, in order of part names.
+
+    A shard that was given up and cut in halves may have been finished all the same, by a worker that was thought dead: then the whole
+    one counts and its halves do not.
+    """
+    by_part = {receipt.part: receipt for receipt in receipts}
+    return [by_part[part] for part in sorted(by_part) if not any(whole in by_part for whole in _ancestors(part))]
+
+
+def unfinished(plan: Plan, receipts: Mapping[str, ShardReceipt]) -> list[int]:
+    """Numbers of the shards that receipts do not account for in full, rising. Shards are done again as a whole."""
+    planned, done = _images_by_shard(plan, settled(receipts.values()))
+    return sorted(shard for shard, count in planned.items() if done[shard] != count)
+
+
+def publish(
+    store: Store,
+    config: RunConfig,
+    receipts: Iterable[ShardReceipt],
+    committed_at: datetime | None = None,
+    still_ours: Callable[[], None] = lambda: None,
+    *,
+    largest_part: int = LARGEST_PART,
+) -> Manifest:
+    """Make a run visible and final: parts are coalesced and move into their tables, the manifest is written last, staging goes.
+
+    Whoever is interrupted does it again with the same receipts, or those of `staged_receipts`. On a committed run it only tidies up.
+    committed_at: UTC, now if None. still_ours: called before each step that readers see; it raises when somebody else has taken over.
+    largest_part: bytes of the files that parts of neighbouring shards become; 0 keeps each as it is.
+    CommitError unless the receipts account for each planned image exactly once.
+    """
+    if is_committed(store, config.run_id):
+        tidy(store, config.run_id)
+        return read_manifest(store, config.run_id)
+    plan = read_plan(store, config.run_id)
+    chosen = settled(receipts)
+    _check_cover(plan, chosen)
+    begun = _begun_before(store, config.run_id)
+    parts = _to_publish(store, config, chosen, begun, still_ours, largest=largest_part)
+    manifest = _manifest(plan, chosen, parts, committed_at or datetime.now(UTC))
+    manifest.check()
+    _note_begun(store, manifest, begun)
+    for table in TABLES:
+        present = {*store.list_files(run_folder(config, table)), *(path for path in begun if path.startswith(f"{table}/"))}
+        _publish_table(store, config, present, [part for part in parts if part.table == table], still_ours)
+    still_ours()
+    store.write_bytes(manifest_file(config.run_id), manifest.to_bytes())
+    store.remove_tree(staging_folder(config.run_id))
+    return manifest
+
+
+def tidy(store: Store, run_id: str) -> None:
+    """Remove what a committed run has left in staging, where it was cut off at the very end. Nobody reads or writes there any more, so no
+    lease is needed.
+    """
+    store.remove_tree(staging_folder(run_id))
+
+
+def _begun_before(store: Store, run_id: str) -> set[str]:
+    """What commits of the run that were cut off before this one may have published, because a listing may be late."""
+    file = begun_file(run_id)
+    if not store.exists(file):
+        return set()
+    try:
+        found = parse_json(store.read_bytes(file))
+    except ValueError as error:
+        raise CommitError(f"what commits have begun cannot be read: {file}") from error
+    if not isinstance(found, list) or not all(isinstance(path, str) and ".." not in path.split("/") for path in found):
+        raise CommitError(f"what commits have begun cannot be read: {file}")
+    return set(found)
+
+
+def _note_begun(store: Store, manifest: Manifest, earlier: set[str]) -> None:
+    """Write this commit's parts down beside those of earlier ones, before the first of them moves."""
+    paths = sorted({*earlier, *(part.path for part in manifest.parts)})
+    store.write_bytes(begun_file(manifest.run_id), json.dumps(paths).encode())
+
+
+def _to_publish(
+    store: Store, config: RunConfig, receipts: Sequence[ShardReceipt], begun: set[str], still_ours: Callable[[], None], *, largest: int
+) -> list[PartReceipt]:
+    """The parts that readers will see: those of the shards, coalesced.
+
+    A commit that had begun without coalescing, as releases before did, goes on so: what readers see already stays where it is.
+    """
+    single = [part for receipt in receipts for part in receipt.parts]
+    if single and begun >= {published_file(config, part) for part in single}:
+        return single
+    return coalesce(store, config, receipts, still_ours, largest)
+
+
+def _publish_table(
+    store: Store, config: RunConfig, present: set[str], parts: Iterable[PartReceipt], still_ours: Callable[[], None]
+) -> None:
+    """Move a table's parts, each in one step, in order of their names; see `layout.TABLES` for the order of tables.
+
+    present: what an interrupted commit may have moved there, as far as a listing or its own notes know.
+    """
+    promised = {published_file(config, part): part for part in parts}
+    # left by an interrupted commit of other receipts, such as the halves of a shard that has since been done as a whole;
+    # they go first, so that no reader sees a face twice, and end with the staging folder
+    for path in sorted(present - promised.keys()):
+        if store.exists(path):
+            still_ours()
+            store.move(path, f"{staging_folder(config.run_id)}/set-aside/{path}")
+    for path, part in sorted(promised.items()):
+        still_ours()
+        staged = staged_file(config.run_id, part)
+        if path not in present or store.exists(staged):
+            store.move(staged, path)
+        elif not _has_digest(store, path, part):
+            raise CommitError(f"neither staged nor published as its receipt says: {path}")
+
+
+def _manifest(plan: Plan, receipts: Sequence[ShardReceipt], published: Iterable[PartReceipt], committed_at: datetime) -> Manifest:
+    config = plan.config
+    statuses, expressions = Counter[str](), Counter[str]()
+    for receipt in receipts:
+        statuses.update(receipt.statuses)
+        expressions.update(receipt.expressions)
+    parts = [_part(config, part) for part in published]
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        run_id=config.run_id,
+        run_date=config.run_date,
+        source=config.source,
+        purpose=config.purpose,
+        detector=config.detector_identity,
+        model_name=config.model_name,
+        model_digest=config.model_digest,
+        pipeline_digest=config.pipeline_digest,
+        config_digest=json_sha256(config.to_json()),
+        config=config.to_json(),
+        listed=plan.listed,
+        unchanged=plan.unchanged,
+        deleted=plan.deleted,
+        excluded=plan.excluded,
+        statuses={status: statuses[status] for status in IMAGE_STATUSES},
+        faces=sum(receipt.faces for receipt in receipts),
+        expressions={name: expressions[name] for name in EXPRESSIONS},
+        parts=tuple(sorted(parts, key=lambda part: (TABLES.index(part.table), part.path))),
+        started_at=datetime.fromtimestamp(config.started_us / 1e6, UTC).isoformat(timespec="microseconds"),
+        committed_at=committed_at.astimezone(UTC).isoformat(timespec="microseconds"),
+        seconds={stage: round(sum(receipt.seconds.get(stage, 0.0) for receipt in receipts), 3) for stage in STAGES},
+        reused=sum(receipt.reused for receipt in receipts),
+    )
+
+
+def _part(config: RunConfig, part: PartReceipt) -> Part:
+    return Part(part.table, published_file(config, part), part.rows, part.size, part.sha256)
+
+
+def _check_cover(plan: Plan, receipts: Iterable[ShardReceipt]) -> None:
+    """Each planned image exactly once, counted shard by shard: a shard's images are fixed by the plan."""
+    planned, done = _images_by_shard(plan, receipts)
+    for shard in sorted(planned.keys() | done.keys()):
+        if planned[shard] != done[shard]:
+            raise CommitError(f"run {plan.config.run_id} is not finished: shard {shard} has {done[shard]} of {planned[shard]} images")
+
+
+def _images_by_shard(plan: Plan, receipts: Iterable[ShardReceipt]) -> tuple[Counter[int], Counter[int]]:
+    """Images planned and images answered, by number of the shard."""
+    counts = plan.images["shard"].value_counts().to_pylist()
+    done: Counter[int] = Counter()
+    for receipt in receipts:
+        done[shard_number(receipt.part)] += sum(part.rows for part in receipt.parts if part.table == "images")
+    return Counter({row["values"]: row["counts"] for row in counts}), done
+
+
+def _ancestors(part: str) -> list[str]:
+    """`part-00003-1-0` -> `part-00003`, `part-00003-1`."""
+    pieces = part.split("-")
+    return ["-".join(pieces[:length]) for length in range(2, len(pieces))]
+
+
+def _read_receipt(store: Store, path: str) -> ShardReceipt | None:
+    """None when it is not a receipt, or listed though it has gone."""
+    try:
+        return ShardReceipt.from_json(parse_object(store.read_bytes(path)))
+    except StoreError:
+        if store.exists(path):
+            raise
+        return None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _has_digest(store: Store, path: str, part: PartReceipt) -> bool:
+    data = store.read_bytes(path)
+    return len(data) == part.size and hashlib.sha256(data).hexdigest() == part.sha256

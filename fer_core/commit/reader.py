@@ -1,0 +1,33 @@
+"""One committed run read back: which run, and the rows of its parts that a reader asks for."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from fer_core.commit.manifest import Manifest
+from fer_core.commit.part_reader import read_part
+from fer_core.commit.publish import committed_runs, read_manifest
+from fer_core.errors import CommitError
+from fer_core.storage.store import Store
+from fer_core.tables.schema import IMAGES, LABELS
+
+
+def newest_run(store: Store) -> Manifest:
+    """The run committed last that looked at any image; where none did, the one committed last. CommitError when there is none at all."""
+    manifests = [read_manifest(store, run_id) for run_id in committed_runs(store)]
+    if not manifests:
+        raise CommitError(f"no run has been committed under {store.url()} yet")
+    return max(manifests, key=lambda manifest: (sum(manifest.statuses.values()) > 0, manifest.committed_at, manifest.run_id))
+
+
+def read_images(store: Store, manifest: Manifest) -> pa.Table:
+    """The run's rows of the images table, `schema.IMAGES`, sorted by URI. CommitError when a part is missing or damaged."""
+    parts = [read_part(store, part, IMAGES, manifest.run_id) for part in manifest.parts_of("images")]
+    return pa.concat_tables([IMAGES.empty_table(), *parts]).sort_by("image_uri")
+
+
+def read_labels(store: Store, manifest: Manifest, uris: Sequence[str]) -> pa.Table:
+    """The run's rows of the labels table for some images, `schema.LABELS`, sorted by URI and face index. Holds one part at a time."""
+    wanted = pa.array(sorted(set(uris)), pa.string())
+    parts = [read_part(store, part, LABELS, manifest.run_id, wanted) for part in manifest.parts_of("labels")]
+    return pa.concat_tables([LABELS.empty_table(), *parts]).sort_by([("image_uri", "ascending"), ("face_index", "ascending")])

@@ -1,0 +1,108 @@
+"""What runs leave that were killed: half-published commits, which the next run finishes, and staging, which is collected when it is old.
+
+All of this is for the holder of the root's lease: then no other run is at work, and whatever lies about belongs to one that has ended.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+from fer_core.commit.lease import living_claims
+from fer_core.commit.publish import is_committed, publish, read_plan, staged_receipts
+from fer_core.errors import CommitError
+from fer_core.storage.paths import COMPACTION, LEASES, META, RUNS, STAGING, TABLES, is_run_id, run_folder, staging_folder
+from fer_core.storage.store import Store
+
+KEEP: Final = timedelta(days=14)
+"""How long an interrupted run can be resumed without doing again what it had finished."""
+_LITTER_FOR: Final = timedelta(days=1)
+
+
+def finish_begun(store: Store, still_ours: Callable[[], None] = lambda: None) -> list[str]:
+    """Finish each commit that was cut off between its first part and its manifest. Returns the ids of the runs that are committed by it.
+
+    A commit begins when every shard is finished, so its receipts are all there. Should they have been lost, the parts that are visible are
+    taken back into staging: until a manifest promises them they are no answers, and tonight's run will look at their images.
+    """
+    finished = []
+    for run_id in _half_published(store):
+        config = read_plan(store, run_id).config
+        try:
+            publish(store, config, staged_receipts(store, run_id).values(), still_ours=still_ours)
+            finished.append(run_id)
+        except CommitError:
+            for path in (path for table in TABLES for path in store.list_files(run_folder(config, table))):
+                still_ours()
+                if store.exists(path):
+                    store.move(path, f"{staging_folder(run_id)}/set-aside/{path}")
+    return finished
+
+
+def collect_abandoned(store: Store, keep: timedelta = KEEP) -> list[str]:
+    """Remove the staging of runs that have written nothing for so long, and of those that are committed and were cut off at the very end;
+    never that of a run at work. Returns the ids of those runs.
+
+    Ages are told by the storage's own clock. Doing it again after an interruption removes the rest. A run whose staging is gone can still
+    be resumed; it does its shards again. Fences go after a day, and so do files that were never finished, because their writer was killed.
+    """
+    now = store.newest(LEASES)  # renewed every few seconds by whoever holds the lease
+    if now is None:
+        return []
+    at_work = {claim.work for claim in living_claims(store)}
+    staged = sorted({path.split("/")[1] for path in (*store.list_files(STAGING), *store.list_unfinished(STAGING))})
+    ended = [name for name in staged if is_run_id(name) and f"run {name}" not in at_work]
+    old = [name for name in ended if is_committed(store, name) or _age(store, staging_folder(name), now) > keep]
+    for run_id in old:
+        store.remove_tree(staging_folder(run_id))
+    store.remove_tree(COMPACTION)
+    fences = (path for path in store.list_files(LEASES) if path.endswith(".fenced"))
+    for path in (*fences, *store.list_unfinished(META)):
+        if _age(store, path, now) > _LITTER_FOR:
+            store.remove_file(path)
+    return old
+
+
+def discard(store: Store, run_id: str, still_ours: Callable[[], None] = lambda: None) -> int:
+    """Remove all that a run left that was killed: staged parts with their crops, parts that had become visible, its plan. Returns how many
+    files. CommitError, in one line, for a run that is committed or unknown.
+
+    For the holder of the root's lease. The plan goes last: after an interruption the run is still known, and the rest is removed then.
+    """
+    if is_run_id(run_id) and is_committed(store, run_id):
+        raise CommitError(f"run {run_id} is committed: what it labelled is not discarded")
+    left = _left_by(store, run_id) if is_run_id(run_id) else []
+    if not left:
+        raise CommitError(f"run {run_id} is unknown in {store.url()}")
+    for table in reversed(TABLES):  # an image's row first: what is left refers to nothing that is gone
+        for path in (path for path in left if path.startswith(f"{table}/")):
+            still_ours()
+            store.remove_file(path)
+    still_ours()
+    store.remove_tree(staging_folder(run_id))
+    store.remove_tree(f"{RUNS}/{run_id}")
+    return len(left)
+
+
+def _left_by(store: Store, run_id: str) -> list[str]:
+    """Files of a run without a manifest."""
+    folders = (staging_folder(run_id), f"{RUNS}/{run_id}")
+    own = [path for folder in folders for path in (*store.list_files(folder), *store.list_unfinished(folder))]
+    visible = [path for table in TABLES for path in store.list_files(table) if path.split("/")[2:3] == [f"run={run_id}"]]
+    return own + visible
+
+
+def _age(store: Store, folder: str, now: float) -> timedelta:
+    return timedelta(seconds=now - (store.newest(folder) or now))
+
+
+def _half_published(store: Store) -> list[str]:
+    """Runs with a plan and parts but without a manifest."""
+    known: dict[str, set[str]] = {"plan.parquet": set(), "manifest.json": set()}
+    for path in store.list_files(RUNS):
+        run_id, _, name = path.removeprefix(f"{RUNS}/").partition("/")
+        known.get(name, set()).add(run_id)
+    begun = {run_id for run_id in known["plan.parquet"] - known["manifest.json"] if is_run_id(run_id)}
+    if not begun:
+        return []
+    folders = (path.split("/") for table in TABLES for path in store.list_files(table))
+    return sorted(begun & {parts[2].removeprefix("run=") for parts in folders if len(parts) == 4})

@@ -1,0 +1,138 @@
+"""Pictures decoded before their turn, in threads of their own: decoders let other threads run, and a device that looks at many pictures a
+second wants more than one core can decode.
+
+Bounded in number and in pixels, so that a worker's memory is known beforehand: see `worker_memory`.
+"""
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Final, Self
+
+from fer_core.decode.memory_budget import PixelBudget
+from fer_core.decode.read_prefetch import Read, ReadAhead
+from fer_core.run import ImageRef
+from fer_core.types import Picture
+
+PIXELS_AHEAD: Final = 2**25
+"""Of pictures that are being decoded, wait or are looked at, together; a larger one is decoded alone."""
+PIXELS_A_PICTURE: Final = 2**20
+"""Times as many pictures as are looked at together is the bound where that is more: while a device looks at some, others are decoded."""
+
+Decode = Callable[[bytes, Callable[[int], None]], Picture]
+"""Bytes, and what is to be told the number of pixels before they are decoded, as `decode.decode` does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What became of one image's bytes."""
+
+    data: bytes
+    """As they were read; empty where that failed."""
+    sha256: str | None
+    """None where nothing was read."""
+    picture: Picture | None
+    error: Exception | None
+    """Why there is no picture."""
+    held: int
+    """Pixels of the budget that it has until they are given back."""
+    read_seconds: float
+    decode_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    image: ImageRef
+    turn: int
+    work: Callable[[], Decoded]
+    future: "Future[Decoded] | None"
+    """None where whoever takes it does the work."""
+
+
+class DecodeAhead:
+    """The pictures of some images, one after another. A context manager: what is still on its way at the end is not waited for."""
+
+    def __init__(self, images: Sequence[ImageRef], limit: int, read: Read, decode: Decode, *, threads: int, waiting: int) -> None:
+        """limit: most bytes of an image. threads: that decode; with 0 a picture is decoded when it is its turn, by whoever takes it.
+
+        waiting: pictures that may be ready before their turn, besides.
+        """
+        self.pixels = max(PIXELS_AHEAD, PIXELS_A_PICTURE * waiting // 2)
+        self._coming, self._decode = deque(enumerate(images)), decode
+        self._ahead = ReadAhead(images, limit, read)
+        self._most = threads + waiting if threads else 1
+        self._asked: deque[_Asked] = deque()
+        self._budget = PixelBudget(self.pixels)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode-ahead") if threads else None
+
+    def take(self, image: ImageRef) -> Decoded:
+        """The next image. `give_back` has to follow once its pixels are needed no more. ValueError when it is another one's turn."""
+        asked = self._next(image)
+        self._asked.popleft()
+        if asked.future is None:
+            return asked.work()
+        self._ask()
+        return asked.future.result()
+
+    def is_short(self, image: ImageRef) -> bool:
+        """Whether the next image cannot come before whoever asks gives back what it holds. Waits until that is known."""
+        asked = self._next(image)
+        return asked.future is not None and not self._budget.wait(asked.turn, asked.future.done)
+
+    def _next(self, image: ImageRef) -> "_Asked":
+        self._ask()
+        if not self._asked or self._asked[0].image != image:
+            raise ValueError(f"it is not the turn of {image.uri}")
+        return self._asked[0]
+
+    def give_back(self, decoded: Decoded) -> None:
+        """Its pixels are needed no more."""
+        self._budget.give_back(decoded.held)
+
+    def __enter__(self) -> Self:
+        self._ahead.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._budget.close()
+        self._ahead.__exit__(kind, error, trace)
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _ask(self) -> None:
+        while self._coming and len(self._asked) < self._most:
+            turn, ref = self._coming.popleft()
+            work = partial(self._one, turn, self._ahead.turn(ref))
+            future = None if self._pool is None else self._pool.submit(work)
+            if future is not None:
+                future.add_done_callback(lambda _: self._budget.tell())
+            self._asked.append(_Asked(ref, turn, work, future))
+
+    def _one(self, turn: int, wait: Callable[[], bytes]) -> Decoded:
+        start = time.perf_counter()
+        data, sha256, read, held = b"", None, None, 0
+
+        def admit(pixels: int) -> None:
+            nonlocal held
+            if self._pool is not None:  # else nobody but the caller, who holds them, could give any back
+                self._budget.take(turn, pixels)
+                held = pixels
+
+        try:
+            data = wait()
+            read = time.perf_counter()
+            sha256 = hashlib.sha256(data).hexdigest()
+            picture, error = self._decode(data, admit), None
+        except Exception as caught:  # noqa: BLE001  whatever it is, it belongs to this image, and is raised at its turn
+            picture, error = None, caught
+            self._budget.give_back(held)
+            held = 0
+        self._budget.skip(turn)
+        now = time.perf_counter()
+        read = now if read is None else read
+        return Decoded(data, sha256, picture, error, held, read - start, now - read)

@@ -1,0 +1,107 @@
+"""The detector that comes with ferflow: a `DetectionNet` trained by benchmarks/detector/training/train.py, over a pyramid of tiles."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.detect.base import cleaned, overlaps, suppressed
+from fer_core.detect.builtin.decode_outputs import Rows, rows_from
+from fer_core.detect.builtin.refinement import looked_again
+from fer_core.detect.builtin.runtime import eyes_on
+from fer_core.detect.builtin.tiling import Piece, pieces
+from fer_core.detect.builtin.weights import SHIPPED
+from fer_core.hashing import file_sha256
+from fer_core.types import Faces
+
+SCORE_THRESHOLD: Final = 0.6
+SMALL: Final = 32.0
+LENIENCE: Final = 0.04
+"""The threshold is lower by this for faces whose side (square root of the area) is below `SMALL` pixels: a score foretells how well the
+box fits, and boxes of few pixels fit less well. Chosen with the threshold, on AFW and the eleven WIDER photographs."""
+REVISION: Final = 1
+"""Goes up with every change of a rule or constant, here or in the looks, that changes answers."""
+WEAK: Final = 0.2
+"""Score from which a place has a say in where a face lies, if not in whether there is one."""
+NMS_THRESHOLD: Final = 0.4
+AGREEING: Final = 0.6
+"""Findings that overlap the best one by so much are averaged with it, weighted by their scores."""
+LARGEST_SIDE: Final = 4096
+"""Longest side of the finest look."""
+BATCH_PIXELS: Final = 2**22
+"""Pixels that pass the network together, at most, unless one piece has more: bounds the memory to about half a gigabyte."""
+CANDIDATES: Final = 2000
+"""Best places of a picture that are looked at."""
+EDGE: Final = 3.0
+"""A box that comes so near to the cut edge of a tile, in pixels, is seen whole elsewhere."""
+
+
+class Builtin:
+    """A `Detector`. On a GPU where `device` says so; the same pixels always give the same faces on the same kind of device."""
+
+    def __init__(
+        self, file: Path = SHIPPED, score_threshold: float = SCORE_THRESHOLD, largest_side: int = LARGEST_SIDE, device: str = "cpu"
+    ) -> None:
+        self._eyes = eyes_on(file, device)
+        self._threshold, self.largest_side = score_threshold, largest_side
+        self._lowest = max(0.0, score_threshold - LENIENCE)
+        self.identity = f"builtin-{file_sha256(file)[:12]}-t{score_threshold:g}-s{largest_side}-r{REVISION}"
+
+    def detect(self, pixels: NDArray[np.uint8]) -> Faces:
+        """(H, W, 3) RGB uint8 -> faces in its pixels."""
+        return self.detect_many([pixels])[0]
+
+    def detect_many(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Faces]:
+        """Pictures (H, W, 3) RGB uint8 of any sizes -> the faces of each. Pieces of one shape pass the network together."""
+        waiting: dict[tuple[int, ...], list[tuple[int, Piece]]] = defaultdict(list)
+        found: list[list[Rows]] = [[] for _ in pictures]
+        for number, pixels in enumerate(pictures):
+            for piece in pieces(pixels, self.largest_side):
+                alike = waiting[piece.pixels.shape]
+                alike.append((number, piece))
+                if (len(alike) + 1) * piece.pixels[..., 0].size > BATCH_PIXELS:
+                    self._look(waiting.pop(piece.pixels.shape), found)
+        for alike in waiting.values():
+            self._look(alike, found)
+        return [self._joined(rows, pixels) for rows, pixels in zip(found, pictures, strict=True)]
+
+    def _look(self, alike: list[tuple[int, Piece]], found: list[list[Rows]]) -> None:
+        """Pass pieces of one shape through the network; findings go to their pictures."""
+        rows, pieces_of = rows_from(self._eyes([piece.pixels for _, piece in alike]), min(WEAK, self._lowest**2))
+        for index, (number, piece) in enumerate(alike):
+            found[number].append(_placed(rows[pieces_of == index], piece))
+
+    def _joined(self, parts: list[Rows], pixels: NDArray[np.uint8]) -> Faces:
+        """Findings of all pieces of a picture -> its faces."""
+        rows = np.concatenate(parts)
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        rows = rows[np.argsort(-rows[:, 14], kind="stable")[:CANDIDATES]]
+        kept = suppressed(rows[:, :4], rows[:, 14], NMS_THRESHOLD)
+        promising = kept[rows[kept, 14] >= self._lowest**2]  # what the second look can raise to the threshold
+        faces = looked_again(self._eyes, pixels, averaged(rows, promising), self._lowest**2)
+        small = np.sqrt(np.prod(faces[:, 2:4] - faces[:, :2], axis=1)) < SMALL
+        faces = faces[faces[:, 14] >= np.where(small, self._lowest, self._threshold)]
+        faces = faces[suppressed(faces[:, :4], faces[:, 14], NMS_THRESHOLD)]  # two that were apart may be one now
+        return cleaned(faces[:, :4], faces[:, 4:14].reshape(-1, 5, 2), faces[:, 14], pixels.shape[1], pixels.shape[0])
+
+
+def _placed(rows: Rows, piece: Piece) -> Rows:
+    """Rows in a piece's pixels -> in the picture's; without those that a tile's edge cuts."""
+    low, high = rows[:, :2] > piece.cut[:2] + EDGE, rows[:, 2:4] < piece.cut[2:] - EDGE
+    rows = rows[(low & high).all(axis=1)]
+    rows[:, :14] = (rows[:, :14] + np.tile(piece.origin, 7)) * np.tile(piece.scale, 7)
+    return rows
+
+
+def averaged(rows: Rows, kept: NDArray[np.intp]) -> Rows:
+    """(N, 15) findings and the indices of the best of each face -> (K, 15): box and points are means of all findings that agree with it.
+
+    Weighted by score, as in Gidaris and Komodakis' box voting (ICCV 2015). The score stays that of the best.
+    """
+    weights = np.where(overlaps(rows[kept, :4], rows[:, :4]) >= AGREEING, rows[:, 14], 0)
+    out = weights @ rows / np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
+    out[:, 14] = rows[kept, 14]
+    return np.asarray(out, np.float32)

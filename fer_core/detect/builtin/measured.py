@@ -1,0 +1,31 @@
+"""How good and how fast each detector is: the table of docs/benchmarks.md (`benchmarks/detector/compare.py`), for people who choose."""
+
+from dataclasses import dataclass
+from typing import Final
+
+WHERE: Final = "docs/benchmarks.md: shares of annotated faces found; images a second at 640 px on one thread of a busy Intel Xeon"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One row of the table."""
+
+    variant: str
+    """Which file or pack was measured; empty where there is but one."""
+    recall_20px: float
+    """Share found of the faces whose shorter side is at least 20 px, on eleven photographs of crowds and meetings."""
+    recall_40px: float
+    """The same from 40 px."""
+    recall_afw: float
+    """Share found of AFW's 221 faces, snapshots mostly."""
+    images_per_second: float
+    """One thread, without decoding."""
+
+
+MEASURED: Final[dict[str, tuple[Measured, ...]]] = {
+    "builtin": (Measured("", 0.64, 0.63, 0.937, 29.0),),
+    "yunet": (Measured("", 0.87, 0.87, 0.995, 7.1),),
+    "scrfd:FILE": (Measured("500M", 0.85, 0.87, 1.00, 12.5), Measured("2.5G", 0.89, 0.87, 1.00, 3.7)),
+    "insightface:PACK": (),
+}
+"""By the spec as `ferflow detectors list` writes it. The packs' detectors are SCRFD networks; those of other sizes were not measured."""

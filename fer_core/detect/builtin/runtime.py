@@ -1,0 +1,37 @@
+"""A DetectionNet ready to look: by ONNX Runtime on a CPU, by torch on another device."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.detect.builtin.decode_outputs import Levels
+from fer_core.detect.builtin.weights import load_detector, not_one_of_these, read_detector
+
+
+class Eyes(Protocol):
+    """See `DetectionNet.levels`. What is seen in a picture does not depend on those it comes with."""
+
+    def __call__(self, pictures: Sequence[NDArray[np.uint8]], /) -> Levels:
+        """(H, W, 3) RGB each, of one shape, sides multiples of 32."""
+        ...
+
+
+def eyes_on(file: Path, device: str) -> Eyes:
+    """What suits the device. A CPU without ONNX Runtime gets the same answers from torch, in twice the time.
+
+    DetectorError: no such file, or not one of the built-in detector.
+    """
+    if device == "cpu" and find_spec("onnxruntime") is not None:
+        from fer_core.detect.builtin.onnx import CpuEyes  # noqa: PLC0415  (loads ONNX Runtime, which machines with a GPU may lack)
+
+        try:
+            return CpuEyes(*read_detector(file))
+        except (LookupError, ValueError, RuntimeError) as error:
+            raise not_one_of_these(file, error) from error
+    from fer_core.detect.builtin.torch_runtime import TorchEyes  # noqa: PLC0415  (loads torch)
+
+    return TorchEyes(load_detector(file), device)

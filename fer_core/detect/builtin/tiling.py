@@ -1,0 +1,79 @@
+"""How a picture is cut up for the built-in detector: looks at falling sizes, large ones in tiles, all in a few shapes so that they batch.
+
+The network finds faces of about 8 to 300 pixels. The finest look therefore shows a picture as it is, small ones enlarged; each further
+look is smaller by `SHRINK`, down to one that shows the whole picture in one piece, in which a face that fills it is found.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.detect.image_pyramid import looks
+
+SHRINK: Final = 2.5
+COARSEST: Final = 320
+"""Longest side of the smallest look."""
+SMALL: Final = 640
+"""Smaller pictures are enlarged to it, at most twice."""
+TILE: Final = 1280
+"""Longest side of a tile."""
+OVERLAP: Final = 160
+"""Pixels that neighbouring tiles share: a face that a tile's edge cuts is seen whole in its neighbour or at the next smaller size."""
+STEP: Final = 64
+"""Both sides of a piece are filled up to a multiple of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of one look at a picture."""
+
+    pixels: NDArray[np.uint8]
+    """(H, W, 3) RGB, H and W multiples of `STEP`, grey where the picture ends."""
+    origin: NDArray[np.float32]
+    """(2,) its left upper corner in the look."""
+    scale: NDArray[np.float32]
+    """(2,) by which pixels of the look are multiplied to be pixels of the picture."""
+    cut: NDArray[np.float32]
+    """(4,) x0, y0, x1, y1 of its edges, in its own pixels, beyond which the look goes on; infinite where it does not."""
+
+
+def sides(height: int, width: int, largest: int) -> list[int]:
+    """Longest sides of the looks at a picture, finest first; none above `largest`."""
+    longest = max(height, width)
+    side = min(max(longest, min(2 * longest, SMALL)), largest)
+    found = [side]
+    while found[-1] > COARSEST * 1.5:
+        found.append(max(COARSEST, round(found[-1] / SHRINK)))
+    return found
+
+
+def pieces(pixels: NDArray[np.uint8], largest: int) -> Iterator[Piece]:
+    """(H, W, 3) RGB -> all pieces of all looks."""
+    for look, scale in looks(pixels, sides(pixels.shape[0], pixels.shape[1], largest)):
+        height, width = look.shape[:2]
+        for top, bottom in _spans(height):
+            for left, right in _spans(width):
+                origin = np.array([left, top], np.float32)
+                edges = [-np.inf if left == 0 else 0, -np.inf if top == 0 else 0]
+                edges += [np.inf if right == width else right - left, np.inf if bottom == height else bottom - top]
+                yield Piece(_filled(look[top:bottom, left:right]), origin, scale, np.array(edges, np.float32))
+
+
+def _spans(length: int) -> list[tuple[int, int]]:
+    """Equal overlapping spans of at most `TILE` that cover a side."""
+    if length <= TILE:
+        return [(0, length)]
+    count = -(-(length - OVERLAP) // (TILE - OVERLAP))
+    starts = np.linspace(0, length - TILE, count).round().astype(int)
+    return [(int(start), int(start) + TILE) for start in starts]
+
+
+def _filled(part: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Grey to the right and below, up to whole steps."""
+    height, width = part.shape[:2]
+    down, across = -height % STEP, -width % STEP
+    return np.asarray(cv2.copyMakeBorder(part, 0, down, 0, across, cv2.BORDER_CONSTANT, value=(128, 128, 128)), np.uint8)

@@ -1,0 +1,61 @@
+"""The built-in detector on disk: one safetensors file, batch norm folded away, half precision, its sizes in the metadata."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.detect.builtin.config import DetectionConfig
+from fer_core.errors import DetectorError
+from fer_core.json_reader import parse_object
+from fer_core.models.tensor_file import read_tensor_file
+
+if TYPE_CHECKING:
+    from fer_core.detect.builtin.network import DetectionNet
+
+SHIPPED: Final = Path(__file__).parents[1] / "weights" / "builtin.safetensors"
+
+
+def save_detector(network: "DetectionNet", file: Path) -> None:
+    """Write a network with batch norm, averaged or not, as it is shipped."""
+    from safetensors.torch import save_file  # noqa: PLC0415  (looking needs no torch)
+
+    from fer_core.detect.builtin.network import folded  # noqa: PLC0415  (the same)
+
+    tensors = {name: tensor.half().contiguous() for name, tensor in folded(network).state_dict().items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, file, metadata={"config": json.dumps(network.config.to_json())})
+
+
+def read_detector(file: Path) -> tuple[DetectionConfig, dict[str, NDArray[np.float32]]]:
+    """Sizes and weights, float32, under the names of `DetectionNet.state_dict`. DetectorError: no such file, or not one of these."""
+    if not file.is_file():
+        raise DetectorError(f"detector file not found: {file}")
+    try:
+        stored = read_tensor_file(file)
+        config = DetectionConfig.from_json(parse_object(stored.metadata["config"]))
+        return config, stored.tensors(config.tensor_shapes())
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise not_one_of_these(file, error) from error
+
+
+def load_detector(file: Path) -> "DetectionNet":
+    """The network in evaluation mode, float32. DetectorError: no such file, or not one of these."""
+    import torch  # noqa: PLC0415  (see above)
+
+    from fer_core.detect.builtin.network import DetectionNet  # noqa: PLC0415  (the same)
+
+    config, tensors = read_detector(file)
+    try:
+        network = DetectionNet(config)
+        network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
+    except (ValueError, RuntimeError) as error:
+        raise not_one_of_these(file, error) from error
+    return network.eval()
+
+
+def not_one_of_these(file: Path, reason: Exception) -> DetectorError:
+    """What to raise where a file does not hold a network that it describes itself."""
+    return DetectorError(f"not a file of the built-in detector ({type(reason).__name__}: {reason}): {file}")

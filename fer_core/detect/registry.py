@@ -1,0 +1,96 @@
+"""From `--detector` to a detector: `auto | builtin | yunet[:FILE] | insightface:PACK | scrfd:FILE`."""
+
+import os
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from fer_core.detect.base import Detector
+from fer_core.errors import DetectorError, UsageError
+
+CHOICES: Final = "auto, builtin, yunet[:FILE], insightface:PACK, scrfd:FILE"
+YUNET_FILE: Final = "face_detection_yunet_2023mar.onnx"
+"""The name under which OpenCV's model zoo releases it (Apache-2.0)."""
+FOLDER_VARIABLE: Final = "FERFLOW_DETECTORS"
+
+_PACK: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NON_COMMERCIAL: Final = "InsightFace's models are for non-commercial research only."
+
+
+def folder() -> Path:
+    """Where detector files are looked for: $FERFLOW_DETECTORS, or else ferflow/detectors in the user's cache."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    if named:
+        return Path(named).expanduser().absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "ferflow" / "detectors"
+
+
+def resolve(spec: str) -> str:
+    """What the user wrote -> a spec that means the same in every process of a run: no `auto`, files by absolute path.
+
+    `auto` is YuNet where its file lies in `folder()`, else the built-in detector: models with a non-commercial licence are used
+    only when named. Loads nothing heavy. UsageError: no such choice. DetectorError: the file or the package is missing.
+    """
+    name, _, argument = spec.partition(":")
+    if spec == "auto":
+        return f"yunet:{folder() / YUNET_FILE}" if (folder() / YUNET_FILE).is_file() else "builtin"
+    if spec == "builtin":
+        return spec
+    if name == "yunet":
+        return f"yunet:{_file(argument) if argument else _cached_yunet()}"
+    if name == "scrfd" and argument:
+        _needs_insightface(spec)
+        return f"scrfd:{_file(argument)}"
+    if name == "insightface" and _PACK.fullmatch(argument):
+        _needs_insightface(spec)
+        return spec
+    raise UsageError(f"unknown detector {spec!r}; choose one of {CHOICES}")
+
+
+def build(spec: str, device: str = "cpu") -> Detector:
+    """The detector of a spec; the built-in one on `device`, the others where their libraries put them.
+
+    DetectorError: its file is missing or is not what it should be, or a pack cannot be downloaded.
+    """
+    resolved = resolve(spec)
+    name, _, argument = resolved.partition(":")
+    if name == "yunet":
+        from fer_core.detect.yunet import YuNet  # noqa: PLC0415  (OpenCV and insightface load only where they are used)
+
+        return YuNet(Path(argument))
+    if name == "scrfd":
+        from fer_core.detect.scrfd import Scrfd  # noqa: PLC0415  (the same)
+
+        return Scrfd(Path(argument))
+    if name == "insightface":
+        from fer_core.detect.insightface import InsightFacePack  # noqa: PLC0415  (the same)
+
+        return InsightFacePack(argument)
+    from fer_core.detect.builtin.detector import Builtin  # noqa: PLC0415  (the same)
+
+    return Builtin(device=device)
+
+
+def notice(spec: str) -> str | None:
+    """What has to be said when this detector is used, or None."""
+    return _NON_COMMERCIAL if spec.partition(":")[0] in {"scrfd", "insightface"} else None
+
+
+def _file(written: str) -> Path:
+    file = Path(written).expanduser().absolute()
+    if not file.is_file():
+        raise DetectorError(f"detector file not found: {file}")
+    return file
+
+
+def _cached_yunet() -> Path:
+    file = folder() / YUNET_FILE
+    if not file.is_file():
+        raise DetectorError(f"no YuNet file: run `ferflow detectors pull yunet`, put {YUNET_FILE} into {folder()} or name it as yunet:FILE")
+    return file
+
+
+def _needs_insightface(spec: str) -> None:
+    if find_spec("insightface") is None or find_spec("onnxruntime") is None:
+        raise DetectorError(f"{spec} needs the packages insightface and onnxruntime, which are not installed")

@@ -1,0 +1,143 @@
+"""Score a model on a face set by the field's protocols."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.errors import FaceSetError, UsageError
+from fer_core.faceset import FaceSplit, Kind, read_split
+from fer_core.labels import EXPRESSIONS
+from fer_core.models.calibration import ReliabilityBins, reliability_bins
+
+Protocol = Literal["majority", "argmax"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Figures of one model on one split. K classes of the set, in the house order."""
+
+    n: int
+    accuracy: float
+    balanced_accuracy: float
+    """Mean recall over the classes that occur."""
+    macro_f1: float
+    """Mean F1 over the classes that occur."""
+    ece: float
+    per_class: dict[str, dict[str, float]]
+    """precision, recall, f1 and support by class."""
+    confusion: tuple[tuple[int, ...], ...]
+    """(K, K) faces: true class down, said class across."""
+    classes: tuple[str, ...]
+    absent_ids: int
+    """Ids asked for with `only` that the split does not have."""
+    reliability: ReliabilityBins
+    """Accuracy against confidence, what `ece` sums up."""
+
+
+def majority_classes(votes: NDArray[np.float32], kind: Kind) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """FER+'s majority protocol: (classes, rows kept) for (N, 10) votes.
+
+    Single votes count as none; a face stays only if the largest count is over half of what remains and is one of the eight expressions.
+    """
+    if kind == "single":
+        return argmax_classes(votes)
+    agreed = np.where(votes > 1, votes, 0)
+    best = agreed.argmax(axis=1)
+    largest = agreed.max(axis=1, initial=0)
+    kept = np.flatnonzero((2 * largest > agreed.sum(axis=1)) & (best < len(EXPRESSIONS)))
+    return best[kept].astype(np.int64), kept
+
+
+def argmax_classes(votes: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """The largest of the eight expression votes, ties to the first; faces without any such vote are dropped."""
+    expressions = votes[:, : len(EXPRESSIONS)]
+    kept = np.flatnonzero(expressions.max(axis=1, initial=0) > 0)
+    return expressions[kept].argmax(axis=1).astype(np.int64), kept
+
+
+def choose(split: FaceSplit, only: Path | None) -> tuple[FaceSplit, int]:
+    """The faces whose ids a file lists (one a line, with or without the file suffix); and how many of those ids are absent."""
+    if only is None:
+        return split, 0
+    if not only.is_file():
+        raise UsageError(f"no such list of ids: {only}")
+    try:
+        wanted = {line.strip() for line in only.read_text(encoding="utf-8-sig").splitlines() if line.strip()}
+    except UnicodeDecodeError as error:
+        raise UsageError(f"not a list of ids: {only}") from error
+    exact = wanted.intersection(split.ids)  # so that a.png does not bring a.jpg along
+    stems = {_stem(name) for name in wanted - exact}
+    index = [i for i, sample in enumerate(split.ids) if sample in exact or _stem(sample) in stems]
+    return split.take(np.array(index, np.intp)), len(stems - {_stem(sample) for sample in split.ids})
+
+
+def _stem(name: str) -> str:
+    """Without a picture's suffix."""
+    head, dot, tail = name.rpartition(".")
+    return head if dot and tail.lower() in ("png", "jpg", "jpeg", "bmp", "webp", "tif", "tiff") else name
+
+
+def evaluate(faceset: Path, model: str, split: str, protocol: Protocol, only: Path | None = None) -> Evaluation:
+    """Load a model and score it. A model of eight expressions on a set of fewer has the missing ones masked out."""
+    from fer_core.predict.predictor import load_predictor  # noqa: PLC0415  (keeps torch out of `--help`)
+
+    chosen, absent = choose(read_split(faceset, split), only)
+    classes, kept = majority_classes(chosen.votes, chosen.kind) if protocol == "majority" else argmax_classes(chosen.votes)
+    if len(kept) == 0:
+        raise FaceSetError(f"no face to score in split {split!r} under the {protocol} protocol")
+    probabilities = load_predictor(model).probabilities(chosen.crops[kept])
+    return score(probabilities, classes, chosen.classes, absent)
+
+
+def score(probabilities: NDArray[np.float64], truth: NDArray[np.int64], present: tuple[str, ...], absent: int = 0) -> Evaluation:
+    """(N, 8) probabilities and (N,) true classes in the house order -> figures over the set's classes `present`."""
+    columns = [EXPRESSIONS.index(name) for name in present]
+    place = np.full(len(EXPRESSIONS), -1)
+    place[columns] = np.arange(len(columns))
+    inside = probabilities[:, columns]
+    inside = inside / np.maximum(inside.sum(axis=1, keepdims=True), 1e-12)
+    true, said = place[truth], inside.argmax(axis=1)
+    confusion = np.zeros((len(columns), len(columns)), np.int64)
+    np.add.at(confusion, (true, said), 1)
+    support, answers, hits = confusion.sum(axis=1), confusion.sum(axis=0), np.diag(confusion)
+    recall, precision = hits / np.maximum(support, 1), hits / np.maximum(answers, 1)
+    f1 = 2 * hits / np.maximum(support + answers, 1)
+    occurs = support > 0
+    per_class = {
+        name: {"precision": float(precision[i]), "recall": float(recall[i]), "f1": float(f1[i]), "support": int(support[i])}
+        for i, name in enumerate(present)
+    }
+    reliability = reliability_bins(inside, true)
+    return Evaluation(
+        n=len(truth),
+        accuracy=float(hits.sum() / len(truth)),
+        balanced_accuracy=float(recall[occurs].mean()),
+        macro_f1=float(f1[occurs].mean()),
+        ece=reliability.ece,
+        per_class=per_class,
+        confusion=tuple(tuple(int(count) for count in row) for row in confusion),
+        classes=present,
+        absent_ids=absent,
+        reliability=reliability,
+    )
+
+
+def report_json(evaluation: Evaluation, protocol: Protocol, split: str, name: str, digest: str) -> dict[str, Any]:
+    """The contract's JSON object."""
+    return {
+        "n": evaluation.n,
+        "accuracy": evaluation.accuracy,
+        "balanced_accuracy": evaluation.balanced_accuracy,
+        "macro_f1": evaluation.macro_f1,
+        "ece": evaluation.ece,
+        "per_class": evaluation.per_class,
+        "confusion": [list(row) for row in evaluation.confusion],
+        "classes": list(evaluation.classes),
+        "protocol": protocol,
+        "split": split,
+        "model": {"name": name, "digest": digest},
+        "absent_ids": evaluation.absent_ids,
+    }

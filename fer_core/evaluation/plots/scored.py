@@ -1,0 +1,25 @@
+"""What a plot of an evaluation says about its origin."""
+
+from dataclasses import dataclass
+
+from fer_core.evaluation.evaluate import Evaluation, Protocol
+from fer_core.evaluation.plots.paper import printed
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Which model was scored on what."""
+
+    model: str
+    digest: str
+    """SHA-256 of the weights file."""
+    split: str
+    protocol: Protocol
+
+    def title(self) -> str:
+        """The model."""
+        return f"{printed(self.model)}  {self.digest[:12]}"
+
+    def sample(self, figures: Evaluation) -> str:
+        """The faces."""
+        return f"{printed(self.split)} split, {self.protocol} protocol, {figures.n:,} faces"

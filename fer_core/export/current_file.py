@@ -1,0 +1,171 @@
+"""The view `current` written down: one compact Parquet file of each face's newest label, sorted, whole or not at all."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fer_core.commit.manifest import Manifest, Part
+from fer_core.commit.part_reader import UNREADABLE, checked_rows, part_bytes
+from fer_core.commit.publish import committed_runs, read_manifest
+from fer_core.errors import CommitError, StoreError, UsageError
+from fer_core.export.current_view import CURRENT
+from fer_core.isolation import OFFLINE
+from fer_core.storage.spill import aligned, sorted_runs
+from fer_core.storage.store import REQUESTS_AT_ONCE, Store
+from fer_core.storage.uri import one_line, split
+from fer_core.tables.schema import IMAGES, LABELS, SCHEMA_VERSION
+from fer_core.tables.unpacked_size import check_unpacked
+
+FILE: Final = "current.parquet"
+"""Under the target, which holds nothing else."""
+ROWS_AT_ONCE: Final = 200_000
+"""Rows of both tables, of all runs, that are in memory at a time."""
+BYTES_AHEAD: Final = 64 * 2**20
+"""Parts that are read before their turn, together; a larger one is read alone."""
+
+_READ: Final = {
+    "images": pa.schema([IMAGES.field(name) for name in ("image_uri", "image_sha256", "status", "run_id", "seen_at")]).remove_metadata(),
+    "labels": LABELS.remove_metadata(),
+}
+_MARK: Final = {"fer.schema_version": str(SCHEMA_VERSION), "fer.export": "current"}
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentExport:
+    """What was written."""
+
+    file: str
+    """Where it lies."""
+    faces: int
+    """Rows."""
+    images: int
+    """Different images among them."""
+    runs: int
+    """Committed runs they were chosen from."""
+    deleted: int
+    """Images that earlier runs processed and that the newest listing of their source does not hold. Which ones no run has written down,
+    so their last labels are among the rows."""
+    bytes: int
+    """Size of the file."""
+
+
+def export_current(store: Store, target: Store, rows_at_once: int = ROWS_AT_ONCE) -> CurrentExport:
+    """Write what committed runs say is current, replacing an earlier export in one step. The same root gives the same bytes.
+
+    Takes less than 1 GB of memory and the size of the largest part, however many rows there are, and a few times the tables' size of
+    temporary disk. rows_at_once: of both tables that DuckDB gets at a time.
+    UsageError when the target lies inside the root; StoreError when it holds anything but an earlier export, or
+    cannot be written; CommitError when there is no committed run, or a part is missing or not what was promised.
+    """
+    manifests = _manifests(store)
+    _check_apart(store, target)
+    _check_target(target)
+    target.check_writable()
+    faces, images, size = _export(store, target, manifests, rows_at_once)
+    return CurrentExport(target.url(FILE), faces, images, len(manifests), _deleted(manifests), size)
+
+
+def _export(store: Store, target: Store, manifests: Sequence[Manifest], rows_at_once: int) -> tuple[int, int, int]:
+    """Rows, different images, bytes."""
+    sorted_parts: dict[str, list[pa.Table]] = {}
+    for table, schema in _READ.items():
+        contents = _contents(store, [part for manifest in manifests for part in manifest.parts_of(table)])
+        sorted_parts[table] = sorted_runs((rows for content in contents for rows in _batches(*content, schema)), schema)
+    with target.replacing(FILE) as file:
+        return _write(sorted_parts, file, rows_at_once)
+
+
+def _manifests(store: Store) -> list[Manifest]:
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        manifests = list(pool.map(lambda run_id: read_manifest(store, run_id), committed_runs(store)))
+    if not manifests:
+        raise CommitError(f"no run has been committed under {store.url()} yet")
+    return manifests
+
+
+def _deleted(manifests: Sequence[Manifest]) -> int:
+    newest = {manifest.source: manifest for manifest in sorted(manifests, key=lambda manifest: (manifest.started_at, manifest.run_id))}
+    return sum(manifest.deleted for manifest in newest.values())
+
+
+def _check_apart(store: Store, target: Store) -> None:
+    """Nothing but committed Parquet lies under a table's prefix."""
+    root, inside = (os.path.realpath(place.root) if place.local else place.root for place in (store, target))
+    if type(store.fs) is type(target.fs) and f"{inside}/".startswith(f"{root.rstrip('/')}/"):
+        raise UsageError(f"the target {target.url()} lies inside the labels root {store.url()}: choose a place outside of it")
+
+
+def _check_target(target: Store) -> None:
+    found = target.list_files()
+    if found == [""]:
+        raise StoreError(f"{target.url()} is a file, not a folder")
+    if found and (found != [FILE] or not _is_export(target)):
+        raise StoreError(f"{target.url()} is not empty and no earlier export: choose another place")
+
+
+def _is_export(target: Store) -> bool:
+    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
+
+    fs, full = split(target.url(FILE))
+    with one_line("read", target.url(FILE)), fs.open(full, "rb") as stream:
+        try:
+            metadata = pq.read_schema(stream).metadata or {}
+        except pa.ArrowInvalid:
+            return False
+    return bool(metadata.get(b"fer.export") == b"current")
+
+
+def _contents(store: Store, parts: Sequence[Part]) -> Iterator[tuple[str, bytes]]:
+    """Path and bytes of each part, as promised. The next ones are fetched meanwhile, since an object store takes its time to answer."""
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        ahead: list[tuple[Part, Future[bytes]]] = []
+        waiting = list(reversed(parts))
+        while ahead or waiting:
+            while waiting and (not ahead or sum(part.bytes for part, _ in ahead) + waiting[-1].bytes <= BYTES_AHEAD):
+                part = waiting.pop()
+                ahead.append((part, pool.submit(part_bytes, store, part)))
+            part, content = ahead.pop(0)
+            yield part.path, content.result()
+
+
+def _batches(path: str, data: bytes, schema: pa.Schema) -> Iterator[pa.Table]:
+    """The rows of a part, some at a time."""
+    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
+
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        check_unpacked(file.metadata, schema.names)
+        for batch in file.iter_batches(columns=schema.names):
+            yield checked_rows(pa.Table.from_batches([batch]), schema)
+    except UNREADABLE as error:
+        raise CommitError(f"a part of a committed run is damaged: {path} ({' '.join(str(error).split())[:200]})") from error
+
+
+def _write(tables: Mapping[str, Sequence[pa.Table]], file: str, rows_at_once: int) -> tuple[int, int, int]:
+    """Rows, different images, bytes. tables: pieces of each table, every one sorted by URI."""
+    import duckdb  # noqa: PLC0415  (heavy)
+    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
+
+    order = [(name, "ascending") for name in ("image_uri", "face_index")]
+    sorting = pq.SortingColumn.from_ordering(LABELS, order)
+    names = [name for name, pieces in tables.items() for _ in pieces]
+    faces = images = 0
+    with (
+        duckdb.connect(config=OFFLINE) as database,
+        pq.ParquetWriter(file, LABELS.with_metadata(_MARK), compression="zstd", sorting_columns=sorting) as out,
+    ):
+        for slices in aligned([piece for pieces in tables.values() for piece in pieces], rows_at_once, 1):
+            for table, schema in _READ.items():
+                of_table = [piece for name, piece in zip(names, slices, strict=True) if name == table]
+                database.register(table, pa.concat_tables([schema.empty_table(), *of_table]))
+            rows = database.sql(f"{CURRENT} ORDER BY image_uri, face_index").to_arrow_table().cast(LABELS)
+            faces, images = faces + rows.num_rows, images + pc.count_distinct(rows["image_uri"]).as_py()
+            if rows.num_rows:
+                out.write_table(rows)
+    with open(file, "rb") as stream:
+        return faces, images, stream.seek(0, 2)

@@ -1,0 +1,151 @@
+"""One picture of the gallery: the photograph read again, with what a run said about its faces."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fer_core.align.aligner import align
+from fer_core.decode.decoder import DecodeLimits, decode
+from fer_core.errors import ImageError, StoreError
+from fer_core.gallery.label_placement import COLOURS
+from fer_core.labels import EXPRESSIONS
+from fer_core.run import RunConfig
+from fer_core.storage.store import read_uri
+from fer_core.tables.schema import POINT_NAMES
+from fer_core.types import CROP_SIZE, Faces, Picture
+
+PHOTO_SIDE: Final = 1280
+"""Longest side of a photograph as it is shown, pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a run said about one face."""
+
+    index: int
+    """`face_index`."""
+    expression: str
+    confidence: float
+    probabilities: tuple[float, ...]
+    """In the order of `labels.EXPRESSIONS`."""
+    needs_review: bool
+    size_px: float
+    """Pixels of the photograph, not of the plate."""
+    yaw_deg: float
+    pitch_deg: float
+    roll_deg: float
+
+    @property
+    def colour(self) -> str:
+        """Of the expression."""
+        return COLOURS.get(self.expression, COLOURS["neutral"])
+
+
+@dataclass(frozen=True, slots=True)
+class Plate:
+    """One photograph as it is shown, N faces."""
+
+    uri: str
+    status: str
+    note: str
+    """Why the photograph cannot be shown; empty when it can."""
+    size: tuple[int, int]
+    """Width and height of the photograph itself, pixels; zeros when unknown."""
+    pixels: NDArray[np.uint8]
+    """(H, W, 3) RGB, `PHOTO_SIDE` at most; (0, 0, 3) when it cannot be shown."""
+    boxes: NDArray[np.float32]
+    """(N, 4) x0, y0, x1, y1 in these pixels."""
+    points: NDArray[np.float32]
+    """(N, 5, 2) in these pixels."""
+    crops: NDArray[np.uint8]
+    """(N, 112, 112, 3) RGB, the faces as the network saw them; (0, ...) when the photograph cannot be shown."""
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def name(self) -> str:
+        """The file's name without its folders."""
+        return self.uri.rstrip("/").rpartition("/")[2] or self.uri
+
+
+def make_plate(image: Mapping[str, Any], labels: pa.Table, config: RunConfig) -> Plate:
+    """Read a photograph again and fit its labels to it.
+
+    image: one row of the images table. labels: its rows of the labels table. A photograph that has moved, changed or cannot be read gives a
+    plate that says so: whoever looks is never shown boxes on another picture.
+    """
+    verdicts = tuple(_verdict(row) for row in labels.to_pylist())
+    try:
+        picture = _same_picture(image, config)
+    except (ImageError, StoreError) as error:
+        return _blank(image, verdicts, str(error))
+    faces = _faces(labels)
+    scale = min(1.0, PHOTO_SIDE / max(picture.width, picture.height))
+    return Plate(
+        uri=image["image_uri"],
+        status=image["status"],
+        note="",
+        size=(picture.width, picture.height),
+        pixels=_scaled(picture.pixels, scale),
+        boxes=faces.boxes * np.float32(scale),
+        points=faces.points * np.float32(scale),
+        crops=align(picture.pixels, faces),
+        verdicts=verdicts,
+    )
+
+
+def _same_picture(image: Mapping[str, Any], config: RunConfig) -> Picture:
+    """The photograph, if its bytes are those that were labelled; ImageError otherwise.
+
+    A table that names no digest, or another one, shows nothing of the file that it names: it may have been made to.
+    """
+    data = read_uri(image["image_uri"], config.max_bytes)
+    if hashlib.sha256(data).hexdigest() != image["image_sha256"]:
+        raise ImageError(image["status"], "the file has changed since it was labelled")
+    return decode(data, DecodeLimits(max_bytes=config.max_bytes, max_pixels=config.max_pixels))
+
+
+def _blank(image: Mapping[str, Any], verdicts: tuple[Verdict, ...], note: str) -> Plate:
+    size = (image["width"] or 0, image["height"] or 0)
+    nothing = Faces.none()
+    crops = np.zeros((0, CROP_SIZE, CROP_SIZE, 3), np.uint8)
+    pixels = np.zeros((0, 0, 3), np.uint8)
+    return Plate(image["image_uri"], image["status"], note, size, pixels, nothing.boxes, nothing.points, crops, verdicts)
+
+
+def _faces(labels: pa.Table) -> Faces:
+    boxes = np.stack([labels[f"box_{name}"].to_numpy() for name in "xywh"], axis=1).astype(np.float32)
+    boxes[:, 2:] += boxes[:, :2]
+    points = np.stack([labels[f"{name}_{axis}"].to_numpy() for name in POINT_NAMES for axis in "xy"], axis=1).astype(np.float32)
+    return Faces(boxes, points.reshape(-1, 5, 2), labels["detection_score"].to_numpy().astype(np.float32))
+
+
+def _verdict(row: Mapping[str, Any]) -> Verdict:
+    return Verdict(
+        index=row["face_index"],
+        expression=row["expression"],
+        confidence=row["confidence"],
+        probabilities=tuple(row[f"p_{name}"] for name in EXPRESSIONS),
+        needs_review=bool(row["needs_review"]),
+        size_px=row["face_size_px"],
+        yaw_deg=row["yaw_deg"],
+        pitch_deg=row["pitch_deg"],
+        roll_deg=row["roll_deg"],
+    )
+
+
+def _scaled(pixels: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+    if scale == 1.0:
+        return pixels
+    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def photographs(plates: Sequence[Plate]) -> int:
+    """How many of the plates show their photograph."""
+    return sum(not plate.note for plate in plates)

@@ -1,0 +1,70 @@
+"""Which labels a person should look at: those of low calibrated confidence, and those spread over many expressions."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.validation import check_entries
+
+WRONG_AT_LEAST: Final = 0.5
+"""Labels that would be wrong at least this often, judging by held-back faces, need review."""
+NEIGHBOURHOOD: Final = 0.1
+"""Width of the window of confidence or entropy over which that is judged."""
+ENOUGH: Final = 20
+"""Faces a window needs before it says anything."""
+LEAST_CONFIDENCE: Final = 0.35
+"""Below this every label needs review: with eight expressions another one is nearly as likely."""
+MOST_ENTROPY: Final = 0.9
+"""Above this every label needs review, for the same reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewRule:
+    """A label needs review below this confidence or above this entropy."""
+
+    confidence: float
+    """In [0, 1]."""
+    entropy: float
+    """In [0, 1]: in parts of ln K, what knowing nothing would be."""
+
+    def __post_init__(self) -> None:
+        """TypeError: no number. ValueError: beyond its range."""
+        check_entries(self)
+        if not (0 <= self.confidence <= 1 and 0 <= self.entropy <= 1):
+            raise ValueError("review limits are between 0 and 1")
+
+    def applies(self, confidence: NDArray[np.floating], entropy: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """(N,) and (N,) -> (N,) whether a person should look."""
+        return np.asarray((confidence < self.confidence) | (entropy > self.entropy), np.bool_)
+
+
+def normalised_entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, K) rows of sum 1 -> (N,) Shannon entropy in parts of ln K, in [0, 1]."""
+    entropy = -np.sum(probabilities * np.log(np.maximum(probabilities, 1e-12)), axis=1)
+    return np.asarray(np.clip(entropy / np.log(probabilities.shape[1]), 0, 1), np.float64)
+
+
+def fit_review_rule(probabilities: NDArray[np.float64], classes: NDArray[np.int64]) -> ReviewRule:
+    """The limits beyond which held-back faces (N, 8), of true classes (N,), are wrong at least half of the time; two decimals.
+
+    The largest confidence, and the smallest entropy, whose neighbourhood on the doubtful side is wrong that often. Each looks at faces
+    that the other lets pass, so that entropy adds what confidence misses.
+    """
+    confidence, entropy = probabilities.max(axis=1, initial=0), normalised_entropy(probabilities)
+    wrong = probabilities.argmax(axis=1) != classes
+    low = LEAST_CONFIDENCE
+    for limit in np.arange(LEAST_CONFIDENCE, 0.9, 0.01):
+        if _mostly_wrong(wrong[(confidence >= limit - NEIGHBOURHOOD) & (confidence < limit)]):
+            low = float(limit)
+    passed = confidence >= low
+    high = MOST_ENTROPY
+    for limit in np.arange(MOST_ENTROPY, 0.3, -0.01):
+        if _mostly_wrong(wrong[passed & (entropy > limit) & (entropy <= limit + NEIGHBOURHOOD)]):
+            high = float(limit)
+    return ReviewRule(round(low, 2), round(high, 2))
+
+
+def _mostly_wrong(wrong: NDArray[np.bool_]) -> bool:
+    return len(wrong) >= ENOUGH and float(wrong.mean()) >= WRONG_AT_LEAST

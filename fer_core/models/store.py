@@ -1,0 +1,225 @@
+"""Models on disk: one safetensors file that holds all that answers depend on, and a card for people beside it.
+
+    MODEL/weights.safetensors   tensors; its metadata holds `ModelSpec` as JSON (sizes, temperature, review thresholds)
+    MODEL/card.json             name, digest of that file, data, protocol, figures, known gaps
+
+A model's digest is the SHA-256 of its weights file. Loading never executes code and refuses what is not as the card says.
+"""
+
+import copy
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.errors import ModelError
+from fer_core.hashing import file_sha256
+from fer_core.json_reader import parse_object
+from fer_core.models.card import CARD, DEFAULT, MOST_CARD, SHIPPED, WEIGHTS, ModelRef, read_model
+from fer_core.models.network_config import NetworkConfig
+from fer_core.models.registry import champion, promotions
+from fer_core.models.review_thresholds import ReviewRule
+from fer_core.models.tensor_file import read_tensor_file
+from fer_core.storage.bounded_file import read_bounded
+from fer_core.validation import check_entries
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fer_core.models.network import MultiscaleNet
+
+__all__ = [
+    "CARD",
+    "DEFAULT",
+    "SHIPPED",
+    "WEIGHTS",
+    "ModelRef",
+    "ModelSpec",
+    "ill_fitting",
+    "load_model",
+    "read_weights",
+    "resolve_model",
+    "rounded",
+    "save_model",
+    "shipped_names",
+]
+
+
+COLDEST: Final = 0.01
+HOTTEST: Final = 100.0
+"""A temperature is fitted between 1/20 and 20."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Everything beside the tensors that changes an answer."""
+
+    network: NetworkConfig
+    temperature: float
+    """Divides the logits; fitted on the development part."""
+    flip: bool
+    """Whether a face and its mirror image are averaged."""
+    review: ReviewRule
+    """Which labels need review, by calibrated confidence and entropy."""
+
+    def __post_init__(self) -> None:
+        """TypeError: an entry of another kind. ValueError: a temperature that no fit gives."""
+        check_entries(self)
+        if not COLDEST <= self.temperature <= HOTTEST:
+            raise ValueError(f"the temperature is between {COLDEST} and {HOTTEST}")
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back."""
+        return {**asdict(self), "network": self.network.to_json()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """What `to_json` gave; anything else is a ValueError, TypeError or KeyError."""
+        value = {**value, "network": NetworkConfig.from_json(value["network"])}
+        if "review_confidence" in value:  # how models were described before entropy had a say
+            value["review"] = {"confidence": value.pop("review_confidence"), "entropy": 1.0}
+        return cls(**{**value, "review": ReviewRule(**value["review"])})
+
+
+def resolve_model(model: str) -> ModelRef:
+    """A shipped name, a model folder, or a folder of models in which one was promoted (its champion) -> the card, read without torch."""
+    folder = _folder(model)
+    if folder is None:
+        if (promoted := _champion(model)) is not None:
+            return promoted
+        known = ", ".join(shipped_names()) or "none yet"
+        raise ModelError(f"unknown model {model!r}: neither a shipped name ({known}) nor a folder with a {CARD}")
+    return read_model(folder)
+
+
+def _folder(model: str) -> Path | None:
+    """The folder of a model that is there."""
+    try:
+        folder = SHIPPED / model if _is_name(model) and (SHIPPED / model).is_dir() else Path(model).expanduser()
+        return folder if (folder / CARD).is_file() else None
+    except (OSError, RuntimeError, ValueError):  # longer than a name may be, no such user behind ~, a null character
+        return None
+
+
+def _champion(model: str) -> ModelRef | None:
+    """The promoted model of a folder of models."""
+    try:
+        models = Path(model).expanduser()
+        if not models.is_dir():
+            return None
+    except (OSError, RuntimeError, ValueError):  # as above
+        return None
+    return champion(models) if promotions(models) else None
+
+
+def _is_name(model: str) -> bool:
+    return model not in ("", ".", "..") and "/" not in model and "\\" not in model
+
+
+def shipped_names() -> tuple[str, ...]:
+    """Models that come with the package."""
+    return tuple(sorted(entry.parent.name for entry in SHIPPED.glob(f"*/{CARD}")))
+
+
+def read_weights(ref: ModelRef) -> tuple[dict[str, NDArray[np.float32]], ModelSpec]:
+    """Tensors under the names of `MultiscaleNet.state_dict`, and the spec, without torch: what every path that labels, judges or learns
+    starts from. ModelError: damaged or changed, not the tensors that the spec describes, or numbers that no training gives.
+    """
+    file = ref.path / WEIGHTS
+    if not file.is_file():
+        raise ModelError(f"the model has no {WEIGHTS}: {ref.path}")
+    try:
+        stored = read_tensor_file(file)
+    except OSError as error:
+        raise ModelError(f"cannot read {file} ({error.strerror})") from error
+    except ValueError as error:
+        if file_sha256(file) != ref.digest:
+            raise _changed(file) from error
+        raise ill_fitting(ref, error) from error
+    if stored.digest != ref.digest:
+        raise _changed(file)
+    try:
+        spec = ModelSpec.from_json(parse_object(stored.metadata["spec"]))
+        return stored.tensors(spec.network.tensor_shapes()), spec
+    except (ValueError, LookupError, TypeError) as error:
+        raise ill_fitting(ref, error) from error
+
+
+def _changed(file: Path) -> ModelError:
+    return ModelError(f"the weights are not the ones the card names (damaged or changed): {file}")
+
+
+def ill_fitting(ref: ModelRef, reason: Exception) -> ModelError:
+    """What to raise where the tensors are not those of the network that the spec describes."""
+    return ModelError(f"the weights do not fit their own description ({type(reason).__name__}: {reason}): {ref.path / WEIGHTS}")
+
+
+def load_model(ref: ModelRef) -> tuple["MultiscaleNet", ModelSpec]:
+    """The network in evaluation mode on the CPU, and its spec. Damaged, changed or ill-fitting files are a ModelError."""
+    import torch  # noqa: PLC0415  (slow to import; labelling on a CPU needs none of it)
+
+    from fer_core.models.network import MultiscaleNet  # noqa: PLC0415  (the same)
+
+    tensors, spec = read_weights(ref)
+    try:
+        network = MultiscaleNet(spec.network)
+        _fill(network, {name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
+    except (ValueError, LookupError, TypeError, RuntimeError) as error:
+        raise ill_fitting(ref, error) from error
+    return network.eval(), spec
+
+
+def save_model(folder: Path, state: dict[str, "Tensor"], spec: ModelSpec, card: dict[str, Any], half: bool = False) -> ModelRef:
+    """Write weights first and the card, which makes it a model, last. card: all but digest and spec, which are added.
+
+    half: floats are stored in half precision; loading gives what `rounded` gives. What the disk refuses is a ModelError.
+    """
+    from safetensors.torch import save  # noqa: PLC0415  (loads torch)
+
+    kept = {name: tensor.detach().cpu() for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    tensors = {name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous() for name, tensor in kept.items()}
+    # not save_file: that one makes a file that its owner alone may read
+    _replace(folder / WEIGHTS, save(tensors, metadata={"spec": json.dumps(spec.to_json(), sort_keys=True)}))
+    digest = file_sha256(folder / WEIGHTS)
+    whole = {**_told_of(digest, folder / CARD), **card, "digest": digest, "spec": spec.to_json()}
+    _replace(folder / CARD, (json.dumps(whole, indent=2) + "\n").encode())
+    return resolve_model(str(folder.absolute()))  # a bare name would be a shipped model's
+
+
+def _told_of(digest: str, file: Path) -> dict[str, Any]:
+    """What a card that is there says, if it is of the very same weights: figures that were added to it still hold."""
+    try:
+        card = parse_object(read_bounded(file, MOST_CARD), MOST_CARD)
+    except (OSError, ValueError):
+        return {}
+    return card if card.get("digest") == digest else {}
+
+
+def _replace(file: Path, data: bytes) -> None:
+    """Write a file and its folder, whole or not at all."""
+    partial = file.with_name(file.name + ".partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        partial.replace(file)
+    except OSError as error:
+        raise ModelError(f"cannot write the model {file.parent} ({error.strerror})") from error
+
+
+def rounded(network: "MultiscaleNet") -> "MultiscaleNet":
+    """A copy whose weights went through half precision, as a model that is stored so will be loaded."""
+    copied = copy.deepcopy(network)
+    for tensor in copied.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(tensor.half())
+    return copied
+
+
+def _fill(network: "MultiscaleNet", tensors: dict[str, "Tensor"]) -> None:
+    """Load exactly the network's tensors; the step counters of batch norm, which only training reads, are not stored."""
+    missing, unexpected = network.load_state_dict(tensors, strict=False)
+    if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
+        raise ValueError("tensors are missing or foreign")

@@ -1,0 +1,123 @@
+"""Answers of earlier runs that still hold: the listing of an image has changed (copied, touched, uploaded anew), its content has not.
+
+The bytes are read and their digest is compared, nothing is decoded. Whatever stands in the way of taking an answer over, such as an earlier
+part that has gone or is damaged, only means that the image is looked at like any other.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fer_core.commit.part_reader import part_rows
+from fer_core.decode.read_prefetch import ReadAhead
+from fer_core.errors import FerflowError, OutageError
+from fer_core.run import ImageRef, RunConfig
+from fer_core.storage.paths import part_beside
+from fer_core.storage.store import Store, read_uri
+from fer_core.tables.schema import LABELED, NO_FACE, SCHEMAS
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """Rows taken over, as if this run had looked itself: only what passes, such as run and listing, is this run's."""
+
+    uris: frozenset[str]
+    """The images they are about."""
+    tables: Mapping[str, pa.Table]
+    """`labels` and `images`, and `faces` where crops are kept, each in its schema."""
+
+
+def earlier_answers(
+    store: Store, config: RunConfig, images: Iterable[ImageRef], on_image: Callable[[str | None], None] = lambda _: None
+) -> Reused:
+    """What earlier runs said of those images whose content is as they saw it.
+
+    images: any; those without an `earlier_part` are passed over. on_image: called with the URI of each image before it is read, and with
+    None before an earlier part is.
+    """
+    asked: dict[str, list[ImageRef]] = defaultdict(list)
+    for ref in images:
+        if ref.earlier_part is not None:
+            asked[ref.earlier_part].append(ref)
+    found = [tables for part, refs in asked.items() if (tables := _from_part(store, config, part, refs, on_image)) is not None]
+    joined = {name: pa.concat_tables([SCHEMAS[name].empty_table(), *(tables[name] for tables in found)]) for name in _names(config)}
+    return Reused(frozenset(joined["images"]["image_uri"].to_pylist()), joined)
+
+
+def _names(config: RunConfig) -> Sequence[str]:
+    return ("labels", "images", "faces") if config.keep_crops else ("labels", "images")
+
+
+def _from_part(
+    store: Store, config: RunConfig, part: str, refs: Sequence[ImageRef], on_image: Callable[[str | None], None]
+) -> dict[str, pa.Table] | None:
+    """Rows of one earlier part and its siblings. None where one of them cannot be read."""
+    on_image(None)
+    try:
+        uris = pa.array([ref.uri for ref in refs], pa.string())
+        paths = {name: part_beside(part, name) for name in _names(config)}
+        earlier = {name: part_rows(store.read_bytes(path), path, SCHEMAS[name], uris=uris) for name, path in paths.items()}
+    except FerflowError:
+        return None
+    answers = {row["image_uri"]: row for row in earlier["images"].to_pylist()}
+    faces = {name: _counts(rows) for name, rows in earlier.items() if name != "images"}
+    possible = [
+        ref
+        for ref in refs
+        if _can_be_taken(answers.get(ref.uri), config.pipeline_digest)
+        and all(count.get(ref.uri, 0) == answers[ref.uri]["n_faces"] for count in faces.values())
+    ]
+    with ReadAhead(possible, config.max_bytes, read_uri) as ahead:
+        same = [ref for ref in possible if _sha256(ref, ahead, on_image) == answers[ref.uri]["image_sha256"]]
+    kept = pa.array([ref.uri for ref in same], pa.string())
+    tables = {name: rows.filter(pc.is_in(rows["image_uri"], value_set=kept)) for name, rows in earlier.items()}
+    return {name: _stamped(rows, SCHEMAS[name], config, same) for name, rows in tables.items()}
+
+
+def _can_be_taken(answer: dict[str, Any] | None, pipeline_digest: str) -> bool:
+    """Only what was looked at: a picture that could not be read, or for which memory was short, has another chance."""
+    return answer is not None and answer["pipeline_digest"] == pipeline_digest and answer["status"] in (LABELED, NO_FACE)
+
+
+def _counts(rows: pa.Table) -> dict[str, int]:
+    """Faces of each image."""
+    return {row["values"]: row["counts"] for row in rows["image_uri"].value_counts().to_pylist()}
+
+
+def _sha256(ref: ImageRef, ahead: ReadAhead, on_image: Callable[[str | None], None]) -> str | None:
+    """Digest of the next image's bytes now; None where they cannot be read, which whoever looks at the image will tell."""
+    on_image(ref.uri)
+    try:
+        return hashlib.sha256(ahead.take(ref)).hexdigest()
+    except OutageError:
+        raise
+    except FerflowError:
+        return None
+
+
+def _stamped(rows: pa.Table, schema: pa.Schema, config: RunConfig, refs: Sequence[ImageRef]) -> pa.Table:
+    """The rows as this run writes them. refs: the images as they are listed now, of which each row is about one."""
+    now: dict[str, Any] = {
+        "run_id": config.run_id,
+        "model_name": config.model_name,
+        "labeled_at": config.started_us,
+        "seen_at": config.started_us,
+    }
+    by_uri = {ref.uri: ref for ref in refs}
+    listed = [by_uri[uri] for uri in rows["image_uri"].to_pylist()]
+    now_listed = {"bytes": [ref.size for ref in listed], "etag": [ref.etag for ref in listed]}
+    now_listed["modified_at"] = [ref.modified_us for ref in listed]
+    columns = [
+        pa.array(now_listed[field.name], field.type)
+        if field.name in now_listed
+        else pa.array([now[field.name]] * rows.num_rows, field.type)
+        if field.name in now
+        else rows[field.name]
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)

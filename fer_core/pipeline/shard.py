@@ -1,0 +1,84 @@
+"""One shard of a run, from image URIs to staged parts and a receipt. `label_shard` is the only function that runs on Dask workers.
+
+Safe to run twice, also at the same time: parts are named by their digests, rows depend on nothing but the image and the run, and the
+receipt, which alone makes a shard count, is written last.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from fer_core.labels import EXPRESSIONS
+from fer_core.pipeline.label_images import Labelled, labelled
+from fer_core.pipeline.label_reuse import Reused, earlier_answers
+from fer_core.pipeline.worker_models import ShardTools, tools_for
+from fer_core.predict.batching import no_answers
+from fer_core.run import PartReceipt, ShardJob, ShardReceipt
+from fer_core.storage.paths import receipt_file, staged_file
+from fer_core.storage.store import Store, open_store, read_uri
+from fer_core.tables.builder import ImageFacts, faces_table, images_table, labels_table, part_metadata
+from fer_core.tables.parquet_writer import merged, write_part
+from fer_core.tables.schema import CRASHED
+from fer_core.timing import Stopwatch
+
+
+def label_shard(job: ShardJob, tools: ShardTools | None = None, on_image: Callable[[str | None], None] = lambda _: None) -> ShardReceipt:
+    """Label the images of one shard, stage its parts and its receipt.
+
+    tools: a detector and a predictor to use instead of those the run names. on_image: called with the URI of each image that it turns to,
+    and with None when it turns to something else. Every image of the job ends as one row of the images part, whatever is wrong with it;
+    what an earlier run said of the same content is taken over. DetectorError or ModelError when this worker's tools are not the run's;
+    StoreError when staging fails.
+    """
+    watch = Stopwatch()
+    images = tuple(sorted(job.images, key=lambda ref: ref.uri))
+    store = open_store(job.config.root)
+    with watch.stage("read"):
+        reused = earlier_answers(store, job.config, () if job.crashed else images, on_image)
+    on_image(None)
+    images = tuple(ref for ref in images if ref.uri not in reused.uris)
+    if job.crashed:
+        labels = Labelled([ImageFacts(ref, CRASHED, job.reason) for ref in images], no_answers())
+    elif images:
+        with watch.stage("load"):
+            ready = tools or tools_for(job.config)
+        labels = labelled(images, job.config, ready, watch, on_image=on_image, read=read_uri)
+    else:
+        labels = Labelled([], no_answers())
+    with watch.stage("write"):
+        parts = _stage(store, job, labels, reused)
+    receipt = _receipt(job.part, parts, labels, reused, watch)
+    store.write_bytes(receipt_file(job.config.run_id, job.part), json.dumps(receipt.to_json(), indent=1).encode())
+    return receipt
+
+
+def _stage(store: Store, job: ShardJob, labels: Labelled, reused: Reused) -> tuple[PartReceipt, ...]:
+    """Write the parts; a part without rows is written too, so that every table can be read after the first run."""
+    tables = {
+        "labels": labels_table(job.config, labels.facts, labels.answers.predictions),
+        "images": images_table(job.config, labels.facts),
+    }
+    if job.config.keep_crops:
+        tables["faces"] = faces_table(job.config, labels.facts, labels.answers.crops_png)
+    return tuple(_stage_part(store, job, name, merged([table, reused.tables[name]])) for name, table in tables.items())
+
+
+def _stage_part(store: Store, job: ShardJob, name: str, table: pa.Table) -> PartReceipt:
+    data = write_part(table, part_metadata(job.config))
+    part = PartReceipt(name, f"{job.part}.parquet", table.num_rows, len(data), hashlib.sha256(data).hexdigest())
+    store.write_bytes(staged_file(job.config.run_id, part), data)
+    return part
+
+
+def _receipt(part: str, parts: tuple[PartReceipt, ...], labels: Labelled, reused: Reused, watch: Stopwatch) -> ShardReceipt:
+    statuses = Counter(facts.status for facts in labels.facts) + Counter(reused.tables["images"]["status"].to_pylist())
+    expressions = Counter(EXPRESSIONS[index] for index in labels.answers.predictions.expression)
+    expressions += Counter(reused.tables["labels"]["expression"].to_pylist())
+    seconds = {stage: round(value, 4) for stage, value in watch.seconds.items()}
+    faces = len(labels.answers.predictions) + reused.tables["labels"].num_rows
+    return ShardReceipt(
+        part, parts, dict(sorted(statuses.items())), dict(sorted(expressions.items())), faces, seconds, reused=len(reused.uris)
+    )

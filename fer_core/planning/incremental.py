@@ -1,0 +1,154 @@
+"""What committed runs have already answered, and so which listed images are new tonight."""
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fer_core.commit.manifest import Manifest, Part
+from fer_core.commit.part_reader import read_part
+from fer_core.commit.publish import committed_runs, read_manifest
+from fer_core.storage.spill import aligned, by_uri, sorted_runs, spooled
+from fer_core.storage.store import REQUESTS_AT_ONCE, Store
+from fer_core.storage.uri import local_path
+from fer_core.tables.schema import CANDIDATES, IMAGES, INVENTORY, LABELED, MISSING, NO_FACE, UNREADABLE
+
+_BESIDES: Final = [("final", pa.bool_()), ("same_source", pa.bool_()), ("earlier_part", pa.dictionary(pa.int32(), pa.string()))]
+
+KNOWN: Final[pa.Schema] = pa.schema([*INVENTORY, *_BESIDES])
+"""One row an image that a committed run has processed, listed as its latest run saw it; sorted by URI, no URI twice.
+
+`final`: whether its latest answer is of the pipeline in question and stands for as long as the listing does. `same_source`: whether any run
+of the source in question processed it. `earlier_part`: the images part with the latest answer of that pipeline that another run can take
+over, should the content be the same; null where there is none.
+"""
+
+_READ: Final = pa.schema([IMAGES.field(name) for name in (*INVENTORY.names, "image_sha256", "status", "pipeline_digest")])
+_ANSWERS: Final = pa.schema([*INVENTORY, ("final", pa.bool_()), ("same_source", pa.bool_()), ("kept_in", pa.int32())])
+"""Rows of one images part; `kept_in` is the part's number where the answer can be taken over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What tonight's listing means, given what is known."""
+
+    new: pa.Table
+    """`schema.CANDIDATES`: the listed images to be read, in the order of the listing."""
+    unchanged: int
+    """Listed images that need no reading."""
+    deleted: int
+    """Images that runs of this source processed and that its listing no longer holds, however long ago they went."""
+
+
+def known_images(store: Store, source: str, pipeline_digest: str) -> pa.Table:
+    """`KNOWN` from the images parts of every committed run, following their manifests only, so that nothing half-published counts.
+
+    source, pipeline_digest: of the run that asks. Deletions are a matter of one source: an image that another folder, glob or list does not
+    name has not gone. CommitError when a promised part is missing or damaged.
+    """
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        manifests = pool.map(lambda run_id: read_manifest(store, run_id), committed_runs(store))
+        # of two runs planned in the same microsecond, the one whose id sorts last counts as the later
+        by_age = sorted(manifests, key=lambda manifest: (manifest.config["started_us"], manifest.run_id))
+        parts = [(manifest, part) for manifest in by_age for part in manifest.parts_of("images")]
+
+        def answers(number: int) -> pa.Table:
+            manifest, part = parts[number]
+            return _answers(_read(store, manifest, part), manifest.source == source, pipeline_digest, number)
+
+        runs = sorted_runs(_in_turn(pool, answers, len(parts)), _ANSWERS)
+    paths = [part.path for _, part in parts]
+    return spooled((_latest(pa.concat_tables(pieces), paths) for pieces in aligned(runs)), KNOWN)
+
+
+def select_new(inventory: pa.Table, known: pa.Table, left_out: Sequence[str] = ()) -> Selection:
+    """Split a listing into images to be read and images that may be skipped.
+
+    inventory: `schema.INVENTORY`. known: `KNOWN`. Of either, a part is in memory at a time, see `sorted_rows`. An image is skipped when its
+    latest answer is final and the listing has not changed: the same size, and the same etag where both have one, else the same modification
+    time. Where a value that would decide is unknown, the image is read again.
+
+    left_out: folders that were not entered this time: whether images below them have gone is not known, and they do not count as deleted.
+    """
+    unchanged = deleted = 0
+    folders = sorted(f"{folder.rstrip('/')}/" for folder in left_out)
+
+    def new() -> Iterator[pa.Table]:
+        nonlocal unchanged, deleted
+        for listed, before in aligned([inventory, known]):
+            selection = _select(listed, before, folders)
+            unchanged, deleted = unchanged + selection.unchanged, deleted + selection.deleted
+            yield selection.new
+
+    candidates = spooled(new(), CANDIDATES)
+    return Selection(candidates, unchanged, deleted)
+
+
+def _select(inventory: pa.Table, known: pa.Table, folders: Sequence[str]) -> Selection:
+    """`select_new` of tables that are in memory. folders: left out, sorted, each with a slash at its end."""
+    at = pc.index_in(inventory["image_uri"], value_set=known["image_uri"].combine_chunks())
+    before = known.select(["bytes", "etag", "modified_at", "final"]).take(at)
+    etags = pc.equal(inventory["etag"], before["etag"])
+    same_content = pc.if_else(pc.is_valid(etags), etags, pc.equal(inventory["modified_at"], before["modified_at"]))
+    same = pc.and_(pc.equal(inventory["bytes"], before["bytes"]), same_content)
+    unknown = pc.invert(pc.fill_null(pc.and_(same, before["final"]), False))
+    new = inventory.filter(unknown)
+    earlier = known["earlier_part"].take(at.filter(unknown)).cast(pa.string())
+    ours = known.filter(known["same_source"])
+    gone = pc.invert(pc.is_in(ours["image_uri"], value_set=inventory["image_uri"].combine_chunks()))
+    unchanged, deleted = inventory.num_rows - new.num_rows, pc.sum(gone).as_py() or 0
+    if deleted and folders:
+        deleted -= sum(_is_below(uri, folders) for uri in ours["image_uri"].filter(gone).to_pylist())
+    return Selection(new.append_column("earlier_part", earlier).cast(CANDIDATES), unchanged, deleted)
+
+
+def _is_below(uri: str, folders: Sequence[str]) -> bool:
+    """Whether an image lies below one of some folders, or was one of them. They are sorted, and none lies in another."""
+    path = f"{local_path(uri)}/"
+    at = bisect_right(folders, path)
+    return at > 0 and path.startswith(folders[at - 1])
+
+
+def _read(store: Store, manifest: Manifest, part: Part) -> pa.Table:
+    """What a plan needs of one images part."""
+    return read_part(store, part, _READ, manifest.run_id)
+
+
+def _answers(rows: pa.Table, same_source: bool, pipeline_digest: str, number: int) -> pa.Table:
+    """`_ANSWERS` of one part. Not final are `missing`, and `unreadable` without a digest: permission was denied, no byte came."""
+    never_read = pc.and_(pc.equal(rows["status"], UNREADABLE), pc.is_null(rows["image_sha256"]))
+    ours = pc.fill_null(pc.equal(rows["pipeline_digest"], pipeline_digest), False)
+    final = pc.fill_null(pc.and_not(pc.and_(ours, pc.not_equal(rows["status"], MISSING)), never_read), False)
+    looked_at = pc.is_in(rows["status"], value_set=pa.array([LABELED, NO_FACE]))
+    kept = pc.and_(pc.and_(ours, looked_at), pc.is_valid(rows["image_sha256"]))
+    columns = [rows[name].cast(INVENTORY.field(name).type) for name in INVENTORY.names]
+    columns += [final, pa.repeat(same_source, rows.num_rows), pc.if_else(kept, pa.scalar(number, pa.int32()), None)]
+    return pa.table(columns, schema=_ANSWERS)
+
+
+def _in_turn(pool: Executor, answers: Callable[[int], pa.Table], count: int) -> Iterator[pa.Table]:
+    """Answers 0 to `count - 1`, in order, with no more than are asked for at a time waiting to be taken."""
+    asked = deque[Future[pa.Table]]()
+    for number in range(count):
+        asked.append(pool.submit(answers, number))
+        if len(asked) > REQUESTS_AT_ONCE:
+            yield asked.popleft().result()
+    while asked:
+        yield asked.popleft().result()
+
+
+def _latest(rows: pa.Table, parts: Sequence[str]) -> pa.Table:
+    """The last of `_ANSWERS` for each URI, as `KNOWN`. parts: the paths behind the numbers, which rise with the runs' age."""
+    numbered = rows.select(["image_uri", "same_source", "kept_in"]).append_column("row", pa.array(np.arange(rows.num_rows)))
+    wanted = [("row", "max"), ("same_source", "any"), ("kept_in", "max")]
+    found = numbered.group_by("image_uri").aggregate(wanted).select(["row_max", "same_source_any", "kept_in_max"]).combine_chunks()
+    known = rows.select([*INVENTORY.names, "final"]).take(found["row_max"])
+    kept_in = found["kept_in_max"].combine_chunks()
+    earlier = pa.DictionaryArray.from_arrays(kept_in, pa.array(parts, pa.string()))
+    return by_uri(known.append_column("same_source", found["same_source_any"]).append_column("earlier_part", earlier).cast(KNOWN))

@@ -1,0 +1,130 @@
+"""Aligned faces on their way through the network, many pictures' together, and what is found out about each on that way."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.align.face_extractor import Looked
+from fer_core.errors import FerflowError
+from fer_core.labels import EXPRESSIONS
+from fer_core.predict.base import FacePredictor
+from fer_core.timing import Stopwatch
+from fer_core.types import Faces, Predictions, Quality
+
+FACES_A_BATCH: Final = 256
+"""Crops that wait for the network at most, 37 KB each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """About all faces, in the order in which they came."""
+
+    predictions: Predictions
+    quality: Quality
+    crops_png: list[bytes]
+    """Empty where crops are not kept."""
+
+
+class FaceBatch:
+    """Holds the pixels of `FACES_A_BATCH` faces at most. A context manager: ends the thread that packs crops."""
+
+    def __init__(self, predictor: FacePredictor, watch: Stopwatch, *, keep_crops: bool) -> None:
+        self._predictor, self._watch = predictor, watch
+        self._waiting: list[NDArray[np.uint8]] = []
+        self._faces: list[Faces] = []
+        self._predictions: list[Predictions] = []
+        self._quality: list[Quality] = []
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="crops") if keep_crops else None
+        self._packed: list[Future[list[bytes]]] = []
+
+    def add(self, looked: Looked) -> None:
+        """The faces of one more picture."""
+        self._waiting.extend(looked.crops)
+        self._faces.extend(looked.faces.take(np.array([index])) for index in range(len(looked.faces)))
+        while len(self._waiting) >= FACES_A_BATCH:
+            self._flush()
+
+    def answers(self) -> Answers:
+        """When no more will come."""
+        while self._waiting:
+            self._flush()
+        with self._watch.stage("write"):
+            packed = [png for future in self._packed for png in future.result()]
+        return Answers(_predictions(self._predictions), _quality(self._quality), packed)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _flush(self) -> None:
+        """Judge and predict what waits."""
+        crops, self._waiting = np.stack(self._waiting[:FACES_A_BATCH]), self._waiting[FACES_A_BATCH:]
+        faces, self._faces = joined(self._faces[:FACES_A_BATCH]), self._faces[FACES_A_BATCH:]
+        if self._pool is not None:
+            with self._watch.stage("write"):
+                if len(self._packed) > 1:
+                    self._packed[-2].result()  # no more than two batches of pixels wait to be packed
+                self._packed.append(self._pool.submit(_pngs, crops))
+        with self._watch.stage("align"):
+            self._quality.append(_judged(faces, crops))
+        with self._watch.stage("predict"):
+            self._predictions.append(self._predictor.predict(crops))
+
+
+def _judged(faces: Faces, crops: NDArray[np.uint8]) -> Quality:
+    try:
+        from fer_core.align.quality import assess  # noqa: PLC0415  (loads OpenCV; importing the shard must stay quick)
+    except ImportError as error:
+        raise FerflowError(f"this installation of ferflow is incomplete: {error}") from error
+    return assess(faces, crops)
+
+
+def joined(faces: Sequence[Faces]) -> Faces:
+    """One record after another."""
+    some = [Faces.none(), *faces]
+    return Faces(*(np.concatenate([getattr(each, name) for each in some]) for name in ("boxes", "points", "scores")))
+
+
+def no_answers() -> Answers:
+    """About no face."""
+    return Answers(_predictions([]), _quality([]), [])
+
+
+def _predictions(parts: Sequence[Predictions]) -> Predictions:
+    zero = np.zeros(0, np.float32)
+    some = [Predictions(np.zeros((0, len(EXPRESSIONS)), np.float32), np.zeros(0, np.int64), zero, zero, np.zeros(0, np.bool_)), *parts]
+    return Predictions(
+        np.concatenate([part.probabilities for part in some]),
+        np.concatenate([part.expression for part in some]),
+        np.concatenate([part.confidence for part in some]),
+        np.concatenate([part.entropy for part in some]),
+        np.concatenate([part.needs_review for part in some]),
+    )
+
+
+def _quality(parts: Sequence[Quality]) -> Quality:
+    zero = np.zeros(0, np.float32)
+    some = [Quality(zero, zero, zero, zero, zero, zero), *parts]
+    return Quality(
+        np.concatenate([part.face_size_px for part in some]),
+        np.concatenate([part.sharpness for part in some]),
+        np.concatenate([part.exposure for part in some]),
+        np.concatenate([part.yaw_deg for part in some]),
+        np.concatenate([part.pitch_deg for part in some]),
+        np.concatenate([part.roll_deg for part in some]),
+    )
+
+
+def _pngs(crops: NDArray[np.uint8]) -> list[bytes]:
+    """(N, 112, 112, 3) RGB uint8 -> N PNGs."""
+    import cv2  # noqa: PLC0415  (see above)
+
+    return [bytes(cv2.imencode(".png", crop[..., ::-1])[1]) for crop in crops]

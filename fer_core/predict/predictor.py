@@ -1,0 +1,132 @@
+"""Aligned faces -> calibrated probabilities of the eight expressions."""
+
+import os
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.errors import ModelError
+from fer_core.labels import EXPRESSIONS
+from fer_core.models.calibration import softmax
+from fer_core.models.review_thresholds import normalised_entropy
+from fer_core.models.store import ModelRef, ModelSpec, ill_fitting, read_weights, resolve_model
+from fer_core.types import Predictions
+
+if TYPE_CHECKING:
+    import torch
+
+DECIMALS: Final = 4
+
+Device = Literal["auto", "cpu", "cuda"]
+
+NVIDIA: Final = ("/dev/nvidiactl", "/dev/dxg")
+"""Where a driver shows itself on Linux and in its subsystem on Windows: without it torch need not be asked, which takes two seconds."""
+
+
+class Logits(Protocol):
+    """A network ready to answer."""
+
+    def logits(self, crops: NDArray[np.uint8], /) -> NDArray[np.float64]:
+        """(N, 112, 112, 3) RGB or (N, 112, 112) luma -> (N, 8) logits, each of which depends on its own crop alone."""
+        ...
+
+
+class Predictor:
+    """One model on one device: ONNX Runtime on a CPU, torch elsewhere. Not for several threads at once."""
+
+    def __init__(self, ref: ModelRef, device: Device = "auto") -> None:
+        self.ref, self.digest = ref, ref.digest
+        self._network, self.spec = _network(ref, device)
+        if self.spec.network.classes != EXPRESSIONS:
+            raise ModelError(f"the model does not know the eight expressions in their order: {ref.path}")
+
+    def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """(N, 112, 112, 3) RGB or (N, 112, 112) luma -> (N, 8) logits, mirror image averaged if the spec says so."""
+        return self._network.logits(crops)
+
+    def probabilities(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """(N, 112, 112[, 3]) -> (N, 8) calibrated, not rounded."""
+        return calibrated(self.logits(crops), self.spec, self.ref)
+
+    def predict(self, crops: NDArray[np.uint8]) -> Predictions:
+        """(N, 112, 112, 3) RGB uint8 -> predictions, probabilities rounded to four decimals that sum to 1."""
+        return answered(self.probabilities(crops), self.spec)
+
+
+def calibrated(logits: NDArray[np.float64], spec: ModelSpec, ref: ModelRef) -> NDArray[np.float64]:
+    """(N, 8) logits -> probabilities, not rounded.
+
+    ModelError where a logit is no finite number: weights that are finite by themselves but too large make such, and they would do so with
+    every face. Taken for a label it would be `neutral` for all.
+    """
+    if not np.isfinite(logits).all():
+        raise ModelError(f"the model gives answers that are no finite numbers, so its weights are of no use: {ref.path}")
+    return softmax(logits / spec.temperature)
+
+
+def answered(probabilities: NDArray[np.float64], spec: ModelSpec) -> Predictions:
+    """(N, 8) calibrated -> what is said of each face, rounded to four decimals that sum to 1."""
+    rounded = round_to_one(probabilities)
+    confidence, entropy = rounded.max(axis=1, initial=0), normalised_entropy(rounded)
+    return Predictions(
+        probabilities=rounded.astype(np.float32),
+        expression=rounded.argmax(axis=1).astype(np.int64),
+        confidence=confidence.astype(np.float32),
+        entropy=entropy.astype(np.float32),
+        needs_review=spec.review.applies(confidence, entropy),
+    )
+
+
+def _network(ref: ModelRef, device: Device) -> tuple[Logits, ModelSpec]:
+    """A CPU without ONNX Runtime gets the same answers from torch, more slowly."""
+    if on_cpu(device) and find_spec("onnxruntime") is not None:
+        from fer_core.predict.onnx_backend import NetworkSession  # noqa: PLC0415  (loads ONNX Runtime, which machines with a GPU may lack)
+
+        tensors, spec = read_weights(ref)
+        try:
+            return NetworkSession(spec.network, tensors, mirrored=spec.flip), spec
+        except (LookupError, ValueError, RuntimeError) as error:
+            raise ill_fitting(ref, error) from error
+    from fer_core.models.store import load_model  # noqa: PLC0415  (as the next)
+    from fer_core.predict.torch_backend import TorchNetwork  # noqa: PLC0415  (loads torch)
+
+    network, spec = load_model(ref)
+    return TorchNetwork(network, torch_device(device), mirrored=spec.flip), spec
+
+
+def load_predictor(model: str, device: Device = "auto") -> Predictor:
+    """A shipped name or a model folder -> predictor."""
+    return Predictor(resolve_model(model), device)
+
+
+def on_cpu(device: Device) -> bool:
+    """Whether this device is a CPU here, told without loading torch where that is possible. ModelError as of `torch_device`."""
+    if device == "auto" and "torch" not in sys.modules and not any(os.path.exists(place) for place in NVIDIA):
+        return True
+    return device == "cpu" or torch_device(device).type == "cpu"
+
+
+def torch_device(device: Device) -> "torch.device":
+    """`auto` is the GPU where torch sees one."""
+    import torch  # noqa: PLC0415  (see `on_cpu`)
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ModelError("device cuda was asked for, but torch sees no CUDA device here")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def round_to_one(probabilities: NDArray[np.float64], decimals: int = DECIMALS) -> NDArray[np.float64]:
+    """Round rows (N, K) that sum to 1 so that they still do: largest remainder, ties to the first class.
+
+    Each value moves by less than 10^-decimals, and no class overtakes another.
+    """
+    unit = 10**decimals
+    scaled = probabilities * unit
+    whole = np.floor(scaled)
+    missing = unit - whole.sum(axis=1)
+    # the value itself decides between equal remainders: two values one ulp apart may be equal once scaled
+    rank = np.argsort(np.lexsort((-probabilities, whole - scaled)), axis=1, kind="stable")
+    return np.asarray((whole + (rank < missing[:, None])) / unit, np.float64)

@@ -1,0 +1,234 @@
+"""One shard of a relabelling, from kept crops to staged parts and a receipt: what runs on Dask workers.
+
+Safe to run twice, like `shard.label_shard`: rows depend on nothing but the crops, the run and what earlier runs measured. A row is what
+labelling the photograph with the new model would have written, since the crop is the very pixels that the network would be shown.
+"""
+
+import hashlib
+import json
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fer_core.commit.manifest import Manifest
+from fer_core.commit.part_reader import read_part
+from fer_core.commit.publish import read_manifest
+from fer_core.errors import ClusterError, CommitError, ImageError, ModelError
+from fer_core.labels import EXPRESSIONS
+from fer_core.pipeline.worker_models import predictor_for, prepare_process
+from fer_core.predict.base import FacePredictor
+from fer_core.relabel.survey import parts_beside, run_of
+from fer_core.run import ImageRef, PartReceipt, RunConfig, ShardJob, ShardReceipt
+from fer_core.storage.paths import receipt_file, staged_file
+from fer_core.storage.store import Store, open_store
+from fer_core.tables.builder import face_id, part_metadata
+from fer_core.tables.parquet_writer import merged, write_part
+from fer_core.tables.schema import IMAGES, LABELS, SCHEMAS
+from fer_core.timing import Stopwatch
+from fer_core.types import CROP_SIZE, Predictions, Quality
+
+FACES_A_BATCH: Final = 256
+"""Crops that are decoded before the network is asked, 37 KB each."""
+
+_thread = threading.local()
+
+
+def relabel_shard(
+    job: ShardJob, predictor: FacePredictor | None = None, on_image: Callable[[str | None], None] = lambda _: None
+) -> ShardReceipt:
+    """Label the kept faces of one shard anew, stage its parts and its receipt.
+
+    job: its images name in `earlier_part` the images part beside which their crops lie, of runs of one look. predictor: to use instead of
+    the one the run names. on_image: as in `shard.label_shard`. CommitError when what is kept is not there any more or is not what its
+    manifest promises, ModelError when this worker's model is not the run's, ClusterError when workers die of this shard.
+    """
+    if job.crashed:
+        raise ClusterError(f"workers die while they label the kept faces of {job.images[0].uri}")
+    watch, store = Stopwatch(), open_store(job.config.root)
+    on_image(None)
+    with watch.stage("read"):
+        images, labels, faces, config = _kept(store, job)
+    with watch.stage("load"):
+        ready = predictor or _predictor_for(config) if labels.num_rows else None
+    predictions, exposure = _looked_at(faces, ready, watch, on_image)
+    tables = {
+        "labels": _labels(config, labels, predictions, exposure),
+        "images": _images(config, images, {ref.uri: ref for ref in job.images}),
+    }
+    with watch.stage("write"):
+        parts = tuple(_stage(store, config, job.part, name, table) for name, table in tables.items())
+    receipt = _receipt(job.part, parts, tables, watch)
+    store.write_bytes(receipt_file(config.run_id, job.part), json.dumps(receipt.to_json(), indent=1).encode())
+    return receipt
+
+
+def _kept(store: Store, job: ShardJob) -> tuple[pa.Table, pa.Table, pa.Table, RunConfig]:
+    """Rows of images, labels and faces about the job's images, sorted, and the run's configuration under their look."""
+    by_run: dict[str, list[ImageRef]] = defaultdict(list)
+    for ref in job.images:
+        assert ref.earlier_part is not None
+        by_run[run_of(ref.earlier_part)].append(ref)
+    found: dict[str, list[pa.Table]] = {name: [schema.empty_table()] for name, schema in SCHEMAS.items()}
+    config = job.config
+    for run_id, refs in sorted(by_run.items()):
+        manifest = read_manifest(store, run_id)
+        config = _under_look_of(job.config, manifest.run_config())
+        for name in SCHEMAS:
+            found[name] += _rows(store, manifest, name, refs)
+    images, labels, faces = (merged(found[name]) for name in ("images", "labels", "faces"))
+    _check(job, images, labels, faces)
+    return images, labels, faces, config
+
+
+def _under_look_of(config: RunConfig, earlier: RunConfig) -> RunConfig:
+    """The run as it would be had it looked as an earlier one did: all but the model that changes an answer is the earlier run's."""
+    return replace(
+        config,
+        detector=earlier.detector,
+        detector_identity=earlier.detector_identity,
+        max_bytes=earlier.max_bytes,
+        max_pixels=earlier.max_pixels,
+        min_face_px=earlier.min_face_px,
+        quality_rule=earlier.quality_rule,
+    )
+
+
+def _rows(store: Store, manifest: Manifest, name: str, refs: Sequence[ImageRef]) -> Iterator[pa.Table]:
+    """The rows of a table about some images."""
+    uris = pa.array([ref.uri for ref in refs], pa.string())
+    for part in parts_beside(manifest, [ref.earlier_part for ref in refs if ref.earlier_part is not None], name):
+        yield read_part(store, part, SCHEMAS[part.table], manifest.run_id, uris)
+
+
+def _check(job: ShardJob, images: pa.Table, labels: pa.Table, faces: pa.Table) -> None:
+    """CommitError unless each image is there once, with its faces and a crop of each."""
+    keys = ["image_uri", "face_index"]
+    counts = labels["image_uri"].value_counts().to_pylist()
+    told = {row["image_uri"]: row["n_faces"] for row in images.select(["image_uri", "n_faces"]).to_pylist() if row["n_faces"]}
+    whole = images["image_uri"].to_pylist() == sorted(ref.uri for ref in job.images)
+    if not whole or told != {row["values"]: row["counts"] for row in counts} or not labels.select(keys).equals(faces.select(keys)):
+        raise CommitError(f"the kept faces of {job.part} are not complete: `ferflow verify` says what is missing")
+
+
+def _looked_at(
+    faces: pa.Table, predictor: FacePredictor | None, watch: Stopwatch, on_image: Callable[[str | None], None]
+) -> tuple[Predictions, NDArray[np.float32]]:
+    """What the network says of each crop, and how well each is exposed, (N,): the one measure of quality that has no column."""
+    answers, exposures = [], [np.zeros(0, np.float32)]
+    for start in range(0, faces.num_rows, FACES_A_BATCH):
+        assert predictor is not None
+        batch = faces.slice(start, FACES_A_BATCH)
+        with watch.stage("decode"):
+            crops = _decoded(batch, on_image)
+        on_image(None)
+        with watch.stage("align"):
+            exposures.append(_exposures(crops))
+        with watch.stage("predict"):
+            answers.append(predictor.predict(crops))
+    return _joined(answers), np.concatenate(exposures)
+
+
+def _decoded(faces: pa.Table, on_image: Callable[[str | None], None]) -> NDArray[np.uint8]:
+    """(N, 112, 112, 3) RGB uint8."""
+    from fer_core.decode.crop_image import colour_crop  # noqa: PLC0415  (loads Pillow; importing this module must stay quick)
+
+    crops = np.zeros((faces.num_rows, CROP_SIZE, CROP_SIZE, 3), np.uint8)
+    for number, row in enumerate(faces.select(["image_uri", "face_index", "crop_png"]).to_pylist()):
+        on_image(row["image_uri"])
+        try:
+            crops[number] = colour_crop(row["crop_png"])
+        except ImageError as error:
+            where = f"face {row['face_index']} of {row['image_uri']}"
+            raise CommitError(f"the kept crop of {where} is no {CROP_SIZE}x{CROP_SIZE} picture ({error.reason})") from error
+    return crops
+
+
+def _exposures(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    from fer_core.align.quality import exposure  # noqa: PLC0415  (see above)
+
+    return np.array([exposure(crop) for crop in crops], np.float32)
+
+
+def _labels(config: RunConfig, earlier: pa.Table, predictions: Predictions, exposure: NDArray[np.float32]) -> pa.Table:
+    """The earlier rows, `schema.LABELS`, with what the new model says and where that comes from."""
+    measured = {name: earlier[name].to_numpy() for name in ("face_size_px", "sharpness", "yaw_deg", "pitch_deg", "roll_deg")}
+    quality = Quality(**measured, exposure=exposure)
+    keys = zip(earlier["image_sha256"].to_pylist(), earlier["face_index"].to_pylist(), strict=True)
+    now: dict[str, Any] = {
+        "face_id": [face_id(sha256, index, config.pipeline_digest) for sha256, index in keys],
+        "expression": [EXPRESSIONS[index] for index in predictions.expression],
+        "confidence": predictions.confidence,
+        **{f"p_{name}": predictions.probabilities[:, index] for index, name in enumerate(EXPRESSIONS)},
+        "entropy": predictions.entropy,
+        "needs_review": predictions.needs_review | config.quality_rule.marks(quality),
+    }
+    whole = {"model_name": config.model_name, "model_digest": config.model_digest, "labeled_at": config.started_us, **_provenance(config)}
+    return _with(earlier, LABELS, now, whole)
+
+
+def _images(config: RunConfig, earlier: pa.Table, refs: dict[str, ImageRef]) -> pa.Table:
+    """The earlier rows, `schema.IMAGES`, as the newest answer saw the images listed."""
+    listed = [refs[uri] for uri in earlier["image_uri"].to_pylist()]
+    now = {"bytes": [ref.size for ref in listed], "etag": [ref.etag for ref in listed], "modified_at": [ref.modified_us for ref in listed]}
+    return _with(earlier, IMAGES, now, {"seen_at": config.started_us, **_provenance(config)})
+
+
+def _provenance(config: RunConfig) -> dict[str, Any]:
+    return {"detector": config.detector_identity, "pipeline_digest": config.pipeline_digest, "run_id": config.run_id}
+
+
+def _with(earlier: pa.Table, schema: pa.Schema, now: dict[str, Any], whole: dict[str, Any]) -> pa.Table:
+    """A table with some columns in another's place. now: a value a row; whole: one value for all."""
+    count = earlier.num_rows
+    new = {name: pa.array(values, schema.field(name).type) for name, values in now.items()}
+    new |= {name: pa.array([value] * count, schema.field(name).type) for name, value in whole.items() if name in schema.names}
+    return pa.table([new.get(name, earlier[name]) for name in schema.names], schema=schema)
+
+
+def _stage(store: Store, config: RunConfig, part: str, name: str, table: pa.Table) -> PartReceipt:
+    data = write_part(table, part_metadata(config))
+    receipt = PartReceipt(name, f"{part}.parquet", table.num_rows, len(data), hashlib.sha256(data).hexdigest())
+    store.write_bytes(staged_file(config.run_id, receipt), data)
+    return receipt
+
+
+def _receipt(part: str, parts: tuple[PartReceipt, ...], tables: dict[str, pa.Table], watch: Stopwatch) -> ShardReceipt:
+    statuses = Counter(tables["images"]["status"].to_pylist())
+    expressions = Counter(tables["labels"]["expression"].to_pylist())
+    seconds = {stage: round(value, 4) for stage, value in watch.seconds.items()}
+    return ShardReceipt(part, parts, dict(sorted(statuses.items())), dict(sorted(expressions.items())), tables["labels"].num_rows, seconds)
+
+
+def _joined(answers: Sequence[Predictions]) -> Predictions:
+    """The batches' answers one after another."""
+    zero = np.zeros(0, np.float32)
+    none = Predictions(np.zeros((0, len(EXPRESSIONS)), np.float32), np.zeros(0, np.int64), zero, zero, np.zeros(0, np.bool_))
+    every = [none, *answers]
+    return Predictions(
+        np.concatenate([answer.probabilities for answer in every]),
+        np.concatenate([answer.expression for answer in every]),
+        np.concatenate([answer.confidence for answer in every]),
+        np.concatenate([answer.entropy for answer in every]),
+        np.concatenate([answer.needs_review for answer in every]),
+    )
+
+
+def _predictor_for(config: RunConfig) -> FacePredictor:
+    """The run's model alone: whoever relabels needs no detector. Loaded at a thread's first shard and kept, as `tools.tools_for` does."""
+    key = (config.model, config.model_digest, config.device)
+    kept: dict[tuple[str, ...], FacePredictor] = _thread.__dict__.setdefault("predictors", {})
+    if key not in kept:
+        kept.clear()
+        prepare_process()
+        predictor = predictor_for(config.model, config.device)
+        if predictor.digest != config.model_digest:
+            planned = f"the run was planned with {config.model_digest[:12]}"
+            raise ModelError(f"model {config.model} is {predictor.digest[:12]} on this worker, {planned}")
+        kept[key] = predictor
+    return kept[key]

@@ -1,0 +1,97 @@
+"""Where things lie under a labels root. Paths are relative to the root, with forward slashes."""
+
+import re
+from typing import Final
+
+from fer_core.run import PartReceipt, RunConfig
+from fer_core.storage.file_mode import MARK
+
+TABLES: Final[tuple[str, ...]] = ("faces", "labels", "images")
+"""Every table, in the order in which the parts of a run become visible.
+
+A row refers only to rows that are there already: a label to its crop, an image with n faces to its n labels. So whoever joins from `images`
+never misses a label, even while a run is being published.
+"""
+
+META: Final = MARK
+RUNS: Final = f"{META}/runs"
+LEASES: Final = f"{META}/leases"
+STAGING: Final = "_staging"
+COMPACTION: Final = f"{STAGING}/_compaction"
+"""Where earlier releases compacted a run's parts. What lies there is in no table."""
+
+_RUN_ID: Final = re.compile(r"[a-z][a-z0-9-]*")
+
+
+def is_run_id(text: str) -> bool:
+    """Whether `text` can name a run: lower-case letters, digits and hyphens, a letter first. Such a name is safe inside a path."""
+    return _RUN_ID.fullmatch(text) is not None
+
+
+def part_name(shard: int) -> str:
+    """Name of the part of a whole shard, without suffix. Halves of a bisected one append `-0` and `-1`."""
+    return f"part-{shard:05d}"
+
+
+def shard_number(part: str) -> int:
+    """The shard that a part, whole or of a bisected shard, is of: 12 of `part-00012-1-0`."""
+    return int(part.split("-")[1])
+
+
+def part_beside(path: str, table: str) -> str:
+    """The published part of another table that holds the same images: parts of one name belong together."""
+    return f"{table}/{path.partition('/')[2]}"
+
+
+def plan_file(run_id: str) -> str:
+    """What the run set out to do. Its presence makes the run known."""
+    return f"{RUNS}/{run_id}/plan.parquet"
+
+
+def manifest_file(run_id: str) -> str:
+    """What the run promises. Its presence makes the run final."""
+    return f"{RUNS}/{run_id}/manifest.json"
+
+
+def staging_folder(run_id: str) -> str:
+    """Everything of a run that no reader looks at. Removed after the commit."""
+    return f"{STAGING}/{run_id}"
+
+
+def receipts_folder(run_id: str) -> str:
+    """One JSON file a finished shard."""
+    return f"{STAGING}/{run_id}/receipts"
+
+
+def receipt_file(run_id: str, part: str) -> str:
+    """The receipt of one shard, written after its parts."""
+    return f"{receipts_folder(run_id)}/{part}.json"
+
+
+def coalesced_receipt_file(run_id: str, name: str) -> str:
+    """The merged parts of one name in every table, JSON, written after them."""
+    return f"{STAGING}/{run_id}/coalesced/{name}.json"
+
+
+def begun_file(run_id: str) -> str:
+    """The published paths of every commit of a run that was begun, JSON."""
+    return f"{STAGING}/{run_id}/begun.json"
+
+
+def staged_file(run_id: str, part: PartReceipt) -> str:
+    """Where a worker leaves a part.
+
+    The digest is in the name: when a shard is run twice at once, on machines that round differently, each receipt names its own files.
+    """
+    stem = part.name.removesuffix(".parquet")
+    return f"{STAGING}/{run_id}/{part.table}/{stem}.{part.sha256[:16]}.parquet"
+
+
+def run_folder(config: RunConfig, table: str) -> str:
+    """The folder of one run in a table. `run_date` and `run` stand in no file, as `run_id` stands in no path."""
+    return f"{table}/run_date={config.run_date}/run={config.run_id}"
+
+
+def published_file(config: RunConfig, part: PartReceipt) -> str:
+    """Where readers find a part."""
+    return f"{run_folder(config, part.table)}/{part.name}"

@@ -1,0 +1,111 @@
+"""Rows by image URI that may be more than fit into memory: beyond some they lie in an unnamed temporary file, which is mapped."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, pairwise
+from mmap import ACCESS_READ, mmap
+from tempfile import TemporaryFile, gettempdir
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fer_core.storage.uri import one_line
+
+ROWS_AT_ONCE: Final = 16_000
+"""That are anybody's own memory at a time, 3 MB of an inventory. So many stay there; what is more goes to disk."""
+FEWEST_ROWS: Final = 500
+"""Of one table at a time, however many there are."""
+
+
+def spooled(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
+    """Tables of `schema` as one, in their order. Of more than `ROWS_AT_ONCE` rows no memory is kept that the system cannot take back.
+
+    A file of Arrow batches in the folder for temporary files holds them, as long as the table lives. It never has a name, so that none is
+    left behind however the process ends. StoreError when it cannot be written.
+    """
+    pieces = _pieces(iter(tables), schema)
+    first = next(pieces)
+    second = next(pieces, None)
+    return first if second is None else _mapped(chain([first, second], pieces), schema)
+
+
+def by_uri(table: pa.Table) -> pa.Table:
+    """Sorted, rows of the same URI as they came; the same table, not a second one of its size, where it is so already."""
+    uris = table["image_uri"]
+    in_order = pc.all(pc.less_equal(uris[:-1], uris[1:]), min_count=0).as_py() if len(uris) > 1 else True
+    return table if in_order else table.take(pc.sort_indices(uris))
+
+
+def sorted_runs(tables: Iterable[pa.Table], schema: pa.Schema) -> list[pa.Table]:
+    """Tables of `schema`, each sorted for itself, joined where one goes on after the end of the one before. Spooled.
+
+    A URI's rows keep the order in which they came, also from run to run.
+    """
+    starts: list[int] = []
+
+    def in_order() -> Iterator[pa.Table]:
+        count, last = 0, None
+        for table in tables:
+            if table.num_rows:
+                rows = by_uri(table)
+                if last is None or rows["image_uri"][0].as_py() < last:
+                    starts.append(count)
+                count, last = count + rows.num_rows, rows["image_uri"][-1].as_py()
+                yield rows
+
+    spool = spooled(in_order(), schema)
+    return [spool.slice(start, end - start) for start, end in pairwise([*(starts or [0]), spool.num_rows])]
+
+
+def aligned(tables: Sequence[pa.Table], rows: int = ROWS_AT_ONCE, fewest: int = FEWEST_ROWS) -> Iterator[list[pa.Table]]:
+    """Slices of sorted tables, one of each, with all their rows of the URIs up to some one; then the next ones, to the end.
+
+    rows: about how many the slices of one turn have together; only a URI that has more is not parted. fewest: rows of one slice, however
+    many tables there are.
+    """
+    at = [0] * len(tables)
+    share = max(rows // max(len(tables), 1), fewest)
+    while True:
+        heads = [(table, min(start + share, table.num_rows) - 1) for table, start in zip(tables, at, strict=True) if start < table.num_rows]
+        if not heads:
+            return
+        last = min(table["image_uri"][row].as_py() for table, row in heads)
+        ends = [_end(table["image_uri"], last, start) for table, start in zip(tables, at, strict=True)]
+        yield [table.slice(start, end - start) for table, start, end in zip(tables, at, ends, strict=True)]
+        at = ends
+
+
+def _end(uris: pa.ChunkedArray, last: str, start: int) -> int:
+    return bisect_right(uris, last, start, key=lambda uri: uri.as_py())
+
+
+def _mapped(pieces: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
+    with one_line("write", "temporary files"):
+        where = gettempdir()
+    with one_line("write to", where):
+        # without a buffer, which closing would try to write once more; closed below, as what `pieces` raise is no matter of the folder
+        file = TemporaryFile(buffering=0)  # noqa: SIM115  (see above)
+    with file:
+        with one_line("write to", where):
+            writer = pa.ipc.new_file(file, schema)
+        for piece in pieces:
+            with one_line("write to", where):
+                writer.write_table(piece)
+        with one_line("write to", where):
+            writer.close()
+            pa.default_memory_pool().release_unused()  # what the pieces took, or Arrow keeps it for later ones
+            return pa.ipc.open_file(pa.py_buffer(mmap(file.fileno(), 0, access=ACCESS_READ))).read_all()
+
+
+def _pieces(tables: Iterator[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+    """The same rows in tables of `ROWS_AT_ONCE` or somewhat more, each in one chunk; one of no rows where there are none."""
+    waiting, rows, some = [schema.empty_table()], 0, False
+    for table in tables:
+        waiting.append(table)
+        rows += table.num_rows
+        if rows >= ROWS_AT_ONCE:
+            yield pa.concat_tables(waiting).combine_chunks()
+            waiting, rows, some = [schema.empty_table()], 0, True
+    if rows or not some:
+        yield pa.concat_tables(waiting).combine_chunks()

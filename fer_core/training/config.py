@@ -1,0 +1,109 @@
+"""What a training run does, as data: JSON in, JSON out."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal, Self
+
+from fer_core.errors import TrainingError
+from fer_core.labels import EXPRESSIONS
+from fer_core.losses.choice import build, classifier_of
+from fer_core.losses.objective import LossConfig
+from fer_core.models.network_config import BASE, TINY, NetworkConfig
+from fer_core.training.augment import AugmentConfig
+from fer_core.validation import check_entries
+
+Precision = Literal["auto", "fp32", "bf16"]
+SIZES: Final[dict[str, NetworkConfig]] = {"tiny": TINY, "base": BASE}
+"""What a configuration may name instead of spelling out a network."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """One training run; with the face sets' bytes, the models it starts from or learns from, and one device it fixes the result."""
+
+    name: str = "tiny"
+    network: NetworkConfig = TINY
+    loss: LossConfig = field(default_factory=LossConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    epochs: int = 30
+    batch: int = 128
+    """Faces a step, over all processes."""
+    learning_rate: float = 0.1
+    """Peak, for SGD with Nesterov momentum 0.9; one warm-up epoch, then half a cosine down to zero."""
+    weight_decay: float = 5e-4
+    """On convolution and linear weights only."""
+    sam_radius: float = 0.0
+    """Radius of sharpness-aware minimisation (Foret et al., ICLR 2021), which doubles the work; 0 is plain SGD."""
+    average: float = 0.998
+    """Largest decay a step of the moving average of the weights (see `optimiser.warmed`); the average is what ships."""
+    balance: float = 0.0
+    """Faces count in proportion to (mean class share / their class's share) to this power: 0 as they come, 1 all classes alike."""
+    smoothing: float = 0.1
+    """Part of a single label that is spread over all expressions; votes are taken as they are."""
+    distill: float = 0.5
+    """Part of the targets that teachers give, where there are teachers."""
+    dev_share: float = 0.1
+    """Part of the first face set's training groups held back for selection, temperature and review limits."""
+    patience: int = 15
+    """Epochs without a better held-back accuracy after which the run ends; 0 never ends early."""
+    precision: Precision = "auto"
+    """Of the network's passes; `auto` is bf16 on CUDA and fp32 on a CPU."""
+    half: bool = False
+    """Whether the model is written in half precision, half as large."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """TypeError: an entry of another kind. TrainingError: entries that make no run."""
+        check_entries(self)
+        if self.name in {"", ".", ".."} or not set(self.name).isdisjoint("/\\\0"):
+            raise TrainingError(f"the name of a model is the name of a folder, not {self.name!r}")
+        if self.epochs < 1 or self.batch < 2:
+            raise TrainingError("a training run has at least one epoch and two faces a batch")
+        if not (0 <= self.distill <= 1 and 0 <= self.smoothing < 1 and 0 <= self.dev_share < 1 and 0 <= self.average < 1):
+            raise TrainingError("distill, smoothing, dev_share and average are shares between 0 and 1")
+        if min(self.weight_decay, self.sam_radius, self.balance, self.patience) < 0 or self.learning_rate <= 0:
+            raise TrainingError("weight_decay, sam_radius, balance and patience are at least 0, and learning_rate is more")
+        if not 0 <= self.seed < 2**32:
+            raise TrainingError(f"a seed is a whole number from 0 to {2**32 - 1}, not {self.seed}")
+        if self.network.classes != EXPRESSIONS:
+            raise TrainingError("a network is trained on the eight expressions in their order")
+        try:
+            build(self.loss, self.network.logit_scale, len(self.network.classes), 1)
+        except ValueError as error:
+            raise TrainingError(f"the loss does not suit the network: {error}") from error
+        if self.network.classifier != classifier_of(self.loss.kind):
+            raise TrainingError(f"the loss {self.loss.kind} needs a {classifier_of(self.loss.kind)} classifier")
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back."""
+        return {**asdict(self), "network": self.network.to_json(), "loss": self.loss.to_json()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """Entries may be left out (defaults); `network` may be a size's name, and its classifier follows the loss.
+
+        An unknown name or a wrong value is a TrainingError.
+        """
+        try:
+            loss = LossConfig.from_json(value.get("loss", {}))
+            network = {"classifier": classifier_of(loss.kind), **_network(value.get("network", {}))}
+            return cls(
+                **{
+                    **value,
+                    "network": NetworkConfig.from_json(network),
+                    "loss": loss,
+                    "augment": AugmentConfig(**value.get("augment", {})),
+                }
+            )
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise TrainingError(f"the training configuration has a wrong entry: {error}") from error
+
+
+def _network(value: str | dict[str, Any]) -> dict[str, Any]:
+    """A size's name, or entries that differ from a size (`size`, else tiny) -> all entries but the classifier, unless it is given."""
+    given = {"size": value} if isinstance(value, str) else dict(value)
+    size = given.pop("size", "tiny")
+    if size not in SIZES:
+        raise ValueError(f"no network is called {size!r} (there are {', '.join(SIZES)})")
+    whole = SIZES[size].to_json()
+    del whole["classifier"]
+    return {**whole, **given}

@@ -1,0 +1,80 @@
+"""Face sets as tensors to train on, and the held-back faces by which a run is judged."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fer_core.faceset import FaceSplit, vote_targets
+from fer_core.labels import EXPRESSIONS
+from fer_core.predict.predictor import Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Faces to train on. N of them."""
+
+    faces: Tensor
+    """(N, 1, 112, 112) uint8 luma."""
+    targets: Tensor
+    """(N, 8) float32, rows of sum 1."""
+    weights: Tensor
+    """(N,) float32 how much each face counts."""
+    settled: Tensor
+    """(N,) bool: faces of which no teacher is asked."""
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def to(self, device: torch.device) -> Self:
+        """All of it on the device: 12.5 KB a face."""
+        moved = (part.to(device) for part in (self.faces, self.targets, self.weights, self.settled))
+        return type(self)(*moved)
+
+
+def material(split: FaceSplit, smoothing: float, balance: float, settled: Collection[str] = frozenset()) -> Material:
+    """Faces on which somebody saw an expression. See `TrainConfig` for smoothing and balance.
+
+    settled: pictures of which no teacher is asked.
+    """
+    targets, weights = vote_targets(split.votes, split.single, smoothing)
+    kept = np.flatnonzero(weights > 0)
+    crops = split.crops if len(kept) == len(split) else split.crops[kept]  # a copy would be gigabytes
+    return Material(
+        torch.from_numpy(crops).unsqueeze(1),
+        torch.from_numpy(targets[kept]),
+        torch.from_numpy(balanced(targets[kept], weights[kept], balance)),
+        torch.tensor([split.pictures[i] in settled for i in kept], dtype=torch.bool),
+    )
+
+
+def balanced(targets: NDArray[np.float32], weights: NDArray[np.float32], power: float) -> NDArray[np.float32]:
+    """Weights (N,) raised for faces of rare classes, their mean kept.
+
+    A face counts by the mean over its targets (N, 8) of (mean share / class's share)^power; classes that nobody has do not count.
+    """
+    shares = (targets * weights[:, None]).sum(0) / max(float(weights.sum()), 1e-12)
+    present = shares > 0
+    factor = np.where(present, (1 / max(1, int(present.sum())) / np.where(present, shares, 1)) ** power, 0)
+    raised = weights * (targets @ factor)
+    return np.asarray(raised * (weights.sum() / max(float(raised.sum()), 1e-12)), np.float32)
+
+
+def taught(own: Material, teachers: Sequence[Predictor], part: float) -> Material:
+    """Targets mixed with what teachers say of the faces: `part` of them their mean calibrated probabilities.
+
+    Raters disagree and are few; a trained model has seen all their votes at once (Hinton et al., 2015; Furlanello et al., ICML 2018).
+    Settled faces keep their targets: somebody has looked at them because a model may be wrong there.
+    """
+    if not teachers:
+        return own
+    said = np.zeros((len(own), len(EXPRESSIONS)))
+    for teacher in teachers:
+        for start in range(0, len(own), 4096):
+            said[start : start + 4096] += teacher.probabilities(own.faces[start : start + 4096, 0].numpy()) / len(teachers)
+    parts = torch.where(own.settled, 0.0, part)[:, None]
+    return replace(own, targets=(1 - parts) * own.targets + parts * torch.from_numpy(said).float())

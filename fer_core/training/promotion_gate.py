@@ -1,0 +1,155 @@
+"""Whether a retrained model may take the champion's place: bounds, checks, and a verdict with its reasons."""
+
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.errors import ModelError
+from fer_core.models.calibration import reliability_bins
+from fer_core.training.paired_bootstrap import Comparison, Difference, compared
+from fer_core.validation import check_entries
+
+OCCLUSION: Final = "occlusion"
+POSE: Final = "rotation"
+"""Heads turned in the picture's plane stand for pose: turning a face out of the plane cannot be simulated on a crop."""
+SPOILT: Final = (OCCLUSION, POSE)
+STRENGTH: Final = 3
+"""Of the five strengths of `fer_core.evaluation.corruption`."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateBounds:
+    """What a challenger must hold. Accuracies, recalls and F1 are shares, so 0.01 is one point."""
+
+    accuracy: float = -0.003
+    """Least lower bound (95 %, paired bootstrap) of the difference in accuracy."""
+    macro_f1: float = -0.02
+    """The same for macro F1 over the classes with enough faces."""
+    recall: float = -0.1
+    """The same for the recall of each class with enough faces."""
+    support: int = 100
+    """Faces from which a class is judged; rarer ones are reported."""
+    calibration: float = 0.02
+    """Most by which the expected calibration error may exceed the champion's."""
+    robustness: float = -0.02
+    """Least lower bound of the difference in accuracy on covered and on turned faces."""
+    speed: float = 0.8
+    """Least faces a second, as a share of the champion's."""
+
+    def __post_init__(self) -> None:
+        """TypeError: an entry of another kind. ModelError: bounds that nothing can hold or that hold nothing."""
+        check_entries(self)
+        if not all(-1 <= bound <= 1 for bound in (self.accuracy, self.macro_f1, self.recall, self.robustness, self.calibration)):
+            raise ModelError("bounds on accuracy, macro F1, recall, robustness and calibration are shares between -1 and 1")
+        if self.support < 1 or not 0 <= self.speed <= 10:
+            raise ModelError("a class is judged from 1 face on, and the bound on speed is between 0 and 10")
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """What `asdict` gives, entries may be left out."""
+        try:
+            return cls(**value)
+        except TypeError as error:
+            raise ModelError(f"the gate's bounds have a wrong entry: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """One model on the gate's N faces."""
+
+    name: str
+    digest: str
+    clean: NDArray[np.float64]
+    """(N, 8) calibrated probabilities, over the classes that the set has; the others are 0."""
+    spoilt: dict[str, NDArray[np.int64]]
+    """(N,) classes said, for each of `SPOILT`."""
+    faces_per_second: float
+    """Measured in turns with the other model on the same faces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was judged."""
+
+    name: str
+    champion: float
+    challenger: float
+    measured: float
+    """What is held against the bound: a lower bound, an excess or a ratio."""
+    bound: float
+    passed: bool
+
+    def sentence(self) -> str:
+        """Why it failed, or that it held."""
+        return f"{self.name}: {self.measured:+.4f} against a bound of {self.bound:+.4f}, {'held' if self.passed else 'not held'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate says of a challenger."""
+
+    passed: bool
+    champion: str
+    """Digests."""
+    challenger: str
+    faces: int
+    checks: tuple[Check, ...]
+    unjudged: dict[str, int]
+    """Expression -> faces, of those with too few to be judged."""
+    comparison: Comparison
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What was not held; nothing where the challenger passed."""
+        return tuple(check.sentence() for check in self.checks if not check.passed)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object: for the challenger's card and the promotion's record."""
+        return {**asdict(self), "reasons": list(self.reasons)}
+
+
+def judge(truth: NDArray[np.int64], champion: Answers, challenger: Answers, bounds: GateBounds, seed: int = 0) -> Verdict:
+    """(N,) true classes and both models' answers -> verdict. The same answers and seed give the same verdict.
+
+    ModelError where a model's answers are no probabilities: what is not a number compares with nothing, and its largest is the first class.
+    """
+    for answers in (champion, challenger):
+        if not np.isfinite(answers.clean).all() or answers.clean.min(initial=0) < 0 or answers.clean.max(initial=0) > 1 + 1e-6:
+            raise ModelError(f"the answers of {answers.name} ({answers.digest[:12]}) are no probabilities: it cannot be judged")
+    clean = compared(truth, champion.clean.argmax(axis=1), challenger.clean.argmax(axis=1), bounds.support, seed)
+    checks = [
+        _at_least("accuracy", clean.accuracy, bounds.accuracy),
+        *([_at_least("macro F1", clean.macro_f1, bounds.macro_f1)] if max(clean.support.values()) >= bounds.support else []),
+        *(
+            _at_least(f"recall of {name}", one, bounds.recall)
+            for name, one in clean.recall.items()
+            if clean.support[name] >= bounds.support
+        ),
+        _calibration(truth, champion, challenger, bounds.calibration),
+    ]
+    for kind in SPOILT:
+        spoilt = compared(truth, champion.spoilt[kind], challenger.spoilt[kind], bounds.support, seed)
+        checks.append(_at_least(f"accuracy under {kind}", spoilt.accuracy, bounds.robustness))
+    pace = challenger.faces_per_second / max(champion.faces_per_second, 1e-9)
+    checks.append(_check("speed", (champion.faces_per_second, challenger.faces_per_second, pace), bounds.speed, pace >= bounds.speed))
+    unjudged = {name: count for name, count in clean.support.items() if count < bounds.support}
+    passed = all(check.passed for check in checks)
+    return Verdict(passed, champion.digest, challenger.digest, len(truth), tuple(checks), unjudged, clean)
+
+
+def _at_least(name: str, difference: Difference, bound: float) -> Check:
+    return _check(name, (difference.champion, difference.challenger, difference.lower), bound, difference.lower >= bound)
+
+
+def _check(name: str, figures: tuple[float, float, float], bound: float, held: bool) -> Check:
+    """figures: champion's, challenger's and what is measured. A figure that is no number holds no bound."""
+    return Check(name, *figures, bound, held and all(map(isfinite, (*figures, bound))))
+
+
+def _calibration(truth: NDArray[np.int64], champion: Answers, challenger: Answers, bound: float) -> Check:
+    """The excess of the challenger's calibration error."""
+    theirs, ours = (reliability_bins(answers.clean, truth).ece for answers in (champion, challenger))
+    return _check("calibration error", (theirs, ours, ours - theirs), bound, ours - theirs <= bound)

@@ -1,0 +1,204 @@
+"""Train a MultiscaleNet on face sets: vote targets, teachers, augmentation, averaged weights, early stop, exact resume, calibration."""
+
+import os
+import time
+from collections.abc import Callable, Collection
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.errors import TrainingError
+from fer_core.evaluation import training_history
+from fer_core.evaluation.evaluate import majority_classes, score
+from fer_core.evaluation.plots import curves_png
+from fer_core.evaluation.training_history import EpochRecord
+from fer_core.faceset import FaceSplit, carve_dev, faceset_digest, held_out_pictures, join, read_card, read_split
+from fer_core.labels import EXPRESSIONS
+from fer_core.models.calibration import fit_temperature, log_loss, softmax
+from fer_core.models.review_thresholds import fit_review_rule
+from fer_core.models.store import ModelRef, ModelSpec, resolve_model, rounded, save_model
+from fer_core.predict.predictor import Device, Predictor, torch_device
+from fer_core.training.checkpoint import load_checkpoint, save_checkpoint
+from fer_core.training.config import TrainConfig
+from fer_core.training.dataset import Material, material, taught
+from fer_core.training.distributed import joined
+from fer_core.training.run import TrainingRun, logits
+from fer_core.training.tensorboard_log import TensorBoardLog
+
+STATE: Final = "checkpoint"
+HISTORY: Final = "history.jsonl"
+CURVES: Final = "curves.png"
+EVENTS: Final = "tensorboard"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a run learns from."""
+
+    facesets: tuple[Path, ...]
+    """The first is the one whose held-back faces select and calibrate."""
+    teachers: tuple[ModelRef, ...] = ()
+    """Models whose answers are mixed into the targets."""
+    start: ModelRef | None = None
+    """Model of the same network whose weights the run starts from."""
+    prevailing: tuple[Path, ...] = ()
+    """Those of the sets whose rows win: of a picture that is in one of them, the other sets' rows are left out, and no teacher is asked."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Digests of all of it: for the card, and to know a run again."""
+        told = {
+            "facesets": [faceset_digest(folder) for folder in self.facesets],
+            "teachers": [model.digest for model in self.teachers],
+            "start": None if self.start is None else self.start.digest,
+        }
+        # left out where there is none, so that runs of before know their checkpoints again
+        return {**told, "prevailing": [faceset_digest(folder) for folder in self.prevailing]} if self.prevailing else told
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told how far a run is. Under `torchrun`, the first process's is told of epochs, everybody's of steps."""
+
+    epoch: Callable[[EpochRecord], None] = lambda record: None
+    """After each epoch, once its checkpoint is written."""
+    step: Callable[[int, int], None] = lambda done, steps: None
+    """Within an epoch: steps done, and how many there are."""
+
+
+SILENT: Final = Listener()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """Faces that a run is judged by, never trained on. N of them."""
+
+    crops: NDArray[np.uint8]
+    """(N, 112, 112) luma."""
+    classes: NDArray[np.int64]
+    """(N,) true expression, majority protocol."""
+    present: tuple[str, ...]
+    """The set's classes."""
+
+
+def train(  # noqa: PLR0917  (a table of plain values)
+    sources: Sources,
+    to: Path,
+    config: TrainConfig,
+    device: Device = "auto",
+    resume: bool = False,
+    listener: Listener = SILENT,
+) -> ModelRef:
+    """Train on the sets' `train` splits and write the model `to / config.name`. Under `torchrun` every process calls this.
+
+    With `resume` an interrupted run of the same configuration on the same sources goes on after its last whole epoch and ends with the
+    same weights as an undisturbed one on the same device.
+    """
+    folder = to / config.name
+    identity = {"config": config.to_json(), "sources": sources.to_json()}
+    with joined(torch_device(device)) as (ranks, own_device):
+        learned, held_back = _parts(sources, config, device)
+        run = TrainingRun(config, own_device, ranks, learned, sources.start)
+        del learned  # on a GPU the run has a copy
+        if resume:
+            run.progress = load_checkpoint(folder / STATE, run.tensors(), identity)
+        if ranks.first:
+            _make(folder)
+        with TensorBoardLog(folder / EVENTS, run.progress.epochs) if ranks.first else nullcontext() as log:
+            while not run.finished:
+                start = time.monotonic()
+                loss = run.epoch(listener.step)
+                record = _judged(run, held_back, loss, start)
+                if log is not None:
+                    save_checkpoint(folder / STATE, run.tensors(), run.progress, identity)
+                    training_history.append(folder / HISTORY, record)
+                    log.add(record)
+                    listener.epoch(record)
+        if ranks.first:
+            _finish(run, held_back, folder, sources)
+            _draw(folder, run.progress.best_epoch)
+        ranks.wait()
+    return resolve_model(str(folder.absolute()))
+
+
+def _make(folder: Path) -> None:
+    """Where a folder cannot be written, a TrainingError says so before the work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"cannot write a model to {folder} ({error.strerror})") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise TrainingError(f"cannot write a model to {folder} (permission denied)")
+
+
+def _parts(sources: Sources, config: TrainConfig, device: Device) -> tuple[Material, HeldBack]:
+    """What to train on and what to judge by; too little of either is a TrainingError.
+
+    Only the first set gives held-back faces. Pictures of theirs, or of any set's other splits, are not trained on from any set.
+    """
+    rest, dev = carve_dev(read_split(sources.facesets[0], "train", luma=True), config.dev_share)
+    spoken = frozenset[str]().union(*(read_split(folder, "train", luma=True).pictures for folder in sources.prevailing))
+    own = [rest, *(read_split(folder, "train", luma=True) for folder in sources.facesets[1:])]
+    faces = [_prevailed(split, folder, sources, spoken) for split, folder in zip(own, sources.facesets, strict=True)]
+    held_out = frozenset(dev.pictures).union(*map(held_out_pictures, sources.facesets))
+    learned = material(join(faces, held_out), config.smoothing, config.balance, spoken)
+    classes, kept = majority_classes(dev.votes, dev.kind)
+    if len(learned) < config.batch or len(kept) == 0:
+        raise TrainingError(f"too few faces to train on: {len(learned)} for training, {len(kept)} held back, batches of {config.batch}")
+    teachers = [Predictor(model, device) for model in sources.teachers]
+    return taught(learned, teachers, config.distill), HeldBack(dev.crops[kept], classes, dev.classes)
+
+
+def _prevailed(split: FaceSplit, folder: Path, sources: Sources, spoken: Collection[str]) -> FaceSplit:
+    """The faces of a set that no prevailing set speaks of. spoken: pictures of those."""
+    if folder in sources.prevailing or not spoken:
+        return split
+    return split.take(np.array([i for i, picture in enumerate(split.pictures) if picture not in spoken], np.intp))
+
+
+def _judged(run: TrainingRun, held_back: HeldBack, train_loss: float, start: float) -> EpochRecord:
+    """Score the averaged weights on the held-back faces, and count the epoch."""
+    said = logits(run.average, held_back.crops, run.device)
+    figures = score(softmax(said), held_back.classes, held_back.present)
+    loss = log_loss(said, held_back.classes)
+    run.judge(*run.ranks.agreed((figures.accuracy, loss), run.device))  # or one process might stop early, and the others wait for it
+    seconds = time.monotonic() - start
+    return EpochRecord(run.progress.epochs, train_loss, loss, figures.accuracy, figures.macro_f1, run.learning_rate, seconds)
+
+
+def _draw(folder: Path, best: int) -> None:
+    """The curves of the whole run, where matplotlib is installed; a machine that only trains may lack it."""
+    records = training_history.read(folder / HISTORY)
+    if records and find_spec("matplotlib") is not None:
+        curves_png(records, folder / CURVES, f"Training of {folder.name}", best)
+
+
+def _finish(run: TrainingRun, held_back: HeldBack, folder: Path, sources: Sources) -> ModelRef:
+    """Calibrate the best weights, as they will be stored, on the held-back faces and write the model."""
+    network = rounded(run.best) if run.config.half else run.best
+    said = logits(network, held_back.crops, run.device)
+    temperature = fit_temperature(said, held_back.classes)
+    figures = score(softmax(said / temperature), held_back.classes, held_back.present)
+    review = fit_review_rule(softmax(said / temperature), held_back.classes)
+    spec = ModelSpec(run.config.network, temperature, flip=True, review=review)
+    card = {
+        "name": run.config.name,
+        "task": "apparent facial expression of an aligned 112x112 face",
+        "expressions": list(EXPRESSIONS),
+        "trained_on": [asdict(read_card(faceset)) for faceset in sources.facesets],
+        "sources": sources.to_json(),
+        "training": run.config.to_json(),
+        "development": {
+            "faces": len(held_back.classes),
+            "protocol": "majority",
+            "epoch": run.progress.best_epoch,
+            "accuracy": figures.accuracy,
+            "macro_f1": figures.macro_f1,
+            "ece": figures.ece,
+        },
+    }
+    return save_model(folder, network.state_dict(), spec, card, run.config.half)

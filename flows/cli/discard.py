@@ -1,0 +1,44 @@
+"""`ferflow discard`: an interrupted run is given up, and what it left is removed at once."""
+
+import argparse
+
+from flows.output import answer
+
+HELP = """Removes all that an interrupted run left in a labels root: staged labels and crops, and its plan. It cannot be resumed afterwards.
+Without it, what was staged goes after 14 days, at a commit or with housekeeping.
+
+  ferflow discard ~/labels run-20261124-101500-ab12
+
+A committed run is refused, and so is everything while a run is at work on the root."""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "discard",
+        help="remove what an interrupted run left",
+        description=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("root", metavar="ROOT", help="labels root: folder or s3:// prefix")
+    parser.add_argument("run_id", metavar="RUN", help="id of the interrupted run")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout: run_id, root, files")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Under the root's lease."""
+    from fer_core.commit.lease import lease  # noqa: PLC0415
+    from fer_core.commit.recovery import discard  # noqa: PLC0415
+    from fer_core.errors import StoreError  # noqa: PLC0415  (heavy imports come after parsing)
+    from fer_core.storage.paths import META  # noqa: PLC0415
+    from fer_core.storage.store import open_store  # noqa: PLC0415
+
+    store = open_store(args.root)
+    if not store.list_files(META):  # before a lease is written: a mistyped root is not made
+        raise StoreError(f"there is no run in {store.url()}")
+    with lease(store, f"discarding run {args.run_id}") as held:
+        files = discard(store, args.run_id, held.check)
+    value = {"run_id": args.run_id, "root": store.url(), "files": files}
+    answer(args.json, value, f"run {args.run_id} discarded: {files} files removed from {store.url()}")
+    return 0

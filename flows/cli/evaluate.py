@@ -1,0 +1,77 @@
+"""`ferflow evaluate`: score a model on a face set."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fer_core.models.store import DEFAULT
+from flows.output import answer
+
+if TYPE_CHECKING:
+    from fer_core.evaluation.evaluate import Evaluation
+    from fer_core.models.store import ModelRef
+
+RAW = argparse.RawDescriptionHelpFormatter
+HELP = """Scores a model on one split of a face set.
+
+  majority  FER+: single votes count as none; a face stays if over half of the rest agree on one of the eight expressions
+  argmax    the expression with most votes, ties to the first in the house order; faces without such a vote are dropped
+Sets with one label a face accept both. On a set of fewer expressions the model's others are masked out."""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser("evaluate", help="score a model on a face set", description=HELP, formatter_class=RAW)
+    parser.add_argument("faceset", metavar="FACESET", type=Path, help="made by `ferflow dataset import`")
+    parser.add_argument("--split", default="test", help="train, valid or test (default: test)")
+    parser.add_argument("--protocol", choices=("majority", "argmax"), default="majority")
+    parser.add_argument("--model", metavar="NAME|DIR", default=DEFAULT, help=f"shipped name or model folder (default: {DEFAULT})")
+    parser.add_argument("--only", metavar="FILE", type=Path, help="score only the sample ids listed there, one a line")
+    parser.add_argument("--plots", metavar="FOLDER", type=Path, help="draw confusion.png and reliability.png there")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score, draw where asked to, then print the figures."""
+    from fer_core.evaluation.evaluate import evaluate, report_json  # noqa: PLC0415  (heavy imports come after parsing)
+    from fer_core.models.store import resolve_model  # noqa: PLC0415
+
+    ref = resolve_model(args.model)
+    if args.plots is not None:
+        from fer_core.evaluation.plots import make_folder  # noqa: PLC0415
+
+        make_folder(args.plots)
+    figures = evaluate(args.faceset, args.model, args.split, args.protocol, args.only)
+    report, lines = report_json(figures, args.protocol, args.split, ref.name, ref.digest), _lines(figures, ref, args)
+    if args.plots is not None:
+        report["plots"] = _drawn(figures, ref, args)
+        lines += ["", *report["plots"].values()]
+    answer(args.json, report, lines)
+    return 0
+
+
+def _lines(figures: "Evaluation", ref: "ModelRef", args: argparse.Namespace) -> list[str]:
+    lines = [
+        f"{ref.name} {ref.digest[:12]} on {args.split}, {args.protocol} protocol: {figures.n} faces",
+        f"accuracy {figures.accuracy:.2%}   balanced {figures.balanced_accuracy:.2%}   "
+        f"macro F1 {figures.macro_f1:.3f}   ECE {figures.ece:.3f}",
+        "",
+        f"{'':>10}  precision  recall     F1  faces",
+    ]
+    for name, row in figures.per_class.items():
+        lines.append(f"{name:>10}  {row['precision']:9.1%} {row['recall']:7.1%} {row['f1']:6.3f} {row['support']:6d}")
+    if args.only is not None:
+        lines.append(f"{figures.absent_ids} listed ids are not in this split")
+    return lines
+
+
+def _drawn(figures: "Evaluation", ref: "ModelRef", args: argparse.Namespace) -> dict[str, str]:
+    """Paths of the pictures by what they show."""
+    from fer_core.evaluation.plots import Scored, confusion_png, reliability_png  # noqa: PLC0415
+
+    scored = Scored(ref.name, ref.digest, args.split, args.protocol)
+    confusion, reliability = args.plots / "confusion.png", args.plots / "reliability.png"
+    confusion_png(figures, scored, confusion)
+    reliability_png(figures, scored, reliability)
+    return {"confusion": str(confusion), "reliability": str(reliability)}

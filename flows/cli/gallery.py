@@ -1,0 +1,44 @@
+"""`ferflow gallery`: what was found, drawn on the photographs."""
+
+import argparse
+from pathlib import Path
+
+from flows.output import answer
+
+HELP = """Draws the newest run's photographs with boxes, points, expressions and probabilities into one self-contained HTML page.
+
+  ferflow gallery ~/labels --to gallery.html
+  ferflow gallery ~/labels --to gallery.html --png gallery.png --limit 50
+
+The page holds the pictures themselves: treat it as you treat them."""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "gallery", help="see what was found, on the photographs", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("root", metavar="ROOT", help="labels root")
+    parser.add_argument("--to", metavar="FILE.html", type=Path, required=True, help="page to write")
+    parser.add_argument("--png", metavar="FILE.png", type=Path, help="also write one picture of it all")
+    parser.add_argument("--limit", metavar="N", type=_positive, default=24, help="most photographs to show (default: 24)")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from fer_core.gallery import draw_gallery  # noqa: PLC0415  (heavy imports come after parsing)
+
+    summary = draw_gallery(args.root, args.to, args.png, args.limit)
+    files = [str(file) for file in (args.to, args.png) if file is not None]
+    answer(args.json, {**asdict(summary), "files": files}, "wrote " + " and ".join(files))
+    return 0
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"not a positive number: {text}")
+    return int(text)

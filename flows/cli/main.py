@@ -1,0 +1,142 @@
+"""The `ferflow` command. Assembles the commands and turns what goes wrong into one line and an exit code; each command is a module.
+
+Workers start by importing this module, as whatever ran `main` is: it must stay light.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final, NoReturn
+
+import flows.cli.started  # noqa: F401  (notes the time)
+from fer_core.isolation import isolate_command
+from fer_core.storage.file_mode import private_process
+from fer_core.text import visible
+from tasks.execution import signals
+
+COMMANDS: Final = (
+    "label",
+    "relabel",
+    "verify",
+    "discard",
+    "gallery",
+    "export",
+    "report",
+    "review",
+    "detectors",
+    "dataset",
+    "train",
+    "retrain",
+    "evaluate",
+    "models",
+    "up",
+)
+"""Each `flows.cli.<name>` with `add_parser(subparsers)`, which sets `run(args) -> int` as the parser's default."""
+
+
+GONE: Final = {
+    "compact": "ferflow compact is gone: each run publishes files of up to 128 MB; `ferflow export current` writes older runs as one file"
+}
+"""Commands of earlier releases, and what replaces each."""
+
+HELP: Final = """Turns a photo collection into facial-expression labels in Parquet.
+
+  ferflow label ~/Photos --to ~/labels          label every face below a folder
+  ferflow label ~/Photos --to ~/labels          the next night: reads only what is new or has changed
+  ferflow gallery ~/labels --to gallery.html    look at what was found
+  ferflow review export ~/labels --to review    a page with the faces that are worth a person's minute
+  ferflow export current ~/labels --to newest   the newest label of each face as one file
+  ferflow verify ~/labels                       check that every committed row is there and intact
+  ferflow discard ~/labels RUN                  remove what an interrupted run left, crops included
+  ferflow relabel ~/labels --model DIR          new labels for kept faces, without the photographs
+
+Labels name the apparent expression in a picture, not what a person feels."""
+
+EPILOG: Final = """Every command takes --json: one JSON object on standard output, all else on standard error.
+Exit codes: 0 success, 1 failure with one line that says why, 2 wrong use.
+`ferflow COMMAND --help` shows the options and examples of a command."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit code 2."""
+        self.exit(2, f"ferflow: {visible(message)} (see {self.prog} --help)\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    if arguments is None:
+        isolate_command()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    args = argparse.Namespace()
+    private_process()
+    try:
+        signals.listen()
+        args = _parser(given).parse_args(given)
+        code: int = args.run(args)
+    except KeyboardInterrupt:
+        code = _fail(args, "interrupted", 1)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:  # noqa: BLE001  a person gets one line, whatever it was; --verbose shows where it came from
+        if getattr(args, "verbose", False):
+            import traceback  # noqa: PLC0415
+
+            from flows.output import tell_lines  # noqa: PLC0415
+
+            tell_lines(traceback.format_exc())
+        code = _fail(args, *_told(error, verbose_exists=hasattr(args, "verbose")))
+    return code
+
+
+def _parser(given: Sequence[str]) -> Parser:
+    gone = GONE.get(given[0]) if given else None
+    if gone is not None:
+        from fer_core.errors import UsageError  # noqa: PLC0415  (workers import this module)
+
+        raise UsageError(gone)
+    parser = Parser(prog="ferflow", description=HELP, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=_version())
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    named = [name for name in COMMANDS if name in given[:1]]
+    for name in named or COMMANDS:
+        import_module(f"flows.cli.{name}").add_parser(subparsers)
+    return parser
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  (reads the disk)
+
+    try:
+        return f"ferflow {version('ferflow')}"
+    except PackageNotFoundError:
+        return "ferflow (not installed)"
+
+
+def _told(error: Exception, *, verbose_exists: bool) -> tuple[str, int]:
+    """Sentence and exit code."""
+    from fer_core.errors import FerflowError, UsageError  # noqa: PLC0415
+
+    if isinstance(error, FerflowError):
+        return " ".join(str(error).split()), 2 if isinstance(error, UsageError) else 1
+    text = " ".join(str(error).split())[:300]
+    hint = "; --verbose shows where it happened" if verbose_exists else ""
+    return f"unexpected {type(error).__name__}: {text}{hint}", 1
+
+
+def _fail(args: argparse.Namespace, sentence: str, code: int) -> int:
+    from flows.output import answer, tell  # noqa: PLC0415
+
+    if getattr(args, "json", False):
+        answer(True, {"error": sentence}, "")
+    tell(f"ferflow: {sentence}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""`ferflow review`: faces that are worth a person's minute go out, what was said of them comes in."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.output import answer
+
+if TYPE_CHECKING:
+    from fer_core.review.export import ReviewExport
+    from fer_core.review.incoming import ReviewImport
+
+RAW = argparse.RawDescriptionHelpFormatter
+SHOWN_ORPHANS = 10
+EXPORT = """Picks the faces whose label is most worth a person's minute: low confidence, models that disagree, rare expressions, kinds of
+faces that became less sure. Writes one HTML page that works from disk (keys 1-8 name an expression, 9 no face, 0 nobody can tell, s saves),
+and the same as tasks for Label Studio with its labelling configuration.
+
+  ferflow review export ~/labels --to ~/review --budget 100
+  ferflow review import ~/Downloads/corrections-ID.json --to ~/labels --reviewer Anna
+  ferflow dataset import reviewed ~/labels --to faceset
+
+Faces that were reviewed before are not asked again. The files hold faces: treat them as you treat the photographs."""
+IMPORT = """Takes in a corrections file that the page saved, or Label Studio's export (JSON). Everything is checked before anything is
+written; the same file twice changes nothing. Reviews are kept under ROOT/_meta/reviews and find their faces again after the detector
+changed; those that do not are listed as orphans.
+
+  ferflow review import corrections.json --to ~/labels --reviewer Anna"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command."""
+    group = subparsers.add_parser("review", help="have a person look at the labels that are worth it")
+    inner = group.add_subparsers(dest="action", required=True, metavar="ACTION")
+    parser = inner.add_parser("export", help="write a page with the faces to review", description=EXPORT, formatter_class=RAW)
+    parser.add_argument("root", metavar="ROOT", help="labels root")
+    parser.add_argument("--to", metavar="FOLDER|URL", required=True, help="where to write; must be new, empty or an earlier export")
+    parser.add_argument("--budget", metavar="N", type=_positive, default=100, help="most faces to ask (default: 100)")
+    parser.add_argument("--policy", choices=("worth", "random"), default="worth", help="how faces are chosen (default: worth)")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the random policy (default: 0)")
+    parser.add_argument("--model", metavar="NAME|DIR|DIGEST", help="only labels of this model (default: whichever made the current ones)")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.set_defaults(run=run_export)
+    parser = inner.add_parser("import", help="take in what was said", description=IMPORT, formatter_class=RAW)
+    parser.add_argument("file", metavar="FILE", type=Path, help="corrections file, or Label Studio's export as JSON")
+    parser.add_argument("--to", metavar="ROOT", required=True, help="labels root")
+    parser.add_argument("--reviewer", metavar="NAME", help="who reviewed, instead of whoever the file names")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.set_defaults(run=run_import)
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Write page and tasks."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from fer_core.review.export import Asked, export_review  # noqa: PLC0415  (heavy imports come after parsing)
+    from fer_core.storage.store import open_store  # noqa: PLC0415
+
+    model = None if args.model is None else _model_digest(args.model)
+    asked = Asked(args.budget, args.policy, args.seed, model)
+    found = export_review(open_store(args.root), open_store(args.to), asked)
+    answer(args.json, asdict(found), _exported(found))
+    return 0
+
+
+def _model_digest(given: str) -> str:
+    """Digest of a model, or how one begins."""
+    if len(given) >= 6 and set(given) <= set("0123456789abcdef"):
+        return given
+    from fer_core.models.store import resolve_model  # noqa: PLC0415
+
+    return resolve_model(given).digest
+
+
+def _exported(found: "ReviewExport") -> list[str]:
+    gone = f"{found.gone:,} faces were passed over: neither their photographs nor crops of them are there"
+    if not found.asked:
+        lines = [f"nothing to ask: {found.faces:,} faces are open, {found.reviewed:,} were reviewed before"]
+        return [*lines, gone] if found.gone else lines
+    lines = [f"wrote {found.files[0]}: {found.asked:,} of {found.faces:,} faces; {found.reviewed:,} were reviewed before"]
+    lines += [f"{count:6,}  {reason}" for reason, count in found.reasons.items()]
+    lines += [gone] if found.gone else []
+    lines += [f"open the page in a browser, or import {found.files[1]} into Label Studio with {found.files[2]}"]
+    return lines
+
+
+def run_import(args: argparse.Namespace) -> int:
+    """Check, keep, and say what it was about."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from fer_core.errors import UsageError  # noqa: PLC0415
+    from fer_core.review.incoming import import_reviews  # noqa: PLC0415  (heavy imports come after parsing)
+    from fer_core.storage.store import open_store  # noqa: PLC0415
+
+    if args.reviewer is not None and not args.reviewer.strip():
+        raise UsageError("--reviewer is empty")
+    found = import_reviews(open_store(args.to), args.file, args.reviewer and args.reviewer.strip())
+    answer(args.json, asdict(found), _imported(found))
+    return 0
+
+
+def _imported(found: "ReviewImport") -> list[str]:
+    news = "this file came in before, nothing was written" if found.already_imported else f"{found.new:,} new"
+    lines = [f"{found.reviews:,} reviews ({news}): {found.changed:,} say another thing than the label, {found.attached:,} have their face"]
+    if found.orphans:
+        lines.append(f"{len(found.orphans):,} orphans:")
+        lines += [f"  {row.verdict} at {_place(row.box)} of {row.image_uri}: {row.reason}" for row in found.orphans[:SHOWN_ORPHANS]]
+        rest = len(found.orphans) - SHOWN_ORPHANS
+        lines += [f"  and {rest:,} more (--json lists all)"] if rest > 0 else []
+    return lines
+
+
+def _place(box: tuple[float, float, float, float]) -> str:
+    x, y, width, height = (round(value) for value in box)
+    return f"{x}, {y} ({width} x {height})"
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"not a positive number: {text}")
+    return int(text)

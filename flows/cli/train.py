@@ -1,0 +1,110 @@
+"""`ferflow train`: face sets -> a model."""
+
+import argparse
+import os
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fer_core.errors import TrainingError
+from fer_core.json_reader import parse_json
+from fer_core.storage.bounded_file import read_bounded
+from flows.output import answer
+
+if TYPE_CHECKING:
+    from fer_core.training.config import TrainConfig
+
+MOST_BYTES = 2**20
+RECIPES = files("fer_core") / "recipes"
+RAW = argparse.RawDescriptionHelpFormatter
+HELP = """Trains the multiscale network with the center cosine loss and writes MODELS/<name>: weights, card, curves, a log for TensorBoard.
+A tenth of the first face set's training faces is held back for selection, temperature and review limits; other splits are never looked at.
+After an interruption the same command with --resume goes on after the last whole epoch and ends with the same weights.
+
+  ferflow train faceset --to models                                          the default recipe
+  ferflow train faceset --to models --config base --device cuda              the large network, on a GPU
+  ferflow train faceset corrections --to models --teacher tiny --start tiny  go on from a model, with more faces
+  torchrun --nproc-per-node 4 -m flows.cli.main train faceset --to models         on several GPUs"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser("train", help="train a model on face sets", description=HELP, formatter_class=RAW)
+    parser.add_argument("facesets", metavar="FACESET", nargs="+", type=Path, help="made by `ferflow dataset import`; the first one judges")
+    parser.add_argument("--to", metavar="MODELS", type=Path, required=True, help="folder of models")
+    recipes = ", ".join(recipe_names())
+    parser.add_argument("--config", metavar="FILE", help=f"JSON with fields of TrainConfig, or a recipe that comes along: {recipes}")
+    parser.add_argument("--name", help="name of the model (default: the configuration's, else tiny)")
+    parser.add_argument(
+        "--teacher", metavar="NAME|DIR", action="append", default=[], help="model to learn from; may be given several times"
+    )
+    parser.add_argument("--start", metavar="NAME|DIR", help="model of the same network to start from")
+    parser.add_argument("--epochs", metavar="N", type=int, help="passes over the training faces")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--seed", metavar="N", type=int, help="makes the run repeatable on one device (default: 0)")
+    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.set_defaults(run=run)
+
+
+def recipe_names() -> list[str]:
+    """Configurations that come with ferflow."""
+    return sorted(entry.name.removesuffix(".json") for entry in RECIPES.iterdir() if entry.name.endswith(".json"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, then say where the model is."""
+    from fer_core.faceset import read_card  # noqa: PLC0415  (torch is not needed to say that a set is missing)
+    from fer_core.models.store import resolve_model  # noqa: PLC0415
+
+    for faceset in args.facesets:
+        read_card(faceset)
+    teachers = tuple(resolve_model(model) for model in args.teacher)
+    start = None if args.start is None else resolve_model(args.start)
+    import torch  # noqa: PLC0415
+
+    from fer_core.training.train import Listener, Sources, train  # noqa: PLC0415
+    from flows.cli.training_progress import EpochDisplay  # noqa: PLC0415
+
+    if "OMP_NUM_THREADS" not in os.environ:  # torchrun and benchmarks set it for each of their processes
+        torch.set_num_threads(os.cpu_count() or 1)
+    config, sources = _config(args), Sources(tuple(args.facesets), teachers, start)
+    first = os.environ.get("RANK", "0") == "0"
+    with EpochDisplay(config.epochs, shown=first) as display:
+        ref = train(sources, args.to, config, args.device, args.resume, Listener(display.epoch, display.step))
+    development = ref.card["development"]
+    lines = [
+        str(ref.path),
+        f"accuracy on {development['faces']} held-back faces ({development['protocol']}): {development['accuracy']:.2%}",
+    ]
+    if first:
+        answer(args.json, {"model": str(ref.path), "name": ref.name, "digest": ref.digest, "development": development}, lines)
+    return 0
+
+
+def _config(args: argparse.Namespace) -> "TrainConfig":
+    """Defaults, then the file or recipe, then the options."""
+    from fer_core.training.config import TrainConfig  # noqa: PLC0415
+
+    value = {} if args.config is None else _written(args.config)
+    chosen = {name: getattr(args, name) for name in ("name", "epochs", "seed") if getattr(args, name) is not None}
+    return replace(TrainConfig.from_json(value), **chosen)
+
+
+def _written(config: str) -> dict[str, object]:
+    """The JSON object of a file or, where there is none of that name, of a recipe."""
+    known = config in recipe_names() and not Path(config).is_file()
+    try:
+        text = (RECIPES / f"{config}.json").read_bytes() if known else read_bounded(Path(config), MOST_BYTES)
+        value = parse_json(text, MOST_BYTES)
+    except OSError as error:
+        known_names = ", ".join(recipe_names())
+        raise TrainingError(
+            f"no such training configuration: {config} is neither a file that can be read nor one of {known_names}"
+        ) from error
+    except ValueError as error:
+        raise TrainingError(f"the training configuration {config} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise TrainingError(f"the training configuration is not a JSON object: {config}")
+    return value

@@ -1,0 +1,110 @@
+"""`ferflow up`: Prefect's server with its pages, every deployment and its schedule, on this machine."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Final
+
+from flows.output import answer, tell
+
+if TYPE_CHECKING:
+    from flows.server.password import Password
+    from flows.server.up import Up
+
+HELP = """Starts Prefect's server with its pages and serves every flow, on this machine, until it is stopped with Ctrl-C.
+
+  ferflow up --source ~/Photos --to ~/labels                        label what is new every night at 2:00
+  ferflow up --source ~/Photos --to ~/labels --models ~/models      and retrain every week
+  ferflow up --notify @webhook.txt                                  and post to the address in that file when a night went wrong
+  ferflow up                                                        as it was; the pages change the rest
+
+Deployments: label-collection/nightly, night-check/daily, relabel/by-hand, report/daily, housekeeping/weekly, retrain/weekly. The options
+fill in their forms; a deployment whose form is complete runs on its schedule. Whatever was changed in the pages and is not given here
+stays as it is."""
+
+EPILOG = """History and settings are in Prefect's home (~/.prefect, or PREFECT_HOME): a restart keeps them, and goes on with runs that were
+at work. The pages ask for a password, which is made on the first start and kept there for you alone (ferflow-password): who has it and
+reaches the address runs code as you. Nothing is sent anywhere but to the address of --notify, which is kept as a secret."""
+
+OPEN_TO_ALL: Final = (
+    "ferflow: --no-password: every user of this machine, and anyone else who reaches the address, can run any code as you through it"
+)
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "up",
+        help="pages, schedules and all flows on this machine",
+        description=HELP,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--source", metavar="SOURCE", help="photographs, as for: ferflow label")
+    parser.add_argument("--to", metavar="ROOT", help="labels root")
+    parser.add_argument("--models", metavar="MODELS", help="folder of models: its champion labels, retraining promotes in it")
+    parser.add_argument("--timezone", metavar="TZ", help="of the schedules, such as Europe/Berlin (default: this machine's)")
+    parser.add_argument(
+        "--notify",
+        metavar="@FILE",
+        help="file with the address of a webhook (http, https) that reports failed runs, many quarantined images and missing nights; - "
+        "reads it from standard input, $FERFLOW_NOTIFY holds it as well; or a notification block as TYPE/NAME; kept, so that it need be "
+        "given once",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: %(default)s, this machine alone)")
+    parser.add_argument("--port", type=int, default=4200, help="port to serve on, 0 for any that is free (default: %(default)s)")
+    access = parser.add_argument_group("who may do what")
+    access.add_argument(
+        "--allow-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="also answer to this name (NAME or NAME:PORT), as behind a reverse proxy; pages of other names are refused. Repeatable",
+    )
+    access.add_argument(
+        "--allow-cluster",
+        metavar="ADDRESS",
+        action="append",
+        default=[],
+        help="cluster that a run may name although its deployment does not: tcp://host:port, tls://host:port, slurm or kubernetes; it "
+        "decides what code runs. Repeatable",
+    )
+    access.add_argument("--no-password", action="store_true", help="let every user of this machine in")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout once everything serves")
+    parser.add_argument("--verbose", action="store_true", help="show what Prefect's server says, and tracebacks")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check what can be checked at once, then serve. Being stopped is how it ends well."""
+    from flows.server.up import Address, keep_up  # noqa: PLC0415  (heavy imports come after parsing)
+    from flows.server.up_setup import checked, checked_access  # noqa: PLC0415
+
+    access = checked_access(args.allow_host, args.allow_cluster, password=not args.no_password)
+    wishes = checked(args.source, args.to, args.models, args.timezone, args.notify)
+    if args.no_password:
+        tell(OPEN_TO_ALL)
+
+    def ready(up: "Up") -> None:
+        lines = [f"Prefect's pages: {up.url}", *_way_in(up.url, up.password), *(f"  {name}" for name in up.deployments), "Ctrl-C stops it."]
+        kept = str(up.password.file) if up.password and up.password.file else None
+        said = {"url": up.url, "deployments": list(up.deployments), "timezone": wishes["timezone"], "password_file": kept}
+        answer(args.json, said, lines)
+
+    try:
+        keep_up(Address(args.host, args.port), wishes, access, ready, verbose=args.verbose)
+    except KeyboardInterrupt:
+        tell("stopped")
+    return 0
+
+
+def _way_in(url: str, password: "Password | None") -> list[str]:
+    """Where the password is; itself only once, and only to a person: what a service says stands in a log."""
+    from flows.server.login import link  # noqa: PLC0415
+
+    if password is None:
+        return []
+    if password.file is None:
+        return ["Password: as PREFECT_SERVER_API_AUTH_STRING has it"]
+    if password.is_new and sys.stdout.isatty():
+        return [f"To be let in, open once: {link(url, password.text)}", f"Password: {password.text} (not shown again; in {password.file})"]
+    return [f"Password: in {password.file}"]

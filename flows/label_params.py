@@ -1,0 +1,83 @@
+"""Parameters of the flows: what the Prefect UI shows as forms and deployments store as JSON."""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from fer_core.collection.inventory import SourceOptions
+from fer_core.collection.list_file import LIMITS, ListLimits
+from fer_core.models.store import DEFAULT
+from flows.form_fields import Address, OneRun, RunId
+from tasks.clusters.form_field import ClusterSpec
+from tasks.clusters.spec import LocalCluster
+from tasks.execution.image_timeout import IMAGE_SECONDS
+
+
+class LabelParams(OneRun):
+    """One labelling run: which pictures, with what, to where."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
+
+    source: Address = Field(
+        min_length=1,
+        title="Source",
+        description="Folder (with all below it), pattern, list file (.txt, .csv, .parquet) or s3:// prefix of photographs.",
+        examples=["/data/photos", "s3://bucket/photos/", "/data/tonight.csv"],
+    )
+    to: Address = Field(min_length=1, title="Labels root", description="Folder or s3:// prefix for the tables. It grows with every run.")
+    detector: Address = Field(
+        "auto",
+        title="Face detector",
+        description="auto, builtin, yunet, yunet:FILE, scrfd:FILE or insightface:PACK. auto takes the best that is present.",
+        examples=["auto", "builtin", "yunet:/models/face_detection_yunet_2023mar.onnx"],
+    )
+    model: Address = Field(DEFAULT, min_length=1, title="Expression model", description="Name of a shipped model, or a model folder.")
+    cluster: ClusterSpec = Field(
+        LocalCluster(),
+        title="Dask cluster",
+        description="Who does the work: processes or GPUs of this machine, a cluster that runs already, Slurm's jobs, or pods.",
+    )
+    workers: int | None = Field(None, ge=1, le=1024, title="Workers", description="Processes on this machine, whatever its cluster says.")
+    shard_size: int | None = Field(
+        None, ge=1, le=1_000_000, title="Images a shard", description="If empty, shards of half a minute, shorter ones towards the end."
+    )
+    image_timeout: float = Field(
+        IMAGE_SECONDS,
+        gt=0,
+        le=86_400,
+        title="Seconds an image",
+        description="Longest that one image may take; its worker is then ended, and an image that always takes longer is given up.",
+    )
+    keep_crops: bool = Field(False, title="Keep aligned faces", description="Also write the aligned 112 x 112 faces: personal data.")
+    purpose: str = Field("", max_length=500, title="Purpose", description="Why these faces are labelled. Kept with the run.")
+    run_id: RunId | None = Field(None, title="Run id", description="Lower-case letters, digits, hyphens. Made from the time if empty.")
+    resume: RunId | None = Field(None, title="Resume run", description="Id of an interrupted run to finish; the same source and options.")
+    force: bool = Field(False, title="Label again", description="Read images again that an earlier run has labelled with this pipeline.")
+    follow_links: bool = Field(
+        False,
+        title="Follow folder links",
+        description="Also enter folder links that lead out of the source. File links are always read.",
+    )
+    max_list_rows: int = Field(
+        LIMITS.rows, ge=1, title="Most rows of a list", description="A list file of more images is refused before it fills the memory."
+    )
+    max_list_bytes: int = Field(
+        LIMITS.bytes, ge=1, title="Most bytes of a list", description="A list file is refused whose size, or names unpacked, are more."
+    )
+    max_failed: float | None = Field(
+        None, ge=0, le=100, title="Most quarantined, %", description="The run fails, after its commit, when a larger share was quarantined."
+    )
+    quarantine_bound: float = Field(
+        5.0, ge=0, le=100, title="Tell of quarantined, %", description="Emit fer.quarantine.exceeded when a larger share was quarantined."
+    )
+    file_mode: Literal["owner", "group"] | None = Field(
+        None,
+        title="Who reads the files",
+        description="owner, or group as well in a shared local root; as the root is if empty, and its owner alone if it is new.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where the network runs on the workers.")
+
+    @property
+    def source_options(self) -> SourceOptions:
+        """How the source is listed."""
+        return SourceOptions(self.follow_links, ListLimits(self.max_list_rows, self.max_list_bytes))

@@ -1,0 +1,46 @@
+"""Prefect's application for `uvicorn --factory flows.server.application:create_app`: behind the guard, without calls to other hosts.
+
+Its newer pages ask a tracking service for its configuration even where analytics are switched off. A content security policy has the
+browser refuse that, and whatever a later release may think of. And the server fetches its list of kinds of work pools from the web when
+somebody makes one; without that it reads the copy that is installed with it.
+"""
+
+import os
+from typing import Final
+
+from flows.server.guard import DEFAULTS, Application, Message, Receive, Send, guarded, rule_of_environment
+from flows.server.login import with_login
+
+POLICY: Final = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; form-action 'self'; frame-ancestors 'none'; base-uri 'self'"
+"""Scripts, pictures, fonts and connections from the server itself or from inside the page; no other page may frame it."""
+
+NOWHERE: Final = "nowhere:"
+"""No protocol that could be spoken: refused before anything is looked up."""
+
+
+def create_app() -> Application:
+    """The application uvicorn serves. ValueError for a name in the environment that is none."""
+    rule = rule_of_environment()
+    for name, value in DEFAULTS.items():  # Prefect reads them when it is imported
+        os.environ.setdefault(name, value)
+    from prefect.server.api import collections  # noqa: PLC0415  (seconds)
+    from prefect.server.api.server import create_app as prefect_app  # noqa: PLC0415
+
+    import flows.server.webhook  # noqa: F401, PLC0415  (a block that the server itself sends notifications with)
+
+    collections.KNOWN_VIEWS.update(dict.fromkeys(collections.KNOWN_VIEWS, NOWHERE))
+    return guarded(keeping_to_itself(with_login(prefect_app())), rule)
+
+
+def keeping_to_itself(application: Application) -> Application:
+    """The same application with the policy on every answer."""
+
+    async def answer(scope: Message, receive: Receive, send: Send) -> None:
+        async def with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (b"content-security-policy", POLICY.encode())]}
+            await send(message)
+
+        await application(scope, receive, with_policy)
+
+    return answer

@@ -1,0 +1,77 @@
+"""The deployments that `ferflow up` serves: which flows, when, and with what in their forms."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from prefect import Flow
+from pydantic import BaseModel, ValidationError
+
+from flows.freshness_check import NightCheckParams, night_check
+from flows.housekeeping import HousekeepingParams, housekeeping
+from flows.label import label_collection
+from flows.label_params import LabelParams
+from flows.relabel import relabel
+from flows.relabel_params import RelabelParams
+from flows.report import ReportParams, report
+from flows.retrain import retrain
+from flows.retrain_params import RetrainParams
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What `ferflow up` was told. None: the deployments keep what they have."""
+
+    source: str | None
+    to: str | None
+    models: str | None
+    timezone: str
+    notify: str | None = field(default=None, repr=False)
+    """Address of a webhook, which is a secret, or a notification block as TYPE/NAME."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One deployment."""
+
+    flow: Flow[..., Any]
+    form: type[BaseModel]
+    name: str
+    cron: str | None
+    """None: started by hand."""
+    writes: bool
+    """Whether it writes to a labels root, as one run at a time may."""
+    tags: tuple[str, ...] = ("ferflow",)
+
+
+TIMETABLE: Final = (
+    Entry(label_collection, LabelParams, "nightly", "0 2 * * *", writes=True, tags=("ferflow", "labels")),
+    Entry(relabel, RelabelParams, "by-hand", None, writes=True, tags=("ferflow", "labels")),
+    Entry(housekeeping, HousekeepingParams, "weekly", "0 12 * * 0", writes=True, tags=("ferflow", "labels")),
+    Entry(night_check, NightCheckParams, "daily", "0 6 * * *", writes=False, tags=("ferflow", "labels")),
+    Entry(report, ReportParams, "daily", "30 6 * * *", writes=False, tags=("ferflow", "labels")),
+    Entry(retrain, RetrainParams, "weekly", "0 3 * * 6", writes=False, tags=("ferflow", "models")),
+)
+"""Cron is in the time zone of the wishes. Deployments are known as FLOW/NAME: `label-collection/nightly`."""
+
+
+def filled(entry: Entry, wishes: Wishes) -> dict[str, str]:
+    """What the wishes put into the form."""
+    page = f"{wishes.to.rstrip('/')}-report.html" if wishes.to else None  # beside the root: nothing but tables lies in it
+    fields: dict[type[BaseModel], dict[str, str | None]] = {
+        LabelParams: {"source": wishes.source, "to": wishes.to, "model": wishes.models},
+        RelabelParams: {"root": wishes.to, "model": wishes.models},
+        HousekeepingParams: {"root": wishes.to},
+        NightCheckParams: {"root": wishes.to},
+        ReportParams: {"root": wishes.to, "to": page},
+        RetrainParams: {"models": wishes.models, "reviewed": wishes.to},
+    }
+    return {name: value for name, value in fields[entry.form].items() if value is not None}
+
+
+def complete(form: type[BaseModel], values: dict[str, Any]) -> bool:
+    """Whether a run can start with these values and nothing else: a schedule has nobody who fills in the rest."""
+    try:
+        form.model_validate(values)
+    except ValidationError:
+        return False
+    return True

@@ -1,0 +1,139 @@
+"""The automations that tell somebody: a run failed, too many images were quarantined, there was no run.
+
+python -P -m flows.server.notifications slack-webhook/team      with a notification block that is there already
+
+`deployments/automations/` holds the same for `prefect automation create --from-file`.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.events.actions import SendNotification
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectNotFound
+
+from fer_core.errors import OrchestrationError
+from flows.output import answer, tell
+from flows.server.automations import put
+from tasks.drift import resource_of
+from tasks.freshness_check import EVENT as MISSING
+from tasks.quarantine import EVENT as QUARANTINED
+
+TAG: Final = "labels"
+"""Of the deployments whose failure somebody is told of: labels hang on them. A retraining that fails costs nobody a night."""
+
+RUN_FAILED: Final = """\
+Run {{ flow_run.name }} of {{ flow.name }}/{{ deployment.name }}, due {{ (flow_run.expected_start_time|string)[:16] }} UTC, ended as \
+{{ flow_run.state.name }}.
+Where to look: {{ flow_run|ui_url }} (the end of its log says why)
+What to do: mend what the log names, then press Retry on that page; what was finished is not done again. Left alone, the next scheduled \
+run does what is missing. What was committed before is as it was. docs/operations.md lists the likeliest causes.
+"""
+"""Without the run's own last message: it may name a file."""
+
+TOO_MANY: Final = """\
+Run {{ event.payload.run_id }} looked at {{ event.payload.images }} images and could not use {{ event.payload.quarantined }} of them \
+({{ event.payload.causes }}); the bound is {{ "%g"|format(event.payload.bound) }} %. All others are labelled and committed.
+Where to look: {{ flow_run|ui_url }} (artifact label-summary); which images, and why: columns status and reason of \
+{{ event.payload.root }}/images where run_id is {{ event.payload.run_id }}
+What to do: many `missing` are a storage or permissions, and are tried again the next night; many `unreadable` or `unsupported` are an \
+upload that went wrong; many `crashed` are too little memory. A broken image is read again once it changes.
+"""
+
+NO_RUN: Final = """\
+No run was committed in the last {{ "%g"|format(event.payload.hours) }} hours in {{ event.payload.root }}, and none is at work. \
+{% if event.payload.run_id %}The last one was {{ event.payload.run_id }}, committed {{ event.payload.committed_at }}.\
+{% else %}There never was one.{% endif %}
+Where to look: {{ flow_run|ui_url }} is what noticed it; what should have run is the deployment label-collection/nightly
+What to do: see whether its schedule is on and its form complete, whether a run is Late (no worker, or another run before it) or has \
+failed; then start it by hand with Run. It labels all that is missing.
+"""
+
+
+def automations(block: UUID) -> tuple[AutomationCore, ...]:
+    """All of them, with the id of the notification block that they use."""
+    ended_badly = {f"prefect.flow-run.{state}" for state in ("Failed", "TimedOut", "Crashed")}
+    run = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
+    tagged = ResourceSpecification({"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"})
+    root = ResourceSpecification({"prefect.resource.id": resource_of("*")})
+    return (
+        AutomationCore(
+            name="tell of a failed run",
+            description="A night, or another run that labels hang on, has failed or crashed.",
+            trigger=_at_once(ended_badly, run, tagged),
+            actions=[_message(block, "ferflow: {{ flow.name }}/{{ deployment.name }} {{ flow_run.state.name|lower }}", RUN_FAILED)],
+        ),
+        AutomationCore(
+            name="tell of quarantined images",
+            description="A larger share of a run's images than its form allows could not be used.",
+            trigger=_at_once({QUARANTINED}, root),
+            actions=[_message(block, "ferflow: {{ event.payload.percent }} % of the images quarantined", TOO_MANY)],
+        ),
+        AutomationCore(
+            name="tell of a missing night",
+            description="In the morning there was no run; the deployment night-check/daily looks.",
+            trigger=_at_once({MISSING}, root),
+            actions=[_message(block, "ferflow: no run last night", NO_RUN)],
+        ),
+    )
+
+
+async def install(block: UUID) -> None:
+    """Put all of them in place, beside what is there."""
+    async with get_client() as client:
+        for made in automations(block):
+            await put(client, made)
+
+
+async def block_named(name: str) -> UUID:
+    """The id of a notification block known as TYPE/NAME. OrchestrationError when there is none."""
+    kind, _, called = name.partition("/")
+    async with get_client() as client:
+        try:
+            found = await client.read_block_document_by_name(called, kind, include_secrets=False)
+        except ObjectNotFound as error:
+            raise OrchestrationError(f"there is no block {name}: make one in the pages, under Blocks") from error
+    if found.block_schema is None or "notify" not in found.block_schema.capabilities:
+        raise OrchestrationError(f"block {name} is not for notifications")
+    return found.id
+
+
+def _at_once(events: set[str], match: ResourceSpecification, related: ResourceSpecification | None = None) -> EventTrigger:
+    return EventTrigger(
+        expect=events,
+        match=match,
+        match_related=related or ResourceSpecification({}),
+        posture=Posture.Reactive,
+        threshold=1,
+        within=timedelta(0),
+    )
+
+
+def _message(block: UUID, subject: str, body: str) -> SendNotification:
+    return SendNotification(block_document_id=block, subject=subject, body=body.rstrip("\n"))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Install them, or say why not."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("block", metavar="TYPE/NAME", help="notification block: slack-webhook/team")
+    args = parser.parse_args(arguments)
+    try:
+        block = asyncio.run(block_named(args.block))
+        asyncio.run(install(block))
+    except OrchestrationError as error:
+        tell(str(error))
+        return 1
+    answer(False, {}, [f"automation {made.name!r} tells {args.block}" for made in automations(block)])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

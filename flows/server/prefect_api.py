@@ -1,0 +1,214 @@
+"""The Prefect API a run talks to: the one that is configured, or one of our own for as long as the command runs.
+
+Ours is Prefect's ephemeral server, started by us instead of by Prefect's client: earlier, so that it boots while other things do.
+"""
+
+import base64
+import http.client
+import os
+import socket
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from fer_core.errors import OrchestrationError
+from flows.server.password import FILE, OURS, THEIRS, new_password, of_running
+from flows.server.prefect_process import ANSWER_SECONDS, LOCK, START_SECONDS, PrefectServer, answer_to, in_words, prefect_home
+
+QUIET: Final = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+}
+"""No word about anybody's runs leaves the machine. Not a default but a promise: set whatever the environment says."""
+
+DEFAULTS: Final = {
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(int(START_SECONDS)),
+    "PREFECT_LOGGING_COLORS": "false",
+    "PREFECT_CLI_COLORS": "false",
+    "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+}
+
+_PLACES: Final = ("PREFECT_HOME", "PREFECT_PROFILES_PATH", "FERFLOW_DETECTORS")
+"""Paths that processes with other working folders take from the environment."""
+
+_EPHEMERAL: Final = {
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT_SERVER_UI_ENABLED": "0",
+    "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",
+}
+
+
+class PrefectApi:
+    """Where the API is. Use it inside `ready`."""
+
+    def __init__(self, url: str, server: PrefectServer | None) -> None:
+        self.url = url
+        self._server = server
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Inside, it answers. OrchestrationError in one line when it does not. At the end it is told what is still queued."""
+        if self._server is None:
+            with _told():
+                yield
+            return
+        self._server.wait(float(os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"]))
+        from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415
+
+        # Heartbeats tell a server that outlives the run of its death. Ours does not, and their thread takes a second to end.
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), _told():
+            yield
+
+
+@contextmanager
+def prefect_api(*, verbose: bool = False) -> Iterator[PrefectApi]:
+    """Set this process up for Prefect, which must not be imported before. Inside, an API is there or on its way.
+
+    OrchestrationError at once when a configured server does not answer.
+    """
+    if "prefect" in sys.modules:
+        raise RuntimeError("prefect reads its settings when it is imported")
+    configure(verbose)
+    profile = _profile()
+    url = _configured("PREFECT_API_URL", profile)
+    if url is not None:
+        with _environment(_shown_to(url, profile)):
+            _check_answers(url, profile)
+            yield PrefectApi(url, None)
+        return
+    password = new_password()  # of this process and its children, in their environment alone: no other user may speak to the server
+    server = _ephemeral(password, verbose)
+    os.environ["PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED"] = "false"
+    with _environment({"PREFECT_API_URL": server.url, OURS: password}):
+        try:
+            yield PrefectApi(server.url, server)
+        finally:
+            server.stop()
+
+
+def flush(seconds: float = 5.0) -> None:
+    """Let Prefect deliver what it has queued: states of task runs, logs. Without it they are lost when the API stops."""
+    if "prefect" not in sys.modules:
+        return
+    from prefect.events.worker import EventsWorker  # noqa: PLC0415
+    from prefect.logging.handlers import APILogWorker  # noqa: PLC0415
+
+    for worker in (APILogWorker, EventsWorker):
+        with suppress(Exception):  # nothing but history is lost
+            worker.drain_all(timeout=seconds, at_exit=False)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """At its end everything queued is delivered: Prefect itself tries when the process ends, for a minute where the API is gone by then."""
+    try:
+        yield
+    finally:
+        flush()
+
+
+def configure(verbose: bool) -> None:
+    """Prefect's settings for this process and those it starts: no telemetry, no chatter, no proxy to this machine."""
+    os.environ.update(QUIET)
+    os.environ.update({name: str(Path(os.environ[name]).expanduser().absolute()) for name in _PLACES if os.environ.get(name)})
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    # Prefect prints a traceback for a flow that fails; the command says why in one line. The API's log keeps everything.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if verbose else "CRITICAL")
+    for name in ("NO_PROXY", "no_proxy"):  # a proxy of the outside world must not be asked for this machine
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost")))
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Inside, they are in the environment."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _profile() -> dict[str, object]:
+    """Settings of the active Prefect profile, read without importing Prefect."""
+    file = Path(os.environ.get("PREFECT_PROFILES_PATH") or prefect_home() / "profiles.toml")
+    try:
+        profiles = tomllib.loads(file.read_text(encoding="utf-8"))
+        name = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
+        return dict(profiles.get("profiles", {}).get(name, {}))
+    except (OSError, ValueError, AttributeError, TypeError):  # none, or none that Prefect could read either
+        return {}
+
+
+def _configured(name: str, profile: Mapping[str, object]) -> str | None:
+    """A setting of the environment or of the profile."""
+    value = os.environ.get(name) or profile.get(name)
+    return value if isinstance(value, str) and value else None
+
+
+def _shown_to(url: str, profile: Mapping[str, object]) -> dict[str, str]:
+    """The password of `ferflow up`, where that is what serves the address and no other one is configured."""
+    found = None if _configured(OURS, profile) else of_running(url, LOCK)
+    return {OURS: found} if found else {}
+
+
+def _check_answers(url: str, profile: Mapping[str, object]) -> None:
+    """OrchestrationError in one line: no server answers there, it is known by another name, or it asks for another password."""
+    parts = urlsplit(url)
+    shown = "?"
+    try:
+        shown = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if _has_port(parts) else ''}{parts.path}"  # without credentials
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("not an http address")
+        path = parts.path.rstrip("/")
+        health = answer_to(parts, f"{path}/health", ANSWER_SECONDS)
+        asked = health if _proven_otherwise(parts, profile) else answer_to(parts, f"{path}/admin/version", ANSWER_SECONDS, _basic(profile))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise OrchestrationError(f"the Prefect server at {shown} (PREFECT_API_URL) does not answer: {in_words(error)}") from error
+    if health.status == 403 and health.line.startswith("ferflow: "):
+        raise OrchestrationError(f"the server at {shown} (PREFECT_API_URL) refuses: {health.line.removeprefix('ferflow: ')}")
+    if asked.status == 401:
+        given = "does not accept the password in" if _configured(OURS, profile) else "asks for a password: put it into"
+        kept = f"`ferflow up` keeps its own in {prefect_home() / FILE}"
+        raise OrchestrationError(f"the Prefect server at {shown} (PREFECT_API_URL) {given} {OURS}; {kept}")
+
+
+def _proven_otherwise(parts: SplitResult, profile: Mapping[str, object]) -> bool:
+    """Whether Prefect's client brings something else than a password: then it may say itself what is wrong with it."""
+    return bool(parts.username) or any(_configured(name, profile) for name in ("PREFECT_API_KEY", "PREFECT_CLIENT_CUSTOM_HEADERS"))
+
+
+def _basic(profile: Mapping[str, object]) -> dict[str, str]:
+    """As Prefect's client sends it."""
+    password = _configured(OURS, profile)
+    return {"Authorization": f"Basic {base64.b64encode(password.encode()).decode()}"} if password else {}
+
+
+def _has_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port is not None
+    except ValueError:
+        return False
+
+
+def _ephemeral(password: str, verbose: bool) -> PrefectServer:
+    """A server on any free port of this machine, for those who know the password."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
+        # Bound here, so that the port is ours before anybody else's. Not yet listening: connections are refused until it serves.
+        listening.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+        return PrefectServer("flows.server.guard:create_app", listening, url, {**_EPHEMERAL, THEIRS: password}, verbose=verbose)

@@ -1,0 +1,183 @@
+"""Prefect's server in a process of its own, on a socket that its starter has bound, out of reach of Ctrl-C.
+
+Started by us instead of by Prefect: the port is known before it starts, and its last words are kept for the error message.
+"""
+
+import fcntl
+import http.client
+import os
+import re
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+from urllib.parse import SplitResult, urlsplit
+
+from fer_core.errors import OrchestrationError
+from fer_core.isolation import PACKAGES
+from fer_core.storage.file_mode import OWNER, UMASK, make_folders
+from flows.server.child_processes import empty_folder, environment, python
+
+START_SECONDS: Final = 120.0
+"""A fresh home has to build its database first; slow disks and small machines take a minute."""
+ANSWER_SECONDS: Final = 5.0
+
+LOCK: Final = "ferflow-up.lock"
+"""Held by the `ferflow up` of this home, with its address in it."""
+LONGEST_LINE: Final = 2000
+"""Characters of a line that are looked at; for long ones the pattern below takes quadratic time."""
+
+_REASON: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Timeout)\b.*:")
+"""The line of a traceback that says what went wrong."""
+
+
+class PrefectServer:
+    """Starts on creation. Use it after `wait`, end it with `stop`."""
+
+    def __init__(self, application: str, listening: socket.socket, url: str, settings: Mapping[str, str], *, verbose: bool = False) -> None:
+        """application: MODULE:FACTORY. listening: a bound socket, which may be closed afterwards. url: of the API. settings: environment
+        on top of this process's.
+        """
+        self.url = url
+        self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the server)
+        self._lock = _start_lock()
+        self._started = time.monotonic()
+        # uvicorn looks for the application in a folder of its own choice first, which is the working one unless told
+        arguments = ["--factory", application, "--app-dir", str(PACKAGES), "--fd", str(listening.fileno())]
+        arguments += ["--log-level", "error", "--lifespan", "on", "--timeout-graceful-shutdown", "2"]
+        self._process = subprocess.Popen(
+            python("-m", "uvicorn", *arguments),
+            env=environment(settings),
+            cwd=empty_folder(prefect_home()),
+            pass_fds=[listening.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=None if verbose else self._words,
+            stderr=None if verbose else self._words,
+            process_group=0,  # Ctrl-C is for the command, which stops the server when nothing needs it any more
+        )
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
+
+    def wait(self, limit: float) -> None:
+        """Until it is healthy. OrchestrationError in one line when it does not get so within so many seconds of its start."""
+        parts = urlsplit(self.url)
+        while time.monotonic() - self._started < limit:
+            if self._process.poll() is not None:
+                raise OrchestrationError(f"the Prefect API did not start: {self.last_words()}")
+            with suppress(OSError, http.client.HTTPException):
+                if answer_to(parts, parts.path + "/health", ANSWER_SECONDS).status == 200:
+                    self._unlock()
+                    return
+            time.sleep(0.05)
+        raise OrchestrationError(f"the Prefect API did not start within {limit:g} s: {self.last_words()}")
+
+    def has_ended(self) -> bool:
+        """Whether it is gone although nobody stopped it."""
+        return self._process.poll() is not None
+
+    def stop(self) -> None:
+        """End it, politely for two seconds."""
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=2.5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._unlock()
+        self._words.close()
+
+    def last_words(self) -> str:
+        """The reason in what it said last."""
+        self._words.seek(0)
+        lines = self._words.read().decode(errors="replace").splitlines()
+        reasons = [line.strip() for line in lines if _REASON.match(line[:LONGEST_LINE])]
+        if reasons:
+            return " ".join(reasons[-1].split())[:300]
+        return "it has not answered yet" if self._process.poll() is None else f"exit code {self._process.returncode}"
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def prefect_home() -> Path:
+    """Where Prefect keeps its database."""
+    return Path(os.environ.get("PREFECT_HOME") or Path("~/.prefect").expanduser())
+
+
+def close_home(home: Path) -> None:
+    """Let no other user read what runs there were and what they were told, also where an earlier release has made the files."""
+    found = home.stat()
+    with suppress(PermissionError):  # somebody else's folder, who has chosen who reads it
+        if found.st_mode & UMASK and not found.st_mode & stat.S_ISVTX:  # not /tmp
+            home.chmod(stat.S_IMODE(found.st_mode) & ~UMASK)
+        for file in (*home.glob("prefect.db*"), *home.glob("ferflow-*")):
+            file.chmod(stat.S_IMODE(file.stat().st_mode) & ~UMASK)
+
+
+def lock_in_home(name: str) -> IO[bytes]:
+    """A file of that name in Prefect's home, to be locked. OrchestrationError where nothing can be kept there."""
+    try:
+        make_folders(str(prefect_home()), OWNER)
+        close_home(prefect_home())
+        # closed to other users: who can read a file can lock it, too
+        file = open(prefect_home() / name, "ab", opener=lambda path, flags: os.open(path, flags, 0o600))  # noqa: SIM115  (the caller's)
+        os.fchmod(file.fileno(), 0o600)  # an earlier release made it for all to read
+        return file
+    except OSError as error:
+        raise OrchestrationError(
+            f"Prefect cannot keep its database in {prefect_home()}: {in_words(error)} (PREFECT_HOME names another place)"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """To a GET."""
+
+    status: int
+    line: str
+    """The first."""
+
+
+def answer_to(parts: SplitResult, path: str, timeout: float, headers: Mapping[str, str] | None = None) -> Answer:
+    """Ask the server of that address. OSError, ValueError or HTTPException where it gives none."""
+    assert parts.hostname is not None
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname, parts.port, timeout=timeout)
+    try:
+        connection.request("GET", path, headers=dict(headers or {}))
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.read(1000).decode(errors="replace").partition("\n")[0])
+    finally:
+        connection.close()
+
+
+def in_words(error: BaseException) -> str:
+    """What an error of a system call says, in one line."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join((text or type(error).__name__).split()).lower()
+
+
+def _start_lock() -> IO[bytes] | None:
+    """Held while a server starts: two that build the same database at once break each other. None when another one takes too long."""
+    file = lock_in_home("ferflow-start.lock")
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return file
+    file.close()
+    return None

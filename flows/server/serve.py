@@ -1,0 +1,168 @@
+"""Serves the deployments of the timetable: `python -m flows.server.serve FD` with wishes as JSON on standard input.
+
+A process of `ferflow up`, which ends it with everything it has started. Writes one line of JSON to the file descriptor once it serves:
+`served`, or the `error` that keeps it from serving.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+from uuid import UUID
+
+from prefect import State
+from prefect._internal.versioning import VersionType
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, FlowRun, StateType
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectNotFound
+from prefect.runner import Runner
+from prefect.states import AwaitingRetry, Cancelled, Crashed
+from prefect.types.entrypoint import EntrypointType
+
+from flows.retrain_params import RetrainParams
+from flows.server.automations import put
+from flows.server.deployments import TIMETABLE, Entry, Wishes, complete, filled
+from flows.server.drift_automation import retrain_on_drift
+from flows.server.notifications import block_named, install
+from flows.server.webhook import keep, move_out
+
+ATTEMPTS: Final = 3
+"""How often a run is begun that `ferflow up` does not survive: it may be what kills the machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """A run that was at work when an earlier `ferflow up` ended."""
+
+    attempts: int
+    cancelling: bool
+
+
+def verdict_on(run: Interrupted) -> State[Any]:
+    """What becomes of it. Nobody works on it any more: it is gone on with, unless it was to be cancelled or was begun too often."""
+    if run.cancelling:
+        return Cancelled(message="cancelled while ferflow up was not running")
+    if run.attempts >= ATTEMPTS:
+        return Crashed(message=f"ferflow up ended {run.attempts} times during this run; it is not begun again")
+    return AwaitingRetry(message="ferflow up ended during this run, which is gone on with")
+
+
+async def serve(wishes: Wishes, out: int) -> None:
+    """Until the process is killed."""
+    # The limit of a runner goes across deployments: whatever writes to labels roots waits for its turn, and no run that died keeps a place.
+    writers, others = Runner("writers", limit=1, pause_on_shutdown=False), Runner("others", limit=4, pause_on_shutdown=False)
+    ids = {}
+    for entry in TIMETABLE:
+        runner = writers if entry.writes else others
+        ids[entry] = await runner.aadd_deployment(await deployment(entry, wishes))
+    await automate(wishes, ids)
+    await take_up(list(ids.values()))
+    tell(out, {"served": [_known_as(entry) for entry in TIMETABLE]})
+    await asyncio.gather(writers.start(), others.start())
+
+
+async def deployment(entry: Entry, wishes: Wishes) -> RunnerDeployment:
+    """Its definition. What was changed in the UI stays: the form's other fields, and a schedule that was switched off."""
+    kept = await _kept(_known_as(entry))
+    fields = {name: value for name, value in kept.items() if name in entry.form.model_fields}  # a release may drop a field
+    values = {**fields, **filled(entry, wishes)}
+    schedules = []
+    if entry.cron is not None and complete(entry.form, values):
+        # `active` is left out: on for a new schedule, as it was for one that is there
+        schedules.append(DeploymentScheduleCreate(schedule=CronSchedule(cron=entry.cron, timezone=wishes.timezone), slug=entry.name))
+    return RunnerDeployment.from_flow(
+        entry.flow,
+        entry.name,
+        schedules=schedules,
+        parameters={"params": values},
+        tags=list(entry.tags),
+        version=_version(),
+        version_type=VersionType.SIMPLE,
+        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+
+
+async def automate(wishes: Wishes, ids: Mapping[Entry, UUID]) -> None:
+    """Somebody is told what goes wrong, once there is somebody to be told; drift starts a retraining, once there is one that can start."""
+    await move_out()
+    if wishes.notify is not None:
+        block = await (keep(wishes.notify) if "://" in wishes.notify else block_named(wishes.notify))
+        await install(block)
+    for entry, deployment_id in ids.items():
+        if entry.form is RetrainParams and complete(entry.form, await _kept(_known_as(entry))):
+            async with get_client() as client:
+                await put(client, retrain_on_drift(deployment_id))
+
+
+async def take_up(deployments: Sequence[UUID]) -> None:
+    """Settle what an earlier `ferflow up` left unfinished. There is one at a time on a home, so nobody works on it."""
+    at_work = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+    unfinished = FlowRunFilter(
+        deployment_id=FlowRunFilterDeploymentId(any_=list(deployments)),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=at_work)),
+    )
+    async with get_client() as client:
+        for run in await client.read_flow_runs(flow_run_filter=unfinished):
+            await client.set_flow_run_state(run.id, verdict_on(_interrupted(run)), force=True)
+
+
+def tell(out: int, what: dict[str, object]) -> None:
+    """One line to whoever waits for it."""
+    with os.fdopen(out, "w") as stream:
+        stream.write(json.dumps(what) + "\n")
+
+
+def _interrupted(run: FlowRun) -> Interrupted:
+    return Interrupted(run.run_count, run.state is not None and run.state.type is StateType.CANCELLING)
+
+
+def _known_as(entry: Entry) -> str:
+    return f"{entry.flow.name}/{entry.name}"
+
+
+async def _kept(name: str) -> dict[str, Any]:
+    """The form's fields as an earlier `ferflow up`, or somebody in the UI, has filled them."""
+    async with get_client() as client:
+        try:
+            kept = (await client.read_deployment_by_name(name)).parameters.get("params")
+        except ObjectNotFound:
+            return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def _version() -> str | None:
+    try:
+        return version("ferflow")
+    except PackageNotFoundError:
+        return None
+
+
+def main() -> None:
+    """See above."""
+    out = int(sys.argv[1])
+    os.set_inheritable(out, False)
+    try:
+        asyncio.run(serve(Wishes(**json.load(sys.stdin)), out))
+    except Exception as error:
+        with suppress(OSError):  # where it has served already, nobody waits
+            tell(out, {"error": " ".join(str(error).split())[:300]})
+        raise
+
+
+if __name__ == "__main__":
+    main()

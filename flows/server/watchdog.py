@@ -1,0 +1,60 @@
+"""Ends what a killed process has left running: `python -m flows.server.watchdog MARK PID`."""
+
+import os
+import signal
+import sys
+import time
+from typing import Final
+
+from flows.server.session import MARK
+
+SWEEP_SECONDS: Final = 6.0
+"""Processes may still be starting others; after two sweeps that find nothing, none is left that could."""
+
+
+def marked(mark: str, watched: int) -> list[int]:
+    """Processes of this user whose environment carries the mark, but for the watched one, this, and, while the watched one is there to make
+    use of it, its tracker of semaphores: that ends with the last who uses it, and where it is missed there are complaints on the terminal.
+    """
+    import psutil  # noqa: PLC0415  (nearly all of its life this process only waits)
+
+    found = []
+    spared = "multiprocessing.resource_tracker" if psutil.pid_exists(watched) else None
+    for process in psutil.process_iter():
+        try:
+            if (
+                process.pid not in (os.getpid(), watched)
+                and process.environ().get(MARK) == mark
+                and process.status() != psutil.STATUS_ZOMBIE
+                and not (spared and spared in " ".join(process.cmdline()))
+            ):
+                found.append(process.pid)
+        except (psutil.Error, OSError):  # somebody else's, or gone
+            continue
+    return found
+
+
+def sweep(mark: str, watched: int) -> None:
+    """Kill them until there are none."""
+    deadline, quiet = time.monotonic() + SWEEP_SECONDS, 0
+    while quiet < 2 and time.monotonic() < deadline:
+        left = marked(mark, watched)
+        quiet = 0 if left else quiet + 1
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                continue
+        time.sleep(0.05)
+
+
+def main() -> None:
+    """Standard input is a pipe whose other end only the watched process holds: it ends with that process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.stdin.buffer.read()
+    sweep(sys.argv[1], int(sys.argv[2]))
+
+
+if __name__ == "__main__":
+    main()

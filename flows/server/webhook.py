@@ -1,0 +1,87 @@
+"""The notification block of `ferflow up --notify`, and the file in Prefect's home that keeps its address.
+
+Prefect gives a block's secrets to whoever asks its API with `include_secrets`, and its database holds them beside their key. So the block
+holds no address: the server, which posts, reads it from a file that is its owner's alone.
+"""
+
+import asyncio
+from typing import Any, Final
+from uuid import UUID
+
+import httpx
+from prefect.blocks.abstract import NotificationError
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
+from prefect.types import SecretDict
+
+from fer_core.storage.local import replace_file
+from flows.server.prefect_process import prefect_home
+
+NAME: Final = "ferflow"
+
+WAITS: Final = (2.0, 8.0)
+"""Seconds between tries: what listens may be starting anew."""
+
+
+FILE: Final = "ferflow-webhook"
+ELSEWHERE: Final = "in the file ferflow-webhook of Prefect's home"
+"""What a block says instead of the address: Prefect wants to have something for each name in a template."""
+
+
+class FerflowWebhook(CustomWebhookNotificationBlock):
+    """Posts `{"text": ...}` as JSON, which Slack, Mattermost, Rocket.Chat and Google Chat take as it is. The address is a secret: it stands
+    in no log, also when nothing listens there, and not in the block.
+    """
+
+    _block_type_name = "ferflow webhook"
+    _block_type_slug = "ferflow-webhook"
+
+    async def notify(self, body: str, subject: str | None = None) -> None:
+        """NotificationError, which names no address, when nothing takes it after three tries or the address is not kept here."""
+        try:
+            address = (prefect_home() / FILE).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise NotificationError(f"the webhook's address cannot be read ({error.strerror}): give --notify again") from None
+        addressed = self.model_copy(update={"secrets": SecretDict({"address": address})})
+        for wait in (*WAITS, None):
+            try:
+                await addressed.anotify(body, subject)
+            except httpx.HTTPError as error:
+                if wait is None:
+                    raise NotificationError(f"the webhook did not take it: {_without_address(error)}") from None
+                await asyncio.sleep(wait)
+            else:
+                return
+
+
+def webhook() -> FerflowWebhook:
+    """The block, which is the same for each address."""
+    text = {"text": "{{subject}}\n\n{{body}}"}
+    return FerflowWebhook(
+        name=NAME, url="{{address}}", json_data=text, headers=None, cookies=None, secrets=SecretDict({"address": ELSEWHERE})
+    )
+
+
+async def keep(url: str) -> UUID:
+    """Keep the address for the block `ferflow-webhook/ferflow`, in place of an earlier one. The block's id, which stays the same."""
+    replace_file(str(prefect_home() / FILE), url.encode())
+    saved: Any = await webhook().save(NAME, overwrite=True)
+    return UUID(str(saved))
+
+
+async def move_out() -> None:
+    """Take the address out of a block that an earlier release has put it in."""
+    async with get_client() as client:
+        try:
+            found = await client.read_block_document_by_name(NAME, "ferflow-webhook")
+        except ObjectNotFound:
+            return
+    address = (found.data.get("secrets") or {}).get("address")
+    if address and address != ELSEWHERE:
+        await keep(str(address))
+
+
+def _without_address(error: httpx.HTTPError) -> str:
+    """What went wrong; httpx's own words name the address."""
+    return f"status {error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else type(error).__name__

@@ -1,0 +1,99 @@
+"""What can be said before anything slow starts: is there a source, may we write, does the scheduler answer.
+
+Knows neither Prefect nor Dask.
+"""
+
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from fer_core.collection.inventory import OPTIONS, SourceOptions, at_first_sight, list_images
+from fer_core.collection.local_listing import FolderLinks, walk
+from fer_core.commit.lease import refuse_beside
+from fer_core.commit.publish import is_committed
+from fer_core.errors import CommitError, UsageError
+from fer_core.storage.file_mode import BY_NAME
+from fer_core.storage.paths import plan_file
+from fer_core.storage.store import open_store
+from fer_core.storage.system_files import is_system_file
+from fer_core.storage.uri import OBJECT_STORES, S3, holds_credentials, scheme
+from flows.label_params import LabelParams
+from flows.setup.label import pipeline, take_up
+from tasks.clusters.preflight import check_cluster
+from tasks.clusters.sizing import hands, sized
+from tasks.clusters.text_syntax import told
+
+
+def label_params(values: dict[str, object]) -> LabelParams:
+    """UsageError in one line for what the parameters do not allow."""
+    try:
+        return LabelParams.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(refusal(error).replace("--source", "SOURCE")) from error
+
+
+def refusal(error: ValidationError) -> str:
+    """In one line what is wrong, after the option it is wrong in."""
+    reason, first = told(error), error.errors()[0]
+    if not first["loc"]:
+        return reason
+    option, found = str(first["loc"][0]), str(first["input"])
+    inside = len(first["loc"]) > 1 or "credentials" in reason
+    tellable = isinstance(first["input"], str | int | float) and "@" not in found and not holds_credentials(found)  # not on the screen
+    shown = f" ({first['input']!r})" if tellable and not inside and option != "cluster" else ""
+    return f"--{option.replace('_', '-')} {reason.removeprefix(option).removeprefix('.').removeprefix(': ')}{shown}"
+
+
+def check_label(params: LabelParams) -> int:
+    """Raise the error a run would end with, where that is known by now. Returns how many images there are, or enough of
+    them to keep every worker busy."""
+    cluster = sized(params.cluster, params.workers)
+    store = open_store(params.to)
+    if params.resume is not None:
+        plan = take_up(params)
+        images: int = plan.images.num_rows
+    else:
+        images = images_at_least(params.source, hands(cluster) * (params.shard_size or 1000), params.source_options)
+        check_apart(params.source, params.to)
+        if params.run_id is not None and store.exists(plan_file(params.run_id)):
+            done = "is committed already" if is_committed(store, params.run_id) else "was begun already: resume it"
+            raise CommitError(f"run {params.run_id} {done}, or choose another id")
+        pipeline(params)
+    store.settle(BY_NAME.get(params.file_mode or ""))
+    store.check_writable()
+    if params.resume is None or not is_committed(store, params.resume):
+        refuse_beside(store)
+    check_cluster(cluster)
+    return images
+
+
+def images_at_least(source: str, enough: int, options: SourceOptions = OPTIONS) -> int:
+    """Images in the source, counted up to `enough` where that is quick. SourceError when it is absent or empty.
+
+    Object stores are listed once, by the run itself; of S3 the first page is looked at, which tells what is wrong before anything starts.
+    """
+    if scheme(source) in S3:
+        found = at_first_sight(source)
+        return enough if found is None else found
+    if scheme(source) != "file":
+        return enough
+    if Path(source).is_dir() and not is_system_file(source, os.stat(source)):
+        count = 0
+        for count, _ in enumerate(walk(os.path.abspath(source), FolderLinks(options.follow_links)), start=1):
+            if count >= enough:
+                break
+        if count:
+            return count
+    return int(list_images(source, options).num_rows)
+
+
+def check_apart(source: str, root: str) -> None:
+    """Tables inside the collection would be listed as pictures the next night."""
+    if scheme(source) == "file" and scheme(root) == "file":
+        folder, target = os.path.realpath(source), os.path.realpath(open_store(root).url())
+        inside = os.path.isdir(folder) and os.path.commonpath([folder, target]) == folder
+    else:
+        inside = f"{root.rstrip('/')}/".startswith(f"{source.rstrip('/')}/") and scheme(root) in OBJECT_STORES
+    if inside:
+        raise UsageError(f"the labels root {root} lies inside the source {source}: choose a place outside of it")

@@ -1,0 +1,30 @@
+"""What the deployment of a run says about its cluster, and whether the run may have another one."""
+
+from typing import Any
+
+from prefect.client.orchestration import get_client
+from prefect.runtime import deployment
+from pydantic import TypeAdapter, ValidationError
+
+from tasks.clusters.form_field import ClusterSpec
+from tasks.clusters.spec import Kind
+from tasks.clusters.trust import is_trusted, refuse_new
+
+
+def check_deployed(spec: Kind) -> None:
+    """ClusterError where a run of a deployment brings a cluster that is not the deployment's. Commands name what they like."""
+    if is_trusted(spec) or deployment.id is None:
+        return
+    with get_client(sync_client=True) as client:
+        parameters = client.read_deployment(deployment.id).parameters
+    refuse_new(spec, _named_in(parameters))
+
+
+def _named_in(parameters: dict[str, Any]) -> Kind | None:
+    """None: it names none, or what is none any more."""
+    params = parameters.get("params")
+    try:
+        found: Kind = TypeAdapter(ClusterSpec).validate_python(params["cluster"] if isinstance(params, dict) else None)
+    except (KeyError, ValidationError):
+        return None
+    return found

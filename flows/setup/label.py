@@ -1,0 +1,85 @@
+"""From parameters to a run's configuration: names become digests. Knows no Prefect."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fer_core.commit.publish import Plan, is_committed, read_plan
+from fer_core.errors import UsageError
+from fer_core.models.registry import was_champion
+from fer_core.models.store import resolve_model, shipped_names
+from fer_core.run import RunConfig
+from fer_core.storage.store import open_store
+from flows.form_fields import new_run_id
+from flows.label_params import LabelParams
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """What will look at the faces, by name and by identity."""
+
+    detector: str
+    """Resolved spec."""
+    detector_identity: str
+    model: str
+    model_name: str
+    model_digest: str
+
+
+def pipeline(params: LabelParams) -> Pipeline:
+    """DetectorError or ModelError when something is unknown, absent or damaged."""
+    from fer_core.detect.registry import build, resolve  # noqa: PLC0415  (loads OpenCV; `resolve_model` answers first)
+
+    model = resolve_model(params.model)
+    spec = resolve(params.detector)
+    # a shipped model is found by its name on every machine, a folder by its path
+    where = params.model if params.model in shipped_names() else str(model.path)
+    return Pipeline(spec, build(spec).identity, where, model.name, model.digest)
+
+
+def configure(params: LabelParams) -> RunConfig:
+    """The configuration of a new run that is planned now. A shard size of 0 is to be chosen when the images are known."""
+    now = datetime.now(UTC)
+    chosen = pipeline(params)
+    return RunConfig(
+        run_id=params.run_id or new_run_id(now),
+        run_date=f"{now:%Y-%m-%d}",
+        source=params.source,
+        root=open_store(params.to).url(),
+        detector=chosen.detector,
+        detector_identity=chosen.detector_identity,
+        model=chosen.model,
+        model_name=chosen.model_name,
+        model_digest=chosen.model_digest,
+        purpose=params.purpose,
+        keep_crops=params.keep_crops,
+        shard_size=params.shard_size or 0,
+        device=params.device,
+        started_us=int(now.timestamp() * 1e6),
+    )
+
+
+def take_up(params: LabelParams) -> Plan:
+    """The plan of the run to be resumed, its root where it is now: the folder may have been moved since.
+
+    CommitError when it is unknown, UsageError when it was begun with other things to do.
+    """
+    assert params.resume is not None
+    store = open_store(params.to)
+    plan = read_plan(store, params.resume)
+    plan = replace(plan, config=replace(plan.config, root=store.url()))
+    config = plan.config
+    if config.source != params.source:
+        raise UsageError(f"run {params.resume} labels {config.source}, not {params.source}: resume it with the same source and options")
+    if is_committed(open_store(params.to), params.resume):
+        return plan
+    if params.model != config.model and not _same_model(params.model, config.model_digest):
+        raise UsageError(f"run {params.resume} was begun with model {config.model_name}: resume it with the same options")
+    if params.detector != "auto" and pipeline(params).detector_identity != config.detector_identity:
+        raise UsageError(f"run {params.resume} was begun with detector {config.detector}: resume it with the same options")
+    return plan
+
+
+def _same_model(model: str, digest: str) -> bool:
+    """Whether a run under that digest may be gone on with: also where another champion was promoted since it began."""
+    return resolve_model(model).digest == digest or was_champion(Path(model).expanduser(), digest)

@@ -1,0 +1,31 @@
+"""What is told about drift in a few lines."""
+
+from fer_core.monitoring.report import Report
+from tasks.artifacts.markdown import Markdown, code, lines
+
+
+def headline(report: Report) -> str:
+    """One line."""
+    newest = report.newest
+    if newest is None:
+        return f"no run to compare yet: one of at least {report.limits.enough:,} faces becomes the reference of its model"
+    run = f"run {newest.manifest.run_id}"
+    if report.drifted:
+        return f"{run} has drifted: {', '.join(report.drifted)}"
+    few = all(finding.verdict == "too few" for finding in newest.findings)
+    return f"{run} is too small to be judged ({newest.profile.faces:,} faces)" if few else f"{run} has not drifted"
+
+
+def markdown(report: Report) -> Markdown:
+    """The drift table of the newest run. Names no image and no credentials."""
+    written = [Markdown("# Drift of {}\n\n{}.\n").format(code(report.root), headline(report))]
+    newest = report.newest
+    if newest is None or newest.reference is None:
+        return lines(written)
+    against = Markdown(", ").join(code(run) for run in newest.reference.runs)
+    written += [Markdown("Model {}, against {}.\n").format(code(newest.manifest.model_name), against)]
+    written += [Markdown("| | reference | now | index | by chance | verdict |\n|---|---:|---:|---:|---:|---|")]
+    for found in newest.findings:
+        values = ("" if value is None else f"{value:.3g}" for value in (found.reference, found.now, found.psi, found.by_chance))
+        written.append(Markdown("| {} | {} | {} |").format(found.measure, Markdown(" | ").join(values), found.verdict))
+    return lines(written)

@@ -1,0 +1,34 @@
+"""`ClusterSpec`: where shards run, as one field of a form."""
+
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
+
+from fer_core.errors import UsageError
+from tasks.clusters.spec import Kind
+from tasks.clusters.text_syntax import SPEC, from_text
+
+_WRITTEN: Final = {"type": "string", "title": "In words", "description": f"As on the command line: {SPEC}.", "minLength": 1}
+
+
+class _Form:
+    """How pages show it: one of the kinds, or in words, as deployments have it that are older than the kinds.
+
+    `anyOf`, because not all that Prefect's pages do with a choice knows pydantic's `oneOf`.
+    """
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [*handler(schema)["oneOf"], _WRITTEN]}
+
+
+def _from_words(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return from_text(value)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+
+
+ClusterSpec = Annotated[Kind, Field(discriminator="kind"), BeforeValidator(_from_words), _Form()]

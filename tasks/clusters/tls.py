@@ -1,0 +1,97 @@
+"""Who is who behind a `tls://` address. Asked with the standard library alone, before anything slow starts, for one clear line."""
+
+import socket
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+from fer_core.errors import ClusterError
+from tasks.clusters.spec import AddressCluster
+
+ANSWER_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """Files (PEM) by which both ends prove who they are."""
+
+    ca: str
+    cert: str | None
+    key: str | None
+    """None where it is in the certificate's file."""
+
+    @classmethod
+    def of(cls, spec: AddressCluster) -> Self:
+        """As the spec says, else as Dask's configuration does. ClusterError where a file is not named or cannot be read."""
+        ca, cert, key = spec.ca_file, spec.cert_file, spec.key_file
+        if ca is None or cert is None:
+            import distributed  # noqa: PLC0415, F401  (brings its part of the configuration)
+            from dask import config  # noqa: PLC0415  (costs a third of a second)
+
+            ca = ca or config.get("distributed.comm.tls.ca-file")
+            if cert is None and key is None:
+                cert, key = (config.get(f"distributed.comm.tls.client.{name}") for name in ("cert", "key"))
+        if ca is None:
+            raise ClusterError(f"{spec.address} needs a CA certificate: name it in ca_file or in Dask's distributed.comm.tls.ca-file")
+        return cls(_path(ca), cert and _path(cert), key and _path(key))
+
+    def context(self) -> ssl.SSLContext:
+        """As Dask's clients make it: the CA counts, the host's name does not. ClusterError for files that are not what they should be."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+        except (OSError, ssl.SSLError) as error:
+            raise ClusterError(f"cannot read the CA certificate {self.ca}: {_plain(error)}") from error
+        context.check_hostname = False
+        if self.cert is not None:
+            try:
+                context.load_cert_chain(self.cert, self.key, password=lambda: "")
+            except (OSError, ssl.SSLError) as error:
+                both = f"the certificate {self.cert} with the key {self.key or self.cert}"
+                raise ClusterError(f"cannot read {both}: {_plain(error)}") from error
+        return context
+
+
+def check_answer(spec: AddressCluster) -> None:
+    """ClusterError in one line unless a scheduler answers there and, by `tls://`, both ends accept each other."""
+    certificates = Certificates.of(spec) if spec.encrypted else None
+    context = certificates.context() if certificates else None
+    parts = urlsplit(spec.address)
+    try:
+        line = socket.create_connection((str(parts.hostname), int(parts.port or 0)), ANSWER_SECONDS)
+    except (OSError, ValueError) as error:
+        raise ClusterError(f"no Dask scheduler answers at {spec.address}") from error
+    with line:
+        if context is not None and certificates is not None:
+            _shake_hands(line, context, certificates, spec.address)
+
+
+def _shake_hands(line: socket.socket, context: ssl.SSLContext, certificates: Certificates, address: str) -> None:
+    try:
+        with context.wrap_socket(line) as safe, suppress(TimeoutError):
+            if not safe.recv(1):  # a scheduler speaks first; that it refuses a certificate is heard only here
+                raise ConnectionResetError
+    except ssl.SSLCertVerificationError as error:
+        why = f"is not one that {certificates.ca} vouches for ({error.verify_message})"
+        raise ClusterError(f"the certificate of the scheduler at {address} {why}") from error
+    except TimeoutError as error:
+        raise ClusterError(f"what answers at {address} does not speak TLS") from error
+    except OSError as error:
+        reason = str(getattr(error, "reason", None) or "")
+        if "ALERT" in reason or isinstance(error, ConnectionError):
+            if certificates.cert is None:
+                raise ClusterError(f"the scheduler at {address} wants a certificate: name cert_file and key_file") from error
+            raise ClusterError(f"the scheduler at {address} does not accept the certificate {certificates.cert}") from error
+        raise ClusterError(f"what answers at {address} does not speak TLS") from error
+
+
+def _path(file: str) -> str:
+    return str(Path(file).expanduser())
+
+
+def _plain(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "it is no PEM file").lower().replace("_", " ")
+    return error.strerror or type(error).__name__

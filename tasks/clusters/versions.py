@@ -1,0 +1,55 @@
+"""Whether scheduler and workers elsewhere run what this process runs."""
+
+import warnings
+from typing import Any, Final, cast
+
+from distributed import Client
+from distributed.versions import VersionMismatchWarning
+
+from fer_core.errors import ClusterError
+from tasks.execution.worker_entrypoint import release
+
+OF_DASK: Final = ("Python", "dask", "distributed")
+"""What Dask tells of, whatever else is installed there."""
+
+
+def check_agreement(client: Client, where: str) -> None:
+    """ClusterError, in one line that names both sides, unless they agree with this process. where: `tcp://host:8786`, for the line.
+
+    What Dask itself tells is looked at first: of a worker without ferflow nothing else can be asked.
+    """
+    told = cast("dict[str, Any]", client.get_versions())
+    ours = release()
+    of_dask = {name: ours[name] for name in OF_DASK}
+    _compare(f"the scheduler at {where}", _facts(told["scheduler"]), of_dask)
+    for worker, facts in sorted(told["workers"].items()):
+        _compare(f"worker {worker}", _facts(facts), of_dask)
+    try:
+        found = client.run(release)
+    except Exception as error:  # whatever unpickling brings up on a worker of another kind
+        raise ClusterError(f"the workers at {where} cannot run ferflow: {' '.join(str(error).split())[:200]}") from error
+    for worker, theirs in sorted(found.items()):
+        _compare(f"worker {worker}", theirs, ours)
+
+
+def hush() -> None:
+    """Dask's own word on versions is a table of warnings; ours is an error."""
+    warnings.filterwarnings("ignore", category=VersionMismatchWarning)
+
+
+def _facts(told: dict[str, Any] | None) -> dict[str, str | None]:
+    """As `release` names them."""
+    packages = (told or {}).get("packages", {})
+    python = ".".join(str(packages.get("python")).split(".")[:2])
+    return {"Python": python, "dask": packages.get("dask"), "distributed": packages.get("distributed")}
+
+
+def _compare(who: str, theirs: dict[str, str | None], ours: dict[str, str | None]) -> None:
+    for name, version in ours.items():
+        if theirs.get(name, "another release") != version:
+            found = f"{name} {_said(theirs.get(name, 'of another release'))}"
+            raise ClusterError(f"{who} runs {found}, this command {name} {_said(version)}: install the same release on both")
+
+
+def _said(version: str | None) -> str:
+    return version or "without a version"

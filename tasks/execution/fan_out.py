@@ -1,0 +1,109 @@
+"""Shards on Dask workers: a bounded number in flight, answers taken as they come, killers of workers found and isolated.
+
+A plain client inside one coarse task, because a task a shard in the orchestrator costs a hundred times more and redoes finished work when a
+worker dies. Knows no Prefect.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Self
+
+from distributed import Client
+
+from fer_core.run import ShardJob, ShardReceipt
+from tasks.execution.image_timeout import IMAGE_SECONDS
+from tasks.execution.poison_isolation import after_death, isolate
+from tasks.execution.submission import Flights
+from tasks.execution.worker_entrypoint import label_job
+
+PATIENCE_SECONDS: Final = 120.0
+"""How long no worker, or no scheduler, may answer. A nanny needs a few seconds to restart a worker, on a busy machine half a minute."""
+MANY_WORKERS: Final = 8
+"""From so many on, a worker's death is rather its machine's matter than that of an image."""
+
+
+def fan_out(
+    client: Client,
+    jobs: Iterable[ShardJob],
+    on_receipt: Callable[[ShardReceipt], None],
+    *,
+    work: Callable[[str], str] = label_job,
+    limit: float = IMAGE_SECONDS,
+    patience: float = PATIENCE_SECONDS,
+    resources: Mapping[str, float] | None = None,
+) -> list[ShardReceipt]:
+    """Run every job and return the receipts in the order in which they came; `on_receipt` is called with each, in the calling thread.
+
+    jobs: taken one by one as there is room. work: runs on workers, `label_job` or a stand-in that tells `time_limit.turn_to` of each image.
+    limit: seconds an image may take, see `time_limit`. resources: what a job takes up of a worker, such as `{"GPU": 1}`. When nothing waits
+    any more, what takes a worker much longer than others is given to a second one as well, see `speculation`. ClusterError when workers or
+    scheduler are gone for `patience` seconds, or when more workers die than `blame.DeathCount` allows; any error that a shard
+    reports is raised. However it ends, nothing is left on the scheduler.
+    """
+    flights = Flights(client, work, limit, patience, resources)
+    receipts: list[ShardReceipt] = []
+
+    def take(receipt: ShardReceipt) -> None:
+        receipts.append(receipt)
+        on_receipt(receipt)
+
+    waiting = _Jobs(jobs)
+    try:
+        while suspects := _all_at_once(flights, waiting, take):
+            _one_at_a_time(flights, suspects, take, limit)
+    finally:
+        flights.close()
+    return receipts
+
+
+class _Jobs:
+    """What is to be sent: cleared pieces of suspects first."""
+
+    def __init__(self, jobs: Iterable[ShardJob]) -> None:
+        self._jobs, self.cleared = iter(jobs), deque[ShardJob]()
+        self.heard = set[str]()
+        """Parts that have died before."""
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> ShardJob:
+        return self.cleared.popleft() if self.cleared else next(self._jobs)
+
+
+def _all_at_once(flights: Flights, waiting: _Jobs, take: Callable[[ShardReceipt], None]) -> list[ShardJob]:
+    """The jobs that were at work when their worker died; when they are many, the others wait until those are settled. None where all is
+    done. Where the image is known, the rest of its shard goes on.
+
+    Where workers are many, a job is no suspect before its second death: of a thousand machines some go every night, and each suspect is
+    tried with all others idle.
+    """
+    suspects = list[ShardJob]()
+    while (flights.may_suspect(len(suspects)) and flights.fill(waiting)) or len(flights):
+        job, answer = flights.land(repeat=flights.room > 0)
+        if isinstance(answer, ShardReceipt):
+            take(answer)
+            continue
+        if answer.image is None:
+            excused = flights.most_workers >= MANY_WORKERS and job.part not in waiting.heard
+            waiting.heard.add(job.part)
+            (waiting.cleared if excused else suspects).append(job)
+            continue
+        for piece in isolate(job, answer.image):
+            guilty = any(image.uri == answer.image for image in piece.images)
+            (suspects if guilty else waiting.cleared).append(piece)
+    return suspects
+
+
+def _one_at_a_time(flights: Flights, suspects: Iterable[ShardJob], take: Callable[[ShardReceipt], None], limit: float) -> None:
+    """Alone on the cluster, a job whose worker dies has no excuse. Of several images, the worker tells which one it turns to."""
+    waiting = [(job, 0) for job in reversed(list(suspects))]
+    while waiting:
+        job, deaths = waiting.pop()
+        flights.launch(job, tell_images=len(job.images) > 1)
+        job, answer = flights.land()
+        if isinstance(answer, ShardReceipt):
+            take(answer)
+            continue
+        following = after_death(job, answer, deaths + 1, limit)
+        waiting.extend((next_job, deaths + 1 if len(following) == 1 else 0) for next_job in reversed(following))

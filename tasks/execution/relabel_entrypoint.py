@@ -1,0 +1,17 @@
+"""What Dask workers run when a root is relabelled. Text in, text out, as in `work`."""
+
+import json
+
+from fer_core.errors import FerflowError
+from fer_core.run import ShardJob
+from tasks.execution.image_timeout import turn_to
+
+
+def relabel_job(text: str) -> str:
+    """Relabel one shard. text: `ShardJob` as JSON. Returns JSON as `work.label_job` does."""
+    from fer_core.relabel.shard import relabel_shard  # noqa: PLC0415  (the process that submits imports this module too)
+
+    try:
+        return json.dumps({"receipt": relabel_shard(ShardJob.from_json(json.loads(text)), on_image=turn_to).to_json()})
+    except FerflowError as error:
+        return json.dumps({"error": type(error).__name__, "message": str(error)})

@@ -1,0 +1,96 @@
+"""What Dask workers run. Text in, text out: neither pixels nor weights nor pickled errors pass through the scheduler."""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from fer_core.errors import FerflowError
+from fer_core.run import ALIGNMENT, QUALITY, ShardJob
+from fer_core.storage.file_mode import private_process
+from tasks.execution.image_timeout import GivenUpError, TimeLimit, turn_to
+
+GPU: Final = "GPU"
+"""Dask's name for what a worker has one of when a GPU is its own, and a shard needs one of there."""
+WORD_SECONDS: Final = 0.01
+"""Dask sends what is told in batches of 2 ms. A process that dies at its very first step shall have got away the word that it began."""
+
+
+def label_job(text: str) -> str:
+    """Label one shard. text: `ShardJob` as JSON. Returns JSON: `{"receipt": ...}`, or `{"error": class, "message": sentence}`."""
+    from fer_core.pipeline.shard import label_shard  # noqa: PLC0415  (the process that submits imports this module too and needs none of it)
+
+    try:
+        return json.dumps({"receipt": label_shard(ShardJob.from_json(json.loads(text)), on_image=turn_to).to_json()})
+    except FerflowError as error:
+        return json.dumps({"error": type(error).__name__, "message": str(error)})
+
+
+def watched(work: Callable[[str], str], text: str, topic: str, seconds: float, tell_images: bool = False) -> str:
+    """`work(text)` on a Dask worker that tells when it begins, and that ends, telling where, when an image takes longer than `seconds`.
+
+    What it tells are events of `topic`: `{"key": of the Dask task}`, and `{"key": ..., "stuck_at": URI or None}`. Where the task is
+    cancelled meanwhile, since another worker was done with it first, it ends at the next image, before anything more is written.
+
+    tell_images: also tell, `{"key": ..., "image": URI}`, of each image before it is turned to, so that it is known at which one the process
+    died. It costs some hundredths of a second each; only a job whose worker has died before is worth that.
+    """
+    from distributed import get_worker  # noqa: PLC0415  (see above)
+
+    private_process()  # also where somebody else has started the worker
+    worker = get_worker()
+    key = str(worker.get_current_task())
+
+    def tell(**what: str | None) -> None:
+        worker.log_event(topic, {"key": key, **what})
+        said = threading.Event()
+        worker.loop.add_callback(said.set)  # comes after what was told
+        said.wait(1.0)
+        time.sleep(WORD_SECONDS)
+
+    def stuck(image: str | None) -> None:
+        worker.log_event(topic, {"key": key, "stuck_at": image})
+
+    def turned_to(image: str | None) -> None:
+        if tell_images:
+            tell(image=image)
+
+    def cancelled() -> bool:
+        task = worker.state.tasks.get(key)  # looked at from this thread, changed by the worker's own
+        return task is None or task.state == "cancelled"
+
+    tell()
+    try:
+        with TimeLimit(seconds, stuck, given_up=cancelled, turned_to=turned_to):
+            return work(text)
+    except GivenUpError:
+        return ""
+
+
+def warm_up() -> None:
+    """Load the libraries a first shard would wait for."""
+    from fer_core.pipeline.worker_models import prepare_process  # noqa: PLC0415  (the same)
+
+    private_process()
+    prepare_process()
+
+
+def release() -> dict[str, str | None]:
+    """What has to agree between the one who submits and the one who works. None for what is not installed."""
+    return {
+        "Python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "dask": _version("dask"),
+        "distributed": _version("distributed"),
+        "ferflow": _version("ferflow"),
+        "pipeline": f"{ALIGNMENT}, {QUALITY}",  # two checkouts may call themselves the same release
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,83 @@
+"""Tasks of the flow `night-check`: was there a run, and if not, say so."""
+
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+
+from fer_core.commit.lease import BEAT_SECONDS, Claim, living_claims
+from fer_core.commit.process_identity import is_beside
+from fer_core.commit.publish import committed_runs, read_manifest
+from fer_core.relabel.survey import SOURCE as RELABELLED
+from fer_core.storage.store import Store, open_store
+from tasks.drift import resource_of
+
+EVENT: Final = "fer.night.missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """What there is of the last hours in a labels root."""
+
+    root: str
+    hours: float
+    run_id: str | None
+    """The labelling run that was committed last, whenever that was."""
+    committed_at: str | None
+    """When that was, ISO 8601, UTC."""
+    at_work: str | None
+    """What is written there now, in words: `run run-20261124-020000-ab12`."""
+    missing: bool
+    """Whether somebody should be told."""
+
+
+def is_missing(committed_at: datetime | None, at_work: bool, now: datetime, hours: float) -> bool:
+    """Whether there was no run: none committed within so many hours, and none at work. A long night is no missing one."""
+    return not at_work and (committed_at is None or committed_at < now - timedelta(hours=hours))
+
+
+@task(name="look-for-run", cache_policy=NO_CACHE, persist_result=False)
+def look_for_run(root: str, hours: float) -> Night:
+    """Read the manifests of a labels root, which are there whoever ran the night; relabelling is no night."""
+    store = open_store(root)
+    manifests = [read_manifest(store, run) for run in committed_runs(store)]
+    newest = max((one for one in manifests if one.source != RELABELLED), key=lambda one: one.committed_at, default=None)
+    committed_at = None if newest is None else datetime.fromisoformat(newest.committed_at)
+    at_work = run_at_work(store)
+    return Night(
+        store.url(),
+        hours,
+        None if newest is None else newest.run_id,
+        None if newest is None else newest.committed_at,
+        at_work,
+        is_missing(committed_at, at_work is not None, datetime.now(UTC), hours),
+    )
+
+
+@task(name="tell-of-missing", cache_policy=NO_CACHE, persist_result=False)
+def tell_of_missing(night: Night) -> None:
+    """Emit `fer.night.missing`."""
+    resource = {"prefect.resource.id": resource_of(night.root), "prefect.resource.name": night.root}
+    event = emit_event(EVENT, resource=resource, payload=asdict(night))
+    unheard = "" if event else ", and no event could be emitted"
+    get_run_logger().warning("no run of the last %g hours in %s%s", night.hours, night.root, unheard)
+
+
+def run_at_work(store: Store, wait: float = 3 * BEAT_SECONDS) -> str | None:
+    """The run that holds the root's lease now. Of another machine's process, whose death nobody here can see, the lease must be renewed
+    within `wait` seconds.
+    """
+    before = _runs(store)
+    if not before or any(is_beside(claim.process) for claim in before):
+        return before[0].work if before else None
+    time.sleep(wait)
+    beats = {claim.token: claim.beat for claim in before}
+    return next((claim.work for claim in _runs(store) if claim.beat != beats.get(claim.token)), None)
+
+
+def _runs(store: Store) -> list[Claim]:
+    return [claim for claim in living_claims(store) if claim.held and claim.work.startswith("run ")]

@@ -1,0 +1,86 @@
+"""Task `label-shards`: the images, shard by shard, on Dask workers."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from prefect import task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+
+from fer_core.commit.publish import Plan, staged_receipts, unfinished
+from fer_core.planning.draft import jobs
+from fer_core.run import ShardReceipt
+from fer_core.storage.store import open_store
+from tasks.clusters.registry import needs, open_client
+from tasks.clusters.spec import Kind
+from tasks.execution.fan_out import fan_out
+from tasks.execution.image_timeout import IMAGE_SECONDS
+from tasks.execution.progress import Progress, tell
+from tasks.execution.worker_entrypoint import label_job
+
+ARTIFACT_SECONDS: Final = 5.0
+"""A call to the orchestrator costs tens of milliseconds; nobody reads faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """All shards of a run."""
+
+    receipts: tuple[ShardReceipt, ...]
+    resumed: int
+    """Images that an earlier attempt had finished."""
+    ready_at: float
+    """Seconds since the epoch: when workers were there and the first shard could start."""
+
+
+@task(name="label-shards", cache_policy=NO_CACHE, persist_result=False)
+def label_shards(plan: Plan, cluster: Kind, image_timeout: float = IMAGE_SECONDS) -> Labelled:
+    """Label what is not staged yet. No workers are asked for where nothing is left to do. image_timeout: seconds, see `time_limit`."""
+    return work_off(plan, cluster, image_timeout)
+
+
+def work_off(plan: Plan, cluster: Kind, image_timeout: float = IMAGE_SECONDS, work: Callable[[str], str] = label_job) -> Labelled:
+    """Have workers do the shards that are not staged yet. work: see `fan_out`. For the body of a task."""
+    finished = staged_receipts(open_store(plan.config.root), plan.config.run_id)
+    todo = unfinished(plan, finished)
+    again = {f"part-{shard:05d}" for shard in todo}
+    kept = [receipt for part, receipt in finished.items() if "-".join(part.split("-")[:2]) not in again]
+    progress = Progress(total=plan.images.num_rows)
+    for receipt in kept:
+        progress.add(receipt, resumed=True)
+    if not todo:
+        return Labelled(tuple(kept), progress.resumed, time.time())
+    with open_client(cluster) as client:
+        ready_at = time.time()
+        shown = _ProgressArtifact(plan.config.run_id)
+
+        def on_receipt(receipt: ShardReceipt) -> None:
+            progress.add(receipt)
+            tell(progress)
+            shown.update(progress)
+
+        tell(progress)
+        done = fan_out(client, jobs(plan.config, plan.images, todo), on_receipt, work=work, limit=image_timeout, resources=needs(cluster))
+    shown.finish()
+    return Labelled((*kept, *done), progress.resumed, ready_at)
+
+
+class _ProgressArtifact:
+    """The bar in the orchestrator's pages."""
+
+    def __init__(self, run_id: str) -> None:
+        made = create_progress_artifact(progress=0.0, key="label-progress", description=f"Images looked at, {run_id}")
+        assert isinstance(made, UUID)
+        self._id = made
+        self._at = time.monotonic()
+
+    def update(self, progress: Progress) -> None:
+        if time.monotonic() - self._at >= ARTIFACT_SECONDS:
+            update_progress_artifact(self._id, 100.0 * progress.images / max(progress.total, 1))
+            self._at = time.monotonic()
+
+    def finish(self) -> None:
+        update_progress_artifact(self._id, 100.0)

@@ -1,0 +1,268 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from fer_core.commit import lease as module
+from fer_core.commit import process_identity
+from fer_core.commit.lease import Claim, lease, living_claims, refuse_beside
+from fer_core.commit.process_identity import Whereabouts, here, is_beside, is_gone
+from fer_core.errors import LeaseError, StoreError
+from fer_core.storage.store import open_store
+
+HOLDER = """
+import sys, time
+from fer_core.commit.lease import lease
+from fer_core.storage.store import open_store
+
+with lease(open_store(sys.argv[1]), "run " + sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+ELSEWHERE = Whereabouts("far-away", "another boot/pid:[1]", 77, "123")
+
+
+@pytest.fixture
+def store(any_root):
+    return open_store(any_root)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Beats and looks often. A living claim never expires meanwhile, however slow the machine is."""
+    monkeypatch.setattr(module, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.03)
+
+
+@pytest.fixture
+def impatient(quick, monkeypatch):
+    """Claims that stand still expire at once: only for tests in which nothing that should live depends on its beats."""
+    monkeypatch.setattr(module, "EXPIRY_SECONDS", 0.4)
+
+
+def write(store, claim):
+    store.write_bytes(f"_meta/leases/{claim.token}.json", json.dumps(asdict(claim)).encode())
+
+
+def claim(token="77", process=ELSEWHERE, held=True):
+    return Claim(token, "run far", process, "2026-01-01T00:00:00+00:00", held)
+
+
+def start(root, name):
+    repository = Path(__file__).resolve().parents[4]
+    words = [sys.executable, "-c", HOLDER, root, name]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env={**os.environ, "PYTHONPATH": str(repository)})
+
+
+def until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_process_knows_itself_and_its_dead():
+    me = here()
+    assert is_beside(me)
+    assert not is_gone(me)
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    its = replace(me, pid=child.pid)
+    assert is_gone(replace(its, started="1")), "the number is somebody's, but not of one that began then"
+    alive = replace(its, started=process_identity._started(child.pid))
+    assert is_beside(alive)
+    child.kill()
+    until(lambda: is_gone(alive))  # ended, though its parent has not asked for it
+    child.communicate()
+    assert is_gone(alive)
+    assert not is_gone(ELSEWHERE)
+    assert not is_beside(ELSEWHERE)
+
+
+def test_one_after_the_other(store):
+    for _ in range(2):
+        with lease(store, "run a") as held:
+            held.check()
+            held.check_now()
+            assert [found.work for found in living_claims(store)] == ["run a"]
+        assert store.list_files("_meta/leases") == []
+
+
+def test_the_second_is_refused_in_one_line_and_the_first_goes_on(store):
+    refuse_beside(store)
+    with lease(store, "run a") as held:
+        with pytest.raises(LeaseError, match=r"another process is writing to .*run a, process \d+ on .*: wait until it has ended"):
+            refuse_beside(store)
+        with pytest.raises(LeaseError, match="run a"), lease(store, "run b"):
+            pytest.fail("both hold it")
+        held.check_now()
+        assert len(store.list_files("_meta/leases")) == 1
+    with lease(store, "run b"):
+        pass
+
+
+def test_whatever_ends_the_work_gives_the_lease_back(store):
+    with pytest.raises(KeyboardInterrupt), lease(store, "run a"):
+        raise KeyboardInterrupt
+    assert living_claims(store) == []
+
+
+def test_of_many_at_once_never_two_hold_it(store, quick):
+    inside, most, entered, refused = 0, 0, 0, 0
+    lock = threading.Lock()
+
+    def compete(number):
+        nonlocal inside, most, entered, refused
+        for _ in range(3):
+            try:
+                with lease(store, f"run {number}"):
+                    with lock:
+                        inside += 1
+                        most, entered = max(most, inside), entered + 1
+                    time.sleep(0.01)
+                    with lock:
+                        inside -= 1
+            except LeaseError:
+                refused += 1
+
+    threads = [threading.Thread(target=compete, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+    assert entered >= 1
+    assert entered + refused == 9
+    assert store.list_files("_meta/leases") == []
+
+
+def test_two_claims_at_the_same_moment_one_goes_on(store, quick, monkeypatch):
+    """Both have written before either has looked."""
+    tokens, barrier, ended = iter(["bb", "aa"]), threading.Barrier(2), []
+    monkeypatch.setattr(module, "secrets", SimpleNamespace(token_hex=lambda _: next(tokens)))
+    look = module._wait_for_others
+
+    def together(store, claim):
+        barrier.wait()
+        return look(store, claim)
+
+    monkeypatch.setattr(module, "_wait_for_others", together)
+
+    def run(name):
+        try:
+            with lease(store, name) as held:
+                ended.append(("held", held.token))  # after the other stepped back, so it need not hold it for long
+        except LeaseError:
+            ended.append(("refused", name))
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in ("first", "second")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(kind for kind, _ in ended) == ["held", "refused"]
+    assert ("held", "aa") in ended
+
+
+def test_a_living_lease_elsewhere_refuses_as_soon_as_it_beats(store, quick):
+    far = claim()
+    write(store, far)
+    ended = threading.Event()
+
+    def beat():
+        beats = 0
+        while not ended.wait(0.05):
+            beats += 1
+            write(store, replace(far, beat=beats))
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        with pytest.raises(LeaseError, match="run far, process 77 on far-away"), lease(store, "run a"):
+            pytest.fail("both hold it")
+    finally:
+        ended.set()
+        thread.join()
+    refuse_beside(store)  # nobody here can tell at once
+
+
+def test_a_lease_elsewhere_that_stands_still_is_taken_over_and_fenced(store, impatient):
+    write(store, claim())
+    started = time.monotonic()
+    with lease(store, "run a") as held:
+        assert time.monotonic() - started > 0.4
+        assert store.exists("_meta/leases/77.fenced")
+        # its holder wakes up and renews what it still takes for its own
+        write(store, claim())
+        held.check_now()
+        with pytest.raises(LeaseError, match="run a"), lease(store, "run b"):
+            pytest.fail("two hold it")
+    with lease(store, "run c"):
+        assert [found.work for found in living_claims(store)] == ["run c"]
+
+
+def test_a_holder_that_slept_learns_of_it_before_it_publishes(store, impatient, monkeypatch):
+    with lease(store, "run a") as held:
+        held._ended.set()  # it stands still
+        held._thread.join()
+        # to whoever looks from another machine
+        monkeypatch.setattr(module, "is_beside", lambda process: False)
+        with lease(store, "run b") as other:
+            other.check_now()
+            with pytest.raises(LeaseError, match="was taken for dead"):
+                held.check()
+    assert store.list_files("_meta/leases") == [], "even the fence goes, once its holder knows"
+
+
+def test_a_lease_outlives_a_storage_that_does_not_answer_for_a_while(store, quick):
+    class Moody:
+        down, refused = False, 0
+
+        def __getattr__(self, name):
+            if self.down and name in ("write_bytes", "exists"):
+                self.refused += 1
+                raise StoreError("slow down")
+            return getattr(store, name)
+
+        def impatient(self):
+            return self
+
+    moody = Moody()
+    with lease(moody, "run a") as held:
+        moody.down = True
+        until(lambda: moody.refused >= 2)
+        (before,) = living_claims(store)
+        moody.down = False
+        until(lambda: living_claims(store)[0].beat > before.beat)
+        held.check_now()
+
+
+def test_what_is_no_lease_is_told(store):
+    store.write_bytes("_meta/leases/x.json", b"{}")
+    with pytest.raises(LeaseError, match=r"a lease cannot be read; remove .*_meta/leases/x\.json if nothing writes there"):
+        refuse_beside(store)
+
+
+def test_a_killed_holder_is_seen_as_dead_at_once(tmp_path, monkeypatch):
+    """Two real processes: the second is refused while the first lives, and let in at once when it was killed."""
+    root = str(tmp_path / "root")
+    first = start(root, "first")
+    assert first.stdout.readline() == "held\n"
+    second = start(root, "second")
+    _, err = second.communicate(timeout=280)
+    assert second.returncode == 1
+    assert f"run first, process {first.pid} on" in err
+    first.send_signal(signal.SIGKILL)  # and nobody waits for it: a zombie holds no lease
+    until(lambda: not living_claims(open_store(root)))
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: pytest.fail("waits for the dead")))
+    with lease(open_store(root), "run third"):
+        first.communicate()

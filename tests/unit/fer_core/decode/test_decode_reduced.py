@@ -1,0 +1,58 @@
+"""JPEG pictures decoded at a part of their size: never below what is needed, and what they would be if they were shrunk afterwards."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from skimage import data
+
+from fer_core.decode.decoder import REDUCTIONS, DecodeLimits, decode
+
+TURNED = {1: False, 3: False, 6: True, 8: True}
+"""EXIF orientation -> whether width and height change places."""
+
+
+def encoded(width: int, height: int, kind: str = "JPEG", mode: str = "RGB", orientation: int = 1) -> bytes:
+    stream, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(data.astronaut()).resize((width, height)).convert(mode).save(stream, kind, exif=exif)
+    return stream.getvalue()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 900), st.integers(1, 900), st.integers(1, 500), st.sampled_from(sorted(TURNED)))
+def test_the_longest_side_stays_long_enough(width: int, height: int, side: int, orientation: int) -> None:
+    told: list[int] = []
+    picture = decode(encoded(width, height, orientation=orientation), DecodeLimits(), side, told.append)
+    rows, columns = picture.pixels.shape[:2]
+    expected = (width, height) if TURNED[orientation] else (height, width)
+    assert (picture.height, picture.width) == expected
+    assert told == [rows * columns]
+    longest = max(width, height)
+    factor = max((each for each in REDUCTIONS if longest >= each * side and min(width, height) >= each), default=1)
+    assert (rows, columns) == (-(-expected[0] // factor), -(-expected[1] // factor))
+    assert max(rows, columns) >= min(side, longest)
+    assert picture.reduction == (expected[1] / columns, expected[0] / rows)
+
+
+@pytest.mark.parametrize("factor", REDUCTIONS)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_it_is_what_shrinking_the_full_picture_gives(factor: int, mode: str) -> None:
+    content = encoded(800, 640, mode=mode)
+    full, reduced = decode(content, DecodeLimits()), decode(content, DecodeLimits(), 800 // factor)
+    assert reduced.pixels.shape == (640 // factor, 800 // factor, 3)
+    shrunk = cv2.resize(full.pixels, reduced.pixels.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(shrunk.astype(int) - reduced.pixels).mean() < 2.5
+    moved = np.abs(np.roll(shrunk, 1, 1).astype(int) - reduced.pixels).mean()
+    assert moved > np.abs(shrunk.astype(int) - reduced.pixels).mean()  # not shifted by a pixel
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP"])
+def test_other_formats_are_decoded_in_full(kind: str) -> None:
+    picture = decode(encoded(400, 300, kind), DecodeLimits(), 50)
+    assert picture.pixels.shape == (300, 400, 3)
+    assert picture.reduction == (1, 1)

@@ -1,0 +1,67 @@
+"""The shards of a draft: how many images they hold when nobody says, and what earlier runs have told of their cost."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fer_core.commit.publish import publish, write_plan
+from fer_core.planning import draft as drafts
+from fer_core.planning.cost_model import CostRate
+from fer_core.planning.draft import LARGEST_SHARD, LARGEST_WITH_CROPS, draft, jobs
+from fer_core.storage.store import open_store
+from tests.support import fakes
+
+
+def listing(count: int, size: int = 150_000) -> pa.Table:
+    refs = [fakes.ImageRef(f"/photos/{number:06d}.jpg", size, None, 0) for number in range(count)]
+    return fakes.inventory(refs)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return replace(fakes.config(tmp_path / "labels"), shard_size=0)
+
+
+def drawn(run, count, workers=2, size=150_000):
+    return draft(open_store(run.root), run, listing(count, size), workers=workers, force=False)
+
+
+def counts(images: pa.Table) -> list[int]:
+    return np.bincount(images["shard"].to_numpy()).tolist()
+
+
+def test_shards_are_half_a_minute_then_shorter(run):
+    found = drawn(run, 20_000)
+    sizes = counts(found.images)
+    assert sizes[0] == found.config.shard_size == max(sizes)
+    assert sum(sizes[:1]) * CostRate().costs(np.array([150_000]))[0] == pytest.approx(30, rel=0.01)
+    assert sizes == sorted(sizes, reverse=True)
+    assert [len(job.images) for job in jobs(found.config, found.images, [0, len(sizes) - 1])] == [sizes[0], sizes[-1]]
+    assert counts(drawn(run, 100_000, size=10).images)[0] <= LARGEST_SHARD
+    assert max(counts(drawn(replace(run, keep_crops=True), 100_000, size=10).images)) == LARGEST_WITH_CROPS
+
+
+def test_a_size_that_was_asked_for_is_kept(run):
+    found = drawn(replace(run, shard_size=70), 300)
+    assert (counts(found.images), found.config.shard_size) == ([70, 70, 70, 70, 20], 70)
+
+
+def test_nothing_new_is_no_shard(run):
+    assert drawn(run, 0).images.num_rows == 0
+
+
+def test_what_an_earlier_run_took_is_learned(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(drafts, "IMAGES_TO_TELL", 5)
+    night = replace(run, run_id="night", shard_size=3)
+    refs = fakes.refs(fakes.write_pictures(tmp_path / "photos", [1] * 6))
+    store = open_store(run.root)
+    write_plan(store, night, fakes.plan_table(refs, 3), listed=6, unchanged=0, deleted=0)
+    receipts = [replace(fakes.label_shard(job, fakes.tools()), seconds={"detect": 6.0, "load": 50.0}) for job in fakes.jobs(night, refs, 3)]
+    publish(store, night, receipts)
+    found = drawn(run, 20_000, size=refs[0].size)
+    seconds = 12.0 / 6
+    assert counts(found.images)[0] == pytest.approx(30 / seconds, abs=1)
+    other = replace(run, min_face_px=99.0)  # another pipeline, of which nothing is known
+    assert counts(drawn(other, 20_000, size=refs[0].size).images)[0] > 100

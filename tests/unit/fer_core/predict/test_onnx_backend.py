@@ -1,0 +1,125 @@
+"""The network as ONNX Runtime runs it says what torch says, whatever its sizes and whoever else is in the batch."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fer_core.models.network import BASE, TINY, WINDOW_SIZE, MultiscaleNet, NetworkConfig, luma
+from fer_core.predict.onnx_backend import BATCH, NetworkSession, cells_of, window
+from tests.support.made_faces import SMALL, faces
+
+KINDS = {
+    "tiny": TINY,
+    "base": BASE,
+    "at full size": replace(SMALL, scale=1),
+    "at a third": replace(SMALL, scale=3),
+    "without attention": replace(SMALL, attention=False),
+    "two taps": replace(TINY, taps=(1, 3)),
+    "linear": replace(SMALL, classifier="linear"),
+    "seven classes": replace(SMALL, classes=SMALL.classes[:7]),
+    "a coarse grid": replace(SMALL, grid=4),
+}
+
+
+def network_of(config: NetworkConfig, seed: int = 0) -> MultiscaleNet:
+    """Random weights, and norms that do something."""
+    torch.manual_seed(seed)
+    network = MultiscaleNet(config)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, std=0.2)
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_(std=0.2)
+            module.running_var.uniform_(0.5, 2)
+    return network.eval()
+
+
+def session_of(network: MultiscaleNet, mirrored: bool) -> NetworkSession:
+    tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    return NetworkSession(network.config, tensors, mirrored=mirrored)
+
+
+def by_torch(network: MultiscaleNet, crops: np.ndarray, mirrored: bool) -> np.ndarray:
+    given_ = torch.from_numpy(crops).float()
+    given_ = given_.unsqueeze(1) if crops.ndim == 3 else given_.permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        said = network.logits(network(given_))
+        if mirrored:
+            said = (said + network.logits(network(given_.flip(-1)))) / 2
+    return np.asarray(said.double())
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_says_what_torch_says(kind: str, mirrored: bool) -> None:
+    network = network_of(KINDS[kind])
+    crops = faces(BATCH + 3, seed=2, colour=True)
+    expected = by_torch(network, crops, mirrored)
+    assert expected.std() > 1e-2  # else it would prove little
+    assert np.abs(session_of(network, mirrored).logits(crops) - expected).max() < 1e-3 * max(1, np.abs(expected).max())
+
+
+def test_flat_faces_say_something_finite() -> None:
+    network = network_of(SMALL)
+    flat = np.repeat(np.array([0, 128, 255], np.uint8), 112 * 112 * 3).reshape(3, 112, 112, 3)
+    said = session_of(network, True).logits(flat)
+    assert np.isfinite(said).all()
+    assert np.abs(said - by_torch(network, flat, True)).max() < 1e-3
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(1, 2 * BATCH + 5), st.randoms(use_true_random=False), st.booleans())
+def test_no_answer_depends_on_the_others(count: int, chance: object, mirrored: bool) -> None:
+    crops, whole = forty(mirrored)
+    chosen = np.random.default_rng(chance.getrandbits(32)).permutation(40)[:count]  # type: ignore[attr-defined]  # hypothesis' random
+    assert np.array_equal(SESSIONS[mirrored].logits(crops[chosen]), whole[chosen])
+
+
+SESSIONS = {mirrored: session_of(network_of(TINY), mirrored) for mirrored in (True, False)}
+
+
+@cache
+def forty(mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Faces, and what is said of them all."""
+    crops = faces(40, seed=4, colour=True)
+    return crops, SESSIONS[mirrored].logits(crops)
+
+
+@pytest.mark.parametrize("threads", ["2", "3"])
+def test_nor_on_how_many_threads_there_are(threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    crops = faces(20, seed=5, colour=True)
+    monkeypatch.setenv("FERFLOW_THREADS", threads)
+    assert np.array_equal(session_of(network_of(TINY), True).logits(crops), SESSIONS[True].logits(crops))
+
+
+def test_the_window_is_the_networks_luma() -> None:
+    crops = faces(5, seed=1, colour=True)
+    whole = luma(torch.from_numpy(crops).permute(0, 3, 1, 2).float()).numpy()
+    assert window(crops).shape == (5, 1, WINDOW_SIZE, WINDOW_SIZE)
+    assert np.allclose(window(crops), whole[:, :, 16:112, 8:104], atol=1e-4)
+    assert np.array_equal(window(crops[..., 0]), window(np.repeat(crops[..., :1], 1, -1)[..., 0]))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 30), st.integers(1, 8))
+def test_cells_average_as_torch_does(side: int, grid: int) -> None:
+    picture = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(side))
+    expected = torch.nn.functional.adaptive_avg_pool2d(picture, grid).flatten()
+    assert np.allclose(cells_of(side, grid) @ picture.flatten().numpy(), expected, atol=1e-5)
+
+
+def test_tensors_of_another_network_are_refused() -> None:
+    tensors = {name: tensor.numpy() for name, tensor in network_of(SMALL).state_dict().items()}
+    with pytest.raises(KeyError):
+        NetworkSession(TINY, tensors, mirrored=True)
+
+
+def test_no_face() -> None:
+    assert SESSIONS[True].logits(np.zeros((0, 112, 112, 3), np.uint8)).shape == (0, 8)
