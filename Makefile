@@ -1,6 +1,6 @@
 # make label                              label the two demonstration pictures and show the result
 # make label SOURCE=~/Photos TO=~/labels  label your own
-# make test, make lint, make help         see `help`
+# make quick, make test, make lint, make help   see `help`
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -27,11 +27,26 @@ EXPAND := for name in SOURCE TO GALLERY; do case "$${!name}" in "~") printf -v $
 # A process that crashes fails the run: with files kept together, the scheduler would wait for ever for the tests of a replacement.
 EACH_CORE := --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
+# Files of tests/unit that take a second or two, at least one of each folder; tests/integration/test_contributing.py checks that.
+# None starts a server. When one grows slow, take another of its folder.
+QUICK := $(addprefix tests/unit/,$(addsuffix .py,benchmarks/test_first_commands \
+	$(addprefix fer_core/,test_json_reader test_labels test_quality_thresholds test_validation \
+		align/test_aligner collection/test_shard_plan collection/test_listfile_fuzz commit/test_late_writer commit/test_publish \
+		decode/test_header_bounds decode/test_decode_reduced detect/test_detect_choice detect/test_detect_protocol \
+		detect/builtin/test_refinement evaluation/test_evaluate evaluation/plots/test_robustness export/test_reader_files \
+		faceset/test_importers faceset/test_framing gallery/test_gallery gpu/test_gpu_places losses/test_loss_center_cosine \
+		losses/test_loss_config losses/test_loss_cross_entropy models/test_network models/test_review_thresholds \
+		monitoring/test_drift pipeline/test_worker_models planning/test_cost_model predict/test_fusion \
+		review/test_review_attach review/test_review_corrections storage/test_file_mode storage/test_spill \
+		tables/test_builder tables/test_data_dictionary training/test_config training/test_promotion_gate) \
+	$(addprefix flows/,test_freshness_check server/test_guard) \
+	$(addprefix tasks/,artifacts/test_markdown clusters/test_cluster_form execution/test_signals)))
+
 export DO_NOT_TRACK := 1
 export ORT_DISABLE_TELEMETRY := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help label test test-long lint format docs lock audit clean
+.PHONY: help label quick test test-long lint format docs lock audit clean
 
 help: ## this list
 	@echo "make label                               label two demonstration pictures and show the result"
@@ -45,6 +60,9 @@ label: $(VENV)/runtime.stamp ## label SOURCE into TO, ask the tables one questio
 	$(VENV)/bin/ferflow label "$$SOURCE" --to "$$TO"; \
 	$(VENV)/bin/python -P -m flows.cli.demo query "$$TO"; \
 	$(VENV)/bin/ferflow gallery "$$TO" --to "$$GALLERY" --png "$${GALLERY%.html}.png" --limit "$$PICTURES"
+
+quick: $(VENV)/dev.stamp ## some tests of every folder, under a minute on two cores
+	@$(VENV)/bin/python -m pytest -q $(EACH_CORE) $(QUICK)
 
 test: $(VENV)/dev.stamp ## the tests, on every core
 	@$(VENV)/bin/python -m pytest $(EACH_CORE) --durations=15

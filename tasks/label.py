@@ -11,7 +11,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
 from fer_core.commit.publish import Plan, staged_receipts, unfinished
-from fer_core.planning.draft import jobs
+from fer_core.pipeline.shard_jobs import jobs
 from fer_core.run import ShardReceipt
 from fer_core.storage.store import open_store
 from tasks.clusters.registry import needs, open_client

@@ -40,8 +40,9 @@ from distributed import Client, LocalCluster
 
 from benchmarks.common.record import machine, written
 from benchmarks.scalability.simulated_workers import Weather, quiet, simulated, told
+from fer_core.pipeline.shard_jobs import jobs
 from fer_core.planning.cost_model import CostRate, Cut
-from fer_core.planning.draft import LARGEST_SHARD, SMALLEST_SHARD, jobs
+from fer_core.planning.draft import LARGEST_SHARD, SMALLEST_SHARD
 from fer_core.planning.sharding import plan_shards
 from fer_core.run import RunConfig, ShardReceipt
 from fer_core.tables.schema import INVENTORY

@@ -25,8 +25,9 @@ from fer_core.collection.inventory import list_images
 from fer_core.commit.publish import publish, write_plan
 from fer_core.models.store import load_model, resolve_model, save_model
 from fer_core.pipeline.shard import label_shard
+from fer_core.pipeline.shard_jobs import shard_images
 from fer_core.pipeline.worker_models import tools_for
-from fer_core.planning.sharding import plan_shards, shard_images
+from fer_core.planning.sharding import plan_shards
 from fer_core.relabel.configuration import NewModel, configured
 from fer_core.relabel.shard import relabel_shard
 from fer_core.relabel.survey import survey

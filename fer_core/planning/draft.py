@@ -1,7 +1,7 @@
 """What a run would do: its shards and its images, from an inventory and what earlier runs answered. Pure but for reading the ledger."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -11,9 +11,8 @@ import pyarrow as pa
 from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.planning.cost_model import CostRate, Cut, listed_sizes
 from fer_core.planning.incremental import Selection, known_images, select_new
-from fer_core.planning.sharding import plan_shards, shards_of
-from fer_core.run import RunConfig, ShardJob
-from fer_core.storage.paths import part_name
+from fer_core.planning.sharding import plan_shards
+from fer_core.run import RunConfig
 from fer_core.storage.store import Store
 
 SHARDS_A_WORKER: Final = 4
@@ -64,12 +63,6 @@ def draft(store: Store, config: RunConfig, inventory: pa.Table, *, workers: int,
         size = int(np.bincount(images["shard"].to_numpy()).max()) if images.num_rows else size.smallest
     counts = (inventory.num_rows, selection.unchanged, selection.deleted, len(left_out))
     return Draft(replace(config, shard_size=size), images, *counts)
-
-
-def jobs(config: RunConfig, images: pa.Table, shards: list[int]) -> Iterator[ShardJob]:
-    """The jobs of some shards of a plan, made one at a time."""
-    for shard, refs in shards_of(images, shards):
-        yield ShardJob(config, part_name(shard), refs)
 
 
 def _cut(store: Store, config: RunConfig, known: pa.Table, workers: int) -> Cut:

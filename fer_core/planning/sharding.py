@@ -1,12 +1,9 @@
-"""The images of a run -> numbered shards, and the images of a shard back. Pure functions."""
-
-from collections.abc import Iterable, Iterator
+"""The images of a run -> numbered shards. Pure functions."""
 
 import numpy as np
 import pyarrow as pa
 
 from fer_core.planning.cost_model import Cut, listed_sizes, shard_ends
-from fer_core.run import ImageRef
 from fer_core.storage.spill import by_uri
 from fer_core.tables.schema import PLAN
 
@@ -28,22 +25,3 @@ def plan_shards(inventory: pa.Table, shard_size: int | Cut) -> pa.Table:
     else:
         shards = (np.arange(images.num_rows) // shard_size).astype(np.int32)
     return images.append_column("shard", pa.array(shards, pa.int32())).select(PLAN.names).cast(PLAN)
-
-
-def shards_of(plan: pa.Table, shards: Iterable[int]) -> Iterator[tuple[int, tuple[ImageRef, ...]]]:
-    """Some shards of a plan, which is by shard, each with its images; made one at a time."""
-    numbers = plan["shard"].to_numpy()
-    for shard in shards:
-        first, end = np.searchsorted(numbers, [shard, shard + 1])
-        yield shard, _refs(plan.slice(first, end - first))
-
-
-def shard_images(plan: pa.Table, shard: int) -> tuple[ImageRef, ...]:
-    """The images of one shard of a plan, in its order, which is by shard."""
-    return next(shards_of(plan, [shard]))[1]
-
-
-def _refs(rows: pa.Table) -> tuple[ImageRef, ...]:
-    modified = rows["modified_at"].cast(pa.int64())  # no datetime: a clock that was wrong may exceed its years
-    columns = (rows["image_uri"], rows["bytes"], rows["etag"], modified, rows["earlier_part"])
-    return tuple(ImageRef(*values) for values in zip(*(column.to_pylist() for column in columns), strict=True))

@@ -18,7 +18,7 @@ from fer_core.commit.lease import lease, living_claims
 from fer_core.commit.publish import Plan, committed_runs, is_committed, read_manifest, staged_receipts, unfinished
 from fer_core.commit.verify import verify
 from fer_core.pipeline.shard import label_shard
-from fer_core.planning.draft import jobs
+from fer_core.pipeline.shard_jobs import jobs
 from fer_core.run import ShardReceipt
 from fer_core.storage.paths import LEASES, STAGING, TABLES
 from fer_core.storage.store import Store, open_store

@@ -22,10 +22,10 @@ def ordered(found):
 
 
 @pytest.mark.long
-def test_it_rides_out_what_passes_ends_in_one_line_with_what_does_not_and_goes_on(labelled, commands, two_pictures, tmp_path):
+def test_it_rides_out_what_passes_ends_in_one_line_with_what_does_not_and_goes_on(labelled, commands, tmp_path):
     objects = tmp_path / "objects"
     objects.mkdir()
-    words = ["label", two_pictures, "--to", "gs://bucket/labels", "--workers", 1, "--shard-size", 1, "--json"]
+    words = ["label", labelled.source, "--to", "gs://bucket/labels", "--workers", 1, "--shard-size", 1, "--json"]
     path = hook(tmp_path / "hook")
 
     def run(weather, *which):

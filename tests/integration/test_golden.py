@@ -14,7 +14,8 @@ from fer_core.commit.publish import publish, read_manifest, read_plan, staged_re
 from fer_core.commit.reader import newest_run, read_images, read_labels
 from fer_core.commit.verify import verify
 from fer_core.pipeline.shard import label_shard
-from fer_core.planning.draft import draft, jobs
+from fer_core.pipeline.shard_jobs import jobs
+from fer_core.planning.draft import draft
 from fer_core.storage.store import open_store
 from fer_core.tables.schema import FACES, IMAGES, LABELS
 from tests.golden.make_schema_1 import DAY_US, PHOTOS, night

@@ -8,7 +8,7 @@ import numpy as np
 
 from fer_core.commit.publish import publish, write_plan
 from fer_core.pipeline.shard import label_shard
-from fer_core.planning.draft import jobs
+from fer_core.pipeline.shard_jobs import jobs
 from fer_core.relabel.configuration import NewModel, configured
 from fer_core.relabel.shard import relabel_shard
 from fer_core.relabel.survey import survey

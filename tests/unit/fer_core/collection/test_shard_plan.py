@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_core.planning.sharding import plan_shards, shard_images
+from fer_core.pipeline.shard_jobs import shard_images
+from fer_core.planning.sharding import plan_shards
 from fer_core.run import ImageRef
 from fer_core.tables.schema import INVENTORY, PLAN
 

@@ -26,7 +26,8 @@ from fer_core.commit.recovery import collect_abandoned, finish_begun
 from fer_core.commit.verify import verify
 from fer_core.errors import CommitError
 from fer_core.pipeline.shard import label_shard
-from fer_core.planning.draft import draft, jobs
+from fer_core.pipeline.shard_jobs import jobs
+from fer_core.planning.draft import draft
 from fer_core.planning.incremental import known_images
 from fer_core.run import PartReceipt, ShardReceipt
 from fer_core.storage.paths import TABLES, manifest_file, shard_number, staged_file

@@ -15,8 +15,9 @@ from fer_core.commit.publish import publish, read_manifest, write_plan
 from fer_core.commit.verify import verify
 from fer_core.pipeline import shard
 from fer_core.pipeline.shard import label_shard
+from fer_core.pipeline.shard_jobs import jobs
 from fer_core.pipeline.worker_models import ShardTools
-from fer_core.planning.draft import draft, jobs
+from fer_core.planning.draft import draft
 from fer_core.run import ImageRef
 from fer_core.storage.paths import run_folder
 from fer_core.storage.store import open_store

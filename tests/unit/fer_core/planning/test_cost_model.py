@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fer_core.pipeline.shard_jobs import shard_images
 from fer_core.planning.cost_model import UNTOLD_BYTES, CostRate, Cut, listed_sizes, shard_ends
-from fer_core.planning.sharding import plan_shards, shard_images
+from fer_core.planning.sharding import plan_shards
 from fer_core.tables.schema import INVENTORY
 
 SIZES = st.lists(st.none() | st.integers(0, 30_000_000), max_size=400)

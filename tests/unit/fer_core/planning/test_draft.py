@@ -7,9 +7,10 @@ import pyarrow as pa
 import pytest
 
 from fer_core.commit.publish import publish, write_plan
+from fer_core.pipeline.shard_jobs import jobs
 from fer_core.planning import draft as drafts
 from fer_core.planning.cost_model import CostRate
-from fer_core.planning.draft import LARGEST_SHARD, LARGEST_WITH_CROPS, draft, jobs
+from fer_core.planning.draft import LARGEST_SHARD, LARGEST_WITH_CROPS, draft
 from fer_core.storage.store import open_store
 from tests.support import fakes
 

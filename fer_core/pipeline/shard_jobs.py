@@ -1,0 +1,34 @@
+"""A plan -> the jobs of its shards, each with its images. Pure functions."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from fer_core.run import ImageRef, RunConfig, ShardJob
+from fer_core.storage.paths import part_name
+
+
+def jobs(config: RunConfig, images: pa.Table, shards: list[int]) -> Iterator[ShardJob]:
+    """The jobs of some shards of a plan, made one at a time."""
+    for shard, refs in shards_of(images, shards):
+        yield ShardJob(config, part_name(shard), refs)
+
+
+def shards_of(plan: pa.Table, shards: Iterable[int]) -> Iterator[tuple[int, tuple[ImageRef, ...]]]:
+    """Some shards of a plan, which is by shard, each with its images; made one at a time."""
+    numbers = plan["shard"].to_numpy()
+    for shard in shards:
+        first, end = np.searchsorted(numbers, [shard, shard + 1])
+        yield shard, _refs(plan.slice(first, end - first))
+
+
+def shard_images(plan: pa.Table, shard: int) -> tuple[ImageRef, ...]:
+    """The images of one shard of a plan, in its order, which is by shard."""
+    return next(shards_of(plan, [shard]))[1]
+
+
+def _refs(rows: pa.Table) -> tuple[ImageRef, ...]:
+    modified = rows["modified_at"].cast(pa.int64())  # no datetime: a clock that was wrong may exceed its years
+    columns = (rows["image_uri"], rows["bytes"], rows["etag"], modified, rows["earlier_part"])
+    return tuple(ImageRef(*values) for values in zip(*(column.to_pylist() for column in columns), strict=True))
