@@ -119,7 +119,7 @@ class ShardJob:
     images: tuple[ImageRef, ...]
     crashed: bool = False
     """True for a single image that keeps killing its worker: write its `crashed` row without reading it."""
-    reason: str = "the worker died each time it looked at this image"
+    reason: str = "the worker died each time it processed this image"
     """What that row says."""
 
     def to_json(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class NightCheckParams(BaseModel):
 
     root: Address = Field(min_length=1, title="Labels root", description="Folder or s3:// prefix of the tables.")
     hours: float = Field(
-        12, gt=0, le=8760, title="Hours", description="A run committed within so many hours, or one at work now, is last night's."
+        12, gt=0, le=8760, title="Hours", description="The check passes if a run was committed within so many hours, or is running."
     )
 
 

@@ -17,7 +17,7 @@ class HousekeepingParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
 
     root: Address = Field(min_length=1, title="Labels root", description="Folder or s3:// prefix of the tables.")
-    verify: bool = Field(True, title="Verify", description="Read every committed part; the run fails when anything is not as promised.")
+    verify: bool = Field(True, title="Verify", description="Read every committed part; the run fails on any missing or damaged part.")
     keep_days: int = Field(
         14, ge=1, le=3650, title="Keep staging, days", description="How long an interrupted run can be resumed without doing work again."
     )

@@ -28,16 +28,16 @@ class LabelParams(OneRun):
     detector: Address = Field(
         "auto",
         title="Face detector",
-        description="auto, builtin, yunet, yunet:FILE, scrfd:FILE or insightface:PACK. auto takes the best that is present.",
+        description="auto, builtin, yunet, yunet:FILE, scrfd:FILE or insightface:PACK. auto selects the best one available.",
         examples=["auto", "builtin", "yunet:/models/face_detection_yunet_2023mar.onnx"],
     )
     model: Address = Field(DEFAULT, min_length=1, title="Expression model", description="Name of a shipped model, or a model folder.")
     cluster: ClusterSpec = Field(
         LocalCluster(),
         title="Dask cluster",
-        description="Who does the work: processes or GPUs of this machine, a cluster that runs already, Slurm's jobs, or pods.",
+        description="Where the work runs: processes or GPUs of this machine, an existing cluster, Slurm jobs, or pods.",
     )
-    workers: int | None = Field(None, ge=1, le=1024, title="Workers", description="Processes on this machine, whatever its cluster says.")
+    workers: int | None = Field(None, ge=1, le=1024, title="Workers", description="Processes on this machine; overrides the cluster field.")
     shard_size: int | None = Field(
         None, ge=1, le=1_000_000, title="Images a shard", description="If empty, shards of half a minute, shorter ones towards the end."
     )
@@ -46,7 +46,7 @@ class LabelParams(OneRun):
         gt=0,
         le=86_400,
         title="Seconds an image",
-        description="Longest that one image may take; its worker is then ended, and an image that always takes longer is given up.",
+        description="Longest time of one image. A worker that exceeds it is killed; an image that always exceeds it is quarantined.",
     )
     keep_crops: bool = Field(False, title="Keep aligned faces", description="Also write the aligned 112 x 112 faces: personal data.")
     purpose: str = Field("", max_length=500, title="Purpose", description="Why these faces are labelled. Kept with the run.")
@@ -68,12 +68,12 @@ class LabelParams(OneRun):
         None, ge=0, le=100, title="Most quarantined, %", description="The run fails, after its commit, when a larger share was quarantined."
     )
     quarantine_bound: float = Field(
-        5.0, ge=0, le=100, title="Tell of quarantined, %", description="Emit fer.quarantine.exceeded when a larger share was quarantined."
+        5.0, ge=0, le=100, title="Notify of quarantined, %", description="Emit fer.quarantine.exceeded when a larger share was quarantined."
     )
     file_mode: Literal["owner", "group"] | None = Field(
         None,
         title="Who reads the files",
-        description="owner, or group as well in a shared local root; as the root is if empty, and its owner alone if it is new.",
+        description="owner, or group as well in a shared local root. If empty: as an existing root; owner only for a new one.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where the network runs on the workers.")
 

@@ -58,7 +58,7 @@ def as_text(summary: Summary, started_at: float, first_line: str) -> list[str]:
     root = manifest.run_config().root.rstrip("/")
     lines = [first_line] if first_line else []
     lines.append(
-        f"run {manifest.run_id}: {manifest.listed:,} images listed, {manifest.unchanged:,} unchanged, {summary.images:,} looked at"
+        f"run {manifest.run_id}: {manifest.listed:,} images listed, {manifest.unchanged:,} unchanged, {summary.images:,} processed"
     )
     if manifest.excluded:
         lines.append(f"{manifest.excluded:,} folders were not entered: links out of the source (see --follow-links) or system files")

@@ -24,9 +24,9 @@ class RelabelParams(OneRun):
     cluster: ClusterSpec = Field(
         LocalCluster(),
         title="Dask cluster",
-        description="Who does the work: processes or GPUs of this machine, a cluster that runs already, Slurm's jobs, or pods.",
+        description="Where the work runs: processes or GPUs of this machine, an existing cluster, Slurm jobs, or pods.",
     )
-    workers: int | None = Field(None, ge=1, le=1024, title="Workers", description="Processes on this machine, whatever its cluster says.")
+    workers: int | None = Field(None, ge=1, le=1024, title="Workers", description="Processes on this machine; overrides the cluster field.")
     shard_size: int | None = Field(
         None, ge=1, le=1_000_000, title="Images a shard", description="If empty, a few shards a worker, of 1,000 images at most."
     )
@@ -34,7 +34,7 @@ class RelabelParams(OneRun):
         "",
         max_length=500,
         title="Purpose",
-        description="Why these faces are labelled. Kept with the run; as the earlier run says if empty.",
+        description="Why these faces are labelled. Kept with the run; if empty, as in the earlier run.",
     )
     run_id: RunId | None = Field(None, title="Run id", description="Lower-case letters, digits, hyphens. Made from the time if empty.")
     resume: RunId | None = Field(None, title="Resume run", description="Id of an interrupted relabelling to finish; the same options.")

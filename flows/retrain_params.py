@@ -21,7 +21,7 @@ class GateForm(BaseModel):
     )
     macro_f1: float = Field(DEFAULTS.macro_f1, ge=-1, le=1, title="Macro F1", description="The same, over classes with enough faces.")
     recall: float = Field(DEFAULTS.recall, ge=-1, le=1, title="Recall", description="The same, for each class with enough faces.")
-    support: int = Field(DEFAULTS.support, ge=1, le=100_000, title="Enough faces", description="Rarer classes are reported, not judged.")
+    support: int = Field(DEFAULTS.support, ge=1, le=100_000, title="Enough faces", description="Rarer classes are reported only.")
     calibration: float = Field(
         DEFAULTS.calibration, ge=-1, le=1, title="Calibration", description="Most by which the calibration error may exceed the champion's."
     )
@@ -43,41 +43,45 @@ class RetrainParams(BaseModel):
     models: Address = Field(
         min_length=1,
         title="Folder of models",
-        description="Challengers, promotions and the champion lie here; labelling with this folder as its model uses the champion.",
+        description="Holds challengers, promotions and the champion; labelling with this folder as its model uses the champion.",
         examples=["/models"],
     )
     facesets: list[str] = Field(
         default_factory=list,
         max_length=20,
         title="Base face sets",
-        description="Folders made by `ferflow dataset import`. The first one's held-out faces judge.",
+        description="Folders made by `ferflow dataset import`. The held-out faces of the first one are used for the comparison.",
         examples=[["/facesets/ferplus"]],
     )
     reviewed: Address | None = Field(
         None,
         title="Reviewed labels root",
-        description="Labels root with imported reviews. They win over the base sets; without any the champion is tuned on them alone.",
+        description="Labels root with imported reviews. They override base sets; without those, the champion is tuned on them alone.",
         examples=["/data/labels", "s3://bucket/labels"],
     )
     start: Literal["from champion", "from random weights"] = Field(
-        "from champion", title="Start", description="Tune the champion (quick), or train anew (needs base face sets)."
+        "from champion", title="Start", description="Tune the champion (quick), or train from random weights (with base sets)."
     )
     epochs: int = Field(8, ge=1, le=1000, title="Epochs", description="Passes over the training faces.")
     batch: int = Field(128, ge=2, le=8192, title="Batch", description="Faces a step.")
-    learning_rate: float = Field(0.01, gt=0, le=1, title="Learning rate", description="Highest; 0.01 to tune, 0.05 to 0.1 to train anew.")
+    learning_rate: float = Field(
+        0.01, gt=0, le=1, title="Learning rate", description="Maximum; 0.01 to tune, 0.05 to 0.1 from random weights."
+    )
     balance: float = Field(0.3, ge=0, le=1, title="Balance", description="0: faces count as they come; 1: all expressions count alike.")
     seed: int = Field(
         0, ge=0, le=2**32 - 1, title="Seed", description="The same seed, faces and champion give the same model on one device."
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where training runs.")
-    protocol: Literal["majority", "argmax"] = Field("majority", title="Protocol", description="Which faces judge, and what is right.")
-    promote: bool = Field(True, title="Promote", description="Let a challenger that passes take the champion's place.")
-    gate: GateForm = Field(GateForm.model_validate({}), title="Gate", description="What a challenger must hold.")
+    protocol: Literal["majority", "argmax"] = Field(
+        "majority", title="Protocol", description="Faces of the comparison, and their true label."
+    )
+    promote: bool = Field(True, title="Promote", description="Promote a challenger that passes the gate.")
+    gate: GateForm = Field(GateForm.model_validate({}), title="Gate", description="Bounds that a challenger must hold.")
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> "RetrainParams":
         if not self.facesets and self.reviewed is None:
-            raise ValueError("there is nothing to learn from: name base face sets, or a labels root with reviewed faces")
+            raise ValueError("there are no training faces: name base face sets, or a labels root with reviewed faces")
         if not self.facesets and self.start == "from random weights":
             raise ValueError("training from random weights needs base face sets")
         return self

@@ -1,4 +1,4 @@
-"""Tasks of the flow `report`: judge the runs of a root, tell of drift, write the page."""
+"""Tasks of the flow `report`: compare the runs of a root with their reference, emit an event on drift, write the page."""
 
 import math
 
@@ -12,8 +12,9 @@ from fer_core.monitoring.drift import DRIFT, ENOUGH, WATCH, Limits
 from fer_core.monitoring.reference import FOLDER
 from fer_core.monitoring.report import Report, report_on, write_report
 from fer_core.storage.store import open_store
-from tasks.artifacts.drift import markdown
+from tasks.artifacts.drift import headline, markdown
 from tasks.artifacts.publication import publish
+from tasks.task_log import log_found
 
 EVENT = "fer.drift.detected"
 WATCH_VARIABLE, DRIFT_VARIABLE, FACES_VARIABLE = "fer_drift_watch", "fer_drift_limit", "fer_drift_faces"
@@ -27,8 +28,10 @@ def resource_of(url: str) -> str:
 
 @task(name="judge-runs", cache_policy=NO_CACHE, persist_result=False)
 def judge_runs(root: str, reference_run: str | None) -> Report:
-    """Compare each run with the reference of its model, by the limits that Prefect variables set; the customary ones where they do not."""
-    return report_on(open_store(root), limits_set(), reference_run)
+    """Compare each run with the reference of its model, by the limits in Prefect variables, or else the defaults."""
+    report = report_on(open_store(root), limits_set(), reference_run)
+    log_found(f"compared {len(report.runs):,} runs: {headline(report)}")
+    return report
 
 
 @task(name="drift", cache_policy=NO_CACHE, persist_result=False)
@@ -36,11 +39,12 @@ def tell_of_drift(report: Report) -> bool:
     """Emit `fer.drift.detected` when the newest run has drifted, once a run. Whether it was emitted now."""
     newest = report.newest
     if newest is None or not report.drifted:
+        log_found("no drift, no event")
         return False
     store = open_store(report.root)
     told = f"{FOLDER}/told/{newest.manifest.run_id}.json"
     if store.exists(told):
-        get_run_logger().info("run %s has drifted, as was told before", newest.manifest.run_id)
+        get_run_logger().info("run %s has drifted; its event was emitted before", newest.manifest.run_id)
         return False
     resource = {"prefect.resource.id": resource_of(report.root), "prefect.resource.name": report.root, "fer.run": newest.manifest.run_id}
     resource |= {"fer.model": newest.manifest.model_digest, "fer.drifted": ",".join(report.drifted)}
@@ -49,6 +53,7 @@ def tell_of_drift(report: Report) -> bool:
         get_run_logger().warning("run %s has drifted, and no event could be emitted: %s", newest.manifest.run_id, ", ".join(report.drifted))
         return False
     store.write_bytes(told, f'{{"event": "{event.id}"}}\n'.encode())
+    log_found(f"emitted {EVENT} for run {newest.manifest.run_id}: {', '.join(report.drifted)}")
     return True
 
 
@@ -56,7 +61,9 @@ def tell_of_drift(report: Report) -> bool:
 def write_page(report: Report, file: str) -> str:
     """The page, and the table of the newest run as an artifact. Returns where the page lies."""
     publish("drift-report", markdown(report), f"{len(report.runs)} runs of {report.root}")
-    return write_report(report, file)
+    written = write_report(report, file)
+    log_found(f"wrote {written}")
+    return written
 
 
 def limits_set() -> Limits:

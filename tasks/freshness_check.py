@@ -1,4 +1,4 @@
-"""Tasks of the flow `night-check`: was there a run, and if not, say so."""
+"""Tasks of the flow `night-check`: detects that a labels root got no run in time, and emits an event."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -15,6 +15,7 @@ from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.relabel.survey import SOURCE as RELABELLED
 from fer_core.storage.store import Store, open_store
 from tasks.drift import resource_of
+from tasks.task_log import log_found
 
 EVENT: Final = "fer.night.missing"
 
@@ -32,22 +33,24 @@ class Night:
     at_work: str | None
     """What is written there now, in words: `run run-20261124-020000-ab12`."""
     missing: bool
-    """Whether somebody should be told."""
+    """Whether a notification is due."""
 
 
 def is_missing(committed_at: datetime | None, at_work: bool, now: datetime, hours: float) -> bool:
-    """Whether there was no run: none committed within so many hours, and none at work. A long night is no missing one."""
+    """Whether there was no run: none committed within so many hours, and none running. A run that takes long is not missing."""
     return not at_work and (committed_at is None or committed_at < now - timedelta(hours=hours))
 
 
 @task(name="look-for-run", cache_policy=NO_CACHE, persist_result=False)
 def look_for_run(root: str, hours: float) -> Night:
-    """Read the manifests of a labels root, which are there whoever ran the night; relabelling is no night."""
+    """Read the manifests of a labels root: they record every run, however it was started. Relabelling does not count."""
     store = open_store(root)
     manifests = [read_manifest(store, run) for run in committed_runs(store)]
     newest = max((one for one in manifests if one.source != RELABELLED), key=lambda one: one.committed_at, default=None)
     committed_at = None if newest is None else datetime.fromisoformat(newest.committed_at)
     at_work = run_at_work(store)
+    last = "no run is committed" if newest is None else f"last run {newest.run_id}, committed {newest.committed_at}"
+    log_found(f"{last}; running now: {at_work or 'none'}")
     return Night(
         store.url(),
         hours,
@@ -68,8 +71,8 @@ def tell_of_missing(night: Night) -> None:
 
 
 def run_at_work(store: Store, wait: float = 3 * BEAT_SECONDS) -> str | None:
-    """The run that holds the root's lease now. Of another machine's process, whose death nobody here can see, the lease must be renewed
-    within `wait` seconds.
+    """The run that holds the root's lease now. A process of another machine cannot be observed from here: it counts if it renews
+    the lease within `wait` seconds.
     """
     before = _runs(store)
     if not before or any(is_beside(claim.process) for claim in before):

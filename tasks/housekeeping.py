@@ -1,4 +1,4 @@
-"""Tasks of the flow `housekeeping`: finish what was cut off, collect what is old, check that all is there."""
+"""Tasks of the flow `housekeeping`: finish interrupted commits, remove old staging, verify the tables."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,9 @@ from fer_core.errors import CommitError
 from fer_core.storage.store import open_store
 from tasks.artifacts.markdown import Markdown, lines
 from tasks.artifacts.publication import publish
+from tasks.execution.progress import Tenths, counted
 from tasks.execution.signals import stop_if_asked
+from tasks.task_log import log_found
 
 SHOWN = 50
 """Problems that the page names; all of them are in the log."""
@@ -25,7 +27,7 @@ class Housekeeping:
     """What was done in a labels root."""
 
     finished: tuple[str, ...]
-    """Runs whose commit had been cut off."""
+    """Runs whose interrupted commit was finished."""
     collected: tuple[str, ...]
     """Runs whose staging was removed."""
     report: VerifyReport | None
@@ -34,26 +36,37 @@ class Housekeeping:
 
 @task(name="collect", cache_policy=NO_CACHE, persist_result=False)
 def collect(root: str, keep_days: int, held: Lease) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Finish commits that were cut off, then remove staging that nothing was written to for so many days. Ids of both kinds of runs."""
+    """Finish interrupted commits, then remove staging without a write for `keep_days` days. Ids of both kinds of runs."""
     stop_if_asked()
     store = open_store(root)
-    return tuple(finish_begun(store, held.check)), tuple(collect_abandoned(store, timedelta(days=keep_days)))
+    finished, collected = tuple(finish_begun(store, held.check)), tuple(collect_abandoned(store, timedelta(days=keep_days)))
+    log_found(f"finished {len(finished):,} interrupted commits, removed the staging of {len(collected):,} runs")
+    return finished, collected
 
 
 @task(name="verify", cache_policy=NO_CACHE, persist_result=False)
 def verify_root(root: str) -> VerifyReport:
     """Read every committed part. Problems are in the log and on the page; `conclude` fails the run."""
     stop_if_asked()
-    report = verify(open_store(root))
+    tenths, log = Tenths(), get_run_logger()
+
+    def on_part(done: int, total: int) -> None:
+        stop_if_asked()
+        if tenths.passed(done, total):
+            log.info("%s", counted("verified files", done, total))
+
+    report = verify(open_store(root), on_part)
     for problem in report.problems:
-        get_run_logger().error("%s", problem)
+        log.error("%s", problem)
+    log_found(f"verified {report.runs:,} runs, {report.parts:,} files, {report.rows:,} rows: {len(report.problems):,} problems")
     return report
 
 
 @task(name="report-housekeeping", cache_policy=NO_CACHE, persist_result=False)
 def conclude(done: Housekeeping) -> Housekeeping:
-    """The page. CommitError when something that was promised is not there: people have to be told."""
+    """Write the page. CommitError when something that a manifest promises is missing or damaged."""
     publish("housekeeping", page(done), headline(done))
+    log_found(headline(done))
     if done.report is not None and not done.report.ok:
         raise CommitError(headline(done))
     return done
@@ -65,7 +78,7 @@ def headline(done: Housekeeping) -> str:
         return f"{len(done.report.problems)} problems; the first: {done.report.problems[0]}"
     parts = [f"{len(done.finished)} commits finished, staging of {len(done.collected)} runs collected"]
     if done.report is not None:
-        parts.append(f"{done.report.runs} runs, {done.report.parts} parts and {done.report.rows:,} rows as promised")
+        parts.append(f"{done.report.runs} runs, {done.report.parts} parts and {done.report.rows:,} rows verified")
     return "; ".join(parts)
 
 

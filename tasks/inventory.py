@@ -1,4 +1,4 @@
-"""Task `inventory`: what there is."""
+"""Task `inventory`: lists the source."""
 
 from typing import Final
 
@@ -7,7 +7,8 @@ from prefect.cache_policies import NO_CACHE
 
 from fer_core.collection.inventory import Collection, SourceOptions, collect
 from fer_core.text import visible
-from tasks.execution.progress import warn
+from tasks.execution.progress import counted, stage, warn
+from tasks.task_log import log_found
 
 NAMED: Final = 3
 """Folders that a warning names."""
@@ -16,7 +17,8 @@ NAMED: Final = 3
 @task(name="inventory", cache_policy=NO_CACHE, persist_result=False)
 def list_inventory(source: str, options: SourceOptions) -> Collection:
     """What the source holds. SourceError when there is nothing. Folders that were not entered are named in one warning."""
-    found = collect(source, options)
+    found = collect(source, options, on_listed=lambda count: stage(counted("listed images", count, None)))
+    log_found(f"listed {found.images.num_rows:,} images, excluded {len(found.left_out):,} folders")
     if found.left_out:
         sentence = left_out_sentence(found.left_out)
         get_run_logger().warning("%s", sentence)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
@@ -18,11 +18,12 @@ from tasks.clusters.registry import needs, open_client
 from tasks.clusters.spec import Kind
 from tasks.execution.fan_out import fan_out
 from tasks.execution.image_timeout import IMAGE_SECONDS
-from tasks.execution.progress import Progress, tell
+from tasks.execution.progress import Progress, Tenths, stage, tell
 from tasks.execution.worker_entrypoint import label_job
+from tasks.task_log import log_found
 
 ARTIFACT_SECONDS: Final = 5.0
-"""A call to the orchestrator costs tens of milliseconds; nobody reads faster."""
+"""A call to the orchestrator costs tens of milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,15 @@ class Labelled:
 
 @task(name="label-shards", cache_policy=NO_CACHE, persist_result=False)
 def label_shards(plan: Plan, cluster: Kind, image_timeout: float = IMAGE_SECONDS) -> Labelled:
-    """Label what is not staged yet. No workers are asked for where nothing is left to do. image_timeout: seconds, see `time_limit`."""
+    """Label what is not staged yet. Where nothing is left to do, no worker is started. image_timeout: seconds, see `image_timeout`."""
     return work_off(plan, cluster, image_timeout)
 
 
 def work_off(plan: Plan, cluster: Kind, image_timeout: float = IMAGE_SECONDS, work: Callable[[str], str] = label_job) -> Labelled:
-    """Have workers do the shards that are not staged yet. work: see `fan_out`. For the body of a task."""
+    """Run the shards that are not staged yet on workers. work: see `fan_out`. For the body of a task.
+
+    Logs the start and progress at least every tenth of the images.
+    """
     finished = staged_receipts(open_store(plan.config.root), plan.config.run_id)
     todo = unfinished(plan, finished)
     again = {f"part-{shard:05d}" for shard in todo}
@@ -51,8 +55,12 @@ def work_off(plan: Plan, cluster: Kind, image_timeout: float = IMAGE_SECONDS, wo
     progress = Progress(total=plan.images.num_rows)
     for receipt in kept:
         progress.add(receipt, resumed=True)
+    log_found(f"to label: {progress.total - progress.resumed:,} images in {len(todo):,} shards, {progress.resumed:,} are staged already")
     if not todo:
         return Labelled(tuple(kept), progress.resumed, time.time())
+    tenths, log = Tenths(), get_run_logger()
+    tenths.passed(progress.images, progress.total)
+    stage("waiting for workers")
     with open_client(cluster) as client:
         ready_at = time.time()
         shown = _ProgressArtifact(plan.config.run_id)
@@ -61,6 +69,8 @@ def work_off(plan: Plan, cluster: Kind, image_timeout: float = IMAGE_SECONDS, wo
             progress.add(receipt)
             tell(progress)
             shown.update(progress)
+            if tenths.passed(progress.images, progress.total):
+                log.info("%s", progress.line())
 
         tell(progress)
         done = fan_out(client, jobs(plan.config, plan.images, todo), on_receipt, work=work, limit=image_timeout, resources=needs(cluster))
@@ -72,7 +82,7 @@ class _ProgressArtifact:
     """The bar in the orchestrator's pages."""
 
     def __init__(self, run_id: str) -> None:
-        made = create_progress_artifact(progress=0.0, key="label-progress", description=f"Images looked at, {run_id}")
+        made = create_progress_artifact(progress=0.0, key="label-progress", description=f"Images processed, {run_id}")
         assert isinstance(made, UUID)
         self._id = made
         self._at = time.monotonic()

@@ -1,5 +1,6 @@
-"""Task `plan`: what of it is new, in which shards, written down before anything is read."""
+"""Task `plan`: selects the new images, cuts them into shards and writes the plan before anything is read."""
 
+import pyarrow.compute as pc
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
@@ -10,7 +11,9 @@ from fer_core.commit.recovery import finish_begun
 from fer_core.planning.draft import draft
 from fer_core.run import RunConfig
 from fer_core.storage.store import open_store
+from tasks.execution.progress import stage
 from tasks.execution.signals import stop_if_asked
+from tasks.task_log import log_found
 
 
 @task(name="plan", cache_policy=NO_CACHE, persist_result=False)
@@ -20,9 +23,19 @@ def plan_run(config: RunConfig, inventory: Collection, workers: int, force: bool
     Commits that an earlier run was killed in are finished first, so that their images count as answered.
     """
     stop_if_asked()
+    stage("planning")
     store = open_store(config.root)
     for run_id in finish_begun(store, held.check):
         get_run_logger().info("finished the commit in which run %s was interrupted", run_id)
     drawn = draft(store, config, inventory.images, workers=workers, force=force, left_out=inventory.left_out)
     counts = {"listed": drawn.listed, "unchanged": drawn.unchanged, "deleted": drawn.deleted, "excluded": drawn.excluded}
-    return write_plan(store, drawn.config, drawn.images, **counts)
+    plan = write_plan(store, drawn.config, drawn.images, **counts)
+    log_found(planned(plan))
+    return plan
+
+
+def planned(plan: Plan) -> str:
+    """`planned run first: 120 listed, 100 unchanged, 20 new in 3 shards, 0 deleted, 0 folders excluded`."""
+    shards = pc.count_distinct(plan.images["shard"]).as_py()
+    counts = f"{plan.listed:,} listed, {plan.unchanged:,} unchanged, {plan.images.num_rows:,} new in {shards:,} shards"
+    return f"planned run {plan.config.run_id}: {counts}, {plan.deleted:,} deleted, {plan.excluded:,} folders excluded"

@@ -1,9 +1,10 @@
-"""Tasks of the flow `relabel`: plan from what was kept, label the crops on Dask workers, tell what changed."""
+"""Tasks of the flow `relabel`: plan from the kept crops, label them on Dask workers, report what changed."""
 
 import time
 from dataclasses import replace
 from typing import Final
 
+import pyarrow.compute as pc
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
@@ -21,9 +22,11 @@ from tasks.artifacts.label import Summary
 from tasks.artifacts.publication import publish
 from tasks.artifacts.relabel import RelabelSummary, headline, markdown
 from tasks.clusters.spec import Kind
+from tasks.execution.progress import stage
 from tasks.execution.relabel_entrypoint import relabel_job
 from tasks.execution.signals import stop_if_asked
 from tasks.label import Labelled, work_off
+from tasks.task_log import log_found
 
 FACES_A_SHARD: Final = 4_000
 """On average. A worker holds the crops of a shard, 20 KB each."""
@@ -36,6 +39,7 @@ def plan_relabel(root: str, wanted: NewModel, workers: int, held: Lease) -> Plan
     Commits that an earlier run was killed in are finished first.
     """
     stop_if_asked()
+    stage("planning")
     store = open_store(root)
     for run_id in finish_begun(store, held.check):
         get_run_logger().info("finished the commit in which run %s was interrupted", run_id)
@@ -43,7 +47,10 @@ def plan_relabel(root: str, wanted: NewModel, workers: int, held: Lease) -> Plan
     size = wanted.shard_size or min(shard_size_for(found.images.num_rows, workers), found.images_with(FACES_A_SHARD))
     config = configured(store, found, replace(wanted, shard_size=size))
     count = found.images.num_rows
-    return write_plan(store, config, found.plan(size), listed=count + found.unchanged, unchanged=found.unchanged, deleted=0)
+    plan = write_plan(store, config, found.plan(size), listed=count + found.unchanged, unchanged=found.unchanged, deleted=0)
+    shards = pc.count_distinct(plan.images["shard"]).as_py()
+    log_found(f"planned run {config.run_id}: {count:,} images with kept crops in {shards:,} shards, {found.unchanged:,} unchanged")
+    return plan
 
 
 @task(name="relabel-shards", cache_policy=NO_CACHE, persist_result=False)
@@ -60,4 +67,5 @@ def report_relabel(manifest: Manifest, labelled: Labelled) -> RelabelSummary:
     run = Summary(manifest, store.url(manifest_file(manifest.run_id)), labelled.resumed, labelled.ready_at, committed)
     summary = RelabelSummary(run, changes_of(store, manifest))
     publish("relabel-summary", markdown(summary), f"{manifest.run_id}: {headline(summary.changes)}")
+    log_found(headline(summary.changes))
     return summary

@@ -1,4 +1,4 @@
-"""Task `report`: what became of the images, for people."""
+"""Task `report`: a summary of the run for people."""
 
 import time
 
@@ -11,6 +11,7 @@ from fer_core.storage.store import open_store
 from tasks.artifacts.label import Summary, markdown, share
 from tasks.artifacts.publication import publish
 from tasks.label import Labelled
+from tasks.task_log import log_found
 
 
 @task(name="report", cache_policy=NO_CACHE, persist_result=False)
@@ -20,4 +21,5 @@ def report_run(manifest: Manifest, labelled: Labelled) -> Summary:
     where = open_store(manifest.run_config().root).url(manifest_file(manifest.run_id))
     summary = Summary(manifest, where, labelled.resumed, labelled.ready_at, committed)
     publish("label-summary", markdown(summary), f"{manifest.run_id}: {share(manifest)}")
+    log_found(share(manifest))
     return summary

@@ -1,4 +1,4 @@
-"""Tasks of the flow `retrain`: gather faces, train a challenger, judge it, promote it, tell why."""
+"""Tasks of the flow `retrain`: gather faces, train a challenger, compare it with the champion, promote it, report."""
 
 import json
 import os
@@ -27,7 +27,9 @@ from fer_core.training.retraining import How, Lesson, lesson
 from fer_core.training.train import Listener, train
 from tasks.artifacts.publication import publish
 from tasks.artifacts.retrain import Outcome, headline, page
+from tasks.execution.progress import stage
 from tasks.execution.signals import stop_if_asked
+from tasks.task_log import log_found
 
 VERDICT: Final = "verdict.json"
 REVIEWED: Final = "reviewed"
@@ -52,26 +54,22 @@ def gather_faces(  # noqa: PLR0917  (a table of plain values)
     stop_if_asked()
     corrections = None if reviewed is None else _reviewed(models, reviewed, bool(base))
     found = lesson(base, corrections, champion, config, how)
-    get_run_logger().info("challenger %s learns from %d face sets", found.config.name, len(found.sources.facesets))
+    log_found(f"challenger {found.config.name} trains on {len(found.sources.facesets)} face sets")
     return found
 
 
 @task(name="train-challenger", cache_policy=NO_CACHE, persist_result=False)
 def train_challenger(models: Path, found: Lesson, device: Device) -> ModelRef:
-    """Train, or go on where an interrupted run of the very same faces, champion and configuration stopped."""
-    log = get_run_logger()
+    """Train, or resume an interrupted run of the same faces, champion and configuration."""
 
     def told(record: EpochRecord) -> None:
         stop_if_asked()
-        log.info(
-            "epoch %d of %d: loss %.4f, held-back accuracy %.2f %%",
-            record.epoch,
-            found.config.epochs,
-            record.train_loss,
-            100 * record.dev_accuracy,
-        )
+        accuracy = f"held-back accuracy {record.dev_accuracy:.2%}"
+        log_found(f"epoch {record.epoch} of {found.config.epochs}: loss {record.train_loss:.4f}, {accuracy}")
 
-    return train(found.sources, models, found.config, device, resume=True, listener=Listener(epoch=told))
+    ref = train(found.sources, models, found.config, device, resume=True, listener=Listener(epoch=told))
+    log_found(f"trained {ref.name} {ref.digest[:12]}")
+    return ref
 
 
 @task(name="judge-challenger", cache_policy=NO_CACHE, persist_result=False)
@@ -80,6 +78,7 @@ def judge_challenger(  # noqa: PLR0917  (a table of plain values)
 ) -> Judged:
     """Both on the same faces that neither learnt from in this run. The verdict is kept beside the challenger."""
     stop_if_asked()
+    stage("comparing with the champion")
     faces = judges(found.judge)
     models = Predictor(champion, device), Predictor(challenger, device)
     met = contest(faces.gate, protocol, models, found.config.seed)
@@ -87,6 +86,8 @@ def judge_challenger(  # noqa: PLR0917  (a table of plain values)
     first, second = (_reported(model, faces.report, protocol) for model in models)
     written = json.dumps({**verdict.to_json(), "protocol": protocol, "faces": faces.where}, indent=1)
     (challenger.path / VERDICT).write_text(written + "\n", encoding="utf-8")
+    gain = verdict.comparison.accuracy
+    log_found(f"compared on {verdict.faces:,} faces: accuracy {gain.champion:.2%} -> {gain.challenger:.2%}")
     for reason in verdict.reasons:
         get_run_logger().warning("not promoted: %s", reason)
     return Judged(verdict, faces.where, first, second)
@@ -94,10 +95,12 @@ def judge_challenger(  # noqa: PLR0917  (a table of plain values)
 
 @task(name="promote-challenger", cache_policy=NO_CACHE, persist_result=False)
 def promote_challenger(models: Path, champion: ModelRef, challenger: ModelRef, judged: Judged) -> Promotion:
-    """Take the champion's place. ModelError when somebody else took it since the challenger was judged."""
+    """Promote the challenger. ModelError when the champion has changed since the comparison."""
     stop_if_asked()
     gain = judged.verdict.comparison.accuracy
-    return promote(models, challenger, champion.digest, f"gate passed: accuracy {gain.gain:+.4f}, at least {gain.lower:+.4f}")
+    promotion = promote(models, challenger, champion.digest, f"gate passed: accuracy {gain.gain:+.4f}, at least {gain.lower:+.4f}")
+    log_found(f"promoted {challenger.name} {challenger.digest[:12]}")
+    return promotion
 
 
 @task(name="report-retraining", cache_policy=NO_CACHE, persist_result=False)
@@ -107,6 +110,7 @@ def report_retraining(found: Lesson, champion: ModelRef, challenger: ModelRef, j
     text = page(outcome, found)
     (challenger.path / "verdict.md").write_text(text, encoding="utf-8")
     publish("retraining", text, headline(outcome))
+    log_found(headline(outcome))
     return outcome
 
 
@@ -126,9 +130,10 @@ def _reviewed(models: Path, root: str, can_do_without: bool) -> Path | None:
     except FaceSetError as error:
         if not can_do_without:
             raise
-        get_run_logger().warning("the base sets alone: %s", error)
+        get_run_logger().warning("training on the base sets alone: %s", error)
         return None
-    get_run_logger().info("%d reviewed faces: %s; %d orphans, %d gone", found.reviewed, found.card.counts, found.orphans, found.gone)
+    left_out = f"{found.orphans:,} without a current label, {found.gone:,} without a picture"
+    get_run_logger().info("%d reviewed faces: %s; left out: %s", found.reviewed, found.card.counts, left_out)
     return folder
 
 
@@ -144,6 +149,6 @@ def one_at_a_time(models: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as error:
-        raise TrainingError(f"another retraining is at work in {models}: wait until it has ended") from error
+        raise TrainingError(f"another retraining runs in {models}: wait until it has ended") from error
     finally:
         os.close(handle)

@@ -1,7 +1,7 @@
 """A collection of images: listing -> inventory, `schema.INVENTORY`."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -63,11 +63,12 @@ class Collection:
 OPTIONS: Final = SourceOptions()
 
 
-def collect(source: str, options: SourceOptions = OPTIONS) -> Collection:
+def collect(source: str, options: SourceOptions = OPTIONS, on_listed: Callable[[int], None] = lambda count: None) -> Collection:
     """What there is in a source.
 
     source: a folder (with all below it), one image, a list file (.txt, .csv, .parquet; relative entries are relative to its folder), a
     pattern (where nothing of that very name exists), or the same in an object store. Listed files that are absent stay, without size.
+    on_listed: called now and then with the number of entries listed so far.
     SourceError in one line when it is not there, empty, or cannot be listed.
     """
     if not source:
@@ -76,7 +77,7 @@ def collect(source: str, options: SourceOptions = OPTIONS) -> Collection:
     try:
         # inside, since listing happens as the inventory is filled
         listed = _local(source, options, links) if scheme(source) == "file" else _remote(source, options)
-        inventory = inventory_of(listed)
+        inventory = inventory_of(listed, on_listed)
     except StoreError as error:
         raise SourceError(str(error)) from error
     except OSError as error:
@@ -106,12 +107,12 @@ def at_first_sight(source: str) -> int | None:
         raise SourceError(str(error)) from error
 
 
-def inventory_of(listed: Iterable[Listed]) -> pa.Table:
+def inventory_of(listed: Iterable[Listed], on_listed: Callable[[int], None] = lambda count: None) -> pa.Table:
     """What was listed, in any order, as `schema.INVENTORY`: sorted by URI, each URI once.
 
     Only `LISTED_AT_ONCE` files are Python objects at a time, and of many the rows are on disk, see `sorted_rows.spooled`.
     """
-    runs = sorted_runs(_chunks(iter(listed)), INVENTORY)
+    runs = sorted_runs(_chunks(iter(listed), on_listed), INVENTORY)
     if len(runs) == 1 and not pc.any(_again(runs[0])).as_py():
         return runs[0]
     return spooled((_once(by_uri(pa.concat_tables(pieces))) for pieces in aligned(runs)), INVENTORY)
@@ -127,8 +128,11 @@ def _again(rows: pa.Table) -> pa.ChunkedArray:
     return pc.equal(rows["image_uri"][1:], rows["image_uri"][:-1])
 
 
-def _chunks(listed: Iterator[Listed]) -> Iterator[pa.Table]:
+def _chunks(listed: Iterator[Listed], on_listed: Callable[[int], None]) -> Iterator[pa.Table]:
+    count = 0
     while found := list(islice(listed, LISTED_AT_ONCE)):
+        count += len(found)
+        on_listed(count)
         yield _rows(found)
 
 

@@ -79,7 +79,7 @@ class Lease:
 
     def _check(self, store: Store) -> None:
         if _is_fenced(store, self.token) or not store.exists(_file(self.token)):
-            raise LeaseError(f"the lease on {store.url()} was lost: this process stood still and was taken for dead")
+            raise LeaseError(f"the lease on {store.url()} was lost: this process was suspended and its lease was taken over")
 
     def give_back(self) -> None:
         """Let the next one in."""
@@ -143,7 +143,7 @@ def _wait_for_others(store: Store, claim: Claim) -> Claim:
         others = [other for other in claims if other.token != claim.token]
         late = len(others) == len(claims)
         if late and time.monotonic() - began > EXPIRY_SECONDS:
-            raise LeaseError(f"{store.url()} does not list what was written there {EXPIRY_SECONDS:g} s ago: no lease can be had")
+            raise LeaseError(f"{store.url()} does not list what was written there {EXPIRY_SECONDS:g} s ago: no lease can be acquired")
         waiting = [other for other in others if not _is_dead(other, watched)]
         for other in others:
             if other not in waiting:

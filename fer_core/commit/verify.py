@@ -2,8 +2,9 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -47,15 +48,16 @@ class VerifyReport:
         return not self.problems
 
 
-def verify(store: Store) -> VerifyReport:
+def verify(store: Store, on_part: Callable[[int, int], None] = lambda done, total: None) -> VerifyReport:
     """Check every committed part (present, intact, schema, rows), every run (nothing twice, counts as promised) and that nothing else lies
-    under a table's prefix.
+    under a table's prefix. on_part: called with the number of parts read and of all parts.
     """
     problems: list[str] = []
     notes: list[str] = []
     manifests = _manifests(store, problems)
-    rows = sum(_check_run(store, manifest, problems) for manifest in manifests)
     promised = [part for manifest in manifests for part in manifest.parts]
+    read = count(1)
+    rows = sum(_check_run(store, manifest, problems, lambda: on_part(next(read), len(promised))) for manifest in manifests)
     problems.extend(f"promised {times} times: {path}" for path, times in Counter(part.path for part in promised).items() if times > 1)
     known = {part.path for part in promised}
     for path in _under_tables(store):
@@ -85,7 +87,7 @@ def _manifests(store: Store, problems: list[str]) -> list[Manifest]:
     return found
 
 
-def _check_run(store: Store, manifest: Manifest, problems: list[str]) -> int:
+def _check_run(store: Store, manifest: Manifest, problems: list[str], on_part: Callable[[], None]) -> int:
     """Rows found in the run's parts."""
     try:
         manifest.check()
@@ -94,6 +96,7 @@ def _check_run(store: Store, manifest: Manifest, problems: list[str]) -> int:
     keys: dict[str, list[pa.Table]] = {table: [] for table in TABLES}
     for part in manifest.parts:
         table = _read_part(store, manifest, part, problems)
+        on_part()
         if table is not None:
             keys[part.table].append(table)
     for name, tables in keys.items():
@@ -167,7 +170,7 @@ def _check_counts(manifest: Manifest, images: pa.Table) -> Iterator[str]:
     """The images table says what the manifest says."""
     found = {row["values"]: row["counts"] for row in images["status"].value_counts().to_pylist()}
     if found != {status: count for status, count in manifest.statuses.items() if count}:
-        yield f"images by status are {found}, the manifest says {manifest.statuses}"
+        yield f"images by status are {found}, the manifest has {manifest.statuses}"
     faces = pc.sum(images["n_faces"]).as_py() or 0
     if faces != manifest.faces:
         yield f"images name {faces} faces, the manifest {manifest.faces}"
@@ -206,5 +209,5 @@ def _judge_stranger(store: Store, path: str, promised: Sequence[Part], problems:
     alike = [part for part in promised if part.bytes == len(data)]
     digest = hashlib.sha256(data).hexdigest() if alike else ""
     original = next((part.path for part in alike if part.sha256 == digest), None)
-    told = f"no committed run knows this file: {path}"
+    told = f"no committed run contains this file: {path}"
     problems.append(told if original is None else f"{told}, a second copy of {original}")

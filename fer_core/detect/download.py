@@ -73,7 +73,7 @@ def _shown(url: str) -> str:
     except ValueError as error:
         raise UsageError(f"not an address: {error}") from error
     if parts.username is not None:
-        raise UsageError("credentials do not belong into --url: they would stand in logs")
+        raise UsageError("credentials do not belong into --url: logs would contain them")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise UsageError(f"--url is an http or https address: {url!r}")
     return f"{parts.scheme}://{parts.netloc}{parts.path}"

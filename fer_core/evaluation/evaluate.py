@@ -1,8 +1,9 @@
 """Score a model on a face set by the field's protocols."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from fer_core.labels import EXPRESSIONS
 from fer_core.models.calibration import ReliabilityBins, reliability_bins
 
 Protocol = Literal["majority", "argmax"]
+
+FACES_AT_ONCE: Final = 512
+"""Scored between two calls of `on_scored`. A face's answer does not depend on the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +84,29 @@ def _stem(name: str) -> str:
     return head if dot and tail.lower() in ("png", "jpg", "jpeg", "bmp", "webp", "tif", "tiff") else name
 
 
-def evaluate(faceset: Path, model: str, split: str, protocol: Protocol, only: Path | None = None) -> Evaluation:
-    """Load a model and score it. A model of eight expressions on a set of fewer has the missing ones masked out."""
+def evaluate(  # noqa: PLR0917  (a table of plain values)
+    faceset: Path,
+    model: str,
+    split: str,
+    protocol: Protocol,
+    only: Path | None = None,
+    on_scored: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Load a model and score it. A model of eight expressions on a set of fewer has the missing ones masked out.
+
+    on_scored: called with the number of faces scored and of all faces.
+    """
     from fer_core.predict.predictor import load_predictor  # noqa: PLC0415  (keeps torch out of `--help`)
 
     chosen, absent = choose(read_split(faceset, split), only)
     classes, kept = majority_classes(chosen.votes, chosen.kind) if protocol == "majority" else argmax_classes(chosen.votes)
     if len(kept) == 0:
         raise FaceSetError(f"no face to score in split {split!r} under the {protocol} protocol")
-    probabilities = load_predictor(model).probabilities(chosen.crops[kept])
-    return score(probabilities, classes, chosen.classes, absent)
+    predictor, parts = load_predictor(model), []
+    for start in range(0, len(kept), FACES_AT_ONCE):
+        parts.append(predictor.probabilities(chosen.crops[kept[start : start + FACES_AT_ONCE]]))
+        on_scored(min(start + FACES_AT_ONCE, len(kept)), len(kept))
+    return score(np.concatenate(parts), classes, chosen.classes, absent)
 
 
 def score(probabilities: NDArray[np.float64], truth: NDArray[np.int64], present: tuple[str, ...], absent: int = 0) -> Evaluation:

@@ -1,9 +1,10 @@
 """The view `current` written down: one compact Parquet file of each face's newest label, sorted, whole or not at all."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from typing import Final
 
 import pyarrow as pa
@@ -54,7 +55,13 @@ class CurrentExport:
     """Size of the file."""
 
 
-def export_current(store: Store, target: Store, rows_at_once: int = ROWS_AT_ONCE) -> CurrentExport:
+Progress = Callable[[str, int, int], None]
+"""Called with what is finished, how much of it, and how much there is."""
+
+
+def export_current(
+    store: Store, target: Store, on_progress: Progress = lambda stage, done, total: None, rows_at_once: int = ROWS_AT_ONCE
+) -> CurrentExport:
     """Write what committed runs say is current, replacing an earlier export in one step. The same root gives the same bytes.
 
     Takes less than 1 GB of memory and the size of the largest part, however many rows there are, and a few times the tables' size of
@@ -66,18 +73,24 @@ def export_current(store: Store, target: Store, rows_at_once: int = ROWS_AT_ONCE
     _check_apart(store, target)
     _check_target(target)
     target.check_writable()
-    faces, images, size = _export(store, target, manifests, rows_at_once)
+    faces, images, size = _export(store, target, manifests, on_progress, rows_at_once)
     return CurrentExport(target.url(FILE), faces, images, len(manifests), _deleted(manifests), size)
 
 
-def _export(store: Store, target: Store, manifests: Sequence[Manifest], rows_at_once: int) -> tuple[int, int, int]:
+def _export(store: Store, target: Store, manifests: Sequence[Manifest], on_progress: Progress, rows_at_once: int) -> tuple[int, int, int]:
     """Rows, different images, bytes."""
-    sorted_parts: dict[str, list[pa.Table]] = {}
-    for table, schema in _READ.items():
-        contents = _contents(store, [part for manifest in manifests for part in manifest.parts_of(table)])
-        sorted_parts[table] = sorted_runs((rows for content in contents for rows in _batches(*content, schema)), schema)
+    parts = {table: [part for manifest in manifests for part in manifest.parts_of(table)] for table in _READ}
+    files = sum(len(of_table) for of_table in parts.values())
+    read = count(1)
+
+    def rows_of(table: str) -> Iterator[pa.Table]:
+        for content in _contents(store, parts[table]):
+            yield from _batches(*content, _READ[table])
+            on_progress("sorted files", next(read), files)
+
+    sorted_parts = {table: sorted_runs(rows_of(table), schema) for table, schema in _READ.items()}
     with target.replacing(FILE) as file:
-        return _write(sorted_parts, file, rows_at_once)
+        return _write(sorted_parts, file, on_progress, rows_at_once)
 
 
 def _manifests(store: Store) -> list[Manifest]:
@@ -146,7 +159,7 @@ def _batches(path: str, data: bytes, schema: pa.Schema) -> Iterator[pa.Table]:
         raise CommitError(f"a part of a committed run is damaged: {path} ({' '.join(str(error).split())[:200]})") from error
 
 
-def _write(tables: Mapping[str, Sequence[pa.Table]], file: str, rows_at_once: int) -> tuple[int, int, int]:
+def _write(tables: Mapping[str, Sequence[pa.Table]], file: str, on_progress: Progress, rows_at_once: int) -> tuple[int, int, int]:
     """Rows, different images, bytes. tables: pieces of each table, every one sorted by URI."""
     import duckdb  # noqa: PLC0415  (heavy)
     import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
@@ -154,7 +167,8 @@ def _write(tables: Mapping[str, Sequence[pa.Table]], file: str, rows_at_once: in
     order = [(name, "ascending") for name in ("image_uri", "face_index")]
     sorting = pq.SortingColumn.from_ordering(LABELS, order)
     names = [name for name, pieces in tables.items() for _ in pieces]
-    faces = images = 0
+    faces = images = done = 0
+    total = sum(piece.num_rows for pieces in tables.values() for piece in pieces)
     with (
         duckdb.connect(config=OFFLINE) as database,
         pq.ParquetWriter(file, LABELS.with_metadata(_MARK), compression="zstd", sorting_columns=sorting) as out,
@@ -167,5 +181,7 @@ def _write(tables: Mapping[str, Sequence[pa.Table]], file: str, rows_at_once: in
             faces, images = faces + rows.num_rows, images + pc.count_distinct(rows["image_uri"]).as_py()
             if rows.num_rows:
                 out.write_table(rows)
+            done += sum(piece.num_rows for piece in slices)
+            on_progress("written rows", done, total)
     with open(file, "rb") as stream:
         return faces, images, stream.seek(0, 2)

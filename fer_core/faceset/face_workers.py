@@ -76,7 +76,7 @@ def in_order(pool: Pool, work: Callable[[list[Given]], list[Made]], tasks: Itera
         while waiting:
             yield from _finished(waiting)
     except BrokenProcessPool as error:
-        raise FaceSetError("a process that looks for faces died, most likely for want of memory; try fewer workers") from error
+        raise FaceSetError("a detection process died, most likely out of memory; try fewer workers") from error
 
 
 def _finished(waiting: deque[tuple[list[Row], Future[list[Made]]]]) -> Iterator[tuple[Row, Made]]:

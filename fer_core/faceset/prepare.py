@@ -78,7 +78,7 @@ def _aligned(  # noqa: PLR0917  (a table of plain values)
         fates = _fates(seen)
         framed = [face.look.points for face, fate in zip(seen, fates, strict=True) if fate == "kept"]
         if not framed:
-            raise FaceSetError("no picture of the set could be decoded")
+            raise FaceSetError("no image of the set could be decoded")
         found_points = [points for points in framed if points is not None]
         usual = usual_points(np.array(found_points, np.float32))
         with FaceSetWriter(to) as writer:

@@ -82,7 +82,7 @@ def _crops(file: Path, luma: bool) -> "_Crops":
     except (pa.ArrowException, OSError, ValueError) as error:
         raise FaceSetError(f"damaged split: {file}") from error
     except MemoryError as error:
-        raise FaceSetError(f"the faces of the split do not fit into memory, or it says that it has more than it has: {file}") from error
+        raise FaceSetError(f"the faces of the split do not fit into memory, or its header counts too many rows: {file}") from error
 
 
 def _tables(file: Path, names: Sequence[str], picture_bytes: int) -> Iterator[pa.Table]:
@@ -144,7 +144,7 @@ class _Crops:
         except ImageError as error:
             raise FaceSetError(f"damaged face in {file} ({error.reason})") from error
         if self._next == len(self.pixels):
-            raise FaceSetError(f"damaged split (more rows than it says): {file}")
+            raise FaceSetError(f"damaged split (more rows than its header counts): {file}")
         if crop.ndim == 3 and self._luma:
             crop = luma_of(crop)
         if crop.ndim == 3 and self.pixels.ndim == 3:

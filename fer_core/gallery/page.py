@@ -19,7 +19,7 @@ QUARANTINED_ROWS: Final = 50
 
 
 def write_page(manifest: Manifest, plates: Sequence[Plate], quarantined: pa.Table) -> str:
-    """The whole page. plates: the photographs to show. quarantined: rows of the images table that could not be looked at."""
+    """The whole page. plates: the photographs to show. quarantined: rows of the images table that could not be processed."""
     style = (files("fer_core.gallery") / "style.css").read_text("utf-8")
     cards = "\n".join(write_card(plate, number) for number, plate in enumerate(plates))
     return f"""<!doctype html>
@@ -55,7 +55,7 @@ def write_page(manifest: Manifest, plates: Sequence[Plate], quarantined: pa.Tabl
 
 def _lead(manifest: Manifest, plates: Sequence[Plate]) -> str:
     shown = sum(manifest.statuses.get(status, 0) for status in (LABELED, NO_FACE))
-    sample = f" Shown here: {len(plates)} of the {shown:,} that could be looked at." if len(plates) < shown else ""
+    sample = f" Shown here: {len(plates)} of the {shown:,} that could be processed." if len(plates) < shown else ""
     return (
         "What each face appears to express, with the probability of each of the eight expressions. A dashed box or the mark "
         f"“needs review” means: a person should look.{sample}"
@@ -104,6 +104,6 @@ def _quarantine(rows: pa.Table) -> str:
     rest = rows.num_rows - len(shown)
     more = f'<p class="look">and {rest:,} more in the images table</p>' if rest else ""
     return (
-        f'<section class="panel"><h2>{counted(rows.num_rows, "picture")} could not be looked at</h2>'
+        f'<section class="panel"><h2>{counted(rows.num_rows, "picture")} could not be processed</h2>'
         f"<table><tr><th>picture</th><th>status</th><th>reason</th></tr>{lines}</table>{more}</section>"
     )

@@ -56,7 +56,7 @@ def draw_sheet(manifest: Manifest, plates: Sequence[Plate]) -> bytes:
         top += slot.height + _GAP
     if len(plates) > len(shown):
         write(draw, (_MARGIN, top), f"The page shows {counted(len(plates) - len(shown), 'more picture')}.", 16, SOFT)
-    write(draw, (_MARGIN, height - 46), f"{LAW[0]} Faces are biometric data: keep this picture as carefully as the photographs.", 15, SOFT)
+    write(draw, (_MARGIN, height - 46), f"{LAW[0]} Faces are biometric data: protect this image like the photographs.", 15, SOFT)
     stream = io.BytesIO()
     sheet.save(stream, "PNG")
     return stream.getvalue()

@@ -6,8 +6,8 @@ from fer_core.commit.manifest import Manifest
 from fer_core.gallery.photo import Plate, Verdict
 
 LAW: Final = (
-    "Labels name the apparent expression of a face, not what anybody feels or thinks.",
-    "Faces are biometric data. This page holds photographs and was written because somebody asked for it; keep it as carefully as the "
+    "Labels name the apparent expression of a face, not what the person feels or thinks.",
+    "Faces are biometric data. This page holds photographs and was written on request; protect it like the "
     "photographs themselves, and delete it when it has served its purpose. "
     "In the European Union, inferring emotions at work and in schools is banned, and other uses are high-risk (AI Act).",
 )

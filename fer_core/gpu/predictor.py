@@ -40,7 +40,7 @@ class GpuPredictor:
         self.digest = self.ref.digest
         network, self.spec = load_model(self.ref)
         if self.spec.network.classes != EXPRESSIONS:
-            raise ModelError(f"the model does not know the eight expressions in their order: {self.ref.path}")
+            raise ModelError(f"the model does not have the eight expressions in their order: {self.ref.path}")
         self._device, self._batch = device or torch.device("cuda"), batch
         self._pass = FacePass(network, self.spec, self._device, dtype)
         self._graphs = Graphs(self._pass, recorder_for(self._device))

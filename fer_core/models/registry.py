@@ -78,7 +78,7 @@ def promote(models: Path, model: ModelRef, expected: str, reason: str) -> Promot
     """
     done = promotions(models)
     if champion(models).digest != expected:
-        raise ModelError("another model was promoted meanwhile: judge the challenger against the champion of now")
+        raise ModelError("another model was promoted in the meantime: compare the challenger with the current champion")
     if done and model.digest == expected:
         return done[-1]
     path = f"shipped:{model.name}" if model.path.parent == SHIPPED else _kept(models, model)
@@ -129,7 +129,7 @@ def _record(models: Path, done: tuple[Promotion, ...], model: ModelRef, path: st
             os.fsync(stream.fileno())
         os.link(whole, folder / f"{number:06d}.json")
     except FileExistsError as error:
-        raise ModelError("another model was promoted meanwhile: judge the challenger against the champion of now") from error
+        raise ModelError("another model was promoted in the meantime: compare the challenger with the current champion") from error
     except OSError as error:
         raise ModelError(f"cannot write to {folder} ({error.strerror})") from error
     finally:

@@ -47,7 +47,7 @@ CATEGORIES: Final[Mapping[str, tuple[str, ...]]] = {
     "needs_review": ("no", "yes"),
     "no_face": ("faces", "no face"),
 }
-"""What is counted by name. `no_face` is of the images that could be looked at, all else of faces."""
+"""What is counted by name. `no_face` is of the images that could be processed, all else of faces."""
 
 MEASURES: Final = (
     "expression",

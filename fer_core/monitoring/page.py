@@ -58,8 +58,8 @@ def write_page(url: str, runs: Sequence[RunFindings], limits: Limits) -> str:
 <style>{_STYLE}</style>
 </head>
 <body>
-<h1>{_counted(len(runs), "run")}, {_counted(images, "image")} looked at, {_counted(faces, "face")} labelled</h1>
-<p class="soft">Labels root <code>{escape(url)}</code>. Labels name the apparent expression of a face, not what anybody feels.</p>
+<h1>{_counted(len(runs), "run")}, {_counted(images, "image")} processed, {_counted(faces, "face")} labelled</h1>
+<p class="soft">Labels root <code>{escape(url)}</code>. Labels name the apparent expression of a face, not what the person feels.</p>
 <h2>Drift of the newest run</h2>
 {_newest(runs, limits)}
 <h2>Drift by run</h2>
@@ -85,7 +85,7 @@ def judged(runs: Sequence[RunFindings]) -> RunFindings | None:
 def _newest(runs: Sequence[RunFindings], limits: Limits) -> str:
     run = judged(runs)
     if run is None or run.reference is None:
-        what = f"a run of at least {limits.enough:,} faces becomes the reference of its model, and later ones are judged by it"
+        what = f"a run of at least {limits.enough:,} faces becomes the reference of its model, and later ones are compared with it"
         return f"<p>Nothing to compare yet: {what}.</p>"
     rows = [
         (

@@ -72,7 +72,7 @@ class _Seen:
     reason: str | None = None
 
     def lost(self, error: Exception) -> None:
-        """It could not be looked at, for this reason. Errors that are no fault of the image are raised."""
+        """It could not be processed, for this reason. Errors that are no fault of the image are raised."""
         status, reason = _fate(error, self.ref)
         self.status, self.reason, self.looked = status, " ".join(reason.split())[:REASON_LENGTH], None
 
@@ -163,9 +163,9 @@ def _fate(error: Exception, ref: ImageRef) -> tuple[str, str]:
     if isinstance(error, ImportError):
         raise FerflowError(f"this installation of ferflow is incomplete: {error}") from error
     if isinstance(error, MemoryError):
-        return TOO_LARGE, "not enough memory to look at it"
+        return TOO_LARGE, "not enough memory to process it"
     # whatever one odd picture brings up in somebody else's code must not cost the others of its shard
-    return UNREADABLE, f"looking at it failed: {type(error).__name__}: {error}"
+    return UNREADABLE, f"processing failed: {type(error).__name__}: {error}"
 
 
 def _ahead(images: Sequence[ImageRef], config: RunConfig, looker: Looker, read: Read) -> DecodeAhead:

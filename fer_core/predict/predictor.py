@@ -41,7 +41,7 @@ class Predictor:
         self.ref, self.digest = ref, ref.digest
         self._network, self.spec = _network(ref, device)
         if self.spec.network.classes != EXPRESSIONS:
-            raise ModelError(f"the model does not know the eight expressions in their order: {ref.path}")
+            raise ModelError(f"the model does not have the eight expressions in their order: {ref.path}")
 
     def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(N, 112, 112, 3) RGB or (N, 112, 112) luma -> (N, 8) logits, mirror image averaged if the spec says so."""

@@ -113,7 +113,7 @@ def _check(job: ShardJob, images: pa.Table, labels: pa.Table, faces: pa.Table) -
     told = {row["image_uri"]: row["n_faces"] for row in images.select(["image_uri", "n_faces"]).to_pylist() if row["n_faces"]}
     whole = images["image_uri"].to_pylist() == sorted(ref.uri for ref in job.images)
     if not whole or told != {row["values"]: row["counts"] for row in counts} or not labels.select(keys).equals(faces.select(keys)):
-        raise CommitError(f"the kept faces of {job.part} are not complete: `ferflow verify` says what is missing")
+        raise CommitError(f"the kept faces of {job.part} are not complete: `ferflow verify` lists what is missing")
 
 
 def _looked_at(
@@ -145,7 +145,7 @@ def _decoded(faces: pa.Table, on_image: Callable[[str | None], None]) -> NDArray
             crops[number] = colour_crop(row["crop_png"])
         except ImageError as error:
             where = f"face {row['face_index']} of {row['image_uri']}"
-            raise CommitError(f"the kept crop of {where} is no {CROP_SIZE}x{CROP_SIZE} picture ({error.reason})") from error
+            raise CommitError(f"the kept crop of {where} is no {CROP_SIZE}x{CROP_SIZE} image ({error.reason})") from error
     return crops
 
 

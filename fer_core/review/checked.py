@@ -90,7 +90,7 @@ class Fields:
         except (ValueError, TypeError, OverflowError) as error:
             raise ReviewError(f"{self.where}: {name!r} is no time with its zone: {found[:40]!r}") from error
         if moment > datetime.now(UTC) + AHEAD or us < 0:
-            raise ReviewError(f"{self.where}: {name!r} is not a time at which anybody can have reviewed: {found[:40]!r}")
+            raise ReviewError(f"{self.where}: {name!r} is not a possible time of a review: {found[:40]!r}")
         return us
 
 

@@ -49,7 +49,7 @@ def _own(value: Mapping[str, object], name: str, reviewer: str | None) -> list[C
     if not isinstance(entries, list):
         raise ReviewError(f"{name} has no list 'corrections'")
     if entries and not said:
-        raise ReviewError(f"{name} does not say who reviewed; give --reviewer NAME")
+        raise ReviewError(f"{name} does not name the reviewer; give --reviewer NAME")
     found = [_correction(entry, f"correction {number} of {name}", export_id, said) for number, entry in enumerate(entries, start=1)]
     _refuse_twice(found, name)
     return found

@@ -89,11 +89,18 @@ class _Ranked:
     """By number of a face."""
 
 
-def export_review(store: Store, target: Store, asked: Asked | None = None, drift: DriftWeights = drifted) -> ReviewExport:
+def export_review(
+    store: Store,
+    target: Store,
+    asked: Asked | None = None,
+    drift: DriftWeights = drifted,
+    on_read: Callable[[int, int], None] = lambda done, total: None,
+) -> ReviewExport:
     """Choose faces by `choice` and write page, tasks and configuration to `target`, replacing an earlier export.
 
     Equal labels, reviews and pictures give equal files. Nothing is written where there is nothing to ask. UsageError when the target lies
     inside the root; StoreError when it holds anything but an earlier export; CommitError when a part is missing or damaged.
+    on_read: called with the number of photographs read and of all to read; again from 1 where some are gone.
     """
     wanted = asked or Asked()
     _check_target(store, target)
@@ -101,7 +108,7 @@ def export_review(store: Store, target: Store, asked: Asked | None = None, drift
         everything = Candidates.of(labels, wanted.model)
         open_faces = everything.take(_not_reviewed(store, everything))
         ranked = _random(open_faces, wanted.seed) if wanted.policy == "random" else _by_worth(store, open_faces, drift)
-        shown, gone = _shown(store, labels, ranked, wanted.budget)
+        shown, gone = _shown(store, labels, ranked, wanted.budget, on_read)
     reviewed = len(everything) - len(open_faces)
     if not shown:
         return ReviewExport("", (), 0, len(open_faces), reviewed, gone, {})
@@ -159,14 +166,17 @@ def _random(faces: Candidates, seed: int) -> _Ranked:
     return _Ranked(faces, in_random_order(faces, seed), lambda face: ("drawn at random",))
 
 
-def _shown(store: Store, labels: PresentLabels, ranked: _Ranked, budget: int) -> tuple[list[ShownFace], int]:
+def _shown(
+    store: Store, labels: PresentLabels, ranked: _Ranked, budget: int, on_read: Callable[[int, int], None]
+) -> tuple[list[ShownFace], int]:
     """The first faces of which there is a picture, and how many had none on the way."""
     shown: list[ShownFace] = []
     gone = start = 0
     while len(shown) < budget and start < min(len(ranked.order), TRIES * budget):
         numbers = ranked.order[start : start + budget - len(shown)]
         start += len(numbers)
-        for face in _pictured(store, labels.rows(ranked.faces.rows[numbers]), [ranked.reasons(int(number)) for number in numbers]):
+        rows, reasons = labels.rows(ranked.faces.rows[numbers]), [ranked.reasons(int(number)) for number in numbers]
+        for face in _pictured(store, rows, reasons, on_read):
             if face is None:
                 gone += 1
             else:
@@ -174,11 +184,16 @@ def _shown(store: Store, labels: PresentLabels, ranked: _Ranked, budget: int) ->
     return shown, gone
 
 
-def _pictured(store: Store, rows: pa.Table, reasons: list[tuple[str, ...]]) -> Iterator[ShownFace | None]:
+def _pictured(
+    store: Store, rows: pa.Table, reasons: list[tuple[str, ...]], on_read: Callable[[int, int], None]
+) -> Iterator[ShownFace | None]:
     """Faces in the order of the rows; None where there is no picture."""
     told = rows.to_pylist()
     with ThreadPoolExecutor(READERS) as pool:
-        cuts = list(pool.map(_cut, told))
+        cuts = []
+        for found in pool.map(_cut, told):
+            cuts.append(found)
+            on_read(len(cuts), len(told))
     without = [number for number, found in enumerate(cuts) if found is None]
     crops = kept_crops(store, rows.take(pa.array(without, pa.int64()))) if without else {}
     for row, found, why in zip(told, cuts, reasons, strict=True):

@@ -42,7 +42,7 @@ class Shares:
 
     def __post_init__(self) -> None:
         if not (self.valid >= 0 and self.test >= 0 and self.valid + self.test < 1):
-            raise ValueError("shares are not negative and leave something to train on")
+            raise ValueError("shares must not be negative and must leave training faces")
 
     def split_of(self, image_sha256: str) -> str:
         """The split of every face of an image."""
@@ -91,7 +91,7 @@ def import_reviewed(
     with staged(to) as partial:
         card = _write(faces, partial, splits, _framed(store, faces, usable), progress)
         if not sum(card.counts.values()):
-            raise FaceSetError(f"of none of the {len(usable)} reviewed faces under {store.url()} is a picture there any more")
+            raise FaceSetError(f"of none of the {len(usable)} reviewed faces under {store.url()} does an image exist any more")
         publish(partial, card)
     orphans = len(faces.orphans)
     return ReviewedSet(card, len(faces), len(faces) - len(usable) - orphans, orphans, card.undecodable)

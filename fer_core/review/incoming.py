@@ -90,7 +90,7 @@ def _attached(store: Store, corrections: list[Correction], name: str) -> tuple[i
 
 
 def _orphan(row: Correction, there: set[str]) -> Orphan:
-    reason = "no face is found there any more" if row.image_sha256 in there else "the image has changed or has no labels any more"
+    reason = "no face is detected there any more" if row.image_sha256 in there else "the image has changed or has no labels any more"
     return Orphan(row.image_uri, row.box, row.verdict, reason)
 
 

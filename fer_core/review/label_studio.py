@@ -115,4 +115,4 @@ def _reviewer(annotation: Mapping[str, object], where: str) -> str:
         return f"label-studio user {who}"
     if isinstance(who, str) and who.strip():
         return who.strip()
-    raise ReviewError(f"{where} does not say who reviewed; give --reviewer NAME")
+    raise ReviewError(f"{where} does not name the reviewer; give --reviewer NAME")

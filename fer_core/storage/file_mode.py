@@ -99,7 +99,7 @@ def open_to_others(root: str) -> str | None:
         return None
     if found & UMASK & ~mode.folder:
         who = "every user of this machine" if found & 0o007 else "its group"
-        return f"{root} is open to {who} (mode {found:04o}); what is written there is not: chmod {mode.folder:o} {root}"
+        return f"{root} is open to {who} (mode {found:04o}); its files will not be: chmod {mode.folder:o} {root}"
     if mode is GROUP and found & GROUP.folder != GROUP.folder:
         return f"the group cannot write to {root} (mode {found:04o}): chmod g+rwxs {root}"
     return None

@@ -169,7 +169,7 @@ class Store:
             else:
                 self.fs.pipe_file(probe, b"ferflow")
             if self.fs.cat_file(probe) != b"ferflow":
-                raise StoreError(f"cannot write to {self.url()}: what was written did not come back")
+                raise StoreError(f"cannot write to {self.url()}: the data read back differ")
             self._remove_object(probe)
 
         self._ask("write to", "", write)

@@ -16,7 +16,7 @@ LABELED, NO_FACE, UNREADABLE, TOO_LARGE = "labeled", "no_face", "unreadable", "t
 UNSUPPORTED, MISSING, CRASHED = "unsupported", "missing", "crashed"
 IMAGE_STATUSES: Final[tuple[str, ...]] = (LABELED, NO_FACE, UNREADABLE, TOO_LARGE, UNSUPPORTED, MISSING, CRASHED)
 QUARANTINE: Final[tuple[str, ...]] = (UNREADABLE, TOO_LARGE, UNSUPPORTED, MISSING, CRASHED)
-"""Statuses of images that could not be looked at."""
+"""Statuses of images that could not be processed."""
 
 
 def _schema(fields: list[tuple[str, pa.DataType, str]]) -> pa.Schema:

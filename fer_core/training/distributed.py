@@ -71,7 +71,7 @@ def joined(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
         return
     if device.type == "cuda":
         if int(os.environ.get("LOCAL_WORLD_SIZE", world)) > torch.cuda.device_count():
-            raise TrainingError(f"torchrun started more processes than there are GPUs ({torch.cuda.device_count()})")
+            raise TrainingError(f"torchrun started more processes than GPUs ({torch.cuda.device_count()})")
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")

@@ -42,7 +42,7 @@ def judges(faceset: Path) -> Judges:
     """
     held_out = [split for split in ("valid", "test") if read_card(faceset).counts.get(split)]
     if not held_out:
-        raise FaceSetError(f"the face set has neither a valid nor a test split to judge by: {faceset}")
+        raise FaceSetError(f"the face set has neither a valid nor a test split for the comparison: {faceset}")
     if len(held_out) == 2:
         gate, report = (read_split(faceset, split, luma=True) for split in held_out)
         pictures, groups = set(gate.pictures), set(gate.groups)
@@ -69,7 +69,7 @@ def contest(gate: FaceSplit, protocol: Protocol, models: tuple[Predictor, Predic
     """Champion and challenger, in this order, on the faces that the protocol keeps. FaceSetError: it keeps none."""
     truth, kept = majority_classes(gate.votes, gate.kind) if protocol == "majority" else argmax_classes(gate.votes)
     if not len(kept):
-        raise FaceSetError(f"no face to judge by under the {protocol} protocol")
+        raise FaceSetError(f"no face for the comparison under the {protocol} protocol")
     faces = gate.take(kept)
     spoilt = {kind: corrupt(faces.crops, kind, STRENGTH, seed, faces.ids) for kind in SPOILT}
     paces = _paces(models, faces.crops[:TIMED])

@@ -45,7 +45,7 @@ class GateBounds:
         if not all(-1 <= bound <= 1 for bound in (self.accuracy, self.macro_f1, self.recall, self.robustness, self.calibration)):
             raise ModelError("bounds on accuracy, macro F1, recall, robustness and calibration are shares between -1 and 1")
         if self.support < 1 or not 0 <= self.speed <= 10:
-            raise ModelError("a class is judged from 1 face on, and the bound on speed is between 0 and 10")
+            raise ModelError("the least number of faces of a class is 1 or more, and the bound on speed is between 0 and 10")
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
@@ -118,7 +118,7 @@ def judge(truth: NDArray[np.int64], champion: Answers, challenger: Answers, boun
     """
     for answers in (champion, challenger):
         if not np.isfinite(answers.clean).all() or answers.clean.min(initial=0) < 0 or answers.clean.max(initial=0) > 1 + 1e-6:
-            raise ModelError(f"the answers of {answers.name} ({answers.digest[:12]}) are no probabilities: it cannot be judged")
+            raise ModelError(f"the answers of {answers.name} ({answers.digest[:12]}) are no probabilities: it cannot be compared")
     clean = compared(truth, champion.clean.argmax(axis=1), challenger.clean.argmax(axis=1), bounds.support, seed)
     checks = [
         _at_least("accuracy", clean.accuracy, bounds.accuracy),

@@ -40,7 +40,7 @@ def lesson(base: tuple[Path, ...], reviewed: Path | None, champion: ModelRef, co
     itself. TrainingError: there is nothing to learn from, or too little, or too one-sided a set.
     """
     if not base and reviewed is None:
-        raise TrainingError("there is nothing to learn from: name a face set, or a labels root with reviewed faces")
+        raise TrainingError("there are no training faces: name a face set, or a labels root with reviewed faces")
     if not base and reviewed is not None:
         check_enough(reviewed)
     empty = reviewed is not None and not read_card(reviewed).counts.get("train")
@@ -63,14 +63,12 @@ def check_enough(reviewed: Path) -> None:
     held_out = sum(card.counts.get(split, 0) for split in ("valid", "test"))
     missing = []
     if card.counts.get("train", 0) < FEWEST:
-        missing.append(
-            f"{FEWEST - card.counts.get('train', 0)} more reviewed faces to learn from (there are {card.counts.get('train', 0)})"
-        )
+        missing.append(f"{FEWEST - card.counts.get('train', 0)} more reviewed training faces (there are {card.counts.get('train', 0)})")
     fit = [name for name, count in train.items() if count >= FEWEST_OF_CLASS]
     if len(fit) < FEWEST_CLASSES:
         rest = ", ".join(f"{name} {count}" for name, count in sorted(train.items(), key=lambda one: -one[1]) if count) or "none"
         missing.append(f"at least {FEWEST_OF_CLASS} faces of each of {FEWEST_CLASSES} expressions (there are: {rest})")
     if held_out < FEWEST_HELD_OUT:
-        missing.append(f"{FEWEST_HELD_OUT - held_out} more reviewed faces to judge by (there are {held_out})")
+        missing.append(f"{FEWEST_HELD_OUT - held_out} more reviewed held-out faces (there are {held_out})")
     if missing:
         raise TrainingError("the reviewed faces alone are not enough to retrain on; missing: " + "; ".join(missing))

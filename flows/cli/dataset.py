@@ -2,31 +2,32 @@
 
 import argparse
 import os
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_core.errors import FaceSetError, UsageError
-from flows.output import answer, tell
+from flows.output import answer
 
 if TYPE_CHECKING:
     from fer_core.faceset import FaceSetCard
     from fer_core.faceset.importers.samples import Sample
+    from flows.cli.stage_progress import StageProgress
 
 KINDS = ("ferplus", "rafdb", "affectnet", "folder", "reviewed")
 RAW = argparse.RawDescriptionHelpFormatter
 IMPORT = """Reads a data set, finds and aligns every face with the detector and aligner that labelling uses, and writes a face set. Training
-pictures that are also in another split are left out. Faces the detector misses keep the set's usual framing.
+images that are also in another split are left out. Faces that the detector misses get the average framing of the set.
 
   ferplus    fer2013new.csv beside FER2013Train/, FER2013Valid/, FER2013Test/ (folders or .zip)
   rafdb      EmoLabel/list_patition_label.txt and Image/aligned/
   affectnet  the annotation CSVs, or train_set/{images,annotations}
-  folder     <split>/<expression>/<file> or <expression>/<file>; identities.csv (file, identity) may say who is who
+  folder     <split>/<expression>/<file> or <expression>/<file>; identities.csv (file, identity) may name the persons
   reviewed   a labels root: the faces that a person gave an expression (`ferflow review`), framed as they were labelled
 
-With --raw the pictures are stored as they are, to be aligned by `ferflow dataset prepare` once or for several detectors."""
+With --raw the images are stored unchanged, to be aligned by `ferflow dataset prepare` for one or several detectors."""
 PREPARE = """Aligns a raw face set (`ferflow dataset import --raw`) as `ferflow dataset import` would have done.
 
   ferflow dataset import affectnet AffectNet --to raw --raw
@@ -35,12 +36,12 @@ PREPARE = """Aligns a raw face set (`ferflow dataset import --raw`) as `ferflow 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    group = subparsers.add_parser("dataset", help="bring a data set into ferflow's own form")
+    group = subparsers.add_parser("dataset", help="convert a data set to ferflow's format")
     inner = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     parser = inner.add_parser("import", help="import and align a data set", description=IMPORT, formatter_class=RAW)
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("source", metavar="SRC", help="folder of the data set; reviewed: labels root")
-    parser.add_argument("--raw", action="store_true", help="store the pictures as they are, do not align yet")
+    parser.add_argument("--raw", action="store_true", help="store the images unchanged, do not align yet")
     parser.add_argument("--classes", type=int, choices=(7, 8), help="affectnet: without or with contempt (default: 8)")
     parser.add_argument("--held-out", metavar="SHARE", type=float, help="reviewed: part of the images in valid, and in test (default: 0.1)")
     _add_common(parser)
@@ -63,7 +64,7 @@ def run_import(args: argparse.Namespace) -> int:
     if args.classes is not None and args.kind != "affectnet":
         raise UsageError(f"--classes is for affectnet: {args.kind} has the classes it has")
     if args.raw and args.detector is not None:
-        raise UsageError("--raw looks for no faces: give --detector to `ferflow dataset prepare`")
+        raise UsageError("--raw detects no faces: give --detector to `ferflow dataset prepare`")
     if args.kind == "reviewed":
         return _import_reviewed(args)
     if args.held_out is not None:
@@ -78,12 +79,14 @@ def run_import(args: argparse.Namespace) -> int:
     from fer_core.detect.registry import resolve  # noqa: PLC0415  (heavy imports come after the cheap checks)
     from fer_core.faceset.importers.raw import import_raw  # noqa: PLC0415
     from fer_core.faceset.prepare import import_aligned  # noqa: PLC0415
+    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
 
-    with _Told() as told:
+    with StageProgress() as progress:
         if args.raw:
-            card = import_raw(samples, args.to, args.kind, lambda done: told("read", done))
+            card = import_raw(samples, args.to, args.kind, partial(progress, "read faces"))
         else:
-            card = import_aligned(samples, args.to, args.kind, resolve(args.detector or "auto"), args.workers, told)
+            on_face = _of_faces(progress)
+            card = import_aligned(samples, args.to, args.kind, resolve(args.detector or "auto"), args.workers, on_face)
     return _answer(card, args.json, args.to)
 
 
@@ -95,15 +98,17 @@ def _import_reviewed(args: argparse.Namespace) -> int:
     _check_target(args.to)
     from fer_core.review.face_set import Shares, import_reviewed  # noqa: PLC0415  (see above)
     from fer_core.storage.store import open_store  # noqa: PLC0415
+    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
 
     held_out = 0.1 if args.held_out is None else args.held_out
-    with _Told() as told:
-        found = import_reviewed(open_store(args.source), args.to, Shares(held_out, held_out), told)
+    with StageProgress() as progress:
+        progress("reading labels and crops")
+        found = import_reviewed(open_store(args.source), args.to, Shares(held_out, held_out), _of_faces(progress))
     lines = [*_table(found.card), "", f"{found.reviewed} faces were reviewed"]
-    lines += [f"{found.no_expression} left out: no expression was seen in them"] if found.no_expression else []
-    lines += [f"{found.orphans} left out: no current label is about them"] if found.orphans else []
-    lines += [f"{found.gone} left out: neither their photographs nor crops of them are there"] if found.gone else []
-    lines += [f"{found.card.duplicates_removed} left out: the same picture is in another split"] if found.card.duplicates_removed else []
+    lines += [f"{found.no_expression} left out: the review names no expression"] if found.no_expression else []
+    lines += [f"{found.orphans} left out: no current label matches"] if found.orphans else []
+    lines += [f"{found.gone} left out: neither the photographs nor crops of the faces exist any more"] if found.gone else []
+    lines += [f"{found.card.duplicates_removed} left out: the same image is in another split"] if found.card.duplicates_removed else []
     answer(args.json, asdict(found), lines)
     return 0
 
@@ -113,10 +118,16 @@ def run_prepare(args: argparse.Namespace) -> int:
     _check_target(args.to)
     from fer_core.detect.registry import resolve  # noqa: PLC0415  (see above)
     from fer_core.faceset.prepare import prepare  # noqa: PLC0415
+    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
 
-    with _Told() as told:
-        card = prepare(args.source, args.to, resolve(args.detector or "auto"), args.workers, told)
+    with StageProgress() as progress:
+        card = prepare(args.source, args.to, resolve(args.detector or "auto"), args.workers, _of_faces(progress))
     return _answer(card, args.json, args.to)
+
+
+def _of_faces(progress: "StageProgress") -> "Callable[[str, int], None]":
+    """`located` -> `located faces`."""
+    return lambda doing, done: progress(f"{doing} faces", done)
 
 
 def _check_target(to: Path) -> None:
@@ -147,14 +158,14 @@ def _samples(kind: str, source: Path, classes: int) -> "Iterator[Sample]":
 def _answer(card: "FaceSetCard", as_json: bool, to: Path) -> int:
     lines = [*_table(card), ""]
     if card.raw:
-        lines += [f"not aligned yet, and duplicates are still there: ferflow dataset prepare {to} --to FACESET"]
-        lines += [f"{card.undecodable} pictures left out: their files are too large"] if card.undecodable else []
+        lines += [f"not aligned yet, duplicates not removed yet: ferflow dataset prepare {to} --to FACESET"]
+        lines += [f"{card.undecodable} images left out: their files are too large"] if card.undecodable else []
     else:
-        lines += [f"{card.duplicates_removed} training pictures left out: they are also in another split"]
+        lines += [f"{card.duplicates_removed} training images left out: they are also in another split"]
         if card.straddling_removed:
-            lines += [f"{card.straddling_removed} more training pictures left out: they show somebody who is also in another split"]
-        lines += [f"{card.undecodable} pictures left out: they cannot be decoded"] if card.undecodable else []
-        lines += [f"{card.framed_by_points:.1%} framed by {card.detector}, the rest as the set usually frames them"]
+            lines += [f"{card.straddling_removed} more training images left out: they show a person who is also in another split"]
+        lines += [f"{card.undecodable} images left out: they cannot be decoded"] if card.undecodable else []
+        lines += [f"{card.framed_by_points:.1%} framed by {card.detector}, the rest with the average framing of the set"]
     answer(as_json, asdict(card), lines)
     return 0
 
@@ -168,34 +179,6 @@ def _table(card: "FaceSetCard") -> list[str]:
     if card.kind == "votes":
         lines.append("(by most votes, ties to the first; faces without a vote for an expression are in no class)")
     return lines
-
-
-class _Told:
-    """Progress on standard error: a line for each thing that is done, written over about once a second until it is done."""
-
-    def __init__(self) -> None:
-        self._doing, self._done, self._due = "", 0, 0.0
-
-    def __enter__(self) -> "_Told":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end_line()
-
-    def __call__(self, doing: str, done: int) -> None:
-        if doing != self._doing:
-            self._end_line()
-        self._doing, self._done = doing, done
-        if time.monotonic() >= self._due:
-            self._write("")
-            self._due = time.monotonic() + 1.0
-
-    def _end_line(self) -> None:
-        if self._doing:
-            self._write("\n")
-
-    def _write(self, end: str) -> None:
-        tell(f"{self._doing} {self._done} faces", start="\r", end=end)
 
 
 def _positive(text: str) -> int:

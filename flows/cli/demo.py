@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PICTURES: Final = (("skimage", "data/astronaut.png"), ("insightface", "data/images/t1.jpg"))
 """Packages that are installed anyway, and the pictures in them. NASA's portrait of Eileen Collins; a group of six."""
 
-QUESTION: Final = "Which expressions appear, how sure is the model, and how many faces should a person look at?"
+QUESTION: Final = "Which expressions appear, how confident is the model, and how many faces need review?"
 
 QUERY: Final = """SELECT
   expression,
@@ -49,7 +49,7 @@ def _copy(package: str, path: str, folder: Path) -> Path:
     spec = find_spec(package)  # importing insightface would take seconds
     source = Path(spec.origin).parent / path if spec and spec.origin else None
     if source is None or not source.is_file():
-        raise SourceError(f"{package} is not installed with its picture {path}: give a folder of your own with SOURCE=")
+        raise SourceError(f"{package} is installed without its image {path}: give a folder of your own with SOURCE=")
     target = folder / source.name
     if not target.exists():
         shutil.copyfile(source, target)
@@ -93,7 +93,7 @@ def show_query(root: str, console: "Console") -> None:
     console.print(visible_lines(typed(root)), style="dim", soft_wrap=True, highlight=False, markup=False)
     console.print()
     if not rows:
-        console.print("No face has been labelled there yet.")
+        console.print("The root has no labelled face yet.")
         return
     table = Table(title="DuckDB's answer", title_justify="left", title_style="bold")
     for number, column in enumerate(columns):

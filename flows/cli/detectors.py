@@ -19,13 +19,13 @@ KINDS: Final = (
 )
 """Spec, licence of the model, what it is."""
 
-PULL: Final = """Downloads YuNet's file (230 KB, Apache-2.0) from OpenCV's model zoo into the folder in which detectors are looked for,
+PULL: Final = """Downloads YuNet's file (230 KB, Apache-2.0) from OpenCV's model zoo into the folder of detector files,
 and checks its sha256 before it appears there. From then on `--detector auto` takes it.
 
   ferflow detectors pull yunet
   ferflow detectors pull yunet --to /models        then: --detector yunet:/models/face_detection_yunet_2023mar.onnx
 
-This is the only thing ferflow itself fetches from the internet. Every other command talks to nothing but the storage and the scheduler
+This is the only download of ferflow itself. Every other command connects only to the storage and the scheduler
 you name; a pack named as insightface:PACK is fetched by insightface, on first use."""
 
 _NETWORK: Final = (
@@ -38,7 +38,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Declare the command."""
     group = subparsers.add_parser("detectors", help="list face detectors, or get one", epilog=_NETWORK)
     inner = group.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = inner.add_parser("list", help="which there are, whether they can work here, how good they are, under which licence")
+    listing = inner.add_parser("list", help="list detectors, whether they are available here, their accuracy and licence")
     listing.add_argument("--json", action="store_true", help="one JSON object on stdout")
     listing.set_defaults(run=run_list)
     pull = inner.add_parser(
@@ -48,8 +48,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     pull.add_argument("name", metavar="NAME", help="yunet")
-    pull.add_argument("--to", metavar="FOLDER", type=Path, help="where to put it (default: where detectors are looked for)")
-    pull.add_argument("--url", metavar="URL", help="another address of the same file, such as a mirror of your own")
+    pull.add_argument("--to", metavar="FOLDER", type=Path, help="folder for the file (default: the folder of detector files)")
+    pull.add_argument("--url", metavar="URL", help="another address of the same file, such as a mirror")
     pull.add_argument("--json", action="store_true", help="one JSON object on stdout: detector, file, sha256, bytes, downloaded")
     pull.set_defaults(run=run_pull)
 
@@ -62,7 +62,7 @@ def run_list(args: argparse.Namespace) -> int:
     rows = [_row(*kind) for kind in KINDS]
     automatic = resolve("auto")
     lines = [line for row in rows for line in _lines(row)]
-    lines += ["", f"auto takes {automatic}", f"files are looked for in {folder()}", f"figures from {WHERE}"]
+    lines += ["", f"auto selects {automatic}", f"files are searched in {folder()}", f"figures from {WHERE}"]
     value = {"detectors": rows, "auto": automatic, "folder": str(folder()), "measured_in": WHERE}
     answer(args.json, value, lines)
     return 0
@@ -83,7 +83,7 @@ def run_pull(args: argparse.Namespace) -> int:
     said = "downloaded, sha256 as it should be" if pulled.downloaded else "already there, sha256 as it should be"
     lines = [f"{pulled.file}: {said}"]
     if pulled.file != folder() / YUNET_FILE:
-        lines.append(f"detectors are looked for in {folder()}: name this one as --detector yunet:{pulled.file}")
+        lines.append(f"detectors are searched in {folder()}: name this one as --detector yunet:{pulled.file}")
     value = {"detector": "yunet", "file": str(pulled.file), "sha256": pulled.sha256, "bytes": pulled.size, "downloaded": pulled.downloaded}
     answer(args.json, value, lines)
     return 0

@@ -4,12 +4,12 @@ import argparse
 
 from flows.output import answer
 
-HELP = """Removes all that an interrupted run left in a labels root: staged labels and crops, and its plan. It cannot be resumed afterwards.
-Without it, what was staged goes after 14 days, at a commit or with housekeeping.
+HELP = """Removes the files of an interrupted run from a labels root: staged labels and crops, and its plan.
+The run cannot be resumed afterwards. Without it, a commit or housekeeping removes staged files after 14 days.
 
   ferflow discard ~/labels run-20261124-101500-ab12
 
-A committed run is refused, and so is everything while a run is at work on the root."""
+A committed run is refused, and so is every run while another one holds the root."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -1,6 +1,7 @@
 """What a run would read, and how long that is expected to take. Writes nothing; starts neither Prefect nor Dask."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from fer_core.commit.manifest import Manifest
 from fer_core.commit.publish import committed_runs, read_manifest, staged_receipts, unfinished
 from fer_core.planning.draft import draft
 from fer_core.storage.store import Store, open_store
+from flows.cli.stage_progress import StageProgress
 from flows.label_params import LabelParams
 from flows.output import answer
 from flows.setup.label import configure, take_up
@@ -39,8 +41,11 @@ def dry_run(params: LabelParams, as_json: bool) -> int:
         images = plan.images.filter(pc.is_in(plan.images["shard"], value_set=pa.array(todo, pa.int32())))
         config, listed, unchanged, excluded = plan.config, plan.listed, plan.unchanged, plan.excluded
     else:
-        found, workers = collect(params.source, params.source_options), hands_to_plan_for(cluster)
-        drawn = draft(store, configure(params), found.images, workers=workers, force=params.force, left_out=found.left_out)
+        with StageProgress() as progress:
+            found = collect(params.source, params.source_options, on_listed=partial(progress, "listed images"))
+            progress("planning")
+            workers = hands_to_plan_for(cluster)
+            drawn = draft(store, configure(params), found.images, workers=workers, force=params.force, left_out=found.left_out)
         config, images, listed, unchanged, excluded = drawn.config, drawn.images, drawn.listed, drawn.unchanged, drawn.excluded
     rate = rate_for(store, config.pipeline_digest, config.detector)
     size = pc.sum(images["bytes"]).as_py() or 0

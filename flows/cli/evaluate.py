@@ -1,6 +1,7 @@
 """`ferflow evaluate`: score a model on a face set."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--split", default="test", help="train, valid or test (default: test)")
     parser.add_argument("--protocol", choices=("majority", "argmax"), default="majority")
     parser.add_argument("--model", metavar="NAME|DIR", default=DEFAULT, help=f"shipped name or model folder (default: {DEFAULT})")
-    parser.add_argument("--only", metavar="FILE", type=Path, help="score only the sample ids listed there, one a line")
-    parser.add_argument("--plots", metavar="FOLDER", type=Path, help="draw confusion.png and reliability.png there")
+    parser.add_argument("--only", metavar="FILE", type=Path, help="score only the sample ids in this file, one a line")
+    parser.add_argument("--plots", metavar="FOLDER", type=Path, help="write confusion.png and reliability.png to this folder")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=run)
 
@@ -36,13 +37,17 @@ def run(args: argparse.Namespace) -> int:
     """Score, draw where asked to, then print the figures."""
     from fer_core.evaluation.evaluate import evaluate, report_json  # noqa: PLC0415  (heavy imports come after parsing)
     from fer_core.models.store import resolve_model  # noqa: PLC0415
+    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
 
     ref = resolve_model(args.model)
     if args.plots is not None:
         from fer_core.evaluation.plots import make_folder  # noqa: PLC0415
 
         make_folder(args.plots)
-    figures = evaluate(args.faceset, args.model, args.split, args.protocol, args.only)
+    with StageProgress() as progress:
+        progress("reading the face set")
+        on_scored = partial(progress, "scored faces")
+        figures = evaluate(args.faceset, args.model, args.split, args.protocol, args.only, on_scored)
     report, lines = report_json(figures, args.protocol, args.split, ref.name, ref.digest), _lines(figures, ref, args)
     if args.plots is not None:
         report["plots"] = _drawn(figures, ref, args)

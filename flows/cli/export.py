@@ -50,11 +50,14 @@ def run_current(args: argparse.Namespace) -> int:
         answer(args.json, {"sql": views(store)}, views(store).split("\n"))
         return 0
     from fer_core.export.current_file import export_current  # noqa: PLC0415
+    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
 
-    found = export_current(store, open_store(args.to))
+    with StageProgress() as progress:
+        progress("reading the tables")
+        found = export_current(store, open_store(args.to), progress)
     lines = [f"wrote {found.file}: {found.faces:,} faces in {found.images:,} images, from {found.runs:,} runs"]
     if found.deleted:
-        lines.append(f"{found.deleted:,} images are no longer in the collection; their last labels, if any, are still there")
+        lines.append(f"{found.deleted:,} images are no longer in the collection; their last labels, if any, are kept")
     answer(args.json, asdict(found), lines)
     return 0
 

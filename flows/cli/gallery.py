@@ -10,17 +10,17 @@ HELP = """Draws the newest run's photographs with boxes, points, expressions and
   ferflow gallery ~/labels --to gallery.html
   ferflow gallery ~/labels --to gallery.html --png gallery.png --limit 50
 
-The page holds the pictures themselves: treat it as you treat them."""
+The page contains the photographs: protect it like them."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
     parser = subparsers.add_parser(
-        "gallery", help="see what was found, on the photographs", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
+        "gallery", help="show the labelled photographs", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("root", metavar="ROOT", help="labels root")
     parser.add_argument("--to", metavar="FILE.html", type=Path, required=True, help="page to write")
-    parser.add_argument("--png", metavar="FILE.png", type=Path, help="also write one picture of it all")
+    parser.add_argument("--png", metavar="FILE.png", type=Path, help="also write the page as one image")
     parser.add_argument("--limit", metavar="N", type=_positive, default=24, help="most photographs to show (default: 24)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=run)
@@ -31,8 +31,11 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict  # noqa: PLC0415
 
     from fer_core.gallery import draw_gallery  # noqa: PLC0415  (heavy imports come after parsing)
+    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
 
-    summary = draw_gallery(args.root, args.to, args.png, args.limit)
+    with StageProgress() as progress:
+        progress("drawing the gallery")
+        summary = draw_gallery(args.root, args.to, args.png, args.limit)
     files = [str(file) for file in (args.to, args.png) if file is not None]
     answer(args.json, {**asdict(summary), "files": files}, "wrote " + " and ".join(files))
     return 0

@@ -24,8 +24,8 @@ s3:// prefix of the tables; it grows with every run. Images that an earlier run 
   ferflow label ~/Photos --to ~/labels --cluster slurm:night.json    {"partition": "night", "jobs": {"minimum": 1, "maximum": 20}}
   ferflow label ~/Photos --to ~/labels --detector yunet:face_detection_yunet_2023mar.onnx --purpose 'user study 12, consent given'"""
 
-EPILOG = """What cannot be read costs one row with a reason, never the run. Nothing of a run is visible before it is complete; one that was
-interrupted is finished with --resume and the same SOURCE and options.
+EPILOG = """An image that cannot be read gets one row with a reason; it does not stop the run. A run is visible only after its commit. An
+interrupted run is finished with --resume and the same SOURCE and options.
 Exit codes: 0 labelled and committed, also when nothing was new; 1 failed, or more than --max-failed was quarantined; 2 wrong use."""
 
 
@@ -40,22 +40,22 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("source", metavar="SOURCE", help="folder, pattern, list file or s3:// prefix of photographs")
     parser.add_argument("--to", metavar="ROOT", required=True, help="labels root: folder or s3:// prefix")
-    look = parser.add_argument_group("what looks at the pictures")
+    look = parser.add_argument_group("detection and prediction")
     look.add_argument("--detector", metavar="SPEC", help="auto (default), builtin, yunet[:FILE], insightface:PACK or scrfd:FILE")
     look.add_argument("--model", metavar="NAME|DIR", help="shipped model or model folder (see: ferflow models list)")
     look.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where the network runs (default: auto)")
-    listed = parser.add_argument_group("what is listed")
+    listed = parser.add_argument_group("listing")
     listed.add_argument(
         "--follow-links", action="store_true", help="also enter folder links that lead out of SOURCE (links to files are always read)"
     )
     listed.add_argument("--max-list-rows", metavar="N", type=int, help="refuse a list file of more rows (default: 10,000,000)")
     listed.add_argument("--max-list-bytes", metavar="N", type=int, help="refuse a list file of more bytes, also unpacked (default: 1 GiB)")
-    work = parser.add_argument_group("who works")
+    work = parser.add_argument_group("workers")
     work.add_argument("--cluster", metavar="SPEC", help=CLUSTER)
     work.add_argument("--workers", metavar="N", type=int, help="local worker processes (default: every core)")
     work.add_argument("--shard-size", metavar="N", type=int, help="images a shard (default: half a minute of work, less towards the end)")
     work.add_argument(
-        "--image-timeout", metavar="SECONDS", type=float, help="longest that one image may take before it is given up (default: 300)"
+        "--image-timeout", metavar="SECONDS", type=float, help="longest time of one image before it is quarantined (default: 300)"
     )
     runs = parser.add_argument_group("the run")
     which = runs.add_mutually_exclusive_group()
@@ -70,7 +70,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     runs.add_argument("--max-failed", metavar="PCT", type=float, help="exit 1 when more than this share of images was quarantined")
     runs.add_argument("--dry-run", action="store_true", help="say what would be read, and how long it would take; write nothing")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument("--verbose", action="store_true", help="show what Prefect and Dask say, and tracebacks")
+    parser.add_argument("--verbose", action="store_true", help="show log lines of Prefect and Dask, and tracebacks")
     parser.set_defaults(run=run)
 
 
@@ -130,7 +130,7 @@ def _run_flow(params: "LabelParams", images: int, args: argparse.Namespace) -> "
         from tasks.quarantine import QuarantineError  # noqa: PLC0415  (imports Prefect as well)
 
         stack.enter_context(api.ready())
-        stack.enter_context(listening(display.show, display.warn))
+        stack.enter_context(listening(display.show, display.warn, display.stage))
         stop_if_asked()
         try:
             return label_collection(params)

@@ -44,18 +44,18 @@ GONE: Final = {
 HELP: Final = """Turns a photo collection into facial-expression labels in Parquet.
 
   ferflow label ~/Photos --to ~/labels          label every face below a folder
-  ferflow label ~/Photos --to ~/labels          the next night: reads only what is new or has changed
-  ferflow gallery ~/labels --to gallery.html    look at what was found
-  ferflow review export ~/labels --to review    a page with the faces that are worth a person's minute
+  ferflow label ~/Photos --to ~/labels          again: reads only new and changed images
+  ferflow gallery ~/labels --to gallery.html    show the labelled photographs
+  ferflow review export ~/labels --to review    a page with the faces that most need review
   ferflow export current ~/labels --to newest   the newest label of each face as one file
-  ferflow verify ~/labels                       check that every committed row is there and intact
+  ferflow verify ~/labels                       check that every committed row is present and intact
   ferflow discard ~/labels RUN                  remove what an interrupted run left, crops included
   ferflow relabel ~/labels --model DIR          new labels for kept faces, without the photographs
 
 Labels name the apparent expression in a picture, not what a person feels."""
 
-EPILOG: Final = """Every command takes --json: one JSON object on standard output, all else on standard error.
-Exit codes: 0 success, 1 failure with one line that says why, 2 wrong use.
+EPILOG: Final = """Every command takes --json: one JSON object on standard output, everything else on standard error.
+Exit codes: 0 success, 1 failure with one line of explanation, 2 wrong use.
 `ferflow COMMAND --help` shows the options and examples of a command."""
 
 

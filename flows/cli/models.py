@@ -17,7 +17,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Declare the command."""
     group = subparsers.add_parser("models", help="list models, show a card, promote one, roll back")
     inner = group.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = inner.add_parser("list", help="models that come with ferflow, or who was promoted in a folder of models")
+    listing = inner.add_parser("list", help="shipped models, or the promotions in a folder of models")
     listing.add_argument("models", metavar="MODELS", nargs="?", type=Path, help="folder of models")
     listing.add_argument("--json", action="store_true", help="one JSON object on stdout")
     listing.set_defaults(run=run_list)
@@ -25,10 +25,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     show.add_argument("model", metavar="NAME|DIR", help="shipped name or model folder")
     show.add_argument("--json", action="store_true", help="one JSON object on stdout")
     show.set_defaults(run=run_show)
-    promotion = inner.add_parser("promote", help="make a model the champion of a folder of models: `--model MODELS` then means it")
+    promotion = inner.add_parser("promote", help="make a model the champion of a folder of models, which `--model MODELS` selects")
     promotion.add_argument("model", metavar="NAME|DIR", help="shipped name or model folder; it is copied")
     promotion.add_argument("--to", metavar="MODELS", type=Path, required=True, help="folder of models")
-    back = inner.add_parser("rollback", help="give the place back to the champion before")
+    back = inner.add_parser("rollback", help="promote the previous champion again")
     back.add_argument("models", metavar="MODELS", type=Path, help="folder of models")
     for parser, run in ((promotion, run_promote), (back, run_rollback)):
         parser.add_argument("--reason", metavar="TEXT", default="by hand", help="kept with the record")

@@ -1,11 +1,13 @@
-"""How far a run is, on standard error: a live bar on a terminal, a line now and then elsewhere."""
+"""Progress of a run on standard error: a live bar on a terminal, paced lines elsewhere."""
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from fer_core.text import visible
+from flows.cli.stage_progress import PacedLines, duration
 from flows.output import tell
 from tasks.execution.progress import Progress
 
@@ -15,30 +17,35 @@ if TYPE_CHECKING:
 
     from flows.label_params import LabelParams
 
-LINE_SECONDS: Final = 10.0
-
 
 class Display:
-    """Shows `Progress`. A context manager: what it draws is gone afterwards."""
+    """Shows `Progress` and the stages around it. A context manager: the bar is gone afterwards, the lines stay."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._bar: Bar | None = None
         self._task: TaskID | None = None
-        self._started = self._line_at = time.monotonic()
+        self._lines = None if sys.stderr.isatty() else PacedLines(clock)
+        self._started = clock()
 
     def show(self, progress: Progress) -> None:
         """Draw, or write a line when the last one is old enough."""
         if not progress.images - progress.resumed:
-            self._started = time.monotonic()
-        rate = (progress.images - progress.resumed) / max(time.monotonic() - self._started, 1e-3)
+            self._started = self._clock()
+        rate = (progress.images - progress.resumed) / max(self._clock() - self._started, 1e-3)
         if self._bar is not None and self._task is not None:
             left = (progress.total - progress.images) / rate if rate > 0 else 0.0
-            text = f"{progress.faces:,} faces  {rate:.1f} img/s" + (f"  {_duration(left)} left" if rate > 0 else "")
+            text = f"{progress.faces:,} faces  {rate:.1f} img/s" + (f"  {duration(left)} left" if rate > 0 else "")
             self._bar.update(self._task, completed=progress.images, total=progress.total, text=text, visible=True)
-        elif time.monotonic() - self._line_at >= LINE_SECONDS:
-            self._line_at = time.monotonic()
-            share = 100 * progress.images / max(progress.total, 1)
-            tell(f"{progress.images:,} of {progress.total:,} images ({share:.0f} %), {progress.faces:,} faces, {rate:.1f} img/s")
+        elif self._lines is not None:
+            self._lines.show(progress.line() + (f", {rate:.1f} images/s" if rate > 0 else ""))
+
+    def stage(self, line: str) -> None:
+        """Show what is being done."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, text=visible(line))
+        elif self._lines is not None:
+            self._lines.show(line)
 
     def warn(self, sentence: str) -> None:
         """Write a line at once."""
@@ -49,7 +56,10 @@ class Display:
             self._bar.console.out(visible(line))
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty():
+        if self._lines is not None:
+            self._lines.__enter__()
+            self._lines.show("starting")
+        else:
             from rich.console import Console  # noqa: PLC0415  (a tenth of a second, for terminals only)
             from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn  # noqa: PLC0415  (the same)
             from rich.progress import Progress as Bar  # noqa: PLC0415  (the same)
@@ -61,6 +71,8 @@ class Display:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._lines is not None:
+            self._lines.__exit__(kind, error, trace)
         if self._bar is not None:
             self._bar.stop()
 
@@ -85,9 +97,3 @@ def notices(params: "LabelParams") -> None:
     short = short_of_memory(sized(params.cluster, params.workers))
     if short:
         tell(f"note: {short}")
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

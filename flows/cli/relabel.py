@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from flows.relabel_params import RelabelParams
     from tasks.artifacts.relabel import RelabelSummary
 
-HELP = """Labels faces anew with another model, from the crops that `ferflow label --keep-crops` kept. No photograph is read and no face is
-looked for: boxes, points and quality stay as they are, and the new labels are those that labelling the photographs would give.
+HELP = """Labels faces again with another model, from the crops of `ferflow label --keep-crops`. It reads no photograph and detects no
+face: boxes, points and quality are kept, and the new labels equal those of labelling the photographs again.
 
   ferflow relabel ~/labels --model models/better
   ferflow relabel ~/labels --model models                 the champion of a folder of models
 
-The new labels are a run of their own; queries of the view `current` see them from its commit on. Images without kept crops keep their
+The new labels form a separate run; queries of the view `current` return them after its commit. Images without kept crops keep their
 labels until the next `ferflow label` with the same model, which skips what was relabelled."""
 
-EPILOG = """Nothing of a run is visible before it is complete; one that was interrupted is finished with --resume and the same options.
+EPILOG = """A run is visible only after its commit. An interrupted run is finished with --resume and the same options.
 Exit codes: 0 relabelled and committed, also when there was nothing to do; 1 failed; 2 wrong use."""
 
 
@@ -40,12 +40,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--cluster", metavar="SPEC", help=CLUSTER)
     parser.add_argument("--workers", metavar="N", type=int, help="local worker processes (default: every core)")
     parser.add_argument("--shard-size", metavar="N", type=int, help="images a shard (default: a few shards a worker, at most 1,000 each)")
-    parser.add_argument("--purpose", metavar="TEXT", help="why these faces are labelled (default: as the earlier run says)")
+    parser.add_argument("--purpose", metavar="TEXT", help="why these faces are labelled (default: as in the earlier run)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--run-id", metavar="ID", help="name of the run: lower-case letters, digits, hyphens (default: from the time)")
     which.add_argument("--resume", metavar="ID", help="finish an interrupted run; the same options")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument("--verbose", action="store_true", help="show what Prefect and Dask say, and tracebacks")
+    parser.add_argument("--verbose", action="store_true", help="show log lines of Prefect and Dask, and tracebacks")
     parser.set_defaults(run=run)
 
 
@@ -98,7 +98,7 @@ def _run_flow(params: "RelabelParams", images: int, args: argparse.Namespace) ->
         from flows.relabel import relabel  # noqa: PLC0415  (imports Prefect, while its API and the workers start)
 
         stack.enter_context(api.ready())
-        stack.enter_context(listening(display.show, display.warn))
+        stack.enter_context(listening(display.show, display.warn, display.stage))
         stop_if_asked()
         return relabel(params)
 

@@ -4,14 +4,14 @@ import argparse
 
 from flows.output import answer
 
-HELP = """Writes one HTML page about a labels root: its runs, images by status, shares of labels over time, and how far each run lies from
-the reference of its model (population stability index; below 0.10 nothing has happened, from 0.25 on the faces are others). It holds no
-face and no picture's name.
+HELP = """Writes one HTML page about a labels root: its runs, images by status, shares of labels over time, and the distance of each run
+from the reference of its model (population stability index; below 0.10 no drift, from 0.25 on drift). It contains no face and no image
+name.
 
   ferflow report ~/labels --to report.html
   ferflow report ~/labels --to report.html --reference run-20261124-021500-ab12
 
-A model's reference is its first run of at least 200 faces, until --reference names another one; runs of fewer are told and not judged.
+A model's reference is its first run of at least 200 faces, until --reference names another one; smaller runs are listed without a verdict.
 The flow `report` does the same every day, and emits the event fer.drift.detected."""
 
 
@@ -24,7 +24,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("root", metavar="ROOT", help="labels root")
-    parser.add_argument("--to", metavar="FILE.html", required=True, help="file for the page, outside of ROOT; replaced if it is there")
+    parser.add_argument("--to", metavar="FILE.html", required=True, help="file for the page, outside of ROOT; an existing file is replaced")
     parser.add_argument("--reference", metavar="RUN", help="compare the runs under this run's model with it from now on")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=run)
@@ -34,9 +34,12 @@ def run(args: argparse.Namespace) -> int:
     """Judge, write, tell. Needs no orchestrator."""
     from fer_core.monitoring.report import report_on, write_report  # noqa: PLC0415  (heavy imports come after parsing)
     from fer_core.storage.store import open_store  # noqa: PLC0415
+    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
     from tasks.artifacts.drift import headline  # noqa: PLC0415
 
-    found = report_on(open_store(args.root), reference_run=args.reference)
-    file = write_report(found, args.to)
+    with StageProgress() as progress:
+        progress("comparing runs")
+        found = report_on(open_store(args.root), reference_run=args.reference)
+        file = write_report(found, args.to)
     answer(args.json, {**found.to_json(), "file": file}, f"wrote {file}: {len(found.runs):,} runs; {headline(found)}")
     return 0

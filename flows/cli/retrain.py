@@ -10,31 +10,33 @@ if TYPE_CHECKING:
     from flows.retrain_params import RetrainParams
     from tasks.artifacts.retrain import Outcome
 
-HELP = """Trains a challenger, judges it and the champion on the same faces that neither learnt from, and promotes it if every bound of the
+HELP = """Trains a challenger, compares it with the champion on held-out faces, and promotes it if every bound of the
 gate holds. `ferflow label --model MODELS` labels with the champion of that folder from then on.
 
   ferflow retrain MODELS --faceset ferplus                            tune the champion on a face set
-  ferflow retrain MODELS --faceset ferplus --reviewed ~/labels        ... and on faces that people reviewed, which win
+  ferflow retrain MODELS --faceset ferplus --reviewed ~/labels        ... and on reviewed faces, which take precedence
   ferflow retrain MODELS --reviewed ~/labels                          on reviewed faces alone
   ferflow retrain MODELS --faceset ferplus --start 'from random weights' --epochs 30 --learning-rate 0.05
 
 A challenger that fails is kept in MODELS with its verdict (verdict.json, verdict.md)."""
 
-EPILOG = """What was interrupted goes on with the same command. The flow `retrain` in the Prefect UI does the same.
-Exit codes: 0 judged, promoted or not (see "promoted" in --json); 1 failed; 2 wrong use."""
+EPILOG = """The same command resumes an interrupted training. The flow `retrain` in the Prefect UI does the same.
+Exit codes: 0 compared, promoted or not (see "promoted" in --json); 1 failed; 2 wrong use."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
     parser = subparsers.add_parser(
         "retrain",
-        help="train a challenger, judge it, promote it if it is better",
+        help="train a challenger, promote it if it is better",
         description=HELP,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("models", metavar="MODELS", help="folder of models")
-    parser.add_argument("--faceset", metavar="FACESET", action="append", default=[], help="base face set; the first one judges")
+    parser.add_argument(
+        "--faceset", metavar="FACESET", action="append", default=[], help="base face set; the first one is for the comparison"
+    )
     parser.add_argument("--reviewed", metavar="ROOT", help="labels root with imported reviews")
     parser.add_argument("--start", choices=("from champion", "from random weights"), help="default: from champion")
     parser.add_argument("--epochs", metavar="N", type=int, help="passes over the training faces (default: 8)")
@@ -42,12 +44,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--learning-rate", metavar="R", type=float, help="highest learning rate (default: 0.01)")
     parser.add_argument("--seed", metavar="N", type=int, help="makes the run repeatable on one device (default: 0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where training runs (default: auto)")
-    parser.add_argument("--protocol", choices=("majority", "argmax"), help="which faces judge (default: majority)")
+    parser.add_argument("--protocol", choices=("majority", "argmax"), help="protocol of the comparison (default: majority)")
     bound = "another bound of the gate, such as accuracy=-0.01 (macro_f1, recall, support, calibration, robustness, speed)"
     parser.add_argument("--bound", metavar="NAME=VALUE", action="append", default=[], help=bound)
-    parser.add_argument("--keep", action="store_true", help="judge only: promote nothing, whatever the gate says")
+    parser.add_argument("--keep", action="store_true", help="compare only, never promote")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument("--verbose", action="store_true", help="show what Prefect says, and tracebacks")
+    parser.add_argument("--verbose", action="store_true", help="show log lines of Prefect, and tracebacks")
     parser.set_defaults(run=run)
 
 
@@ -80,15 +82,20 @@ def _bound(text: str) -> tuple[str, str]:
 
 def _run_flow(params: "RetrainParams", verbose: bool) -> "Outcome":
     """Everything that is started here is stopped here, whatever happens."""
+    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
     from flows.server.prefect_api import prefect_api  # noqa: PLC0415
     from flows.server.session import session  # noqa: PLC0415
+    from tasks.execution.progress import listening  # noqa: PLC0415
     from tasks.execution.signals import stop_if_asked  # noqa: PLC0415
 
     with ExitStack() as stack:
+        progress = stack.enter_context(StageProgress())
+        progress("starting")
         stack.enter_context(session())
         api = stack.enter_context(prefect_api(verbose=verbose))
         from flows.retrain import retrain  # noqa: PLC0415  (imports Prefect, while its API starts)
 
         stack.enter_context(api.ready())
+        stack.enter_context(listening(stage=progress))
         stop_if_asked()
         return retrain(params)

@@ -1,6 +1,7 @@
 """`ferflow review`: faces that are worth a person's minute go out, what was said of them comes in."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +13,15 @@ if TYPE_CHECKING:
 
 RAW = argparse.RawDescriptionHelpFormatter
 SHOWN_ORPHANS = 10
-EXPORT = """Picks the faces whose label is most worth a person's minute: low confidence, models that disagree, rare expressions, kinds of
-faces that became less sure. Writes one HTML page that works from disk (keys 1-8 name an expression, 9 no face, 0 nobody can tell, s saves),
-and the same as tasks for Label Studio with its labelling configuration.
+EXPORT = """Selects the faces that most need review: low confidence, models that disagree, rare expressions, groups
+of faces whose confidence has dropped. Writes one HTML page that works offline (1-8 name an expression, 9 no face, 0 undecidable, s saves),
+and the same faces as tasks for Label Studio with its labelling configuration.
 
   ferflow review export ~/labels --to ~/review --budget 100
   ferflow review import ~/Downloads/corrections-ID.json --to ~/labels --reviewer Anna
   ferflow dataset import reviewed ~/labels --to faceset
 
-Faces that were reviewed before are not asked again. The files hold faces: treat them as you treat the photographs."""
+Reviewed faces are not exported again. The files contain faces: protect them like the photographs."""
 IMPORT = """Takes in a corrections file that the page saved, or Label Studio's export (JSON). Everything is checked before anything is
 written; the same file twice changes nothing. Reviews are kept under ROOT/_meta/reviews and find their faces again after the detector
 changed; those that do not are listed as orphans.
@@ -30,21 +31,21 @@ changed; those that do not are listed as orphans.
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    group = subparsers.add_parser("review", help="have a person look at the labels that are worth it")
+    group = subparsers.add_parser("review", help="export faces for review, and import reviews")
     inner = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     parser = inner.add_parser("export", help="write a page with the faces to review", description=EXPORT, formatter_class=RAW)
     parser.add_argument("root", metavar="ROOT", help="labels root")
     parser.add_argument("--to", metavar="FOLDER|URL", required=True, help="where to write; must be new, empty or an earlier export")
-    parser.add_argument("--budget", metavar="N", type=_positive, default=100, help="most faces to ask (default: 100)")
+    parser.add_argument("--budget", metavar="N", type=_positive, default=100, help="most faces to export (default: 100)")
     parser.add_argument("--policy", choices=("worth", "random"), default="worth", help="how faces are chosen (default: worth)")
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the random policy (default: 0)")
     parser.add_argument("--model", metavar="NAME|DIR|DIGEST", help="only labels of this model (default: whichever made the current ones)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=run_export)
-    parser = inner.add_parser("import", help="take in what was said", description=IMPORT, formatter_class=RAW)
+    parser = inner.add_parser("import", help="import reviews", description=IMPORT, formatter_class=RAW)
     parser.add_argument("file", metavar="FILE", type=Path, help="corrections file, or Label Studio's export as JSON")
     parser.add_argument("--to", metavar="ROOT", required=True, help="labels root")
-    parser.add_argument("--reviewer", metavar="NAME", help="who reviewed, instead of whoever the file names")
+    parser.add_argument("--reviewer", metavar="NAME", help="name of the reviewer, instead of the one in the file")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=run_import)
 
@@ -55,10 +56,13 @@ def run_export(args: argparse.Namespace) -> int:
 
     from fer_core.review.export import Asked, export_review  # noqa: PLC0415  (heavy imports come after parsing)
     from fer_core.storage.store import open_store  # noqa: PLC0415
+    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
 
     model = None if args.model is None else _model_digest(args.model)
     asked = Asked(args.budget, args.policy, args.seed, model)
-    found = export_review(open_store(args.root), open_store(args.to), asked)
+    with StageProgress() as progress:
+        progress("reading labels and reviews")
+        found = export_review(open_store(args.root), open_store(args.to), asked, on_read=partial(progress, "read photographs"))
     answer(args.json, asdict(found), _exported(found))
     return 0
 
@@ -73,9 +77,9 @@ def _model_digest(given: str) -> str:
 
 
 def _exported(found: "ReviewExport") -> list[str]:
-    gone = f"{found.gone:,} faces were passed over: neither their photographs nor crops of them are there"
+    gone = f"{found.gone:,} faces were skipped: neither the photographs nor crops of the faces exist any more"
     if not found.asked:
-        lines = [f"nothing to ask: {found.faces:,} faces are open, {found.reviewed:,} were reviewed before"]
+        lines = [f"nothing to export: {found.faces:,} faces are open, {found.reviewed:,} were reviewed before"]
         return [*lines, gone] if found.gone else lines
     lines = [f"wrote {found.files[0]}: {found.asked:,} of {found.faces:,} faces; {found.reviewed:,} were reviewed before"]
     lines += [f"{count:6,}  {reason}" for reason, count in found.reasons.items()]
@@ -91,17 +95,20 @@ def run_import(args: argparse.Namespace) -> int:
     from fer_core.errors import UsageError  # noqa: PLC0415
     from fer_core.review.incoming import import_reviews  # noqa: PLC0415  (heavy imports come after parsing)
     from fer_core.storage.store import open_store  # noqa: PLC0415
+    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
 
     if args.reviewer is not None and not args.reviewer.strip():
         raise UsageError("--reviewer is empty")
-    found = import_reviews(open_store(args.to), args.file, args.reviewer and args.reviewer.strip())
+    with StageProgress() as progress:
+        progress("matching reviews with the current labels")
+        found = import_reviews(open_store(args.to), args.file, args.reviewer and args.reviewer.strip())
     answer(args.json, asdict(found), _imported(found))
     return 0
 
 
 def _imported(found: "ReviewImport") -> list[str]:
-    news = "this file came in before, nothing was written" if found.already_imported else f"{found.new:,} new"
-    lines = [f"{found.reviews:,} reviews ({news}): {found.changed:,} say another thing than the label, {found.attached:,} have their face"]
+    news = "this file was imported before, nothing was written" if found.already_imported else f"{found.new:,} new"
+    lines = [f"{found.reviews:,} reviews ({news}): {found.changed:,} differ from the label, {found.attached:,} have their face"]
     if found.orphans:
         lines.append(f"{len(found.orphans):,} orphans:")
         lines += [f"  {row.verdict} at {_place(row.box)} of {row.image_uri}: {row.reason}" for row in found.orphans[:SHOWN_ORPHANS]]

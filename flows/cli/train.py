@@ -19,31 +19,33 @@ MOST_BYTES = 2**20
 RECIPES = files("fer_core") / "recipes"
 RAW = argparse.RawDescriptionHelpFormatter
 HELP = """Trains the multiscale network with the center cosine loss and writes MODELS/<name>: weights, card, curves, a log for TensorBoard.
-A tenth of the first face set's training faces is held back for selection, temperature and review limits; other splits are never looked at.
-After an interruption the same command with --resume goes on after the last whole epoch and ends with the same weights.
+A tenth of the first face set's training faces is held back for selection, temperature and review limits; other splits are never read.
+The same command with --resume continues an interrupted training after the last complete epoch and ends with the same weights.
 
   ferflow train faceset --to models                                          the default recipe
   ferflow train faceset --to models --config base --device cuda              the large network, on a GPU
-  ferflow train faceset corrections --to models --teacher tiny --start tiny  go on from a model, with more faces
+  ferflow train faceset corrections --to models --teacher tiny --start tiny  start from a model, with more faces
   torchrun --nproc-per-node 4 -m flows.cli.main train faceset --to models         on several GPUs"""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
     parser = subparsers.add_parser("train", help="train a model on face sets", description=HELP, formatter_class=RAW)
-    parser.add_argument("facesets", metavar="FACESET", nargs="+", type=Path, help="made by `ferflow dataset import`; the first one judges")
+    parser.add_argument(
+        "facesets", metavar="FACESET", nargs="+", type=Path, help="from `ferflow dataset import`; the first one is for selection"
+    )
     parser.add_argument("--to", metavar="MODELS", type=Path, required=True, help="folder of models")
     recipes = ", ".join(recipe_names())
     parser.add_argument("--config", metavar="FILE", help=f"JSON with fields of TrainConfig, or a recipe that comes along: {recipes}")
     parser.add_argument("--name", help="name of the model (default: the configuration's, else tiny)")
     parser.add_argument(
-        "--teacher", metavar="NAME|DIR", action="append", default=[], help="model to learn from; may be given several times"
+        "--teacher", metavar="NAME|DIR", action="append", default=[], help="teacher for distillation; may be given several times"
     )
     parser.add_argument("--start", metavar="NAME|DIR", help="model of the same network to start from")
     parser.add_argument("--epochs", metavar="N", type=int, help="passes over the training faces")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seed", metavar="N", type=int, help="makes the run repeatable on one device (default: 0)")
-    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=run)
 

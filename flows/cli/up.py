@@ -10,43 +10,43 @@ if TYPE_CHECKING:
     from flows.server.password import Password
     from flows.server.up import Up
 
-HELP = """Starts Prefect's server with its pages and serves every flow, on this machine, until it is stopped with Ctrl-C.
+HELP = """Starts Prefect's server with its UI and serves every flow on this machine, until Ctrl-C.
 
   ferflow up --source ~/Photos --to ~/labels                        label what is new every night at 2:00
   ferflow up --source ~/Photos --to ~/labels --models ~/models      and retrain every week
-  ferflow up --notify @webhook.txt                                  and post to the address in that file when a night went wrong
-  ferflow up                                                        as it was; the pages change the rest
+  ferflow up --notify @webhook.txt                                  and post failures to the webhook in that file
+  ferflow up                                                        with the stored settings; change them in the UI
 
 Deployments: label-collection/nightly, night-check/daily, relabel/by-hand, report/daily, housekeeping/weekly, retrain/weekly. The options
-fill in their forms; a deployment whose form is complete runs on its schedule. Whatever was changed in the pages and is not given here
-stays as it is."""
+fill in their forms; a deployment whose form is complete runs on its schedule. Values that were changed in the UI and are not
+given here are kept."""
 
-EPILOG = """History and settings are in Prefect's home (~/.prefect, or PREFECT_HOME): a restart keeps them, and goes on with runs that were
-at work. The pages ask for a password, which is made on the first start and kept there for you alone (ferflow-password): who has it and
-reaches the address runs code as you. Nothing is sent anywhere but to the address of --notify, which is kept as a secret."""
+EPILOG = """History and settings are in Prefect's home (~/.prefect, or PREFECT_HOME): a restart keeps them, and resumes interrupted
+runs. The UI requires a password, which the first start generates and stores there for you only (ferflow-password): anyone with the
+password and access to the address can run code as you. Data is sent to the address of --notify only, which is kept secret."""
 
-OPEN_TO_ALL: Final = (
-    "ferflow: --no-password: every user of this machine, and anyone else who reaches the address, can run any code as you through it"
-)
+OPEN_TO_ALL: Final = "ferflow: --no-password: every user of this machine, and anyone with access to the address, can run code as you"
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
     parser = subparsers.add_parser(
         "up",
-        help="pages, schedules and all flows on this machine",
+        help="UI, schedules and all flows on this machine",
         description=HELP,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--source", metavar="SOURCE", help="photographs, as for: ferflow label")
     parser.add_argument("--to", metavar="ROOT", help="labels root")
-    parser.add_argument("--models", metavar="MODELS", help="folder of models: its champion labels, retraining promotes in it")
+    parser.add_argument(
+        "--models", metavar="MODELS", help="folder of models: its champion is used for labelling, retraining promotes models in it"
+    )
     parser.add_argument("--timezone", metavar="TZ", help="of the schedules, such as Europe/Berlin (default: this machine's)")
     parser.add_argument(
         "--notify",
         metavar="@FILE",
-        help="file with the address of a webhook (http, https) that reports failed runs, many quarantined images and missing nights; - "
+        help="file with the address of a webhook (http, https) that reports failed runs, many quarantined images and missing runs; - "
         "reads it from standard input, $FERFLOW_NOTIFY holds it as well; or a notification block as TYPE/NAME; kept, so that it need be "
         "given once",
     )
@@ -58,7 +58,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="NAME",
         action="append",
         default=[],
-        help="also answer to this name (NAME or NAME:PORT), as behind a reverse proxy; pages of other names are refused. Repeatable",
+        help="also accept this host name (NAME or NAME:PORT), as behind a reverse proxy; others are refused. Repeatable",
     )
     access.add_argument(
         "--allow-cluster",
@@ -68,9 +68,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="cluster that a run may name although its deployment does not: tcp://host:port, tls://host:port, slurm or kubernetes; it "
         "decides what code runs. Repeatable",
     )
-    access.add_argument("--no-password", action="store_true", help="let every user of this machine in")
+    access.add_argument("--no-password", action="store_true", help="disable the password: every user of this machine has access")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout once everything serves")
-    parser.add_argument("--verbose", action="store_true", help="show what Prefect's server says, and tracebacks")
+    parser.add_argument("--verbose", action="store_true", help="show log lines of Prefect's server, and tracebacks")
     parser.set_defaults(run=run)
 
 
@@ -106,5 +106,5 @@ def _way_in(url: str, password: "Password | None") -> list[str]:
     if password.file is None:
         return ["Password: as PREFECT_SERVER_API_AUTH_STRING has it"]
     if password.is_new and sys.stdout.isatty():
-        return [f"To be let in, open once: {link(url, password.text)}", f"Password: {password.text} (not shown again; in {password.file})"]
+        return [f"To log in, open once: {link(url, password.text)}", f"Password: {password.text} (not shown again; in {password.file})"]
     return [f"Password: in {password.file}"]

@@ -1,11 +1,12 @@
 """`ferflow verify`: does a labels root hold what its manifests promise?"""
 
 import argparse
+from functools import partial
 
 from flows.output import answer
 
-HELP = """Reads every committed part and checks that it is present, intact and holds the rows it should, and that nothing is there twice.
-Changes nothing. Exit code 1 on any problem.
+HELP = """Reads every committed part and checks that it is present, intact and complete, and that no row occurs twice.
+It changes nothing. Exit code 1 on any problem.
 
   ferflow verify ~/labels"""
 
@@ -14,7 +15,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Declare the command."""
     parser = subparsers.add_parser(
         "verify",
-        help="check that every committed row is there and intact",
+        help="check that every committed row is present and intact",
         description=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -29,12 +30,14 @@ def run(args: argparse.Namespace) -> int:
     from fer_core.errors import StoreError  # noqa: PLC0415  (heavy imports come after parsing)
     from fer_core.storage.paths import RUNS  # noqa: PLC0415
     from fer_core.storage.store import open_store  # noqa: PLC0415
+    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
 
     store = open_store(args.root)
     if not store.list_files(RUNS):
         raise StoreError(f"there is no run in {store.url()}")
-    report = verify(store)
-    state = "everything is as promised" if report.ok else f"{len(report.problems)} problems"
+    with StageProgress() as progress:
+        report = verify(store, partial(progress, "verified files"))
+    state = "no problems" if report.ok else f"{len(report.problems)} problems"
     lines = [*report.problems, *(f"note: {note}" for note in report.notes)]
     lines.append(f"{state}: {report.runs} runs, {report.parts} parts, {report.rows:,} rows")
     value = {"ok": report.ok, "runs": report.runs, "parts": report.parts, "rows": report.rows}

@@ -27,33 +27,33 @@ from tasks.freshness_check import EVENT as MISSING
 from tasks.quarantine import EVENT as QUARANTINED
 
 TAG: Final = "labels"
-"""Of the deployments whose failure somebody is told of: labels hang on them. A retraining that fails costs nobody a night."""
+"""Of the deployments whose failure is reported: labels depend on them, and not on a retraining."""
 
 RUN_FAILED: Final = """\
 Run {{ flow_run.name }} of {{ flow.name }}/{{ deployment.name }}, due {{ (flow_run.expected_start_time|string)[:16] }} UTC, ended as \
 {{ flow_run.state.name }}.
 Where to look: {{ flow_run|ui_url }} (the end of its log says why)
-What to do: mend what the log names, then press Retry on that page; what was finished is not done again. Left alone, the next scheduled \
-run does what is missing. What was committed before is as it was. docs/operations.md lists the likeliest causes.
+What to do: correct the cause that the log names, then press Retry on that page; finished shards are not repeated. Otherwise the next \
+scheduled run labels what is missing. Committed runs are unchanged. docs/operations.md lists the likeliest causes.
 """
 """Without the run's own last message: it may name a file."""
 
 TOO_MANY: Final = """\
-Run {{ event.payload.run_id }} looked at {{ event.payload.images }} images and could not use {{ event.payload.quarantined }} of them \
+Run {{ event.payload.run_id }} processed {{ event.payload.images }} images and quarantined {{ event.payload.quarantined }} of them \
 ({{ event.payload.causes }}); the bound is {{ "%g"|format(event.payload.bound) }} %. All others are labelled and committed.
 Where to look: {{ flow_run|ui_url }} (artifact label-summary); which images, and why: columns status and reason of \
 {{ event.payload.root }}/images where run_id is {{ event.payload.run_id }}
-What to do: many `missing` are a storage or permissions, and are tried again the next night; many `unreadable` or `unsupported` are an \
-upload that went wrong; many `crashed` are too little memory. A broken image is read again once it changes.
+What to do: many `missing` point to the storage or permissions, and the next run tries them again; many `unreadable` or `unsupported` \
+point to a failed upload; many `crashed` to too little memory. A broken image is read again when it changes.
 """
 
 NO_RUN: Final = """\
-No run was committed in the last {{ "%g"|format(event.payload.hours) }} hours in {{ event.payload.root }}, and none is at work. \
+No run was committed in the last {{ "%g"|format(event.payload.hours) }} hours in {{ event.payload.root }}, and none is running. \
 {% if event.payload.run_id %}The last one was {{ event.payload.run_id }}, committed {{ event.payload.committed_at }}.\
-{% else %}There never was one.{% endif %}
-Where to look: {{ flow_run|ui_url }} is what noticed it; what should have run is the deployment label-collection/nightly
-What to do: see whether its schedule is on and its form complete, whether a run is Late (no worker, or another run before it) or has \
-failed; then start it by hand with Run. It labels all that is missing.
+{% else %}No run was ever committed.{% endif %}
+Where to look: {{ flow_run|ui_url }} is the check; the missing run belongs to the deployment label-collection/nightly
+What to do: check that its schedule is enabled and its form complete, and whether a run is Late (no worker, or another run before it) or \
+has failed; then start it with Run. It labels all that is missing.
 """
 
 
@@ -66,19 +66,19 @@ def automations(block: UUID) -> tuple[AutomationCore, ...]:
     return (
         AutomationCore(
             name="tell of a failed run",
-            description="A night, or another run that labels hang on, has failed or crashed.",
+            description="A scheduled run that labels depend on has failed or crashed.",
             trigger=_at_once(ended_badly, run, tagged),
             actions=[_message(block, "ferflow: {{ flow.name }}/{{ deployment.name }} {{ flow_run.state.name|lower }}", RUN_FAILED)],
         ),
         AutomationCore(
             name="tell of quarantined images",
-            description="A larger share of a run's images than its form allows could not be used.",
+            description="A larger share of a run's images than its form allows was quarantined.",
             trigger=_at_once({QUARANTINED}, root),
             actions=[_message(block, "ferflow: {{ event.payload.percent }} % of the images quarantined", TOO_MANY)],
         ),
         AutomationCore(
             name="tell of a missing night",
-            description="In the morning there was no run; the deployment night-check/daily looks.",
+            description="There was no run by the morning; detected by the deployment night-check/daily.",
             trigger=_at_once({MISSING}, root),
             actions=[_message(block, "ferflow: no run last night", NO_RUN)],
         ),
@@ -99,7 +99,7 @@ async def block_named(name: str) -> UUID:
         try:
             found = await client.read_block_document_by_name(called, kind, include_secrets=False)
         except ObjectNotFound as error:
-            raise OrchestrationError(f"there is no block {name}: make one in the pages, under Blocks") from error
+            raise OrchestrationError(f"there is no block {name}: create one in the UI, under Blocks") from error
     if found.block_schema is None or "notify" not in found.block_schema.capabilities:
         raise OrchestrationError(f"block {name} is not for notifications")
     return found.id

@@ -58,7 +58,7 @@ def verdict_on(run: Interrupted) -> State[Any]:
         return Cancelled(message="cancelled while ferflow up was not running")
     if run.attempts >= ATTEMPTS:
         return Crashed(message=f"ferflow up ended {run.attempts} times during this run; it is not begun again")
-    return AwaitingRetry(message="ferflow up ended during this run, which is gone on with")
+    return AwaitingRetry(message="ferflow up ended during this run, which is resumed")
 
 
 async def serve(wishes: Wishes, out: int) -> None:

@@ -13,7 +13,7 @@ def headline(report: Report) -> str:
     if report.drifted:
         return f"{run} has drifted: {', '.join(report.drifted)}"
     few = all(finding.verdict == "too few" for finding in newest.findings)
-    return f"{run} is too small to be judged ({newest.profile.faces:,} faces)" if few else f"{run} has not drifted"
+    return f"{run} is too small for a verdict ({newest.profile.faces:,} faces)" if few else f"{run} has not drifted"
 
 
 def markdown(report: Report) -> Markdown:

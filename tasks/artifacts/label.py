@@ -22,12 +22,12 @@ class Summary:
 
     @property
     def images(self) -> int:
-        """Looked at in this run, earlier attempts included."""
+        """Processed in this run, earlier attempts included."""
         return sum(self.manifest.statuses.values())
 
     @property
     def quarantined_percent(self) -> float:
-        """Of the images looked at."""
+        """Of the images processed."""
         return 100.0 * sum(self.manifest.statuses.get(status, 0) for status in QUARANTINE) / max(self.images, 1)
 
     @property
@@ -39,7 +39,7 @@ class Summary:
 def share(manifest: Manifest) -> str:
     """One line."""
     images = sum(manifest.statuses.values())
-    return f"{images:,} images looked at, {manifest.faces:,} faces labelled, {manifest.unchanged:,} images unchanged"
+    return f"{images:,} images processed, {manifest.faces:,} faces labelled, {manifest.unchanged:,} images unchanged"
 
 
 def markdown(summary: Summary) -> Markdown:

@@ -36,7 +36,7 @@ def headline(outcome: Outcome) -> str:
     if outcome.promotion is not None:
         return f"promoted: {told}"
     if outcome.verdict.passed:
-        return f"passed, not promoted as asked: {told}"
+        return f"passed, not promoted as requested: {told}"
     return f"kept, not promoted: {told}"
 
 
@@ -59,16 +59,16 @@ def _verdict(outcome: Outcome) -> Iterator[Markdown]:
         mark = Markdown("held" if check.passed else "**not held**")
         both = _number(check.champion), _number(check.challenger)
         yield Markdown("| {} | {} | {} | {:+.4f} | {:+.4f} | {} |").format(check.name, *both, check.measured, check.bound, mark)
-    faces = Markdown("\n{:,} faces that nobody learnt from; {}. Measured is the lower bound (95 %, paired bootstrap) of")
+    faces = Markdown("\n{:,} held-out faces; {}. Measured is the lower bound (95 %, paired bootstrap) of")
     yield faces.format(verdict.faces, outcome.where)
     yield Markdown("the difference, for calibration the excess of the error, for speed the ratio.\n")
     if verdict.unjudged:
         rare = Markdown(", ").join(f"{name} ({count})" for name, count in verdict.unjudged.items())
-        yield Markdown("Too few faces to be judged, only reported: {}.\n").format(rare)
+        yield Markdown("Too few faces for a verdict, reported only: {}.\n").format(rare)
 
 
 def _figures(outcome: Outcome) -> Iterator[Markdown]:
-    yield Markdown("## On faces that had no say in the verdict\n")
+    yield Markdown("## On faces that were not used for the verdict\n")
     yield Markdown("| | faces | accuracy | balanced | macro F1 | calibration error |\n|---|---:|---:|---:|---:|---:|")
     for role, model, seen in _both(outcome):
         row = Markdown("| {} {} | {:,} | {:.2%} | {:.2%} | {:.3f} | {:.3f} |")

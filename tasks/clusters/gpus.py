@@ -29,9 +29,9 @@ def chosen_gpus(count: int | None) -> tuple[str, ...]:
     found, said = visible_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES")
     if not found:
         hint = "" if said is None else f", and CUDA_VISIBLE_DEVICES is {said!r}"
-        raise ClusterError(f"no GPU can be used on this machine (nvidia-smi tells of {'none' if not _installed() else 'some'}{hint})")
+        raise ClusterError(f"no GPU can be used on this machine (nvidia-smi lists {'none' if not _installed() else 'some'}{hint})")
     if count is not None and count > len(found):
-        raise ClusterError(f"{count} GPUs are asked for, and {len(found)} can be used on this machine")
+        raise ClusterError(f"{count} GPUs are requested, and {len(found)} can be used on this machine")
     return found[:count]
 
 

@@ -76,7 +76,7 @@ def _with_pods(cluster: Cluster, spec: KubernetesCluster) -> Client:
         client = Client(cluster)
         client.wait_for_workers(1, timeout=spec.patience)
     except TimeoutError as error:
-        raise ClusterError(f"no pod began to work within {spec.patience} s (kubectl describe pods tells why)") from error
+        raise ClusterError(f"no pod started within {spec.patience} s (kubectl describe pods shows why)") from error
     except Exception as error:
         raise ClusterError(f"Kubernetes does not make the cluster: {_plain(error)}") from error
     check_agreement(client, cluster.scheduler_address)

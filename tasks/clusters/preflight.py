@@ -34,7 +34,7 @@ def certificate_folder(spec: SlurmCluster) -> Path:
     The scheduler listens to the whole network of the cluster: without certificates whoever reaches it would run code as this user.
     """
     if spec.folder is None:
-        raise ClusterError("clusters of kind slurm need folder, one that all nodes see: certificates lie there that keep everyone else out")
+        raise ClusterError("clusters of kind slurm need folder, one that all nodes see: it holds the certificates of the run")
     folder = Path(spec.folder).expanduser()
     with suppress(OSError):  # absent: it is made; unreadable: making certificates in it says so
         mode = folder.stat().st_mode

@@ -44,7 +44,7 @@ def short_of_memory(spec: Kind) -> str | None:
     need = most(spec.processes) * worker_memory(MAX_BYTES, MAX_PIXELS)
     if need <= memory():
         return None
-    told = f"{most(spec.processes)} workers may need {need / 2**30:.1f} GiB together for pictures of {MAX_PIXELS // 10**6} megapixels"
+    told = f"{most(spec.processes)} workers may need {need / 2**30:.1f} GiB together for images of {MAX_PIXELS // 10**6} megapixels"
     return f"{told}, this machine has {memory() / 2**30:.1f} GiB; {processes()} would fit"
 
 

@@ -33,8 +33,8 @@ def slurm_client(spec: SlurmCluster) -> Iterator[Client]:
         try:
             client.wait_for_workers(1, timeout=spec.patience)
         except TimeoutError as error:
-            logs = f"what jobs say is in {spec.folder}"
-            raise ClusterError(f"no Slurm job began to work within {spec.patience} s (squeue tells why one waits; {logs})") from error
+            logs = f"output of the jobs is in {spec.folder}"
+            raise ClusterError(f"no Slurm job started within {spec.patience} s (squeue shows why a job waits; {logs})") from error
         check_agreement(client, cluster.scheduler_address)
         yield client
 

@@ -50,7 +50,7 @@ class LocalCluster(_Kind):
     processes: Number | Adaptive | None = Field(
         default=None,
         title="Processes",
-        description="A number, or as many as there is work for between two; one a core if none is given.",
+        description="A number, or an adaptive number between two; one a core if none is given.",
     )
     threads: int = Field(
         default=1, ge=1, le=64, title="Threads", description="Shards that one process works on at a time. Processes are faster."
@@ -69,7 +69,7 @@ class AddressCluster(_Kind):
         examples=["tcp://scheduler:8786", "tls://scheduler:8786"],
     )
     ca_file: str | None = Field(
-        default=None, title="CA certificate", description="File (PEM) on the machine of the run. As Dask's configuration says if empty."
+        default=None, title="CA certificate", description="File (PEM) on the machine of the run. If empty, from Dask's configuration."
     )
     cert_file: str | None = Field(default=None, title="Certificate", description="File (PEM) with which the run proves who it is.")
     key_file: str | None = Field(
@@ -114,7 +114,7 @@ class SlurmCluster(_Kind):
     model_config = ConfigDict(title="Slurm")
 
     kind: Literal["slurm"] = Field(default="slurm", title="Kind")
-    jobs: Number | Adaptive = Field(default=1, title="Jobs", description="A number, or as many as there is work for between two.")
+    jobs: Number | Adaptive = Field(default=1, title="Jobs", description="A number, or an adaptive number between two.")
     partition: Line | None = Field(default=None, title="Partition")
     account: Line | None = Field(default=None, title="Account")
     cores: int = Field(default=1, ge=1, le=1024, title="Cores a job", description="With one process each; one process in all on a GPU.")
@@ -143,7 +143,7 @@ class KubernetesCluster(_Kind):
         title="Image", description="Container image with this release of ferflow.", examples=["registry.example/ferflow:0.1.0"]
     )
     pods: Number | Adaptive = Field(default=1, title="Pods", description="Of one process each: a number, or between two.")
-    namespace: Line | None = Field(default=None, title="Namespace", description="As the context of kubectl says if empty.")
+    namespace: Line | None = Field(default=None, title="Namespace", description="If empty, from the context of kubectl.")
     cpu: float = Field(default=1.0, gt=0, le=1024, title="Cores a pod")
     memory: str = Field(default="4Gi", pattern=r"^\d+(Mi|Gi|M|G)$", title="Memory a pod")
     gpu: bool = Field(default=False, title="A GPU a pod")

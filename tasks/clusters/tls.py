@@ -82,7 +82,7 @@ def _shake_hands(line: socket.socket, context: ssl.SSLContext, certificates: Cer
         reason = str(getattr(error, "reason", None) or "")
         if "ALERT" in reason or isinstance(error, ConnectionError):
             if certificates.cert is None:
-                raise ClusterError(f"the scheduler at {address} wants a certificate: name cert_file and key_file") from error
+                raise ClusterError(f"the scheduler at {address} requires a certificate: name cert_file and key_file") from error
             raise ClusterError(f"the scheduler at {address} does not accept the certificate {certificates.cert}") from error
         raise ClusterError(f"what answers at {address} does not speak TLS") from error
 

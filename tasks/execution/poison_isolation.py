@@ -24,10 +24,10 @@ IMAGES_A_DEATH: Final = 5
 class Cause(Enum):
     """Why a worker ended, as far as anybody has told."""
 
-    DIED = "the worker died each time it looked at this image; either what looks at it crashes, or the machine ran out of memory"
-    MEMORY = "looking at this image took more memory than a worker may use, each time"
-    FROZEN = "the worker stopped answering each time it looked at this image, and had to be killed"
-    STUCK = "looking at this image took too long, each time"
+    DIED = "the worker died each time it processed this image; either a library crashed, or the machine ran out of memory"
+    MEMORY = "processing this image took more memory than a worker may use, each time"
+    FROZEN = "the worker stopped answering each time it processed this image, and had to be killed"
+    STUCK = "processing this image took too long, each time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Death:
 
     def reason(self, limit: float) -> str:
         """What the row of a single image says. limit: seconds an image may take."""
-        return f"looking at this image took longer than {limit:g} s, each time" if self.cause is Cause.STUCK else self.cause.value
+        return f"processing this image took longer than {limit:g} s, each time" if self.cause is Cause.STUCK else self.cause.value
 
 
 def bisect(job: ShardJob) -> tuple[ShardJob, ...]:
@@ -70,11 +70,11 @@ def after_death(job: ShardJob, death: Death, deaths: int, limit: float) -> tuple
     limit: seconds an image may take. ClusterError when workers die, or stand still, even where they do not look at an image.
     """
     if job.crashed:
-        raise ClusterError(f"workers die without looking at any image: {job.part}")
+        raise ClusterError(f"workers die before they process any image: {job.part}")
     if death.cause is Cause.STUCK and death.image is None:
         if deaths < DEATHS_TO_CRASH:
             return (job,)
-        raise ClusterError(f"workers stand still without looking at any image (for longer than {limit:g} s): {job.part}")
+        raise ClusterError(f"workers hang before they process any image (for longer than {limit:g} s): {job.part}")
     if len(job.images) > 1:
         pieces = isolate(job, death.image) if death.image is not None else (job,)
         return pieces if len(pieces) > 1 else bisect(job)

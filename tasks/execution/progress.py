@@ -1,4 +1,4 @@
-"""How far a run has come, told to whoever listens in this process: the command's progress bar, the orchestrator's artifact."""
+"""Progress of a run, for the listeners of this process: the command's progress bar, the orchestrator's artifact and log."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ class Progress:
     """Counts of one run. Grows with every receipt."""
 
     total: int
-    """Images to be looked at, those of an interrupted run that is resumed included."""
+    """Images to process, those of an interrupted run that is resumed included."""
     images: int = 0
     faces: int = 0
     resumed: int = 0
@@ -30,36 +30,71 @@ class Progress:
         self.faces += receipt.faces
         self.statuses.update(receipt.statuses)
 
+    def line(self) -> str:
+        """`labelled images: 20 of 200 (10 %), 31 faces`."""
+        return f"{counted('labelled images', self.images, self.total)}, {self.faces:,} faces"
+
+
+@dataclass(slots=True)
+class Tenths:
+    """Which tenths of the whole have been logged."""
+
+    logged: int = 0
+
+    def passed(self, done: int, total: int) -> bool:
+        """Whether another tenth is finished since the last time."""
+        tenth = 10 * done // max(total, 1)
+        if tenth <= self.logged:
+            return False
+        self.logged = tenth
+        return True
+
 
 Listener = Callable[[Progress], None]
 
-Warned = Callable[[str], None]
+Said = Callable[[str], None]
 
 _listener: ContextVar[Listener | None] = ContextVar("progress_listener", default=None)
-_warned: ContextVar[Warned | None] = ContextVar("progress_warned", default=None)
+_warned: ContextVar[Said | None] = ContextVar("progress_warned", default=None)
+_stage: ContextVar[Said | None] = ContextVar("progress_stage", default=None)
 
 
 @contextmanager
-def listening(listener: Listener, warned: Warned) -> Iterator[None]:
-    """Call `listener` with progress and `warned` with warnings inside, in the thread that makes them."""
-    tokens = _listener.set(listener), _warned.set(warned)
+def listening(listener: Listener | None = None, warned: Said | None = None, stage: Said | None = None) -> Iterator[None]:
+    """Inside, call `listener` with progress, `warned` with warnings and `stage` with what is done, in the thread that reports it."""
+    tokens = _listener.set(listener), _warned.set(warned), _stage.set(stage)
     try:
         yield
     finally:
         _listener.reset(tokens[0])
         _warned.reset(tokens[1])
+        _stage.reset(tokens[2])
 
 
 def warn(sentence: str) -> None:
-    """Pass on what a person should know although the run goes on."""
+    """Report what a person should know although the run continues."""
     warned = _warned.get()
     if warned is not None:
         warned(sentence)
 
 
+def stage(line: str) -> None:
+    """Report what is being done, or what was found."""
+    shown = _stage.get()
+    if shown is not None:
+        shown(line)
+
+
 def tell(progress: Progress) -> None:
-    """Say how far the run is. KeyboardInterrupt when somebody wants it to stop."""
+    """Report progress. KeyboardInterrupt when the run was asked to stop."""
     stop_if_asked()
     listener = _listener.get()
     if listener is not None:
         listener(progress)
+
+
+def counted(stage: str, done: int | None, total: int | None) -> str:
+    """`labelled images: 20 of 200 (10 %)`."""
+    if done is None:
+        return stage
+    return f"{stage}: {done:,}" if not total else f"{stage}: {done:,} of {total:,} ({100 * done // total} %)"

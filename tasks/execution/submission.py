@@ -242,8 +242,8 @@ class Flights:
         if job.crashed or not self._deaths.are_too_many(self._labelled, self._most_workers):
             return
         raise ClusterError(
-            f"{self._deaths.total} workers died while {self._labelled} images were labelled: this is the machine, "
-            f"the detector or the model rather than single images (the last death was at {_shown(job)})"
+            f"{self._deaths.total} workers died while {self._labelled} images were labelled: the cause is the machine, "
+            f"the detector or the model rather than single images (the last failure was at {_shown(job)})"
         )
 
     def _window(self) -> int:

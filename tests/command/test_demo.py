@@ -65,7 +65,7 @@ def test_tables_in_s3_are_read_without_downloading_an_extension(s3_root, tmp_pat
 def test_a_root_without_faces_says_so(tmp_path, capsys):
     label(config(tmp_path / "root"), refs(write_pictures(tmp_path / "photos", [0])))
     assert main(["query", str(tmp_path / "root")]) == 0
-    assert "No face has been labelled" in capsys.readouterr().out
+    assert "no labelled face" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [[], ["pictures"], ["what", "x"]])
@@ -77,5 +77,5 @@ def test_wrong_use_is_told(arguments, capsys):
 def test_a_missing_picture_is_one_clear_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("flows.cli.demo.PICTURES", (("numpy", "no/such.png"),))
     assert main(["pictures", str(tmp_path)]) == 1
-    assert "numpy is not installed with its picture" in capsys.readouterr().err
+    assert "numpy is installed without its image" in capsys.readouterr().err
     assert not list(Path(tmp_path).iterdir())

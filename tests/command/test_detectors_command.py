@@ -9,7 +9,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 def test_help_says_what_touches_the_network(commands):
     told = commands.run("detectors", "pull", "--help").out
-    assert "the only thing ferflow itself fetches from the internet" in told
+    assert "the only download of ferflow itself" in told
     assert "insightface" in told
     assert "--to FOLDER" in told
 

@@ -14,7 +14,7 @@ from tests.support.made_faces import made_faceset
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        ([], 2, "nothing to learn from"),
+        ([], 2, "there are no training faces"),
         (["--faceset", "ABSENT"], 1, "not a face set"),
         (["--faceset", "SET", "--epochs", "0"], 2, "--epochs input should be greater than or equal to 1"),
         (["--faceset", "SET", "--bound", "speed"], 2, "a bound is NAME=VALUE"),

@@ -62,7 +62,7 @@ def test_out_in_and_into_a_face_set(run, root, corrected, tmp_path):
     assert code == 0, err
     assert out.splitlines()[0].split() == ["faces", "anger", "fear"]
     assert out.splitlines()[1].split() == ["train", "2", "1", "1"]
-    assert out.splitlines()[3:] == ["3 faces were reviewed", "1 left out: no expression was seen in them"]
+    assert out.splitlines()[3:] == ["3 faces were reviewed", "1 left out: the review names no expression"]
     assert (tmp_path / "set" / "faceset.json").is_file()
 
 

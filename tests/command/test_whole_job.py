@@ -113,7 +113,7 @@ def test_a_night_with_nothing_new_is_an_empty_commit(zoo_runs):
     assert {"labeled", "unreadable", "too_large", "no_face"} <= set(pictures)
     assert (night["listed"], night["unchanged"], sum(night["images"].values())) == (len(pictures), len(pictures), 0)
     assert night["run_id"] != ended["one"].json["run_id"]
-    assert f"{len(pictures)} unchanged, 0 looked at" in night["text"][0]
+    assert f"{len(pictures)} unchanged, 0 processed" in night["text"][0]
 
 
 def test_a_run_that_completes_with_too_many_failures_tells_of_them(zoo_runs, prefect_url):

@@ -80,8 +80,8 @@ def test_a_poison_one_that_hangs_and_a_killed_worker_in_one_run(on_server, tmp_p
     assert len(found) == 8
     bad = {name: row["reason"] for name, row in found.items() if row["status"] == "crashed"}
     assert sorted(bad) == ["image-004.png", "image-005.png"]
-    assert bad["image-004.png"] == "looking at this image took longer than 6 s, each time"
-    assert bad["image-005.png"].startswith("the worker died each time it looked at this image")
+    assert bad["image-004.png"] == "processing this image took longer than 6 s, each time"
+    assert bad["image-005.png"].startswith("the worker died each time it processed this image")
     for number, count in enumerate(faces):
         row = found[f"image-{number:03d}.png"]
         if row["status"] != "crashed":

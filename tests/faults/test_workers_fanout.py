@@ -41,9 +41,9 @@ def test_images_that_end_their_workers_cost_a_row_each(client, tmp_path):
     rows = run(client, tmp_path, *quiet, ["a", f"{DEADLY}.1", "b", f"{DEADLY}.2"], [DEADLY], ["a", HANGING, "b"], [HUNGRY])
     given_up = {uri: said.removeprefix("crashed: ") for uri, said in rows.items() if said.startswith("crashed")}
     assert sorted(given_up) == ["/04/deadly.1", "/04/deadly.2", "/05/deadly", "/06/hanging", "/07/hungry"]
-    assert all(given_up[uri].startswith("the worker died each time it looked at this image") for uri in sorted(given_up)[:3])
-    assert given_up["/06/hanging"] == "looking at this image took longer than 2 s, each time"
-    assert given_up["/07/hungry"] == "looking at this image took more memory than a worker may use, each time"
+    assert all(given_up[uri].startswith("the worker died each time it processed this image") for uri in sorted(given_up)[:3])
+    assert given_up["/06/hanging"] == "processing this image took longer than 2 s, each time"
+    assert given_up["/07/hungry"] == "processing this image took more memory than a worker may use, each time"
     assert [rows[uri] for uri in rows.keys() - given_up.keys()] == ["labeled"] * 12
     looks = odd_pictures.looks(tmp_path)
     assert looks.count("/06/hanging") == 1 + poison_isolation.DEATHS_TO_CRASH  # the worker told which one it was
@@ -77,7 +77,7 @@ def test_why_a_worker_was_ended_may_be_told_after_its_end(client, tmp_path, monk
 
     monkeypatch.setattr(Nanny, "_log_event", tell_late)  # the nannies are in this process
     rows = run(client, tmp_path, ["a"], [HUNGRY])
-    assert rows["/01/hungry"] == "crashed: looking at this image took more memory than a worker may use, each time"
+    assert rows["/01/hungry"] == "crashed: processing this image took more memory than a worker may use, each time"
 
 
 def test_a_worker_that_is_killed_or_frozen_once_costs_nothing(client, tmp_path):
@@ -103,6 +103,6 @@ def test_who_only_waited_at_a_dead_worker_is_no_suspect(client, tmp_path):
 
 def test_where_everything_dies_the_run_ends_after_a_bounded_number_of_workers(client, tmp_path, monkeypatch):
     monkeypatch.setattr(poison_isolation, "NAMED_FORGIVEN", 3)
-    with pytest.raises(ClusterError, match=r"\d workers died while 0 images were labelled: .* \(the last death was at /0"):
+    with pytest.raises(ClusterError, match=r"\d workers died while 0 images were labelled: .* \(the last failure was at /0"):
         run(client, tmp_path, *([f"{DEADLY}.{number}" for number in range(4)] for _ in range(3)))
     assert len(odd_pictures.looks(tmp_path)) <= 7 + 2  # of two workers, the other may be on its way

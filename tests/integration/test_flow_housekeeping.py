@@ -85,7 +85,7 @@ def kept(labelled, on_server, tmp_path_factory):
 def test_a_whole_root_is_in_order_afterwards(kept):
     assert kept["whole"]["ok"]
     assert kept["whole"]["collected"] == ["first"]
-    assert any("as promised" in page for page in kept["pages"])
+    assert any("verified" in page for page in kept["pages"])
 
 
 def test_a_torn_part_fails_the_run_and_is_named(kept):
@@ -112,7 +112,7 @@ def test_a_morning_without_a_night_is_told_and_one_after_a_night_is_not(kept):
 
 def test_the_page_names_what_was_done():
     done = Housekeeping(("run-a",), ("run-c",), VerifyReport(4, 9, 1234, (), ("staging of run run-d is left over",)))
-    assert headline(done).endswith("4 runs, 9 parts and 1,234 rows as promised")
+    assert headline(done).endswith("4 runs, 9 parts and 1,234 rows verified")
     for name in ("run-a", "run-c", "run-d"):
         assert f"{name}" in page(done)
     broken = Housekeeping((), (), VerifyReport(1, 1, 0, tuple(f"gone: {n}" for n in range(60)), ()))

@@ -1,6 +1,7 @@
 """What the orchestrator knows about a run, read where it keeps that: an API of its own for the question costs as much as a run."""
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 
@@ -9,6 +10,7 @@ import pytest
 QUESTIONS = {
     "runs": ("SELECT flow_run.id, flow.name, flow_run.name, state_name FROM flow_run JOIN flow ON flow.id = flow_id", "id flow name state"),
     "tasks": ("SELECT flow_run_id, name, state_name, start_time FROM task_run", "run name state at"),
+    "logs": ("SELECT name, message FROM log WHERE task_run_id IS NOT NULL ORDER BY timestamp", "logger message"),
     "artifacts": ("SELECT flow_run_id, key, type, data FROM artifact", "run key type data"),
 }
 
@@ -34,6 +36,18 @@ def test_the_run_is_one_flow_of_five_tasks(known):
     tasks = sorted((task for task in known["tasks"] if task["run"] == run["id"]), key=lambda task: task["at"])
     assert [task["name"] for task in tasks] == ["inventory", "plan", "label-shards", "commit", "report"]
     assert {task["state"] for task in tasks} == {"Completed"}
+
+
+def test_each_task_logs_what_it_found(known):
+    """Regression: the log of a run in the orchestrator named its tasks and nothing that they found."""
+    lines = [entry["message"] for entry in known["logs"] if not entry["message"].startswith("Finished in state")]
+    listed, planned, start, *progress, committed, report = lines
+    assert listed == "listed 2 images, excluded 0 folders"
+    assert planned == "planned run first: 2 listed, 0 unchanged, 2 new in 2 shards, 0 deleted, 0 folders excluded"
+    assert start == "to label: 2 images in 2 shards, 0 are staged already"
+    assert [line.partition(",")[0] for line in progress] == ["labelled images: 1 of 2 (50 %)", "labelled images: 2 of 2 (100 %)"]
+    assert re.fullmatch(r"committed run first: 2 rows in images, 7 rows in labels; 2 files, 0\.\d MB", committed)
+    assert report == "2 images processed, 7 faces labelled, 0 images unchanged"
 
 
 def test_progress_and_summary_are_artifacts(known, labelled):

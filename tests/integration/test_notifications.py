@@ -146,7 +146,7 @@ def put_in_block(served, url):
 def test_by_the_name_of_a_block(told):
     (done, _, _), (refused, _, why) = told["again"]
     assert (done, refused) == (0, 1)
-    assert why == "there is no block slack-webhook/nobody: make one in the pages, under Blocks\n"
+    assert why == "there is no block slack-webhook/nobody: create one in the UI, under Blocks\n"
     assert sorted(one["name"] for one in told["automations"]) == sorted(made.name for made in automations(UUID(int=0)))
 
 
@@ -154,7 +154,8 @@ def test_no_run_at_all(told):
     text = told["no night"]
     assert told["runs"]["no night"]["state_type"] == "COMPLETED"
     assert text.startswith("ferflow: no run last night\n")
-    assert f"No run was committed in the last 12 hours in {told['folder'] / 'labels'}, and none is at work. There never was one." in text
+    labels = told["folder"] / "labels"
+    assert f"No run was committed in the last 12 hours in {labels}, and none is running. No run was ever committed." in text
     assert f"{told['url']}/runs/flow-run/{told['runs']['no night']['id']}" in text
     assert "What to do: " in text
 
@@ -163,7 +164,7 @@ def test_too_many_quarantined_images(told):
     """Of a run that completes the same is told: test_whole_job.py."""
     run, text = told["runs"]["night"], told["quarantined"]
     assert text.startswith("ferflow: 33.3 % of the images quarantined\n")
-    assert "looked at 3 images and could not use 1 of them (unreadable: 1); the bound is 5 %" in text
+    assert "processed 3 images and quarantined 1 of them (unreadable: 1); the bound is 5 %" in text
     assert f"{told['url']}/runs/flow-run/{run['id']}" in text
 
 

@@ -218,7 +218,7 @@ def test_references_of_drift(run, pictures):
     check(document, lambda data: store.write_bytes(path, data), lambda: read_reference(store, run.model_digest))
     for new in (None, [], "text", 2**62, {"a": None}):
         store.write_bytes(path, written({**document, "profile": {**document["profile"], "expression": new}}))
-        with pytest.raises(FerflowError, match="choose a reference run anew"):
+        with pytest.raises(FerflowError, match="choose another reference run"):
             drift_history(store)
 
 

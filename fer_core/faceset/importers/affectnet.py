@@ -51,7 +51,7 @@ def samples(source: Path, classes: Classes = 8) -> Iterator[Sample]:
                 found = True
                 yield Sample(name, split, label, None, None, read_picture(file))
     if not found:
-        raise FaceSetError(f"not AffectNet's layout: none of the annotated pictures is in {source}")
+        raise FaceSetError(f"not AffectNet's layout: none of the annotated images is in {source}")
 
 
 def _table(source: Path, name: str) -> Path | None:

@@ -34,7 +34,7 @@ def samples(source: Path) -> Iterator[Sample]:
     if not present:
         raise FaceSetError(f"not FER+'s layout: none of {', '.join(FOLDER_OF.values())} (folder or .zip) is in {source}")
     if not found:
-        raise FaceSetError(f"not FER+'s layout: none of the pictures that fer2013new.csv names is in {source}")
+        raise FaceSetError(f"not FER+'s layout: none of the images that fer2013new.csv names is in {source}")
 
 
 def _rows(table: Path) -> list[tuple[str, str, tuple[int, ...]]]:

@@ -29,7 +29,7 @@ def samples(source: Path) -> Iterator[Sample]:
                 found = True
                 yield Sample(name, split, label, None, None, data)
     if not found:
-        raise FaceSetError(f"not RAF-DB's layout: none of the pictures that the list names is in {place}")
+        raise FaceSetError(f"not RAF-DB's layout: none of the images that the list names is in {place}")
 
 
 def _rows(table: Path) -> list[tuple[str, str, str]]:

@@ -40,7 +40,7 @@ def write_raw(samples: Iterable[Sample], folder: Path, name: str, progress: Call
             progress(done)
         card = FaceSetCard(name, kind, (), "", {}, 0, 0.0, undecodable=too_large, raw=True)
         if done == too_large:
-            raise FaceSetError("no picture of the set could be read" if done else "there is no picture in the set")
+            raise FaceSetError("no image of the set could be read" if done else "there is no image in the set")
         return writer.finish(card)
 
 

@@ -74,7 +74,7 @@ def inside(folder: Path, name: str) -> Path:
     """
     parts = PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or "\0" in name:
-        raise FaceSetError(f"the name of a picture leads out of its folder {folder}: {name[:200]!r}")
+        raise FaceSetError(f"the name of an image leads out of its folder {folder}: {name[:200]!r}")
     return folder / name
 
 

@@ -218,7 +218,7 @@ def test_a_holder_that_slept_learns_of_it_before_it_publishes(store, impatient, 
         monkeypatch.setattr(module, "is_beside", lambda process: False)
         with lease(store, "run b") as other:
             other.check_now()
-            with pytest.raises(LeaseError, match="was taken for dead"):
+            with pytest.raises(LeaseError, match="its lease was taken over"):
                 held.check()
     assert store.list_files("_meta/leases") == [], "even the fence goes, once its holder knows"
 

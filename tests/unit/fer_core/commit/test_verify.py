@@ -118,14 +118,14 @@ def test_counts_that_do_not_fit(run, store):
 )
 def test_files_that_no_run_knows(store, path):
     store.write_bytes(path, b"?")
-    assert verify(store).problems == (f"no committed run knows this file: {path}",)
+    assert verify(store).problems == (f"no committed run contains this file: {path}",)
 
 
 def test_a_part_that_is_there_twice(run, store):
     path = f"{run_folder(run, 'labels')}/part-00001.parquet"
     for copy in (f"{run_folder(run, 'labels')}/part-00001 (copy).parquet", "labels/run_date=2026-01-02/run=run-b/part-00000.parquet"):
         store.write_bytes(copy, store.read_bytes(path))
-        assert verify(store).problems == (f"no committed run knows this file: {copy}, a second copy of {path}",)
+        assert verify(store).problems == (f"no committed run contains this file: {copy}, a second copy of {path}",)
         store.remove_file(copy)
     manifest = json.loads(store.read_bytes(manifest_file("run-a")))
     twice = [part for part in manifest["parts"] if part["path"] == path]

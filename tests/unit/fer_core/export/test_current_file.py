@@ -56,7 +56,7 @@ def folder(tmp_path):
 
 
 def export(root, target, rows=current_file.ROWS_AT_ONCE) -> CurrentExport:
-    return export_current(open_store(str(root)), open_store(str(target)), rows)
+    return export_current(open_store(str(root)), open_store(str(target)), rows_at_once=rows)
 
 
 def test_every_storage(root, tmp_path, monkeypatch):

@@ -62,7 +62,7 @@ def test_affectnet_lists_in_their_own_folder_and_without_header(affectnet_tables
         (COLUMNS + "\n" + affectnet_line("1/00.jpg", 11), "line 2 of"),
         (COLUMNS + "\n1/00.jpg,1", "line 2 of"),
         (b"\xff\xfe\x00\x01", "not a table"),
-        (COLUMNS + "\n" + affectnet_line("9/99.jpg", 1), "none of the annotated pictures"),
+        (COLUMNS + "\n" + affectnet_line("9/99.jpg", 1), "none of the annotated images"),
     ],
 )
 def test_affectnet_wrong_table(affectnet_tables: Path, table: bytes | str, match: str) -> None:

@@ -78,7 +78,7 @@ def test_ferplus_table_with_a_byte_order_mark(ferplus_set: Path) -> None:
         (HEADER + "\nTraining,fer0000000.png,4,0", "not a whole number"),
         (b"\xff\xfe\x00U", "not a table"),
         (HEADER.encode() + b"\n\xff\xff\xff", "not a table"),
-        (HEADER + "\nTraining,fer9999999.png,1,0,0,0,0,0,0,0,0,0", "none of the pictures"),
+        (HEADER + "\nTraining,fer9999999.png,1,0,0,0,0,0,0,0,0,0", "none of the images"),
     ],
 )
 def test_ferplus_wrong_table(ferplus_set: Path, table: bytes | str, match: str) -> None:
@@ -248,7 +248,7 @@ def test_rafdb_wrong_layout(rafdb_set: Path) -> None:
     (rafdb_set / "Image" / "aligned").rename(rafdb_set / "Image" / "original")
     refused(rafdb.samples, rafdb_set, "no folder .*aligned")
     (rafdb_set / "Image" / "aligned").mkdir()
-    refused(rafdb.samples, rafdb_set, "none of the pictures")
+    refused(rafdb.samples, rafdb_set, "none of the images")
     write(rafdb_set / "EmoLabel" / "list_patition_label.txt", b"\xff\xfe\x00")
     refused(rafdb.samples, rafdb_set, "not text")
     (rafdb_set / "EmoLabel" / "list_patition_label.txt").unlink()

@@ -111,7 +111,7 @@ def test_undecodable_pictures_are_left_out_and_counted_apart(tmp_path: Path) -> 
 @pytest.mark.usefixtures("here")
 def test_nothing_decodable_leaves_what_was_there(tmp_path: Path) -> None:
     import_aligned([voted("a", "train", encoded(picture(0)))], tmp_path, "made", "fake", 1)
-    for samples, match in (([voted("b", "train", b"no picture")], "no picture of the set could be decoded"), ([], "no picture in the set")):
+    for samples, match in (([voted("b", "train", b"no picture")], "no image of the set could be decoded"), ([], "no image in the set")):
         with pytest.raises(FaceSetError, match=match):
             import_aligned(samples, tmp_path, "made", "fake", 1)
     assert read_split(tmp_path, "train").ids == ("a",)

@@ -101,7 +101,7 @@ def test_files_that_are_too_large_are_left_out_and_counted(tmp_path: Path, monke
     assert import_raw(samples, tmp_path / "raw", "made").undecodable == 1
     assert prepare(tmp_path / "raw", tmp_path / "set", "fake", 1).undecodable == 2
     assert read_split(tmp_path / "set", "train").ids == ("a",)
-    with pytest.raises(FaceSetError, match="no picture of the set could be read"):
+    with pytest.raises(FaceSetError, match="no image of the set could be read"):
         import_raw(samples[:1], tmp_path / "none", "made")
     assert not (tmp_path / "none").exists()
 

@@ -156,7 +156,7 @@ def test_what_could_not_be_looked_at_is_listed_with_its_reason(tmp_path, drawn):
     _, page, _ = drawn()
     assert "unreadable" in page.words
     assert "empty file" in page.words
-    assert "1 picture could not be looked at" in page.words
+    assert "1 picture could not be processed" in page.words
 
 
 def test_a_crowd_is_folded_and_a_large_run_sampled_evenly(tmp_path, drawn):

@@ -59,7 +59,7 @@ def test_whoever_judged_against_an_older_champion_is_refused(tmp_path, trained):
     one, two, *_ = trained
     start = champion(tmp_path).digest
     promote(tmp_path, one, start, "first")
-    with pytest.raises(ModelError, match="another model was promoted meanwhile"):
+    with pytest.raises(ModelError, match="another model was promoted in the meantime"):
         promote(tmp_path, two, start, "too late")
     assert digests(tmp_path) == [one.digest]
 

@@ -91,7 +91,7 @@ def test_a_damaged_reference_is_said_in_one_line(root):
     store = open_store(root)
     history(store)
     store.write_bytes(reference_file(MODEL), b"{}")
-    with pytest.raises(CommitError, match="choose a reference run anew"):
+    with pytest.raises(CommitError, match="choose another reference run"):
         history(store)
     assert report_on(store, reference_run="first").newest is None
 

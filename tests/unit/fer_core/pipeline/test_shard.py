@@ -135,7 +135,7 @@ def test_nothing_is_lost(run, tmp_path, monkeypatch):
         "z-gone.png": "missing",
     }
     assert all((reason is None) == (status == "labeled") for status, reason in found.values())
-    assert found["e-odd.png"][1] == "looking at it failed: ValueError: no idea what this is"
+    assert found["e-odd.png"][1] == "processing failed: ValueError: no idea what this is"
     assert found["h-throttled.png"][1] == "the store did not answer: cannot read s3://x: slow down"
     rows = {row["image_uri"].rsplit("/", 1)[1]: row for row in staged(run, receipt, "images")}
     # what is known of a lost image stands in its row: the digest as soon as its bytes were there, the size as soon as it was decoded
@@ -183,7 +183,7 @@ def test_a_crashed_image_is_not_touched(run, monkeypatch):
     job = ShardJob(run, "part-00003-1", (ImageRef("/p/killer.png", 5, None, 7),), crashed=True)
     receipt = label_shard(job)
     (row,) = staged(run, receipt, "images")
-    assert (row["status"], row["reason"], row["n_faces"]) == ("crashed", "the worker died each time it looked at this image", 0)
+    assert (row["status"], row["reason"], row["n_faces"]) == ("crashed", "the worker died each time it processed this image", 0)
     assert staged(run, receipt, "labels") == []
     assert receipt.statuses == {"crashed": 1}
 

@@ -95,7 +95,7 @@ BROKEN = [
     (["format"], "something", "neither a corrections file of ferflow nor Label Studio's export"),
     (["version"], 2, "of version 2; this ferflow reads version 1"),
     (["export_id"], "../../x", "'export_id' is no id of an export"),
-    (["reviewer"], "", "file.json does not say who reviewed; give --reviewer NAME"),
+    (["reviewer"], "", "file.json does not name the reviewer; give --reviewer NAME"),
     (["reviewer"], 7, "file.json has no usable 'reviewer'"),
     (["corrections"], {}, "has no list 'corrections'"),
     (["corrections"], [], "there is no review in file.json"),
@@ -117,8 +117,8 @@ BROKEN = [
     ([*FIRST, "box"], [1, 2, 0, 4], "'box' has no area"),
     ([*FIRST, "reviewed_at"], "yesterday", "'reviewed_at' is no time with its zone: 'yesterday'"),
     ([*FIRST, "reviewed_at"], "2026-02-01T10:00:00", "'reviewed_at' is no time with its zone"),
-    ([*FIRST, "reviewed_at"], "9026-02-01T10:00:00Z", "is not a time at which anybody can have reviewed"),
-    ([*FIRST, "reviewed_at"], "1826-02-01T10:00:00Z", "is not a time at which anybody can have reviewed"),
+    ([*FIRST, "reviewed_at"], "9026-02-01T10:00:00Z", "is not a possible time of a review"),
+    ([*FIRST, "reviewed_at"], "1826-02-01T10:00:00Z", "is not a possible time of a review"),
 ]
 
 
@@ -144,7 +144,7 @@ BROKEN_TASKS = [
     ([*RESULT, 0, "value", "choices"], [{}], "'{}' is no verdict"),
     ([*RESULT, 0, "value"], {"rectanglelabels": ["x"]}, "was not annotated with ferflow's labelling configuration"),
     ([*RESULT, 0, "from_name"], "tag", "was not annotated with ferflow's labelling configuration"),
-    (["annotations", 0, "completed_by"], None, "task 17 of file.json does not say who reviewed"),
+    (["annotations", 0, "completed_by"], None, "task 17 of file.json does not name the reviewer"),
     (["annotations", 0, "updated_at"], "soon", "'updated_at' is no time with its zone"),
 ]
 

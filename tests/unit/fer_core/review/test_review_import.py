@@ -133,7 +133,7 @@ def test_a_face_that_is_elsewhere_or_whose_picture_changed_is_an_orphan(root, tm
     assert (found.reviews, found.new, found.attached) == (8, 8, 0)
     reasons = {(Path(row.image_uri).name, row.reason) for row in found.orphans}
     assert ("photo-000.png", "the image has changed or has no labels any more") in reasons
-    assert ("photo-001.png", "no face is found there any more") in reasons
+    assert ("photo-001.png", "no face is detected at this place any more") in reasons
     assert len(reviewed_faces(store_of(root)).orphans) == 8
 
 

@@ -60,7 +60,7 @@ class TestLessons:
         assert sources.teachers == ()
 
     def test_nothing_to_learn_from(self, champion):
-        with pytest.raises(TrainingError, match="nothing to learn from"):
+        with pytest.raises(TrainingError, match="there are no training faces"):
             lesson((), None, champion, CONFIG, "from champion")
 
     def test_reviews_without_a_training_face_are_left_out(self, tmp_path, base, champion):
@@ -100,9 +100,9 @@ class TestReviewedFacesAlone:
         with pytest.raises(TrainingError) as caught:
             check_enough(few)
         text = str(caught.value)
-        assert "31 more reviewed faces to learn from (there are 69)" in text
+        assert "31 more reviewed training faces (there are 69)" in text
         assert "10 faces of each of 3 expressions (there are: neutral 60, happiness 9)" in text
-        assert "20 more reviewed faces to judge by (there are 10)" in text
+        assert "20 more reviewed held-out faces (there are 10)" in text
         assert "\n" not in text
 
     def test_one_sided(self, tmp_path):

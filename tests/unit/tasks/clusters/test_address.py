@@ -111,7 +111,8 @@ def test_an_address_alone_takes_the_certificates_that_dask_is_configured_with(se
 
 def test_whoever_has_no_certificate_is_refused(secure, ours):
     assert (
-        _refused(_spec(secure.address, ours.file)) == f"the scheduler at {secure.address} wants a certificate: name cert_file and key_file"
+        _refused(_spec(secure.address, ours.file))
+        == f"the scheduler at {secure.address} requires a certificate: name cert_file and key_file"
     )
 
 

@@ -138,14 +138,14 @@ def test_a_job_that_is_refused_or_never_begins_is_one_line(slurm, tmp_path):
     (slurm / "full").unlink()
     (slurm / "queue").touch()
     spec = SlurmCluster(patience=1, folder=str(tmp_path))
-    said = rf"^no Slurm job began to work within 1 s \(squeue tells why one waits; what jobs say is in {tmp_path}\)$"
+    said = rf"^no Slurm job started within 1 s \(squeue tells why one waits; output of the jobs is in {tmp_path}\)$"
     with pytest.raises(ClusterError, match=said), open_client(spec):
         pass
 
 
 def test_without_a_folder_for_certificates_no_scheduler_is_started(slurm, tmp_path):
     """By TCP, whoever reaches it would run code as whoever started it."""
-    with pytest.raises(ClusterError, match=r"^clusters of kind slurm need folder, .*: certificates lie there that keep everyone else out$"):
+    with pytest.raises(ClusterError, match=r"^clusters of kind slurm need folder, .*: it holds the certificates of the run$"):
         check_cluster(SlurmCluster())
     for where in (SlurmCluster(), SlurmCluster(folder=str(tmp_path / "open"))):
         (tmp_path / "open").mkdir(exist_ok=True)

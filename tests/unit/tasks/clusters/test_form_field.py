@@ -156,7 +156,7 @@ def test_gpus_are_those_that_are_there_and_may_be_seen(monkeypatch, tmp_path):
     _gpus_of(monkeypatch, tmp_path / "bin", "GPU-a", "GPU-b")
     assert visible_gpus() == ("GPU-a", "GPU-b")
     assert chosen_gpus(1) == ("GPU-a",)
-    with pytest.raises(ClusterError, match="3 GPUs are asked for, and 2 can be used"):
+    with pytest.raises(ClusterError, match="3 GPUs are requested, and 2 can be used"):
         chosen_gpus(3)
     for said, seen in {"1": ("1",), "1,0": ("1", "0"), "0,-1,1": ("0",), "GPU-b": ("GPU-b",)}.items():
         assert visible_gpus({"CUDA_VISIBLE_DEVICES": said}) == seen

@@ -106,7 +106,7 @@ def test_the_poison_is_found_among_the_innocent(client):
 
 
 def test_workers_that_die_of_everything_are_a_cluster_error(client):
-    with pytest.raises(ClusterError, match="without looking at any image"):
+    with pytest.raises(ClusterError, match="before they process any image"):
         fan_out(client, [job(1)], lambda _: None, work=hateful)
 
 
