@@ -121,7 +121,7 @@ def _reported(model: Predictor, faces: FaceSplit, protocol: Protocol) -> Evaluat
 
 def _reviewed(models: Path, root: str, can_do_without: bool) -> Path | None:
     """The reviewed faces of a labels root as a face set below the folder of models, anew each time: reviews are added and changed."""
-    from fer_core.review.face_set import Shares, import_reviewed  # noqa: PLC0415  (loads OpenCV)
+    from fer_core.review.face_set import Shares, import_reviewed
 
     folder = models / REVIEWED
     try:
@@ -140,7 +140,7 @@ def _reviewed(models: Path, root: str, can_do_without: bool) -> Path | None:
 @contextmanager
 def one_at_a_time(models: Path) -> Iterator[None]:
     """TrainingError when another process retrains in this folder of models. The lock of a process that was killed is gone with it."""
-    import fcntl  # noqa: PLC0415  (not on Windows)
+    import fcntl
 
     private_process()  # also where somebody else has started the run: face sets and plots come from libraries
     models.mkdir(parents=True, exist_ok=True)

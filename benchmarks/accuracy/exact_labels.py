@@ -39,7 +39,7 @@ def exact_labels(pictures: Path, workers: int) -> dict[str, Said]:
 
 
 def _part(folder: str, names: Sequence[str]) -> list[tuple[str, Said]]:
-    import torch  # noqa: PLC0415  (in the processes that do the work)
+    import torch
 
     torch.set_num_threads(1)
     return list(_said(Path(folder), names))
@@ -61,7 +61,7 @@ def _said(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, Said]]:
 
 
 def _logits(network: "MultiscaleNet", crops: NDArray[np.uint8], *, mirrored: bool) -> NDArray[np.float64]:
-    import torch  # noqa: PLC0415  (the same)
+    import torch
 
     faces = torch.from_numpy(crops).permute(0, 3, 1, 2).double()
     with torch.inference_mode():
@@ -78,7 +78,7 @@ class _ExactEyes:
         self._network = load_detector(SHIPPED).double()
 
     def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> Levels:
-        import torch  # noqa: PLC0415  (the same)
+        import torch
 
         with torch.inference_mode():
             levels = self._network.levels(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).double())

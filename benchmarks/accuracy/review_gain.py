@@ -229,7 +229,7 @@ def page(told: dict[str, Any], rows: Sequence[Tuned]) -> str:
 
 def draw(told: dict[str, Any], rows: Sequence[Tuned], file: Path) -> None:
     """Gains over the number of reviewed faces."""
-    from fer_core.evaluation.plots.paper import MARKS, SERIES, heading, inches, sheet  # noqa: PLC0415  (heavy; only where it is drawn)
+    from fer_core.evaluation.plots.paper import MARKS, SERIES, heading, inches, sheet
 
     with sheet(file, 9.6, 4.9) as figure:
         first = told["first"]

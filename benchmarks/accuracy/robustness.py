@@ -124,7 +124,7 @@ def measure(args: argparse.Namespace) -> str:
     refs = [resolve_model(model) for model in dict.fromkeys(args.model)]
     make_folder(args.to)
     faces = sample(args.faceset, args.split, args.protocol, args.faces)
-    from fer_core.predict.predictor import Predictor  # noqa: PLC0415  (loads torch; a wrong name or folder is said before)
+    from fer_core.predict.predictor import Predictor
 
     unique = {ref.digest: ref for ref in refs}
     found = told(rows([Predictor(ref) for ref in unique.values()], faces, args.seed), 26 * len(unique))

@@ -97,7 +97,7 @@ def decoder() -> tuple[Decode, str]:
     """Bytes -> (H, W, 3) RGB uint8, and what does it: `fer_core.decode.decoder`, or OpenCV where Pillow is missing."""
     if find_spec("PIL") is None:
         return lambda data: np.ascontiguousarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]), "opencv"
-    from fer_core.decode.decoder import DecodeLimits, decode  # noqa: PLC0415  (needs Pillow)
+    from fer_core.decode.decoder import DecodeLimits, decode
 
     limits = DecodeLimits()
     return lambda data: decode(data, limits).pixels, "fer_core.decode.decoder"

@@ -59,16 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measured(root: str, size: int, number: int = 1) -> dict[str, Any]:
     """One run over so many images: the first night into an empty root, the second over a hundredth more. SystemExit where any is amiss."""
-    from benchmarks.scalability.planning import etag, fake_time, night, uri  # noqa: PLC0415  (a worker that imports this module needs none of it)
-    from fer_core.collection.inventory import inventory_of  # noqa: PLC0415  (the same)
-    from fer_core.collection.local_listing import Listed  # noqa: PLC0415  (the same)
-    from fer_core.commit.publish import publish, write_plan  # noqa: PLC0415  (the same)
-    from fer_core.pipeline.shard_jobs import jobs  # noqa: PLC0415  (the same)
-    from fer_core.planning.draft import draft  # noqa: PLC0415  (the same)
-    from fer_core.storage.store import open_store  # noqa: PLC0415  (the same)
-    from tasks.clusters.early_start import EarlyCluster  # noqa: PLC0415  (the same)
-    from tasks.clusters.spec import LocalCluster  # noqa: PLC0415  (the same)
-    from tasks.execution.fan_out import fan_out  # noqa: PLC0415  (the same)
+    from benchmarks.scalability.planning import etag, fake_time, night, uri
+    from fer_core.collection.inventory import inventory_of
+    from fer_core.collection.local_listing import Listed
+    from fer_core.commit.publish import publish, write_plan
+    from fer_core.pipeline.shard_jobs import jobs
+    from fer_core.planning.draft import draft
+    from fer_core.storage.store import open_store
+    from tasks.clusters.early_start import EarlyCluster
+    from tasks.clusters.spec import LocalCluster
+    from tasks.execution.fan_out import fan_out
 
     total = size if number == 1 else size + max(size // MORE, 1)
 

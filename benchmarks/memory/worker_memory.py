@@ -43,7 +43,7 @@ def main() -> None:
 
 def measured(megapixels: float) -> dict[str, float]:
     """One row."""
-    from flows.cli.demo import demo_pictures  # noqa: PLC0415  (not in the process that is measured)
+    from flows.cli.demo import demo_pictures
 
     with tempfile.TemporaryDirectory() as place:
         folder, width = Path(place) / "photos", round((megapixels * 1e6 * 4 / 3) ** 0.5)
@@ -60,13 +60,13 @@ def measured(megapixels: float) -> dict[str, float]:
 
 def labelled_here(folder: Path) -> dict[str, float]:
     """Bytes of this process once its libraries and networks are loaded, and at most."""
-    from fer_core.detect.registry import build  # noqa: PLC0415  (only in the process that is measured)
-    from fer_core.models.store import resolve_model  # noqa: PLC0415  (the same)
-    from fer_core.pipeline.label_images import labelled  # noqa: PLC0415  (the same)
-    from fer_core.pipeline.worker_models import tools_for  # noqa: PLC0415  (the same)
-    from fer_core.run import ImageRef, RunConfig  # noqa: PLC0415  (the same)
-    from fer_core.storage.store import read_uri  # noqa: PLC0415  (the same)
-    from fer_core.timing import Stopwatch  # noqa: PLC0415  (the same)
+    from fer_core.detect.registry import build
+    from fer_core.models.store import resolve_model
+    from fer_core.pipeline.label_images import labelled
+    from fer_core.pipeline.worker_models import tools_for
+    from fer_core.run import ImageRef, RunConfig
+    from fer_core.storage.store import read_uri
+    from fer_core.timing import Stopwatch
 
     config = RunConfig(
         run_id="memory",

@@ -186,7 +186,7 @@ def table(figures: Sequence[dict[str, Any]]) -> str:
 
 def draw(figures: Sequence[dict[str, Any]], file: Path) -> None:
     """Seconds and memory over the number of listed images."""
-    from fer_core.evaluation.plots.paper import MARKS, SERIES, heading, inches, sheet  # noqa: PLC0415  (200 MB, which planning does not take)
+    from fer_core.evaluation.plots.paper import MARKS, SERIES, heading, inches, sheet
 
     with sheet(file, 9.6, 5.2) as figure:
         heading(figure, "Planning a night", (f"{NEW:,} new images among those listed; dotted: what it may cost at {AT:,}",))
@@ -204,7 +204,7 @@ def draw(figures: Sequence[dict[str, Any]], file: Path) -> None:
 
 
 def _finish(axes: "Axes", label: str, limit: float, lowest: float) -> None:
-    from fer_core.evaluation.plots.paper import SOFT  # noqa: PLC0415  (the same)
+    from fer_core.evaluation.plots.paper import SOFT
 
     axes.set_xscale("log")
     axes.set_yscale("log")

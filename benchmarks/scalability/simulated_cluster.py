@@ -273,7 +273,7 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
 
 def draw(runs: Sequence[dict[str, Any]], file: Path) -> None:
     """How many workers did what counted, over time: one panel for each size."""
-    from fer_core.evaluation.plots.paper import SERIES, heading, inches, sheet  # noqa: PLC0415  (loads matplotlib)
+    from fer_core.evaluation.plots.paper import SERIES, heading, inches, sheet
 
     sizes = sorted({run["workers"] for run in runs})
     with sheet(file, 9.6, 4.6) as figure:

@@ -50,8 +50,8 @@ def stand_in_job(text: str) -> str:
 
 def install() -> None:
     """From now on shards of this process are not looked at."""
-    import fer_core.pipeline.shard  # noqa: PLC0415  (in workers alone)
-    import fer_core.pipeline.worker_models  # noqa: PLC0415  (the same)
+    import fer_core.pipeline.shard
+    import fer_core.pipeline.worker_models
 
     fer_core.pipeline.shard.label_shard = stand_in
     fer_core.pipeline.worker_models.prepare_process = lambda: None

@@ -19,8 +19,8 @@ PICTURES = {".jpg", ".jpeg", ".png"}
 def main() -> None:
     """See the module's text."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    import cv2  # noqa: PLC0415  (TensorFlow reads the environment when it is imported)
-    from fer.fer import FER  # noqa: PLC0415  (the same)
+    import cv2
+    from fer.fer import FER
 
     logging.disable(logging.INFO)
     detector = FER()

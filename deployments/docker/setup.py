@@ -74,7 +74,7 @@ def make_bucket(url: str) -> None:
     """Unless it is there. Nothing is done for a folder."""
     if not url.startswith("s3://"):
         return
-    import s3fs  # noqa: PLC0415  (only where there is a bucket to make; `filled` alone loads nothing)
+    import s3fs
 
     bucket = url.removeprefix("s3://").partition("/")[0]
     fs = s3fs.S3FileSystem(use_listings_cache=False)
@@ -84,14 +84,14 @@ def make_bucket(url: str) -> None:
 
 def seed(models: str, timezone: str) -> None:
     """The shipped model as the first champion of an empty folder."""
-    from flows.server.up_setup import checked  # noqa: PLC0415  (loads the model; wrong settings are said before)
+    from flows.server.up_setup import checked
 
     checked(None, None, models, timezone)
 
 
 async def there() -> tuple[set[str], set[str], set[str]]:
     """Names of work pools, of the pool's queues, of automations."""
-    from prefect.client.orchestration import get_client  # noqa: PLC0415  (loads Prefect; wrong settings are said before)
+    from prefect.client.orchestration import get_client
 
     async with get_client() as client:
         pools = {pool.name for pool in await client.read_work_pools()}

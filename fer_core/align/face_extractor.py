@@ -54,7 +54,7 @@ class OneByOne:
         return [self._one(pixels, min_face_px, watch) for pixels in pictures]
 
     def _one(self, pixels: NDArray[np.uint8], min_face_px: float, watch: Stopwatch) -> Looked:
-        from fer_core.align.aligner import align  # noqa: PLC0415  (loads OpenCV; importing the shard must stay quick)
+        from fer_core.align.aligner import align
 
         with watch.stage("detect"):
             found = self._detector.detect(pixels)
@@ -91,7 +91,7 @@ def full_size(looked: Looked, picture: Picture, min_face_px: float, decoded_agai
 
 def _refine(crops: NDArray[np.uint8], shrunk: Faces, faces: Faces, decoded_again: Callable[[], Picture], watch: Stopwatch) -> None:
     """Cut faces that a shrunk picture shows too coarsely from the photograph."""
-    from fer_core.align.aligner import align, scales  # noqa: PLC0415  (see above)
+    from fer_core.align.aligner import align, scales
 
     poor = np.flatnonzero(scales(shrunk) > FINE)
     if len(poor):

@@ -43,7 +43,7 @@ def part_rows(data: bytes, path: str, schema: pa.Schema, run: str = "a committed
     """Rows from a part's bytes. uris: strings; only the rows of these images, of which only the row groups that may hold them are
     decoded. None: all rows.
     """
-    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy; what plans and counts needs none of it)
+    import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(pa.BufferReader(data)) as file:

@@ -43,7 +43,7 @@ def _place() -> str:
         # containers share the machine's boot but number their processes each for itself
         return f"{_BOOT.read_text().strip()}/{os.readlink('/proc/self/ns/pid')}"
     except OSError:
-        import psutil  # noqa: PLC0415  (only where the kernel does not say it)
+        import psutil
 
         return f"{platform.node()}/{psutil.boot_time():.0f}"
 
@@ -62,7 +62,7 @@ def _started(pid: int) -> str | None:
 
 def _started_elsewhere(pid: int) -> str | None:
     """The same without /proc."""
-    import psutil  # noqa: PLC0415  (only where the kernel does not say it)
+    import psutil
 
     try:
         process = psutil.Process(pid)

@@ -71,7 +71,7 @@ def write_plan(store: Store, config: RunConfig, images: pa.Table, *, listed: int
 
 def read_plan(store: Store, run_id: str) -> Plan:
     """The plan of a run that was begun here, committed or not. CommitError when there is none of that id."""
-    import pyarrow.parquet as pq  # noqa: PLC0415  (workers import this module's neighbours and never read a plan)
+    import pyarrow.parquet as pq
 
     if not is_run_id(run_id) or not store.exists(plan_file(run_id)):
         raise CommitError(f"unknown run: {run_id} (in {store.url()})")

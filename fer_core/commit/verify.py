@@ -113,7 +113,7 @@ def _check_run(store: Store, manifest: Manifest, problems: list[str], on_part: C
 
 def _read_part(store: Store, manifest: Manifest, part: Part, problems: list[str]) -> pa.Table | None:
     """The key columns of one part; None and a problem where it is not what was promised."""
-    import pyarrow.parquet as pq  # noqa: PLC0415  (only needed here)
+    import pyarrow.parquet as pq
 
     if not store.exists(part.path):
         problems.append(f"missing: {part.path}")

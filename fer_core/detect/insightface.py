@@ -32,7 +32,7 @@ def _folder(pack: str) -> Path:
     folder = root / "models" / pack
     if folder.is_dir():
         return folder
-    from insightface.utils.storage import ensure_available, model_zoo_download_url  # noqa: PLC0415  (slow to import)
+    from insightface.utils.storage import ensure_available, model_zoo_download_url
 
     _check_reachable(pack, model_zoo_download_url(f"{pack}.zip"))
     try:

@@ -56,18 +56,18 @@ def build(spec: str, device: str = "cpu") -> Detector:
     resolved = resolve(spec)
     name, _, argument = resolved.partition(":")
     if name == "yunet":
-        from fer_core.detect.yunet import YuNet  # noqa: PLC0415  (OpenCV and insightface load only where they are used)
+        from fer_core.detect.yunet import YuNet
 
         return YuNet(Path(argument))
     if name == "scrfd":
-        from fer_core.detect.scrfd import Scrfd  # noqa: PLC0415  (the same)
+        from fer_core.detect.scrfd import Scrfd
 
         return Scrfd(Path(argument))
     if name == "insightface":
-        from fer_core.detect.insightface import InsightFacePack  # noqa: PLC0415  (the same)
+        from fer_core.detect.insightface import InsightFacePack
 
         return InsightFacePack(argument)
-    from fer_core.detect.builtin.detector import Builtin  # noqa: PLC0415  (the same)
+    from fer_core.detect.builtin.detector import Builtin
 
     return Builtin(device=device)
 

@@ -63,8 +63,8 @@ def _load(file: Path) -> Any:  # noqa: ANN401  (insightface is untyped)
     """insightface's model on one thread: workers are the parallelism, and one thread gives the same answer each time."""
     try:
         with _silence():
-            import onnxruntime  # noqa: PLC0415  (slow to import, and only this detector needs it)
-            from insightface.model_zoo.scrfd import SCRFD  # noqa: PLC0415  (the same)
+            import onnxruntime
+            from insightface.model_zoo.scrfd import SCRFD
     except ImportError as error:
         raise DetectorError(f"SCRFD needs the packages insightface and onnxruntime: {error}") from error
     onnxruntime.disable_telemetry_events()
@@ -86,7 +86,7 @@ def _load(file: Path) -> Any:  # noqa: ANN401  (insightface is untyped)
 
 def _any_size(file: Path) -> bytes:
     """The network of `file`, taking pictures of any size: exported files often fix 640x640 though nothing in the graph needs it."""
-    import onnx  # noqa: PLC0415  (comes with insightface)
+    import onnx
 
     network = onnx.load_model(str(file))
     for axis, name in ((2, "height"), (3, "width")):

@@ -96,7 +96,7 @@ def evaluate(  # noqa: PLR0917  (a table of plain values)
 
     on_scored: called with the number of faces scored and of all faces.
     """
-    from fer_core.predict.predictor import load_predictor  # noqa: PLC0415  (keeps torch out of `--help`)
+    from fer_core.predict.predictor import load_predictor
 
     chosen, absent = choose(read_split(faceset, split), only)
     classes, kept = majority_classes(chosen.votes, chosen.kind) if protocol == "majority" else argmax_classes(chosen.votes)

@@ -122,7 +122,7 @@ def _check_target(target: Store) -> None:
 
 
 def _is_export(target: Store) -> bool:
-    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
+    import pyarrow.parquet as pq
 
     fs, full = split(target.url(FILE))
     with one_line("read", target.url(FILE)), fs.open(full, "rb") as stream:
@@ -148,7 +148,7 @@ def _contents(store: Store, parts: Sequence[Part]) -> Iterator[tuple[str, bytes]
 
 def _batches(path: str, data: bytes, schema: pa.Schema) -> Iterator[pa.Table]:
     """The rows of a part, some at a time."""
-    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
+    import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
@@ -161,8 +161,8 @@ def _batches(path: str, data: bytes, schema: pa.Schema) -> Iterator[pa.Table]:
 
 def _write(tables: Mapping[str, Sequence[pa.Table]], file: str, on_progress: Progress, rows_at_once: int) -> tuple[int, int, int]:
     """Rows, different images, bytes. tables: pieces of each table, every one sorted by URI."""
-    import duckdb  # noqa: PLC0415  (heavy)
-    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
+    import duckdb
+    import pyarrow.parquet as pq
 
     order = [(name, "ascending") for name in ("image_uri", "face_index")]
     sorting = pq.SortingColumn.from_ordering(LABELS, order)

@@ -73,7 +73,7 @@ def register(store: Store, table: str) -> Registered:
 
 def _check(store: Store) -> None:
     try:
-        import deltalake  # noqa: F401, PLC0415  (an extra)
+        import deltalake  # noqa: F401  (an extra)
     except ImportError as error:
         raise StoreError("a Delta table needs the package deltalake: pip install 'ferflow[delta]'") from error
     if store.url().startswith("memory://") or "%" in store.url():
@@ -125,8 +125,8 @@ class _Log:
 
     def append(self, run_id: str, adds: "Sequence[AddAction]") -> None:
         """One version with the parts of one run, the first of which makes the table."""
-        from deltalake import Schema  # noqa: PLC0415  (an extra)
-        from deltalake.transaction import create_table_with_add_actions  # noqa: PLC0415  (an extra)
+        from deltalake import Schema
+        from deltalake.transaction import create_table_with_add_actions
 
         said = _said({"fer.run_id": run_id})
         if self.version() >= 0:
@@ -146,7 +146,7 @@ class _Log:
 
     def replace(self, run_id: str, gone: Sequence[str], adds: "Sequence[AddAction]", changes: bool) -> None:
         """One version in which a run has other parts. changes: whether it has other rows, too."""
-        from deltalake.transaction import RemoveAction  # noqa: PLC0415  (an extra)
+        from deltalake.transaction import RemoveAction
 
         now = time.time_ns() // 1_000_000
         removes = [RemoveAction(_absolute(url), changes, now, partition_values=_values(url)) for url in gone]
@@ -154,7 +154,7 @@ class _Log:
 
     def add(self, manifest: Manifest, part: Part, changes: bool) -> "AddAction":
         """What the log says of one part. changes: whether its rows are new to the table."""
-        from deltalake.transaction import AddAction  # noqa: PLC0415  (an extra)
+        from deltalake.transaction import AddAction
 
         written = int(datetime.fromisoformat(manifest.committed_at).timestamp() * 1000)
         url = self._store.url(part.path)
@@ -168,8 +168,8 @@ class _Log:
 
     def _opened(self) -> "DeltaTable | None":
         """The newest version; None while there is none."""
-        from deltalake import DeltaTable  # noqa: PLC0415  (an extra)
-        from deltalake.exceptions import TableNotFoundError  # noqa: PLC0415  (an extra)
+        from deltalake import DeltaTable
+        from deltalake.exceptions import TableNotFoundError
 
         try:  # not DeltaTable.is_deltatable: it holds every Python thread up while it waits for the network
             return DeltaTable(self._uri(), storage_options=self._options)
@@ -202,7 +202,7 @@ def _values(url: str) -> dict[str, str | None]:
 
 def _said(metadata: dict[str, object]) -> "CommitProperties":
     """What the version says of itself. No second try: whoever committed in between has registered the same parts."""
-    from deltalake.transaction import CommitProperties  # noqa: PLC0415  (an extra)
+    from deltalake.transaction import CommitProperties
 
     return CommitProperties(custom_metadata=metadata, max_commit_retries=0)
 
@@ -213,7 +213,7 @@ def _storage_options(store: Store) -> dict[str, str] | None:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    from deltalake.exceptions import DeltaError  # noqa: PLC0415  (an extra)
+    from deltalake.exceptions import DeltaError
 
     return (DeltaError, OSError)
 

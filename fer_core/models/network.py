@@ -156,7 +156,7 @@ def standardised(faces: Tensor, scale: int) -> Tensor:
 
 def multiply_adds(config: NetworkConfig) -> int:
     """Multiply-adds of one face through convolutions, linear layers and attention products, counted on a real pass."""
-    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415  (a measuring tool, not needed to label)
+    from torch.utils.flop_counter import FlopCounterMode
 
     network = MultiscaleNet(config).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():

@@ -159,9 +159,9 @@ def ill_fitting(ref: ModelRef, reason: Exception) -> ModelError:
 
 def load_model(ref: ModelRef) -> tuple["MultiscaleNet", ModelSpec]:
     """The network in evaluation mode on the CPU, and its spec. Damaged, changed or ill-fitting files are a ModelError."""
-    import torch  # noqa: PLC0415  (slow to import; labelling on a CPU needs none of it)
+    import torch
 
-    from fer_core.models.network import MultiscaleNet  # noqa: PLC0415  (the same)
+    from fer_core.models.network import MultiscaleNet
 
     tensors, spec = read_weights(ref)
     try:
@@ -177,7 +177,7 @@ def save_model(folder: Path, state: dict[str, "Tensor"], spec: ModelSpec, card: 
 
     half: floats are stored in half precision; loading gives what `rounded` gives. What the disk refuses is a ModelError.
     """
-    from safetensors.torch import save  # noqa: PLC0415  (loads torch)
+    from safetensors.torch import save
 
     kept = {name: tensor.detach().cpu() for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
     tensors = {name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous() for name, tensor in kept.items()}

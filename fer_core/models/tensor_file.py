@@ -41,8 +41,8 @@ class TensorFile:
 
     def tensors(self, expected: Shapes) -> dict[str, NDArray[np.float32]]:
         """Exactly the expected tensors, float32. ValueError, which names the first that is wrong."""
-        from safetensors import SafetensorError  # noqa: PLC0415  (whoever reads a card needs none of it)
-        from safetensors.numpy import load  # noqa: PLC0415  (the same)
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
 
         self._check(expected)
         try:

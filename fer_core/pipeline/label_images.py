@@ -176,7 +176,7 @@ def _ahead(images: Sequence[ImageRef], config: RunConfig, looker: Looker, read: 
 
 def _decoder(config: RunConfig, looker: Looker) -> Callable[[bytes, Callable[[int], None]], Picture]:
     def decoded(data: bytes, admit: Callable[[int], None]) -> Picture:
-        from fer_core.decode.decoder import DecodeLimits, decode  # noqa: PLC0415  (loads Pillow; importing the shard must stay quick)
+        from fer_core.decode.decoder import DecodeLimits, decode
 
         return decode(data, DecodeLimits(max_bytes=config.max_bytes, max_pixels=config.max_pixels), looker.side, admit)
 
@@ -184,7 +184,7 @@ def _decoder(config: RunConfig, looker: Looker) -> Callable[[bytes, Callable[[in
 
 
 def _decoded_again(config: RunConfig, data: bytes) -> Picture:
-    from fer_core.decode.decoder import DecodeLimits, decode  # noqa: PLC0415  (see above)
+    from fer_core.decode.decoder import DecodeLimits, decode
 
     return decode(data, DecodeLimits(max_bytes=config.max_bytes, max_pixels=config.max_pixels))
 

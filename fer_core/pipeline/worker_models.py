@@ -54,12 +54,12 @@ def tools_for(config: RunConfig) -> ShardTools:
 @lru_cache(maxsize=1)
 def prepare_process() -> None:
     """Load what every shard needs, with one thread in OpenCV, because the workers themselves are the parallelism."""
-    import cv2  # noqa: PLC0415  (a process that only plans and commits needs none of these)
+    import cv2
 
-    import fer_core.decode.decoder  # noqa: PLC0415  (the same)
+    import fer_core.decode.decoder
 
     if find_spec("onnxruntime") is not None:
-        import fer_core.models.onnx_builder  # noqa: F401, PLC0415  (the same)
+        import fer_core.models.onnx_builder  # noqa: F401  (the same)
     cv2.setNumThreads(1)
 
 
@@ -71,17 +71,17 @@ def decode_side(detector: Detector) -> int | None:
 
 def predictor_for(model: str, device: str) -> FacePredictor:
     """A model ready on this worker's device: half precision and recorded graphs on a GPU, see `fer_core.gpu`."""
-    from fer_core.predict.predictor import load_predictor, on_cpu  # noqa: PLC0415  (a process that only plans and commits needs no network)
+    from fer_core.predict.predictor import load_predictor, on_cpu
 
     if on_cpu(cast("Device", device)):
         return load_predictor(model, "cpu")
-    from fer_core.gpu.predictor import GpuPredictor  # noqa: PLC0415  (loads torch)
+    from fer_core.gpu.predictor import GpuPredictor
 
     return GpuPredictor(model)
 
 
 def _load(config: RunConfig) -> ShardTools:
-    from fer_core.detect.registry import build  # noqa: PLC0415  (loads OpenCV)
+    from fer_core.detect.registry import build
 
     prepare_process()
     predictor = predictor_for(config.model, config.device)
@@ -99,10 +99,10 @@ def _load(config: RunConfig) -> ShardTools:
 
 def _together(config: RunConfig) -> Looker | None:
     """The built-in detector on a GPU; the other ones look one by one, wherever their libraries put them."""
-    from fer_core.predict.predictor import on_cpu  # noqa: PLC0415  (see above)
+    from fer_core.predict.predictor import on_cpu
 
     if config.detector != "builtin" or on_cpu(cast("Device", config.device)):
         return None
-    from fer_core.gpu.face_extractor import GpuLooker  # noqa: PLC0415  (loads torch)
+    from fer_core.gpu.face_extractor import GpuLooker
 
     return GpuLooker()

@@ -81,7 +81,7 @@ class FaceBatch:
 
 def _judged(faces: Faces, crops: NDArray[np.uint8]) -> Quality:
     try:
-        from fer_core.align.quality import assess  # noqa: PLC0415  (loads OpenCV; importing the shard must stay quick)
+        from fer_core.align.quality import assess
     except ImportError as error:
         raise FerflowError(f"this installation of ferflow is incomplete: {error}") from error
     return assess(faces, crops)
@@ -125,6 +125,6 @@ def _quality(parts: Sequence[Quality]) -> Quality:
 
 def _pngs(crops: NDArray[np.uint8]) -> list[bytes]:
     """(N, 112, 112, 3) RGB uint8 -> N PNGs."""
-    import cv2  # noqa: PLC0415  (see above)
+    import cv2
 
     return [bytes(cv2.imencode(".png", crop[..., ::-1])[1]) for crop in crops]

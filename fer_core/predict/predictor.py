@@ -83,15 +83,15 @@ def answered(probabilities: NDArray[np.float64], spec: ModelSpec) -> Predictions
 def _network(ref: ModelRef, device: Device) -> tuple[Logits, ModelSpec]:
     """A CPU without ONNX Runtime gets the same answers from torch, more slowly."""
     if on_cpu(device) and find_spec("onnxruntime") is not None:
-        from fer_core.predict.onnx_backend import NetworkSession  # noqa: PLC0415  (loads ONNX Runtime, which machines with a GPU may lack)
+        from fer_core.predict.onnx_backend import NetworkSession
 
         tensors, spec = read_weights(ref)
         try:
             return NetworkSession(spec.network, tensors, mirrored=spec.flip), spec
         except (LookupError, ValueError, RuntimeError) as error:
             raise ill_fitting(ref, error) from error
-    from fer_core.models.store import load_model  # noqa: PLC0415  (as the next)
-    from fer_core.predict.torch_backend import TorchNetwork  # noqa: PLC0415  (loads torch)
+    from fer_core.models.store import load_model
+    from fer_core.predict.torch_backend import TorchNetwork
 
     network, spec = load_model(ref)
     return TorchNetwork(network, torch_device(device), mirrored=spec.flip), spec
@@ -111,7 +111,7 @@ def on_cpu(device: Device) -> bool:
 
 def torch_device(device: Device) -> "torch.device":
     """`auto` is the GPU where torch sees one."""
-    import torch  # noqa: PLC0415  (see `on_cpu`)
+    import torch
 
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelError("device cuda was asked for, but torch sees no CUDA device here")

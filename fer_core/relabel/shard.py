@@ -136,7 +136,7 @@ def _looked_at(
 
 def _decoded(faces: pa.Table, on_image: Callable[[str | None], None]) -> NDArray[np.uint8]:
     """(N, 112, 112, 3) RGB uint8."""
-    from fer_core.decode.crop_image import colour_crop  # noqa: PLC0415  (loads Pillow; importing this module must stay quick)
+    from fer_core.decode.crop_image import colour_crop
 
     crops = np.zeros((faces.num_rows, CROP_SIZE, CROP_SIZE, 3), np.uint8)
     for number, row in enumerate(faces.select(["image_uri", "face_index", "crop_png"]).to_pylist()):
@@ -150,7 +150,7 @@ def _decoded(faces: pa.Table, on_image: Callable[[str | None], None]) -> NDArray
 
 
 def _exposures(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-    from fer_core.align.quality import exposure  # noqa: PLC0415  (see above)
+    from fer_core.align.quality import exposure
 
     return np.array([exposure(crop) for crop in crops], np.float32)
 

@@ -98,7 +98,7 @@ def _table(corrections: Sequence[Correction], source: str, now_us: int) -> pa.Ta
 
 
 def _bytes(table: pa.Table) -> bytes:
-    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
+    import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata({"fer.reviews_version": str(REVIEWS_VERSION)}), sink, compression="zstd")
@@ -106,7 +106,7 @@ def _bytes(table: pa.Table) -> bytes:
 
 
 def _read(store: Store, path: str) -> pa.Table:
-    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
+    import pyarrow.parquet as pq
 
     try:
         found = pq.read_table(pa.BufferReader(store.read_bytes(path))).select(REVIEWS.names).cast(REVIEWS)

@@ -105,7 +105,7 @@ def kept_crops(store: Store, labels: pa.Table) -> dict[Key, bytes]:
 
 
 def _crops_in(store: Store, path: str, missing: Mapping[Key, str]) -> dict[Key, bytes]:
-    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
+    import pyarrow.parquet as pq
 
     fs, full = split(store.url(path))
     found: dict[Key, bytes] = {}

@@ -54,7 +54,7 @@ class PresentLabels:
         return rows.take(pa.array(once(rows), pa.int64()))
 
     def _batches(self, names: Collection[str]) -> Iterator[pa.Table]:
-        import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
+        import pyarrow.parquet as pq
 
         with pq.ParquetFile(self._file) as opened:
             for batch in opened.iter_batches(columns=[name for name in LABELS.names if name in names]):

@@ -48,7 +48,7 @@ def client_options(environment: Mapping[str, str]) -> dict[str, Any]:
 
 def table_options(fs: "AbstractFileSystem", bucket: str) -> dict[str, str]:
     """What the S3 client has found, in deltalake's words, credentials included: for deltalake alone, never to be shown or kept."""
-    from fsspec.asyn import sync  # noqa: PLC0415  (only for S3)
+    from fsspec.asyn import sync
 
     fs.connect()
     meta = fs.s3.meta

@@ -38,7 +38,7 @@ def write_merged(tables: Iterable[pa.Table], schema: pa.Schema, metadata: Mappin
     Row groups hold whole tables, up to about `GROUP_ROWS` rows or `GROUP_BYTES` bytes. OverlapError where a table begins before the end of
     the one before it.
     """
-    import pyarrow.parquet as pq  # noqa: PLC0415  (what only plans and reads records needs none of it)
+    import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
@@ -59,7 +59,7 @@ def write_rows(table: pa.Table, metadata: Mapping[str, str], file: str) -> None:
 
 
 def _write(table: pa.Table, metadata: Mapping[str, str], sink: "pa.NativeFile | str", group_rows: int) -> None:
-    import pyarrow.parquet as pq  # noqa: PLC0415  (what only plans and reads records needs none of it)
+    import pyarrow.parquet as pq
 
     pq.write_table(
         table.replace_schema_metadata(dict(sorted(metadata.items()))),

@@ -46,6 +46,6 @@ class TensorBoardLog:
 
 
 def _writer(folder: Path, after: int) -> "SummaryWriter":
-    from tensorboardX import SummaryWriter  # noqa: PLC0415  (see above)
+    from tensorboardX import SummaryWriter
 
     return SummaryWriter(str(folder), purge_step=after + 1)

@@ -76,10 +76,10 @@ def run_import(args: argparse.Namespace) -> int:
         raise UsageError(f"the target {args.to} lies inside the source {source}: choose a place outside of it")
     _check_target(args.to)
     samples = _samples(args.kind, source, args.classes or 8)
-    from fer_core.detect.registry import resolve  # noqa: PLC0415  (heavy imports come after the cheap checks)
-    from fer_core.faceset.importers.raw import import_raw  # noqa: PLC0415
-    from fer_core.faceset.prepare import import_aligned  # noqa: PLC0415
-    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
+    from fer_core.detect.registry import resolve
+    from fer_core.faceset.importers.raw import import_raw
+    from fer_core.faceset.prepare import import_aligned
+    from flows.cli.stage_progress import StageProgress
 
     with StageProgress() as progress:
         if args.raw:
@@ -96,9 +96,9 @@ def _import_reviewed(args: argparse.Namespace) -> int:
     if args.held_out is not None and not 0 <= args.held_out < 0.5:
         raise UsageError(f"--held-out is a share from 0 to less than 0.5: {args.held_out:g}")
     _check_target(args.to)
-    from fer_core.review.face_set import Shares, import_reviewed  # noqa: PLC0415  (see above)
-    from fer_core.storage.store import open_store  # noqa: PLC0415
-    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
+    from fer_core.review.face_set import Shares, import_reviewed
+    from fer_core.storage.store import open_store
+    from flows.cli.stage_progress import StageProgress
 
     held_out = 0.1 if args.held_out is None else args.held_out
     with StageProgress() as progress:
@@ -116,9 +116,9 @@ def _import_reviewed(args: argparse.Namespace) -> int:
 def run_prepare(args: argparse.Namespace) -> int:
     """Align, then say what is in the set."""
     _check_target(args.to)
-    from fer_core.detect.registry import resolve  # noqa: PLC0415  (see above)
-    from fer_core.faceset.prepare import prepare  # noqa: PLC0415
-    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
+    from fer_core.detect.registry import resolve
+    from fer_core.faceset.prepare import prepare
+    from flows.cli.stage_progress import StageProgress
 
     with StageProgress() as progress:
         card = prepare(args.source, args.to, resolve(args.detector or "auto"), args.workers, _of_faces(progress))
@@ -131,7 +131,7 @@ def _of_faces(progress: "StageProgress") -> "Callable[[str, int], None]":
 
 
 def _check_target(to: Path) -> None:
-    from fer_core.faceset.staging import check_target  # noqa: PLC0415  (see above)
+    from fer_core.faceset.staging import check_target
 
     check_target(to)
 
@@ -139,18 +139,18 @@ def _check_target(to: Path) -> None:
 def _samples(kind: str, source: Path, classes: int) -> "Iterator[Sample]":
     """The importer's samples."""
     if kind == "ferplus":
-        from fer_core.faceset.importers import ferplus  # noqa: PLC0415
+        from fer_core.faceset.importers import ferplus
 
         return ferplus.samples(source)
     if kind == "rafdb":
-        from fer_core.faceset.importers import rafdb  # noqa: PLC0415
+        from fer_core.faceset.importers import rafdb
 
         return rafdb.samples(source)
     if kind == "affectnet":
-        from fer_core.faceset.importers import affectnet  # noqa: PLC0415
+        from fer_core.faceset.importers import affectnet
 
         return affectnet.samples(source, 7 if classes == 7 else 8)
-    from fer_core.faceset.importers import folder  # noqa: PLC0415
+    from fer_core.faceset.importers import folder
 
     return folder.samples(source)
 

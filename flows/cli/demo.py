@@ -61,7 +61,7 @@ def answer(root: str) -> tuple[list[str], list[tuple[Any, ...]]]:
 
     StoreError when DuckDB cannot read them.
     """
-    import duckdb  # noqa: PLC0415  (copying pictures needs no database)
+    import duckdb
 
     store = open_store(root)
     with duckdb.connect(config=OFFLINE) as connection:
@@ -84,7 +84,7 @@ def typed(root: str) -> str:
 
 def show_query(root: str, console: "Console") -> None:
     """Print the question, the query and the answer."""
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table
 
     columns, rows = answer(root)
     console.print()
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str]) -> int:
             case ["pictures", folder]:
                 demo_pictures(Path(folder))
             case ["query", root]:
-                from rich.console import Console  # noqa: PLC0415
+                from rich.console import Console
 
                 show_query(root, Console())
             case _:

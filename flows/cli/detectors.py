@@ -56,8 +56,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run_list(args: argparse.Namespace) -> int:
     """A few lines a detector."""
-    from fer_core.detect.builtin.measured import WHERE  # noqa: PLC0415
-    from fer_core.detect.registry import folder, resolve  # noqa: PLC0415  (heavy imports come after parsing)
+    from fer_core.detect.builtin.measured import WHERE
+    from fer_core.detect.registry import folder, resolve
 
     rows = [_row(*kind) for kind in KINDS]
     automatic = resolve("auto")
@@ -70,14 +70,14 @@ def run_list(args: argparse.Namespace) -> int:
 
 def run_pull(args: argparse.Namespace) -> int:
     """Only what may be given to everybody is pulled."""
-    from fer_core.errors import UsageError  # noqa: PLC0415
+    from fer_core.errors import UsageError
 
     if args.name != "yunet":
         raise UsageError(
             f"only yunet can be pulled, not {args.name!r}; InsightFace's models are non-commercial and come with the package insightface"
         )
-    from fer_core.detect.download import YUNET_URL, pull_yunet  # noqa: PLC0415
-    from fer_core.detect.registry import YUNET_FILE, folder  # noqa: PLC0415
+    from fer_core.detect.download import YUNET_URL, pull_yunet
+    from fer_core.detect.registry import YUNET_FILE, folder
 
     pulled = pull_yunet(args.to, args.url or YUNET_URL)
     said = "downloaded, sha256 as it should be" if pulled.downloaded else "already there, sha256 as it should be"
@@ -90,9 +90,9 @@ def run_pull(args: argparse.Namespace) -> int:
 
 
 def _row(spec: str, licence: str, what: str) -> dict[str, Any]:
-    from dataclasses import asdict  # noqa: PLC0415
+    from dataclasses import asdict
 
-    from fer_core.detect.builtin.measured import MEASURED  # noqa: PLC0415
+    from fer_core.detect.builtin.measured import MEASURED
 
     present = _present(spec)
     path = None if present is False else _place(spec)
@@ -117,8 +117,8 @@ def _lines(row: dict[str, Any]) -> Iterator[str]:
 
 def _present(spec: str) -> bool | None:
     """None where that depends on what the user names and its package is there."""
-    from fer_core.detect.registry import resolve  # noqa: PLC0415
-    from fer_core.errors import DetectorError  # noqa: PLC0415
+    from fer_core.detect.registry import resolve
+    from fer_core.errors import DetectorError
 
     if spec == "scrfd:FILE":
         return None
@@ -131,9 +131,9 @@ def _present(spec: str) -> bool | None:
 
 def _place(spec: str) -> str | None:
     """Where its files lie, as far as that is not for the user to say."""
-    from importlib.util import find_spec  # noqa: PLC0415
+    from importlib.util import find_spec
 
-    from fer_core.detect.registry import resolve  # noqa: PLC0415
+    from fer_core.detect.registry import resolve
 
     if spec == "yunet":
         return resolve(spec).partition(":")[2]

@@ -28,11 +28,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Under the root's lease."""
-    from fer_core.commit.lease import lease  # noqa: PLC0415
-    from fer_core.commit.recovery import discard  # noqa: PLC0415
-    from fer_core.errors import StoreError  # noqa: PLC0415  (heavy imports come after parsing)
-    from fer_core.storage.paths import META  # noqa: PLC0415
-    from fer_core.storage.store import open_store  # noqa: PLC0415
+    from fer_core.commit.lease import lease
+    from fer_core.commit.recovery import discard
+    from fer_core.errors import StoreError
+    from fer_core.storage.paths import META
+    from fer_core.storage.store import open_store
 
     store = open_store(args.root)
     if not store.list_files(META):  # before a lease is written: a mistyped root is not made

@@ -35,13 +35,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Score, draw where asked to, then print the figures."""
-    from fer_core.evaluation.evaluate import evaluate, report_json  # noqa: PLC0415  (heavy imports come after parsing)
-    from fer_core.models.store import resolve_model  # noqa: PLC0415
-    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
+    from fer_core.evaluation.evaluate import evaluate, report_json
+    from fer_core.models.store import resolve_model
+    from flows.cli.stage_progress import StageProgress
 
     ref = resolve_model(args.model)
     if args.plots is not None:
-        from fer_core.evaluation.plots import make_folder  # noqa: PLC0415
+        from fer_core.evaluation.plots import make_folder
 
         make_folder(args.plots)
     with StageProgress() as progress:
@@ -73,7 +73,7 @@ def _lines(figures: "Evaluation", ref: "ModelRef", args: argparse.Namespace) -> 
 
 def _drawn(figures: "Evaluation", ref: "ModelRef", args: argparse.Namespace) -> dict[str, str]:
     """Paths of the pictures by what they show."""
-    from fer_core.evaluation.plots import Scored, confusion_png, reliability_png  # noqa: PLC0415
+    from fer_core.evaluation.plots import Scored, confusion_png, reliability_png
 
     scored = Scored(ref.name, ref.digest, args.split, args.protocol)
     confusion, reliability = args.plots / "confusion.png", args.plots / "reliability.png"

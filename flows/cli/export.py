@@ -40,17 +40,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run_current(args: argparse.Namespace) -> int:
     """Write the file, or print the views."""
-    from dataclasses import asdict  # noqa: PLC0415
+    from dataclasses import asdict
 
-    from fer_core.export.current_view import views  # noqa: PLC0415  (heavy imports come after parsing)
-    from fer_core.storage.store import open_store  # noqa: PLC0415
+    from fer_core.export.current_view import views
+    from fer_core.storage.store import open_store
 
     store = open_store(args.root)
     if args.sql:
         answer(args.json, {"sql": views(store)}, views(store).split("\n"))
         return 0
-    from fer_core.export.current_file import export_current  # noqa: PLC0415
-    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
+    from fer_core.export.current_file import export_current
+    from flows.cli.stage_progress import StageProgress
 
     with StageProgress() as progress:
         progress("reading the tables")
@@ -64,10 +64,10 @@ def run_current(args: argparse.Namespace) -> int:
 
 def run_delta(args: argparse.Namespace) -> int:
     """Register, then say what is there."""
-    from dataclasses import asdict  # noqa: PLC0415
+    from dataclasses import asdict
 
-    from fer_core.export.delta import register  # noqa: PLC0415  (heavy imports come after parsing)
-    from fer_core.storage.store import open_store  # noqa: PLC0415
+    from fer_core.export.delta import register
+    from fer_core.storage.store import open_store
 
     found = register(open_store(args.root), args.table)
     news = f"{len(found.runs):,} new runs" if len(found.runs) != 1 else "1 new run"

@@ -28,10 +28,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Write the page."""
-    from dataclasses import asdict  # noqa: PLC0415
+    from dataclasses import asdict
 
-    from fer_core.gallery import draw_gallery  # noqa: PLC0415  (heavy imports come after parsing)
-    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
+    from fer_core.gallery import draw_gallery
+    from flows.cli.stage_progress import StageProgress
 
     with StageProgress() as progress:
         progress("drawing the gallery")

@@ -76,25 +76,25 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Check what can be checked at once, then run the flow."""
-    from fer_core.commit.publish import is_committed  # noqa: PLC0415  (heavy imports come after parsing)
-    from fer_core.storage.store import open_store  # noqa: PLC0415  (the same)
-    from flows.form_fields import new_run_id  # noqa: PLC0415  (the same)
-    from flows.setup.checks import check_label, label_params  # noqa: PLC0415  (the same)
+    from fer_core.commit.publish import is_committed
+    from fer_core.storage.store import open_store
+    from flows.form_fields import new_run_id
+    from flows.setup.checks import check_label, label_params
 
     params = label_params(_given(args))
     if args.dry_run:
-        from flows.cli.dry_run import dry_run  # noqa: PLC0415  (the same)
+        from flows.cli.dry_run import dry_run
 
         return dry_run(params, args.json)
     images = check_label(params)
     if params.resume is not None and is_committed(open_store(params.to), params.resume):
-        from flows.label_summary import already  # noqa: PLC0415  (the same)
+        from flows.label_summary import already
 
         return _answer(args, params, already(params.to, params.resume), f"run {params.resume} was committed already")
     if params.resume is None and params.run_id is None:
         params = params.model_copy(update={"run_id": new_run_id()})
-    from fer_core.errors import FerflowError  # noqa: PLC0415  (the same)
-    from tasks.execution.signals import asked  # noqa: PLC0415  (the same)
+    from fer_core.errors import FerflowError
+    from tasks.execution.signals import asked
 
     try:
         summary = _run_flow(params, images, args)
@@ -111,13 +111,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_flow(params: "LabelParams", images: int, args: argparse.Namespace) -> "Summary":
     """Everything that is started here is stopped here, whatever happens."""
-    from flows.cli.progress_bar import Display, notices  # noqa: PLC0415  (the same)
-    from flows.server.prefect_api import prefect_api  # noqa: PLC0415  (the same)
-    from flows.server.session import session  # noqa: PLC0415  (the same)
-    from tasks.clusters.early_start import starting_early  # noqa: PLC0415  (the same)
-    from tasks.clusters.sizing import sized  # noqa: PLC0415  (the same)
-    from tasks.execution.progress import listening  # noqa: PLC0415  (the same)
-    from tasks.execution.signals import stop_if_asked  # noqa: PLC0415  (the same)
+    from flows.cli.progress_bar import Display, notices
+    from flows.server.prefect_api import prefect_api
+    from flows.server.session import session
+    from tasks.clusters.early_start import starting_early
+    from tasks.clusters.sizing import sized
+    from tasks.execution.progress import listening
+    from tasks.execution.signals import stop_if_asked
 
     notices(params)
     cluster = sized(params.cluster, params.workers)
@@ -126,8 +126,8 @@ def _run_flow(params: "LabelParams", images: int, args: argparse.Namespace) -> "
         stack.enter_context(session())
         api = stack.enter_context(prefect_api(verbose=args.verbose))
         stack.enter_context(starting_early(cluster, images, params.shard_size, args.verbose))
-        from flows.label import label_collection  # noqa: PLC0415  (imports Prefect, while its API and the workers start)
-        from tasks.quarantine import QuarantineError  # noqa: PLC0415  (imports Prefect as well)
+        from flows.label import label_collection
+        from tasks.quarantine import QuarantineError
 
         stack.enter_context(api.ready())
         stack.enter_context(listening(display.show, display.warn, display.stage))
@@ -147,8 +147,8 @@ def _given(args: argparse.Namespace) -> dict[str, object]:
 
 
 def _answer(args: argparse.Namespace, params: "LabelParams", summary: "Summary", first_line: str) -> int:
-    from flows.cli.started import STARTED_AT  # noqa: PLC0415  (the same)
-    from flows.label_summary import as_json, as_text, max_failed_sentence  # noqa: PLC0415  (the same)
+    from flows.cli.started import STARTED_AT
+    from flows.label_summary import as_json, as_text, max_failed_sentence
 
     answer(args.json, as_json(summary, STARTED_AT), "" if args.json else as_text(summary, STARTED_AT, first_line))
     sentence = max_failed_sentence(summary, params.max_failed)
@@ -165,10 +165,10 @@ def _with_resume(error: "FerflowError", params: "LabelParams") -> "FerflowError"
 
 
 def _how_to_resume(params: "LabelParams") -> str:
-    from fer_core.commit.publish import is_committed  # noqa: PLC0415  (the same)
-    from fer_core.errors import StoreError  # noqa: PLC0415  (the same)
-    from fer_core.storage.paths import plan_file  # noqa: PLC0415  (the same)
-    from fer_core.storage.store import open_store  # noqa: PLC0415  (the same)
+    from fer_core.commit.publish import is_committed
+    from fer_core.errors import StoreError
+    from fer_core.storage.paths import plan_file
+    from fer_core.storage.store import open_store
 
     run_id = params.resume or params.run_id
     assert run_id is not None
@@ -184,7 +184,7 @@ def _how_to_resume(params: "LabelParams") -> str:
 
 def resume_command(params: "LabelParams", run_id: str) -> str:
     """What to type."""
-    from tasks.clusters.text_syntax import as_text  # noqa: PLC0415  (the same)
+    from tasks.clusters.text_syntax import as_text
 
     words = ["ferflow", "label", params.source, "--to", params.to, "--resume", run_id]
     given = params.model_dump(exclude_defaults=True, exclude={"source", "to", "run_id", "resume"})

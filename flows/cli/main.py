@@ -85,9 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = 1
     except Exception as error:  # noqa: BLE001  a person gets one line, whatever it was; --verbose shows where it came from
         if getattr(args, "verbose", False):
-            import traceback  # noqa: PLC0415
+            import traceback
 
-            from flows.output import tell_lines  # noqa: PLC0415
+            from flows.output import tell_lines
 
             tell_lines(traceback.format_exc())
         code = _fail(args, *_told(error, verbose_exists=hasattr(args, "verbose")))
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser(given: Sequence[str]) -> Parser:
     gone = GONE.get(given[0]) if given else None
     if gone is not None:
-        from fer_core.errors import UsageError  # noqa: PLC0415  (workers import this module)
+        from fer_core.errors import UsageError
 
         raise UsageError(gone)
     parser = Parser(prog="ferflow", description=HELP, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -110,7 +110,7 @@ def _parser(given: Sequence[str]) -> Parser:
 
 
 def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  (reads the disk)
+    from importlib.metadata import PackageNotFoundError, version
 
     try:
         return f"ferflow {version('ferflow')}"
@@ -120,7 +120,7 @@ def _version() -> str:
 
 def _told(error: Exception, *, verbose_exists: bool) -> tuple[str, int]:
     """Sentence and exit code."""
-    from fer_core.errors import FerflowError, UsageError  # noqa: PLC0415
+    from fer_core.errors import FerflowError, UsageError
 
     if isinstance(error, FerflowError):
         return " ".join(str(error).split()), 2 if isinstance(error, UsageError) else 1
@@ -130,7 +130,7 @@ def _told(error: Exception, *, verbose_exists: bool) -> tuple[str, int]:
 
 
 def _fail(args: argparse.Namespace, sentence: str, code: int) -> int:
-    from flows.output import answer, tell  # noqa: PLC0415
+    from flows.output import answer, tell
 
     if getattr(args, "json", False):
         answer(True, {"error": sentence}, "")

@@ -38,8 +38,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run_list(args: argparse.Namespace) -> int:
     """One line a model."""
-    from fer_core.models.store import resolve_model, shipped_names  # noqa: PLC0415  (heavy imports come after parsing)
-    from flows.cli.model_page import list_page, size_bytes  # noqa: PLC0415
+    from fer_core.models.store import resolve_model, shipped_names
+    from flows.cli.model_page import list_page, size_bytes
 
     if args.models is not None:
         return _list_promotions(args)
@@ -54,8 +54,8 @@ def run_list(args: argparse.Namespace) -> int:
 
 def run_show(args: argparse.Namespace) -> int:
     """A page for people; as JSON the whole card."""
-    from fer_core.models.store import resolve_model  # noqa: PLC0415
-    from flows.cli.model_page import page  # noqa: PLC0415
+    from fer_core.models.store import resolve_model
+    from flows.cli.model_page import page
 
     ref = resolve_model(args.model)
     answer(args.json, ref.card, "" if args.json else page(ref, _multiply_adds(ref), args.model))
@@ -64,8 +64,8 @@ def run_show(args: argparse.Namespace) -> int:
 
 def run_promote(args: argparse.Namespace) -> int:
     """Without a gate: a person decides. The flow `retrain` promotes what its gate let pass."""
-    from fer_core.models.registry import champion, promote  # noqa: PLC0415
-    from fer_core.models.store import load_model, resolve_model  # noqa: PLC0415
+    from fer_core.models.registry import champion, promote
+    from fer_core.models.store import load_model, resolve_model
 
     model = resolve_model(args.model)
     load_model(model)  # what cannot be loaded is not promoted
@@ -74,7 +74,7 @@ def run_promote(args: argparse.Namespace) -> int:
 
 def run_rollback(args: argparse.Namespace) -> int:
     """One step back."""
-    from fer_core.models.registry import rollback  # noqa: PLC0415
+    from fer_core.models.registry import rollback
 
     return _promoted(args, rollback(args.models, args.reason))
 
@@ -87,7 +87,7 @@ def _promoted(args: argparse.Namespace, promotion: "Promotion") -> int:
 
 def _list_promotions(args: argparse.Namespace) -> int:
     """One line a promotion, the champion last."""
-    from fer_core.models.registry import champion, promotions  # noqa: PLC0415
+    from fer_core.models.registry import champion, promotions
 
     if not args.models.is_dir():
         raise ModelError(f"no such folder of models: {args.models}")
@@ -104,7 +104,7 @@ def _multiply_adds(ref: "ModelRef") -> int | None:
     said = ref.card.get("multiply_adds")
     if isinstance(said, int):
         return said
-    from fer_core.models.network import NetworkConfig, multiply_adds  # noqa: PLC0415  (loads torch)
+    from fer_core.models.network import NetworkConfig, multiply_adds
 
     try:
         return multiply_adds(NetworkConfig.from_json(ref.card["spec"]["network"]))

@@ -60,9 +60,9 @@ class Display:
             self._lines.__enter__()
             self._lines.show("starting")
         else:
-            from rich.console import Console  # noqa: PLC0415  (a tenth of a second, for terminals only)
-            from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn  # noqa: PLC0415  (the same)
-            from rich.progress import Progress as Bar  # noqa: PLC0415  (the same)
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
+            from rich.progress import Progress as Bar
 
             columns = (SpinnerColumn(), TextColumn("images"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
             self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
@@ -79,10 +79,10 @@ class Display:
 
 def notices(params: "LabelParams") -> None:
     """Say which detector works, what its licence demands, and where memory may be short."""
-    from fer_core.detect.registry import notice, resolve  # noqa: PLC0415  (loads OpenCV)
-    from fer_core.storage.file_mode import open_to_others  # noqa: PLC0415  (heavy imports come after parsing)
-    from fer_core.storage.store import open_store  # noqa: PLC0415  (the same)
-    from tasks.clusters.sizing import short_of_memory, sized  # noqa: PLC0415  (loads pydantic's models)
+    from fer_core.detect.registry import notice, resolve
+    from fer_core.storage.file_mode import open_to_others
+    from fer_core.storage.store import open_store
+    from tasks.clusters.sizing import short_of_memory, sized
 
     spec = resolve(params.detector)
     chosen = " (chosen by auto)" if params.detector == "auto" else ""

@@ -51,12 +51,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Check what can be checked at once, then run the flow."""
-    from fer_core.commit.publish import is_committed  # noqa: PLC0415  (heavy imports come after parsing)
-    from fer_core.errors import FerflowError  # noqa: PLC0415
-    from fer_core.storage.store import open_store  # noqa: PLC0415
-    from flows.form_fields import new_run_id  # noqa: PLC0415
-    from flows.setup.relabel import already, check_relabel, relabel_params  # noqa: PLC0415
-    from tasks.execution.signals import asked  # noqa: PLC0415
+    from fer_core.commit.publish import is_committed
+    from fer_core.errors import FerflowError
+    from fer_core.storage.store import open_store
+    from flows.form_fields import new_run_id
+    from flows.setup.relabel import already, check_relabel, relabel_params
+    from tasks.execution.signals import asked
 
     names = ("root", "model", "device", "cluster", "workers", "shard_size", "purpose", "run_id", "resume")
     params = relabel_params({name: getattr(args, name) for name in names if getattr(args, name) is not None})
@@ -80,13 +80,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_flow(params: "RelabelParams", images: int, args: argparse.Namespace) -> "RelabelSummary":
     """Everything that is started here is stopped here, whatever happens."""
-    from flows.cli.progress_bar import Display  # noqa: PLC0415
-    from flows.server.prefect_api import prefect_api  # noqa: PLC0415
-    from flows.server.session import session  # noqa: PLC0415
-    from tasks.clusters.early_start import starting_early  # noqa: PLC0415
-    from tasks.clusters.sizing import sized  # noqa: PLC0415
-    from tasks.execution.progress import listening  # noqa: PLC0415
-    from tasks.execution.signals import stop_if_asked  # noqa: PLC0415
+    from flows.cli.progress_bar import Display
+    from flows.server.prefect_api import prefect_api
+    from flows.server.session import session
+    from tasks.clusters.early_start import starting_early
+    from tasks.clusters.sizing import sized
+    from tasks.execution.progress import listening
+    from tasks.execution.signals import stop_if_asked
 
     cluster = sized(params.cluster, params.workers)
     with ExitStack() as stack:
@@ -95,7 +95,7 @@ def _run_flow(params: "RelabelParams", images: int, args: argparse.Namespace) ->
         api = stack.enter_context(prefect_api(verbose=args.verbose))
         if images:
             stack.enter_context(starting_early(cluster, images, params.shard_size, args.verbose))
-        from flows.relabel import relabel  # noqa: PLC0415  (imports Prefect, while its API and the workers start)
+        from flows.relabel import relabel
 
         stack.enter_context(api.ready())
         stack.enter_context(listening(display.show, display.warn, display.stage))
@@ -104,8 +104,8 @@ def _run_flow(params: "RelabelParams", images: int, args: argparse.Namespace) ->
 
 
 def _answer(args: argparse.Namespace, summary: "RelabelSummary") -> int:
-    from flows.cli.started import STARTED_AT  # noqa: PLC0415
-    from flows.label_summary import as_json  # noqa: PLC0415
+    from flows.cli.started import STARTED_AT
+    from flows.label_summary import as_json
 
     value = as_json(summary.run, STARTED_AT)
     value["changes"] = summary.changes.to_json()
@@ -114,7 +114,7 @@ def _answer(args: argparse.Namespace, summary: "RelabelSummary") -> int:
 
 
 def _text(summary: "RelabelSummary", started_at: float) -> list[str]:
-    from tasks.artifacts.relabel import headline, moves_told  # noqa: PLC0415
+    from tasks.artifacts.relabel import headline, moves_told
 
     run, changes, manifest = summary.run, summary.changes, summary.run.manifest
     done = f"{run.images:,} images relabelled, {manifest.faces:,} faces, {manifest.unchanged:,} images had labels of this model already"
@@ -132,9 +132,9 @@ def _text(summary: "RelabelSummary", started_at: float) -> list[str]:
 
 
 def _is_begun(params: "RelabelParams") -> bool:
-    from fer_core.errors import StoreError  # noqa: PLC0415
-    from fer_core.storage.paths import plan_file  # noqa: PLC0415
-    from fer_core.storage.store import open_store  # noqa: PLC0415
+    from fer_core.errors import StoreError
+    from fer_core.storage.paths import plan_file
+    from fer_core.storage.store import open_store
 
     try:
         return open_store(params.root).exists(plan_file(params.resume or params.run_id or ""))
@@ -143,7 +143,7 @@ def _is_begun(params: "RelabelParams") -> bool:
 
 
 def _how_to_resume(params: "RelabelParams") -> str:
-    from tasks.clusters.text_syntax import as_text  # noqa: PLC0415
+    from tasks.clusters.text_syntax import as_text
 
     if not _is_begun(params):
         return "nothing was begun yet, run the same command again"

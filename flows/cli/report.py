@@ -32,10 +32,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Judge, write, tell. Needs no orchestrator."""
-    from fer_core.monitoring.report import report_on, write_report  # noqa: PLC0415  (heavy imports come after parsing)
-    from fer_core.storage.store import open_store  # noqa: PLC0415
-    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
-    from tasks.artifacts.drift import headline  # noqa: PLC0415
+    from fer_core.monitoring.report import report_on, write_report
+    from fer_core.storage.store import open_store
+    from flows.cli.stage_progress import StageProgress
+    from tasks.artifacts.drift import headline
 
     with StageProgress() as progress:
         progress("comparing runs")

@@ -55,7 +55,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Check what can be checked at once, then run the flow."""
-    from flows.setup.retrain import check_retrain, retrain_params  # noqa: PLC0415  (heavy imports come after parsing)
+    from flows.setup.retrain import check_retrain, retrain_params
 
     names = ("models", "reviewed", "start", "epochs", "batch", "learning_rate", "seed", "device", "protocol")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     params = retrain_params({**given, "facesets": args.faceset, "promote": not args.keep, "gate": gate})
     check_retrain(params)
     outcome = _run_flow(params, args.verbose)
-    from tasks.artifacts.retrain import as_json, headline  # noqa: PLC0415
+    from tasks.artifacts.retrain import as_json, headline
 
     lines = [headline(outcome), *(f"  {reason}" for reason in outcome.verdict.reasons), f"verdict: {outcome.challenger.path}/verdict.md"]
     answer(args.json, as_json(outcome), lines)
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _bound(text: str) -> tuple[str, str]:
     """UsageError: not NAME=VALUE. Whether there is such a bound, and whether it can have the value, the parameters say."""
-    from fer_core.errors import UsageError  # noqa: PLC0415
+    from fer_core.errors import UsageError
 
     name, equals, value = text.partition("=")
     if not equals or not name or not value:
@@ -82,18 +82,18 @@ def _bound(text: str) -> tuple[str, str]:
 
 def _run_flow(params: "RetrainParams", verbose: bool) -> "Outcome":
     """Everything that is started here is stopped here, whatever happens."""
-    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
-    from flows.server.prefect_api import prefect_api  # noqa: PLC0415
-    from flows.server.session import session  # noqa: PLC0415
-    from tasks.execution.progress import listening  # noqa: PLC0415
-    from tasks.execution.signals import stop_if_asked  # noqa: PLC0415
+    from flows.cli.stage_progress import StageProgress
+    from flows.server.prefect_api import prefect_api
+    from flows.server.session import session
+    from tasks.execution.progress import listening
+    from tasks.execution.signals import stop_if_asked
 
     with ExitStack() as stack:
         progress = stack.enter_context(StageProgress())
         progress("starting")
         stack.enter_context(session())
         api = stack.enter_context(prefect_api(verbose=verbose))
-        from flows.retrain import retrain  # noqa: PLC0415  (imports Prefect, while its API starts)
+        from flows.retrain import retrain
 
         stack.enter_context(api.ready())
         stack.enter_context(listening(stage=progress))

@@ -52,11 +52,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run_export(args: argparse.Namespace) -> int:
     """Write page and tasks."""
-    from dataclasses import asdict  # noqa: PLC0415
+    from dataclasses import asdict
 
-    from fer_core.review.export import Asked, export_review  # noqa: PLC0415  (heavy imports come after parsing)
-    from fer_core.storage.store import open_store  # noqa: PLC0415
-    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
+    from fer_core.review.export import Asked, export_review
+    from fer_core.storage.store import open_store
+    from flows.cli.stage_progress import StageProgress
 
     model = None if args.model is None else _model_digest(args.model)
     asked = Asked(args.budget, args.policy, args.seed, model)
@@ -71,7 +71,7 @@ def _model_digest(given: str) -> str:
     """Digest of a model, or how one begins."""
     if len(given) >= 6 and set(given) <= set("0123456789abcdef"):
         return given
-    from fer_core.models.store import resolve_model  # noqa: PLC0415
+    from fer_core.models.store import resolve_model
 
     return resolve_model(given).digest
 
@@ -90,12 +90,12 @@ def _exported(found: "ReviewExport") -> list[str]:
 
 def run_import(args: argparse.Namespace) -> int:
     """Check, keep, and say what it was about."""
-    from dataclasses import asdict  # noqa: PLC0415
+    from dataclasses import asdict
 
-    from fer_core.errors import UsageError  # noqa: PLC0415
-    from fer_core.review.incoming import import_reviews  # noqa: PLC0415  (heavy imports come after parsing)
-    from fer_core.storage.store import open_store  # noqa: PLC0415
-    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
+    from fer_core.errors import UsageError
+    from fer_core.review.incoming import import_reviews
+    from fer_core.storage.store import open_store
+    from flows.cli.stage_progress import StageProgress
 
     if args.reviewer is not None and not args.reviewer.strip():
         raise UsageError("--reviewer is empty")

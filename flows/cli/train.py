@@ -57,17 +57,17 @@ def recipe_names() -> list[str]:
 
 def run(args: argparse.Namespace) -> int:
     """Train, then say where the model is."""
-    from fer_core.faceset import read_card  # noqa: PLC0415  (torch is not needed to say that a set is missing)
-    from fer_core.models.store import resolve_model  # noqa: PLC0415
+    from fer_core.faceset import read_card
+    from fer_core.models.store import resolve_model
 
     for faceset in args.facesets:
         read_card(faceset)
     teachers = tuple(resolve_model(model) for model in args.teacher)
     start = None if args.start is None else resolve_model(args.start)
-    import torch  # noqa: PLC0415
+    import torch
 
-    from fer_core.training.train import Listener, Sources, train  # noqa: PLC0415
-    from flows.cli.training_progress import EpochDisplay  # noqa: PLC0415
+    from fer_core.training.train import Listener, Sources, train
+    from flows.cli.training_progress import EpochDisplay
 
     if "OMP_NUM_THREADS" not in os.environ:  # torchrun and benchmarks set it for each of their processes
         torch.set_num_threads(os.cpu_count() or 1)
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _config(args: argparse.Namespace) -> "TrainConfig":
     """Defaults, then the file or recipe, then the options."""
-    from fer_core.training.config import TrainConfig  # noqa: PLC0415
+    from fer_core.training.config import TrainConfig
 
     value = {} if args.config is None else _written(args.config)
     chosen = {name: getattr(args, name) for name in ("name", "epochs", "seed") if getattr(args, name) is not None}

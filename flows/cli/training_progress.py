@@ -44,8 +44,8 @@ class EpochDisplay:
 
     def __enter__(self) -> Self:
         if self._shown and sys.stderr.isatty():
-            from rich.console import Console  # noqa: PLC0415  (a tenth of a second, for terminals only)
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn())
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)

@@ -76,8 +76,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Check what can be checked at once, then serve. Being stopped is how it ends well."""
-    from flows.server.up import Address, keep_up  # noqa: PLC0415  (heavy imports come after parsing)
-    from flows.server.up_setup import checked, checked_access  # noqa: PLC0415
+    from flows.server.up import Address, keep_up
+    from flows.server.up_setup import checked, checked_access
 
     access = checked_access(args.allow_host, args.allow_cluster, password=not args.no_password)
     wishes = checked(args.source, args.to, args.models, args.timezone, args.notify)
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _way_in(url: str, password: "Password | None") -> list[str]:
     """Where the password is; itself only once, and only to a person: what a service says stands in a log."""
-    from flows.server.login import link  # noqa: PLC0415
+    from flows.server.login import link
 
     if password is None:
         return []

@@ -26,11 +26,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """1 on any problem."""
-    from fer_core.commit.verify import verify  # noqa: PLC0415
-    from fer_core.errors import StoreError  # noqa: PLC0415  (heavy imports come after parsing)
-    from fer_core.storage.paths import RUNS  # noqa: PLC0415
-    from fer_core.storage.store import open_store  # noqa: PLC0415
-    from flows.cli.stage_progress import StageProgress  # noqa: PLC0415
+    from fer_core.commit.verify import verify
+    from fer_core.errors import StoreError
+    from fer_core.storage.paths import RUNS
+    from fer_core.storage.store import open_store
+    from flows.cli.stage_progress import StageProgress
 
     store = open_store(args.root)
     if not store.list_files(RUNS):

@@ -23,10 +23,10 @@ def create_app() -> Application:
     rule = rule_of_environment()
     for name, value in DEFAULTS.items():  # Prefect reads them when it is imported
         os.environ.setdefault(name, value)
-    from prefect.server.api import collections  # noqa: PLC0415  (seconds)
-    from prefect.server.api.server import create_app as prefect_app  # noqa: PLC0415
+    from prefect.server.api import collections
+    from prefect.server.api.server import create_app as prefect_app
 
-    import flows.server.webhook  # noqa: F401, PLC0415  (a block that the server itself sends notifications with)
+    import flows.server.webhook  # noqa: F401  (a block that the server itself sends notifications with)
 
     collections.KNOWN_VIEWS.update(dict.fromkeys(collections.KNOWN_VIEWS, NOWHERE))
     return guarded(keeping_to_itself(with_login(prefect_app())), rule)

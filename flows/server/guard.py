@@ -125,7 +125,7 @@ def rule_of_environment() -> Rule:
 def create_app() -> Application:
     """Prefect's plain application, without pages, behind the guard."""
     rule = rule_of_environment()
-    from prefect.server.api.server import create_app as prefect_app  # noqa: PLC0415  (seconds)
+    from prefect.server.api.server import create_app as prefect_app
 
     return guarded(prefect_app(), rule)
 

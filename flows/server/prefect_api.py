@@ -62,7 +62,7 @@ class PrefectApi:
                 yield
             return
         self._server.wait(float(os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"]))
-        from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415
+        from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
         # Heartbeats tell a server that outlives the run of its death. Ours does not, and their thread takes a second to end.
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), _told():
@@ -99,8 +99,8 @@ def flush(seconds: float = 5.0) -> None:
     """Let Prefect deliver what it has queued: states of task runs, logs. Without it they are lost when the API stops."""
     if "prefect" not in sys.modules:
         return
-    from prefect.events.worker import EventsWorker  # noqa: PLC0415
-    from prefect.logging.handlers import APILogWorker  # noqa: PLC0415
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
 
     for worker in (APILogWorker, EventsWorker):
         with suppress(Exception):  # nothing but history is lost

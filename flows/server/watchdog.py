@@ -16,7 +16,7 @@ def marked(mark: str, watched: int) -> list[int]:
     """Processes of this user whose environment carries the mark, but for the watched one, this, and, while the watched one is there to make
     use of it, its tracker of semaphores: that ends with the last who uses it, and where it is missed there are complaints on the terminal.
     """
-    import psutil  # noqa: PLC0415  (nearly all of its life this process only waits)
+    import psutil
 
     found = []
     spared = "multiprocessing.resource_tracker" if psutil.pid_exists(watched) else None

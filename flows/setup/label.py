@@ -28,7 +28,7 @@ class Pipeline:
 
 def pipeline(params: LabelParams) -> Pipeline:
     """DetectorError or ModelError when something is unknown, absent or damaged."""
-    from fer_core.detect.registry import build, resolve  # noqa: PLC0415  (loads OpenCV; `resolve_model` answers first)
+    from fer_core.detect.registry import build, resolve
 
     model = resolve_model(params.model)
     spec = resolve(params.detector)

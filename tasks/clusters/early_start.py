@@ -36,7 +36,7 @@ class EarlyCluster:
         """End every process, see `stop_local`."""
         with suppress(Exception):  # whatever kept them from starting was told to whoever waited for the client
             client, cluster = self._future.result(START_SECONDS)
-            from tasks.clusters.local import stop_local  # noqa: PLC0415  (see below)
+            from tasks.clusters.local import stop_local
 
             stop_local(client, cluster)
 
@@ -55,10 +55,10 @@ class EarlyCluster:
 def _started(spec: LocalCluster | GpuCluster, verbose: bool) -> "tuple[distributed.Client, distributed.LocalCluster]":
     # loading Dask takes a third of a second; whoever only reads a spec does not pay
     if isinstance(spec, GpuCluster):
-        from tasks.clusters.gpu import start_gpu  # noqa: PLC0415
+        from tasks.clusters.gpu import start_gpu
 
         return start_gpu(spec, verbose)
-    from tasks.clusters.local import start_local  # noqa: PLC0415
+    from tasks.clusters.local import start_local
 
     return start_local(spec, verbose)
 

@@ -51,7 +51,7 @@ def _check(client: Client) -> None:
 
 def cuda() -> str | None:
     """What keeps PyTorch from a GPU, in this process; None where nothing does."""
-    import torch  # noqa: PLC0415  (on workers alone)
+    import torch
 
     if torch.cuda.is_available():
         return None

@@ -37,7 +37,7 @@ def kubernetes_client(spec: KubernetesCluster) -> Iterator[Client]:
 
 def manifest(spec: KubernetesCluster, name: str) -> dict[str, Any]:
     """The `DaskCluster` that the operator is asked for."""
-    from dask_kubernetes.operator import make_cluster_spec  # noqa: PLC0415  (an extra)
+    from dask_kubernetes.operator import make_cluster_spec
 
     command = ["dask", "worker", "--nthreads", "1", *UNSEEN, *(("--resources", f"{GPU}=1") if spec.gpu else ())]
     made: dict[str, Any] = make_cluster_spec(
@@ -60,7 +60,7 @@ def manifest(spec: KubernetesCluster, name: str) -> dict[str, Any]:
 
 
 def _made(spec: KubernetesCluster, made: dict[str, Any]) -> Cluster:
-    from dask_kubernetes.operator import KubeCluster  # noqa: PLC0415  (an extra)
+    from dask_kubernetes.operator import KubeCluster
 
     try:
         cluster: Cluster = KubeCluster(custom_cluster_spec=made, namespace=spec.namespace, resource_timeout=spec.patience, quiet=True)

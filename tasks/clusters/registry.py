@@ -19,15 +19,15 @@ def open_client(spec: Kind) -> "Iterator[Client]":
     if isinstance(spec, LocalCluster | GpuCluster):
         opened = early_or_own(spec)
     elif isinstance(spec, AddressCluster):
-        from tasks.clusters.address import connected_to  # noqa: PLC0415
+        from tasks.clusters.address import connected_to
 
         opened = connected_to(spec)
     elif isinstance(spec, SlurmCluster):
-        from tasks.clusters.slurm import slurm_client  # noqa: PLC0415
+        from tasks.clusters.slurm import slurm_client
 
         opened = slurm_client(spec)
     else:
-        from tasks.clusters.kubernetes import kubernetes_client  # noqa: PLC0415
+        from tasks.clusters.kubernetes import kubernetes_client
 
         opened = kubernetes_client(spec)
     with opened as client:

@@ -27,7 +27,7 @@ def processes() -> int:
 
 def memory() -> int:
     """Bytes that this process and its children may use, as far as the machine, its limits and its container say."""
-    from distributed.system import MEMORY_LIMIT  # noqa: PLC0415  (a third of a second, of which checks before a run have few)
+    from distributed.system import MEMORY_LIMIT
 
     return int(MEMORY_LIMIT)
 

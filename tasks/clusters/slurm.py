@@ -42,7 +42,7 @@ def slurm_client(spec: SlurmCluster) -> Iterator[Client]:
 @contextmanager
 def scheduler(spec: SlurmCluster) -> "Iterator[SLURMCluster]":
     """dask-jobqueue's cluster, with no job yet. ClusterError where it cannot start, or write to the folder."""
-    from dask_jobqueue.slurm import SLURMCluster  # noqa: PLC0415  (an extra)
+    from dask_jobqueue.slurm import SLURMCluster
 
     with dask.config.set(settings()), ExitStack() as stack:
         folder = certificate_folder(spec)

@@ -28,8 +28,8 @@ class Certificates:
         """As the spec says, else as Dask's configuration does. ClusterError where a file is not named or cannot be read."""
         ca, cert, key = spec.ca_file, spec.cert_file, spec.key_file
         if ca is None or cert is None:
-            import distributed  # noqa: PLC0415, F401  (brings its part of the configuration)
-            from dask import config  # noqa: PLC0415  (costs a third of a second)
+            import distributed  # noqa: F401  (brings its part of the configuration)
+            from dask import config
 
             ca = ca or config.get("distributed.comm.tls.ca-file")
             if cert is None and key is None:

@@ -9,7 +9,7 @@ from tasks.execution.image_timeout import turn_to
 
 def relabel_job(text: str) -> str:
     """Relabel one shard. text: `ShardJob` as JSON. Returns JSON as `work.label_job` does."""
-    from fer_core.relabel.shard import relabel_shard  # noqa: PLC0415  (the process that submits imports this module too)
+    from fer_core.relabel.shard import relabel_shard
 
     try:
         return json.dumps({"receipt": relabel_shard(ShardJob.from_json(json.loads(text)), on_image=turn_to).to_json()})

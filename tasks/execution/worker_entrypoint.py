@@ -21,7 +21,7 @@ WORD_SECONDS: Final = 0.01
 
 def label_job(text: str) -> str:
     """Label one shard. text: `ShardJob` as JSON. Returns JSON: `{"receipt": ...}`, or `{"error": class, "message": sentence}`."""
-    from fer_core.pipeline.shard import label_shard  # noqa: PLC0415  (the process that submits imports this module too and needs none of it)
+    from fer_core.pipeline.shard import label_shard
 
     try:
         return json.dumps({"receipt": label_shard(ShardJob.from_json(json.loads(text)), on_image=turn_to).to_json()})
@@ -38,7 +38,7 @@ def watched(work: Callable[[str], str], text: str, topic: str, seconds: float, t
     tell_images: also tell, `{"key": ..., "image": URI}`, of each image before it is turned to, so that it is known at which one the process
     died. It costs some hundredths of a second each; only a job whose worker has died before is worth that.
     """
-    from distributed import get_worker  # noqa: PLC0415  (see above)
+    from distributed import get_worker
 
     private_process()  # also where somebody else has started the worker
     worker = get_worker()
@@ -72,7 +72,7 @@ def watched(work: Callable[[str], str], text: str, topic: str, seconds: float, t
 
 def warm_up() -> None:
     """Load the libraries a first shard would wait for."""
-    from fer_core.pipeline.worker_models import prepare_process  # noqa: PLC0415  (the same)
+    from fer_core.pipeline.worker_models import prepare_process
 
     private_process()
     prepare_process()

@@ -26,12 +26,12 @@ def eyes_on(file: Path, device: str) -> Eyes:
     DetectorError: no such file, or not one of the built-in detector.
     """
     if device == "cpu" and find_spec("onnxruntime") is not None:
-        from fer_core.detect.builtin.onnx import CpuEyes  # noqa: PLC0415  (loads ONNX Runtime, which machines with a GPU may lack)
+        from fer_core.detect.builtin.onnx import CpuEyes
 
         try:
             return CpuEyes(*read_detector(file))
         except (LookupError, ValueError, RuntimeError) as error:
             raise not_one_of_these(file, error) from error
-    from fer_core.detect.builtin.torch_runtime import TorchEyes  # noqa: PLC0415  (loads torch)
+    from fer_core.detect.builtin.torch_runtime import TorchEyes
 
     return TorchEyes(load_detector(file), device)

@@ -20,9 +20,9 @@ SHIPPED: Final = Path(__file__).parents[1] / "weights" / "builtin.safetensors"
 
 def save_detector(network: "DetectionNet", file: Path) -> None:
     """Write a network with batch norm, averaged or not, as it is shipped."""
-    from safetensors.torch import save_file  # noqa: PLC0415  (looking needs no torch)
+    from safetensors.torch import save_file
 
-    from fer_core.detect.builtin.network import folded  # noqa: PLC0415  (the same)
+    from fer_core.detect.builtin.network import folded
 
     tensors = {name: tensor.half().contiguous() for name, tensor in folded(network).state_dict().items()}
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -43,9 +43,9 @@ def read_detector(file: Path) -> tuple[DetectionConfig, dict[str, NDArray[np.flo
 
 def load_detector(file: Path) -> "DetectionNet":
     """The network in evaluation mode, float32. DetectorError: no such file, or not one of these."""
-    import torch  # noqa: PLC0415  (see above)
+    import torch
 
-    from fer_core.detect.builtin.network import DetectionNet  # noqa: PLC0415  (the same)
+    from fer_core.detect.builtin.network import DetectionNet
 
     config, tensors = read_detector(file)
     try:

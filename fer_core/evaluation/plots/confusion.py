@@ -40,7 +40,7 @@ def confusion_png(figures: Evaluation, scored: Scored, file: Path) -> None:
 
 
 def _cells(axes: "Axes", counts: NDArray[np.int64]) -> None:
-    from matplotlib.colors import LinearSegmentedColormap  # noqa: PLC0415  (loads with the sheet)
+    from matplotlib.colors import LinearSegmentedColormap
 
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     blues = LinearSegmentedColormap.from_list("blues", _BLUES)

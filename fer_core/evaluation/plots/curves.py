@@ -69,7 +69,7 @@ def _scores(axes: "Axes", history: Sequence[EpochRecord], chosen: EpochRecord) -
 
 def _frame(axes: "Axes", epochs: Sequence[int], lines: Sequence[object]) -> None:
     """Whole epochs below, a legend above."""
-    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415  (loads with the sheet)
+    from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel("epoch", color=INK)
     axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)

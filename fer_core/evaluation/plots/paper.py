@@ -54,8 +54,8 @@ def sheet(file: Path, width: float, height: float) -> Iterator["Figure"]:
     """
     # a first start builds a list of fonts, and says so as a warning
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    import matplotlib as mpl  # noqa: PLC0415  (half a second, and few commands draw)
-    from matplotlib.figure import Figure  # noqa: PLC0415  (not pyplot, which looks for a display and keeps every figure)
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
     with mpl.rc_context():
         mpl.rcdefaults()  # whatever the user's own matplotlibrc says

@@ -79,10 +79,7 @@ def test_a_root_that_was_there_keeps_its_mode_and_one_line_says_so(tmp_path):
     store.check_writable()
     store.write_bytes("labels/part", b"1")
     assert (stat.S_IMODE(root.stat().st_mode), modes_below(root)["labels"], modes_below(root)["labels/part"]) == (0o755, 0o700, 0o600)
-    assert (
-        open_to_others(str(root))
-        == f"{root} is open to every user of this machine (mode 0755); its files will not be: chmod 700 {root}"
-    )
+    assert open_to_others(str(root)) == f"{root} is open to every user of this machine (mode 0755); its files will not be: chmod 700 {root}"
     root.chmod(0o750)
     assert "is open to its group (mode 0750)" in open_to_others(str(root))
     assert open_to_others(str(tmp_path / "absent")) is None
