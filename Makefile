@@ -39,7 +39,7 @@ QUICK := $(addprefix tests/unit/,$(addsuffix .py,benchmarks/test_first_commands 
 		monitoring/test_drift pipeline/test_worker_models planning/test_cost_model predict/test_fusion \
 		review/test_review_attach review/test_review_corrections storage/test_file_mode storage/test_spill \
 		tables/test_builder tables/test_data_dictionary training/test_config training/test_promotion_gate) \
-	$(addprefix flows/,test_freshness_check server/test_guard) \
+	$(addprefix flows/,test_freshness_check cli/test_stage_progress server/test_guard) \
 	$(addprefix tasks/,artifacts/test_markdown clusters/test_cluster_form execution/test_signals)))
 
 export DO_NOT_TRACK := 1

@@ -31,7 +31,7 @@ class QualityRule:
         if not all(np.isfinite(limit) and limit >= 0 for limit in limits):
             raise ValueError("limits of quality are finite and not negative")
 
-    def marks(self, quality: Quality) -> NDArray[np.bool_]:
+    def flags(self, quality: Quality) -> NDArray[np.bool_]:
         """(N,) whether a person should look. What is not a number is marked."""
         good = (
             (quality.face_size_px >= self.face_size_px)

@@ -36,7 +36,7 @@ def pieces(text: str) -> list[str]:
     return [piece for piece in re.split(f"({_UNSEEN.pattern})", text) if piece]
 
 
-def unseen(piece: str) -> bool:
+def is_invisible(piece: str) -> bool:
     """Whether a piece is a character that must not be shown as it is."""
     return _UNSEEN.fullmatch(piece) is not None
 

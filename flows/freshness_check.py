@@ -11,7 +11,7 @@ from prefect import flow
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.form_fields import Address
-from tasks.freshness_check import look_for_run, tell_of_missing
+from tasks.freshness_check import find_last_run, notify_missing_run
 
 
 class NightCheckParams(BaseModel):
@@ -28,7 +28,7 @@ class NightCheckParams(BaseModel):
 @flow(name="night-check", persist_result=False, result_serializer="json")  # a retry writes down what failed
 def night_check(params: NightCheckParams) -> dict[str, Any]:
     """Emit `fer.night.missing` when no run was committed in the last hours and none is at work."""
-    night = look_for_run(params.root, params.hours)
+    night = find_last_run(params.root, params.hours)
     if night.missing:
-        tell_of_missing(night)
+        notify_missing_run(night)
     return asdict(night)

@@ -8,16 +8,16 @@ from fer_core.commit.publish import is_committed
 from fer_core.storage.file_mode import BY_NAME
 from fer_core.storage.store import open_store
 from flows.label_params import LabelParams
-from flows.label_summary import already, max_failed_sentence
+from flows.label_summary import committed_summary, max_failed_sentence
 from flows.setup.deployed_cluster import check_deployed
-from flows.setup.label import configure, take_up
+from flows.setup.label import configure, load_resumable_plan
 from tasks.artifacts.label import Summary
-from tasks.clusters.sizing import hands_to_plan_for, sized
+from tasks.clusters.sizing import planning_concurrency, with_workers
 from tasks.commit import commit_run
 from tasks.inventory import list_inventory
 from tasks.label import label_shards
 from tasks.plan import plan_run
-from tasks.quarantine import QuarantineError, tell_of_quarantine
+from tasks.quarantine import QuarantineError, notify_quarantine
 from tasks.report import report_run
 
 
@@ -34,35 +34,35 @@ def label_collection(params: LabelParams) -> Summary:
     Nothing of a run is visible before its commit; an interrupted one is finished by resuming it, as a retry of the flow run does. One run
     at a time writes to a root.
     """
-    cluster = sized(params.cluster, params.workers)
+    cluster = with_workers(params.cluster, params.workers)
     check_deployed(cluster)
     store = open_store(params.to)
     params = params.named(params.to, flow_run.id, flow_run.scheduled_start_time, flow_run.run_count)
     if params.resume is not None and is_committed(store, params.resume):
-        take_up(params)
-        return judged(already(params.to, params.resume), params)
+        load_resumable_plan(params)
+        return enforce_quarantine_limit(committed_summary(params.to, params.resume), params)
     store.settle(BY_NAME.get(params.file_mode or ""))
     with lease(store, f"run {params.resume or params.run_id}") as held:
         if params.resume is None:
-            hands = hands_to_plan_for(cluster)
+            concurrency = planning_concurrency(cluster)
             # the inventory, 150 MB of temporary file a million images, is given no name here, so that it goes when it is planned
             plan = plan_run(
                 inventory=list_inventory(params.source, params.source_options),
                 config=configure(params),
-                workers=hands,
+                workers=concurrency,
                 force=params.force,
                 held=held,
             )
         else:
-            plan = take_up(params)
+            plan = load_resumable_plan(params)
         labelled = label_shards(plan, cluster, params.image_timeout)
         manifest = commit_run(plan.config, labelled, held)
-    return judged(report_run(manifest, labelled), params)
+    return enforce_quarantine_limit(report_run(manifest, labelled), params)
 
 
-def judged(summary: Summary, params: LabelParams) -> Summary:
+def enforce_quarantine_limit(summary: Summary, params: LabelParams) -> Summary:
     """Tell of too many quarantined images. QuarantineError when they are more than a run may lose; it is committed all the same."""
-    tell_of_quarantine(summary, params.quarantine_bound)
+    notify_quarantine(summary, params.quarantine_bound)
     sentence = max_failed_sentence(summary, params.max_failed)
     if sentence is not None:
         raise QuarantineError(sentence, summary)

@@ -4,7 +4,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
-from fer_core.commit.publish import read_manifest, tidy
+from fer_core.commit.publish import read_manifest, remove_staging
 from fer_core.errors import StoreError
 from fer_core.export.current_view import relation
 from fer_core.storage.paths import manifest_file
@@ -15,12 +15,12 @@ BAR: Final = 24
 """Characters of the longest bar."""
 
 
-def already(root: str, run_id: str) -> Summary:
+def committed_summary(root: str, run_id: str) -> Summary:
     """What there is to say about a run that was committed before. What it left in staging, should it have been killed at its end, goes."""
     store = open_store(root)
     manifest = read_manifest(store, run_id)
     with suppress(StoreError):  # whoever may only read the root may ask all the same
-        tidy(store, run_id)
+        remove_staging(store, run_id)
     now = time.time()
     return Summary(manifest, store.url(manifest_file(run_id)), sum(manifest.statuses.values()), now, now)
 

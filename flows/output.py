@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from fer_core.text import visible, visible_json, visible_lines
 
 
-def answer(as_json: bool, value: Mapping[str, object], text: str | Sequence[str]) -> None:
+def print_result(as_json: bool, value: Mapping[str, object], text: str | Sequence[str]) -> None:
     """Write `value` as one line of JSON, or the text. text: one line or several."""
     lines = [text] if isinstance(text, str) else text
     shown = visible_json(json.dumps(value, ensure_ascii=False, default=str)) if as_json else "\n".join(visible(line) for line in lines)
@@ -18,13 +18,13 @@ def answer(as_json: bool, value: Mapping[str, object], text: str | Sequence[str]
     sys.stdout.flush()
 
 
-def tell(line: str, *, start: str = "", end: str = "\n") -> None:
+def print_line(line: str, *, start: str = "", end: str = "\n") -> None:
     """Write a line to standard error. start, end: what goes before and after it as it is."""
     sys.stderr.write(start + visible(line) + end)
     sys.stderr.flush()
 
 
-def tell_lines(text: str) -> None:
+def print_lines(text: str) -> None:
     """Write a text of several lines to standard error: a traceback, a usage."""
     sys.stderr.write(visible_lines(text))
     sys.stderr.flush()

@@ -8,9 +8,9 @@ from fer_core.commit.publish import is_committed
 from fer_core.storage.store import open_store
 from flows.relabel_params import RelabelParams
 from flows.setup.deployed_cluster import check_deployed
-from flows.setup.relabel import already, take_up, wanted
+from flows.setup.relabel import committed_summary, load_resumable_plan, relabel_options
 from tasks.artifacts.relabel import RelabelSummary
-from tasks.clusters.sizing import hands, sized
+from tasks.clusters.sizing import max_concurrency, with_workers
 from tasks.commit import commit_run
 from tasks.relabel import plan_relabel, relabel_shards, report_relabel
 
@@ -27,14 +27,18 @@ def relabel(params: RelabelParams) -> RelabelSummary:
 
     As with `label-collection`, nothing is visible before the commit, and an interrupted run is finished by resuming it.
     """
-    cluster = sized(params.cluster, params.workers)
+    cluster = with_workers(params.cluster, params.workers)
     check_deployed(cluster)
     store = open_store(params.root)
     params = params.named(params.root, flow_run.id, flow_run.scheduled_start_time, flow_run.run_count)
     if params.resume is not None and is_committed(store, params.resume):
-        return already(params)
+        return committed_summary(params)
     with lease(store, f"run {params.resume or params.run_id}") as held:
-        plan = plan_relabel(params.root, wanted(params), hands(cluster), held) if params.resume is None else take_up(params)
+        plan = (
+            plan_relabel(params.root, relabel_options(params), max_concurrency(cluster), held)
+            if params.resume is None
+            else load_resumable_plan(params)
+        )
         labelled = relabel_shards(plan, cluster)
         manifest = commit_run(plan.config, labelled, held)
     return report_relabel(manifest, labelled)

@@ -6,7 +6,7 @@ from prefect import flow
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.form_fields import Address, RunId
-from tasks.drift import judge_runs, tell_of_drift, write_page
+from tasks.drift import judge_runs, notify_drift, write_page
 
 
 class ReportParams(BaseModel):
@@ -32,6 +32,6 @@ class ReportParams(BaseModel):
 def report(params: ReportParams) -> dict[str, Any]:
     """Judge the runs of a root, emit `fer.drift.detected` where the newest has drifted, write the page."""
     found = judge_runs(params.root, params.reference_run)
-    told = tell_of_drift(found)
+    told = notify_drift(found)
     file = write_page(found, params.to)
     return {**found.to_json(), "file": file, "told": told}

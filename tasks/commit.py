@@ -8,28 +8,28 @@ from prefect.cache_policies import NO_CACHE
 from fer_core.commit.lease import Lease
 from fer_core.commit.manifest import Manifest
 from fer_core.commit.publish import publish
-from fer_core.commit.recovery import collect_abandoned
+from fer_core.commit.recovery import gc_staging
 from fer_core.errors import StoreError
 from fer_core.run import RunConfig
 from fer_core.storage.paths import TABLES
 from fer_core.storage.store import open_store
 from tasks.execution.progress import stage
-from tasks.execution.signals import stop_if_asked
-from tasks.label import Labelled
+from tasks.execution.signals import raise_if_stop_requested
+from tasks.label import ShardResults
 from tasks.task_log import log_found
 
 
 @task(name="commit", cache_policy=NO_CACHE, persist_result=False)
-def commit_run(config: RunConfig, labelled: Labelled, held: Lease) -> Manifest:
+def commit_run(config: RunConfig, labelled: ShardResults, held: Lease) -> Manifest:
     """Make the run visible and final, then remove what interrupted runs left long ago. LeaseError when another process holds the root."""
-    stop_if_asked()
+    raise_if_stop_requested()
     held.check_now()
     stage("committing")
     store = open_store(config.root)
-    manifest = publish(store, config, labelled.receipts, still_ours=held.check)
+    manifest = publish(store, config, labelled.receipts, assert_lease=held.check)
     log_found(committed(manifest))
     with suppress(StoreError):  # the run is committed; what cannot be removed now is left to the next run
-        collect_abandoned(store)
+        gc_staging(store)
     return manifest
 
 

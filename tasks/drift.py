@@ -35,7 +35,7 @@ def judge_runs(root: str, reference_run: str | None) -> Report:
 
 
 @task(name="drift", cache_policy=NO_CACHE, persist_result=False)
-def tell_of_drift(report: Report) -> bool:
+def notify_drift(report: Report) -> bool:
     """Emit `fer.drift.detected` when the newest run has drifted, once a run. Whether it was emitted now."""
     newest = report.newest
     if newest is None or not report.drifted:

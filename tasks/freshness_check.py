@@ -9,8 +9,8 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
-from fer_core.commit.lease import BEAT_SECONDS, Claim, living_claims
-from fer_core.commit.process_identity import is_beside
+from fer_core.commit.lease import BEAT_SECONDS, Claim, live_claims
+from fer_core.commit.process_identity import is_running_here
 from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.relabel.survey import SOURCE as RELABELLED
 from fer_core.storage.store import Store, open_store
@@ -21,7 +21,7 @@ EVENT: Final = "fer.night.missing"
 
 
 @dataclass(frozen=True, slots=True)
-class Night:
+class Freshness:
     """What there is of the last hours in a labels root."""
 
     root: str
@@ -42,16 +42,16 @@ def is_missing(committed_at: datetime | None, at_work: bool, now: datetime, hour
 
 
 @task(name="look-for-run", cache_policy=NO_CACHE, persist_result=False)
-def look_for_run(root: str, hours: float) -> Night:
+def find_last_run(root: str, hours: float) -> Freshness:
     """Read the manifests of a labels root: they record every run, however it was started. Relabelling does not count."""
     store = open_store(root)
     manifests = [read_manifest(store, run) for run in committed_runs(store)]
     newest = max((one for one in manifests if one.source != RELABELLED), key=lambda one: one.committed_at, default=None)
     committed_at = None if newest is None else datetime.fromisoformat(newest.committed_at)
-    at_work = run_at_work(store)
+    at_work = active_run(store)
     last = "no run is committed" if newest is None else f"last run {newest.run_id}, committed {newest.committed_at}"
     log_found(f"{last}; running now: {at_work or 'none'}")
-    return Night(
+    return Freshness(
         store.url(),
         hours,
         None if newest is None else newest.run_id,
@@ -62,7 +62,7 @@ def look_for_run(root: str, hours: float) -> Night:
 
 
 @task(name="tell-of-missing", cache_policy=NO_CACHE, persist_result=False)
-def tell_of_missing(night: Night) -> None:
+def notify_missing_run(night: Freshness) -> None:
     """Emit `fer.night.missing`."""
     resource = {"prefect.resource.id": resource_of(night.root), "prefect.resource.name": night.root}
     event = emit_event(EVENT, resource=resource, payload=asdict(night))
@@ -70,12 +70,12 @@ def tell_of_missing(night: Night) -> None:
     get_run_logger().warning("no run of the last %g hours in %s%s", night.hours, night.root, unheard)
 
 
-def run_at_work(store: Store, wait: float = 3 * BEAT_SECONDS) -> str | None:
+def active_run(store: Store, wait: float = 3 * BEAT_SECONDS) -> str | None:
     """The run that holds the root's lease now. A process of another machine cannot be observed from here: it counts if it renews
     the lease within `wait` seconds.
     """
     before = _runs(store)
-    if not before or any(is_beside(claim.process) for claim in before):
+    if not before or any(is_running_here(claim.process) for claim in before):
         return before[0].work if before else None
     time.sleep(wait)
     beats = {claim.token: claim.beat for claim in before}
@@ -83,4 +83,4 @@ def run_at_work(store: Store, wait: float = 3 * BEAT_SECONDS) -> str | None:
 
 
 def _runs(store: Store) -> list[Claim]:
-    return [claim for claim in living_claims(store) if claim.held and claim.work.startswith("run ")]
+    return [claim for claim in live_claims(store) if claim.held and claim.work.startswith("run ")]

@@ -8,14 +8,14 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from fer_core.commit.lease import Lease
-from fer_core.commit.recovery import collect_abandoned, finish_begun
+from fer_core.commit.recovery import finish_interrupted_commits, gc_staging
 from fer_core.commit.verify import VerifyReport, verify
 from fer_core.errors import CommitError
 from fer_core.storage.store import open_store
 from tasks.artifacts.markdown import Markdown, lines
 from tasks.artifacts.publication import publish
 from tasks.execution.progress import Tenths, counted
-from tasks.execution.signals import stop_if_asked
+from tasks.execution.signals import raise_if_stop_requested
 from tasks.task_log import log_found
 
 SHOWN = 50
@@ -37,9 +37,9 @@ class Housekeeping:
 @task(name="collect", cache_policy=NO_CACHE, persist_result=False)
 def collect(root: str, keep_days: int, held: Lease) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Finish interrupted commits, then remove staging without a write for `keep_days` days. Ids of both kinds of runs."""
-    stop_if_asked()
+    raise_if_stop_requested()
     store = open_store(root)
-    finished, collected = tuple(finish_begun(store, held.check)), tuple(collect_abandoned(store, timedelta(days=keep_days)))
+    finished, collected = tuple(finish_interrupted_commits(store, held.check)), tuple(gc_staging(store, timedelta(days=keep_days)))
     log_found(f"finished {len(finished):,} interrupted commits, removed the staging of {len(collected):,} runs")
     return finished, collected
 
@@ -47,11 +47,11 @@ def collect(root: str, keep_days: int, held: Lease) -> tuple[tuple[str, ...], tu
 @task(name="verify", cache_policy=NO_CACHE, persist_result=False)
 def verify_root(root: str) -> VerifyReport:
     """Read every committed part. Problems are in the log and on the page; `conclude` fails the run."""
-    stop_if_asked()
+    raise_if_stop_requested()
     tenths, log = Tenths(), get_run_logger()
 
     def on_part(done: int, total: int) -> None:
-        stop_if_asked()
+        raise_if_stop_requested()
         if tenths.passed(done, total):
             log.info("%s", counted("verified files", done, total))
 

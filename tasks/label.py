@@ -10,7 +10,7 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
-from fer_core.commit.publish import Plan, staged_receipts, unfinished
+from fer_core.commit.publish import Plan, staged_receipts, unfinished_shards
 from fer_core.pipeline.shard_jobs import jobs
 from fer_core.run import ShardReceipt
 from fer_core.storage.store import open_store
@@ -18,7 +18,7 @@ from tasks.clusters.registry import needs, open_client
 from tasks.clusters.spec import Kind
 from tasks.execution.fan_out import fan_out
 from tasks.execution.image_timeout import IMAGE_SECONDS
-from tasks.execution.progress import Progress, Tenths, stage, tell
+from tasks.execution.progress import Progress, Tenths, report_progress, stage
 from tasks.execution.worker_entrypoint import label_job
 from tasks.task_log import log_found
 
@@ -27,7 +27,7 @@ ARTIFACT_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class ShardResults:
     """All shards of a run."""
 
     receipts: tuple[ShardReceipt, ...]
@@ -38,18 +38,18 @@ class Labelled:
 
 
 @task(name="label-shards", cache_policy=NO_CACHE, persist_result=False)
-def label_shards(plan: Plan, cluster: Kind, image_timeout: float = IMAGE_SECONDS) -> Labelled:
+def label_shards(plan: Plan, cluster: Kind, image_timeout: float = IMAGE_SECONDS) -> ShardResults:
     """Label what is not staged yet. Where nothing is left to do, no worker is started. image_timeout: seconds, see `image_timeout`."""
-    return work_off(plan, cluster, image_timeout)
+    return run_shards(plan, cluster, image_timeout)
 
 
-def work_off(plan: Plan, cluster: Kind, image_timeout: float = IMAGE_SECONDS, work: Callable[[str], str] = label_job) -> Labelled:
+def run_shards(plan: Plan, cluster: Kind, image_timeout: float = IMAGE_SECONDS, work: Callable[[str], str] = label_job) -> ShardResults:
     """Run the shards that are not staged yet on workers. work: see `fan_out`. For the body of a task.
 
     Logs the start and progress at least every tenth of the images.
     """
     finished = staged_receipts(open_store(plan.config.root), plan.config.run_id)
-    todo = unfinished(plan, finished)
+    todo = unfinished_shards(plan, finished)
     again = {f"part-{shard:05d}" for shard in todo}
     kept = [receipt for part, receipt in finished.items() if "-".join(part.split("-")[:2]) not in again]
     progress = Progress(total=plan.images.num_rows)
@@ -57,7 +57,7 @@ def work_off(plan: Plan, cluster: Kind, image_timeout: float = IMAGE_SECONDS, wo
         progress.add(receipt, resumed=True)
     log_found(f"to label: {progress.total - progress.resumed:,} images in {len(todo):,} shards, {progress.resumed:,} are staged already")
     if not todo:
-        return Labelled(tuple(kept), progress.resumed, time.time())
+        return ShardResults(tuple(kept), progress.resumed, time.time())
     tenths, log = Tenths(), get_run_logger()
     tenths.passed(progress.images, progress.total)
     stage("waiting for workers")
@@ -67,15 +67,15 @@ def work_off(plan: Plan, cluster: Kind, image_timeout: float = IMAGE_SECONDS, wo
 
         def on_receipt(receipt: ShardReceipt) -> None:
             progress.add(receipt)
-            tell(progress)
+            report_progress(progress)
             shown.update(progress)
             if tenths.passed(progress.images, progress.total):
                 log.info("%s", progress.line())
 
-        tell(progress)
+        report_progress(progress)
         done = fan_out(client, jobs(plan.config, plan.images, todo), on_receipt, work=work, limit=image_timeout, resources=needs(cluster))
     shown.finish()
-    return Labelled((*kept, *done), progress.resumed, ready_at)
+    return ShardResults((*kept, *done), progress.resumed, ready_at)
 
 
 class _ProgressArtifact:

@@ -7,12 +7,12 @@ from prefect.cache_policies import NO_CACHE
 from fer_core.collection.inventory import Collection
 from fer_core.commit.lease import Lease
 from fer_core.commit.publish import Plan, write_plan
-from fer_core.commit.recovery import finish_begun
+from fer_core.commit.recovery import finish_interrupted_commits
 from fer_core.planning.draft import draft
 from fer_core.run import RunConfig
 from fer_core.storage.store import open_store
 from tasks.execution.progress import stage
-from tasks.execution.signals import stop_if_asked
+from tasks.execution.signals import raise_if_stop_requested
 from tasks.task_log import log_found
 
 
@@ -22,10 +22,10 @@ def plan_run(config: RunConfig, inventory: Collection, workers: int, force: bool
 
     Commits that an earlier run was killed in are finished first, so that their images count as answered.
     """
-    stop_if_asked()
+    raise_if_stop_requested()
     stage("planning")
     store = open_store(config.root)
-    for run_id in finish_begun(store, held.check):
+    for run_id in finish_interrupted_commits(store, held.check):
         get_run_logger().info("finished the commit in which run %s was interrupted", run_id)
     drawn = draft(store, config, inventory.images, workers=workers, force=force, left_out=inventory.left_out)
     counts = {"listed": drawn.listed, "unchanged": drawn.unchanged, "deleted": drawn.deleted, "excluded": drawn.excluded}

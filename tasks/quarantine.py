@@ -22,7 +22,7 @@ class QuarantineError(FerflowError):
         """Of the committed run."""
 
 
-def tell_of_quarantine(summary: Summary, bound: float) -> bool:
+def notify_quarantine(summary: Summary, bound: float) -> bool:
     """Emit `fer.quarantine.exceeded` when more than `bound` percent of the images looked at were quarantined. Whether it was emitted.
 
     Inside a flow. Names no image.

@@ -11,10 +11,10 @@ from prefect.cache_policies import NO_CACHE
 from fer_core.commit.lease import Lease
 from fer_core.commit.manifest import Manifest
 from fer_core.commit.publish import Plan, write_plan
-from fer_core.commit.recovery import finish_begun
+from fer_core.commit.recovery import finish_interrupted_commits
 from fer_core.planning.draft import shard_size_for
 from fer_core.relabel.changes import changes_of
-from fer_core.relabel.configuration import NewModel, configured
+from fer_core.relabel.configuration import RelabelOptions, relabel_config
 from fer_core.relabel.survey import survey
 from fer_core.storage.paths import manifest_file
 from fer_core.storage.store import open_store
@@ -24,8 +24,8 @@ from tasks.artifacts.relabel import RelabelSummary, headline, markdown
 from tasks.clusters.spec import Kind
 from tasks.execution.progress import stage
 from tasks.execution.relabel_entrypoint import relabel_job
-from tasks.execution.signals import stop_if_asked
-from tasks.label import Labelled, work_off
+from tasks.execution.signals import raise_if_stop_requested
+from tasks.label import ShardResults, run_shards
 from tasks.task_log import log_found
 
 FACES_A_SHARD: Final = 4_000
@@ -33,19 +33,19 @@ FACES_A_SHARD: Final = 4_000
 
 
 @task(name="plan-relabel", cache_policy=NO_CACHE, persist_result=False)
-def plan_relabel(root: str, wanted: NewModel, workers: int, held: Lease) -> Plan:
+def plan_relabel(root: str, wanted: RelabelOptions, workers: int, held: Lease) -> Plan:
     """Make the run known. CommitError when its id is taken, or when nothing was kept that could be relabelled.
 
     Commits that an earlier run was killed in are finished first.
     """
-    stop_if_asked()
+    raise_if_stop_requested()
     stage("planning")
     store = open_store(root)
-    for run_id in finish_begun(store, held.check):
+    for run_id in finish_interrupted_commits(store, held.check):
         get_run_logger().info("finished the commit in which run %s was interrupted", run_id)
     found = survey(store, wanted.model_digest)
     size = wanted.shard_size or min(shard_size_for(found.images.num_rows, workers), found.images_with(FACES_A_SHARD))
-    config = configured(store, found, replace(wanted, shard_size=size))
+    config = relabel_config(store, found, replace(wanted, shard_size=size))
     count = found.images.num_rows
     plan = write_plan(store, config, found.plan(size), listed=count + found.unchanged, unchanged=found.unchanged, deleted=0)
     shards = pc.count_distinct(plan.images["shard"]).as_py()
@@ -54,13 +54,13 @@ def plan_relabel(root: str, wanted: NewModel, workers: int, held: Lease) -> Plan
 
 
 @task(name="relabel-shards", cache_policy=NO_CACHE, persist_result=False)
-def relabel_shards(plan: Plan, cluster: Kind) -> Labelled:
+def relabel_shards(plan: Plan, cluster: Kind) -> ShardResults:
     """Label the crops of the shards that are not staged yet."""
-    return work_off(plan, cluster, work=relabel_job)
+    return run_shards(plan, cluster, work=relabel_job)
 
 
 @task(name="report-relabel", cache_policy=NO_CACHE, persist_result=False)
-def report_relabel(manifest: Manifest, labelled: Labelled) -> RelabelSummary:
+def report_relabel(manifest: Manifest, labelled: ShardResults) -> RelabelSummary:
     """What changed, as an artifact in the orchestrator and as a value."""
     committed = time.time()
     store = open_store(manifest.run_config().root)

@@ -10,12 +10,12 @@ from fer_core.storage.paths import manifest_file
 from fer_core.storage.store import open_store
 from tasks.artifacts.label import Summary, markdown, share
 from tasks.artifacts.publication import publish
-from tasks.label import Labelled
+from tasks.label import ShardResults
 from tasks.task_log import log_found
 
 
 @task(name="report", cache_policy=NO_CACHE, persist_result=False)
-def report_run(manifest: Manifest, labelled: Labelled) -> Summary:
+def report_run(manifest: Manifest, labelled: ShardResults) -> Summary:
     """A summary artifact in the orchestrator, and the same as a value."""
     committed = time.time()
     where = open_store(manifest.run_config().root).url(manifest_file(manifest.run_id))

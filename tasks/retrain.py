@@ -21,14 +21,14 @@ from fer_core.predict.predictor import Device, Predictor
 from fer_core.storage.file_mode import private_process
 from fer_core.storage.store import open_store
 from fer_core.training.config import TrainConfig
-from fer_core.training.model_comparison import contest, judges
+from fer_core.training.model_comparison import compare_models, gate_splits
 from fer_core.training.promotion_gate import GateBounds, Verdict, judge
-from fer_core.training.retraining import How, Lesson, lesson
-from fer_core.training.train import Listener, train
+from fer_core.training.retraining import How, RetrainingPlan, plan_retraining
+from fer_core.training.train import TrainingCallbacks, train
 from tasks.artifacts.publication import publish
 from tasks.artifacts.retrain import Outcome, headline, page
 from tasks.execution.progress import stage
-from tasks.execution.signals import stop_if_asked
+from tasks.execution.signals import raise_if_stop_requested
 from tasks.task_log import log_found
 
 VERDICT: Final = "verdict.json"
@@ -36,7 +36,7 @@ REVIEWED: Final = "reviewed"
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class GateResult:
     """A challenger's verdict, and how it and the champion do on the faces that had no say in it."""
 
     verdict: Verdict
@@ -49,39 +49,39 @@ class Judged:
 @task(name="gather-faces", cache_policy=NO_CACHE, persist_result=False)
 def gather_faces(  # noqa: PLR0917  (a table of plain values)
     models: Path, base: tuple[Path, ...], reviewed: str | None, champion: ModelRef, config: TrainConfig, how: How
-) -> Lesson:
+) -> RetrainingPlan:
     """Face sets that are there and the reviewed faces of a labels root, written out as one more. TrainingError: they are too few."""
-    stop_if_asked()
+    raise_if_stop_requested()
     corrections = None if reviewed is None else _reviewed(models, reviewed, bool(base))
-    found = lesson(base, corrections, champion, config, how)
+    found = plan_retraining(base, corrections, champion, config, how)
     log_found(f"challenger {found.config.name} trains on {len(found.sources.facesets)} face sets")
     return found
 
 
 @task(name="train-challenger", cache_policy=NO_CACHE, persist_result=False)
-def train_challenger(models: Path, found: Lesson, device: Device) -> ModelRef:
+def train_challenger(models: Path, found: RetrainingPlan, device: Device) -> ModelRef:
     """Train, or resume an interrupted run of the same faces, champion and configuration."""
 
     def told(record: EpochRecord) -> None:
-        stop_if_asked()
+        raise_if_stop_requested()
         accuracy = f"held-back accuracy {record.dev_accuracy:.2%}"
         log_found(f"epoch {record.epoch} of {found.config.epochs}: loss {record.train_loss:.4f}, {accuracy}")
 
-    ref = train(found.sources, models, found.config, device, resume=True, listener=Listener(epoch=told))
+    ref = train(found.sources, models, found.config, device, resume=True, listener=TrainingCallbacks(epoch=told))
     log_found(f"trained {ref.name} {ref.digest[:12]}")
     return ref
 
 
 @task(name="judge-challenger", cache_policy=NO_CACHE, persist_result=False)
 def judge_challenger(  # noqa: PLR0917  (a table of plain values)
-    champion: ModelRef, challenger: ModelRef, found: Lesson, protocol: Protocol, bounds: GateBounds, device: Device
-) -> Judged:
+    champion: ModelRef, challenger: ModelRef, found: RetrainingPlan, protocol: Protocol, bounds: GateBounds, device: Device
+) -> GateResult:
     """Both on the same faces that neither learnt from in this run. The verdict is kept beside the challenger."""
-    stop_if_asked()
+    raise_if_stop_requested()
     stage("comparing with the champion")
-    faces = judges(found.judge)
+    faces = gate_splits(found.judge)
     models = Predictor(champion, device), Predictor(challenger, device)
-    met = contest(faces.gate, protocol, models, found.config.seed)
+    met = compare_models(faces.gate, protocol, models, found.config.seed)
     verdict = judge(met.truth, met.champion, met.challenger, bounds, found.config.seed)
     first, second = (_reported(model, faces.report, protocol) for model in models)
     written = json.dumps({**verdict.to_json(), "protocol": protocol, "faces": faces.where}, indent=1)
@@ -90,13 +90,13 @@ def judge_challenger(  # noqa: PLR0917  (a table of plain values)
     log_found(f"compared on {verdict.faces:,} faces: accuracy {gain.champion:.2%} -> {gain.challenger:.2%}")
     for reason in verdict.reasons:
         get_run_logger().warning("not promoted: %s", reason)
-    return Judged(verdict, faces.where, first, second)
+    return GateResult(verdict, faces.where, first, second)
 
 
 @task(name="promote-challenger", cache_policy=NO_CACHE, persist_result=False)
-def promote_challenger(models: Path, champion: ModelRef, challenger: ModelRef, judged: Judged) -> Promotion:
+def promote_challenger(models: Path, champion: ModelRef, challenger: ModelRef, judged: GateResult) -> Promotion:
     """Promote the challenger. ModelError when the champion has changed since the comparison."""
-    stop_if_asked()
+    raise_if_stop_requested()
     gain = judged.verdict.comparison.accuracy
     promotion = promote(models, challenger, champion.digest, f"gate passed: accuracy {gain.gain:+.4f}, at least {gain.lower:+.4f}")
     log_found(f"promoted {challenger.name} {challenger.digest[:12]}")
@@ -104,7 +104,9 @@ def promote_challenger(models: Path, champion: ModelRef, challenger: ModelRef, j
 
 
 @task(name="report-retraining", cache_policy=NO_CACHE, persist_result=False)
-def report_retraining(found: Lesson, champion: ModelRef, challenger: ModelRef, judged: Judged, promotion: Promotion | None) -> Outcome:
+def report_retraining(
+    found: RetrainingPlan, champion: ModelRef, challenger: ModelRef, judged: GateResult, promotion: Promotion | None
+) -> Outcome:
     """Verdict, reasons, both models' figures, confusion matrices and curves, as an artifact and as a value."""
     outcome = Outcome(champion, challenger, judged.verdict, judged.where, judged.champion, judged.challenger, promotion)
     text = page(outcome, found)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.accuracy.matched import Said
-from fer_core.align.face_extractor import OneByOne
+from benchmarks.accuracy.matched import LabelledFaces
+from fer_core.align.face_extractor import CpuFaceExtractor
 from fer_core.decode.decoder import DecodeLimits, decode
 from fer_core.detect.builtin.decode_outputs import Levels
-from fer_core.detect.builtin.detector import Builtin
+from fer_core.detect.builtin.detector import BuiltinDetector
 from fer_core.detect.builtin.weights import SHIPPED, load_detector
 from fer_core.labels import EXPRESSIONS
 from fer_core.models.calibration import softmax
 from fer_core.models.store import load_model, resolve_model
-from fer_core.predict.predictor import answered
+from fer_core.predict.predictor import to_predictions
 from fer_core.timing import Stopwatch
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ SMALLEST_FACE: Final = 16.0
 """Pixels, as a run has it that is not told otherwise."""
 
 
-def exact_labels(pictures: Path, workers: int) -> dict[str, Said]:
+def exact_labels(pictures: Path, workers: int) -> dict[str, LabelledFaces]:
     """Labels by the pictures' paths below their folder, of those with a face. Slow: some seconds a picture and core."""
     names = sorted(str(file.relative_to(pictures)) for file in pictures.rglob("*") if file.is_file())
     parts = [names[start::workers] for start in range(workers)]
@@ -38,26 +38,26 @@ def exact_labels(pictures: Path, workers: int) -> dict[str, Said]:
         return {name: said for part in found for name, said in part}
 
 
-def _part(folder: str, names: Sequence[str]) -> list[tuple[str, Said]]:
+def _part(folder: str, names: Sequence[str]) -> list[tuple[str, LabelledFaces]]:
     import torch
 
     torch.set_num_threads(1)
     return list(_said(Path(folder), names))
 
 
-def _said(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, Said]]:
-    detector = Builtin()
-    detector._eyes = _ExactEyes()
-    looker, watch = OneByOne(detector), Stopwatch()
+def _said(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, LabelledFaces]]:
+    detector = BuiltinDetector()
+    detector._detector_runtime = _ExactRuntime()
+    extractor, watch = CpuFaceExtractor(detector), Stopwatch()
     network, spec = load_model(resolve_model(MODEL))
     network = network.double()
     for name in names:
         pixels = decode((folder / name).read_bytes(), DecodeLimits()).pixels
-        (looked,) = looker.look([pixels], SMALLEST_FACE, watch)
-        if len(looked.crops):
-            told = answered(softmax(_logits(network, looked.crops, mirrored=spec.flip) / spec.temperature), spec)
+        (extracted,) = extractor.extract([pixels], SMALLEST_FACE, watch)
+        if len(extracted.crops):
+            told = to_predictions(softmax(_logits(network, extracted.crops, mirrored=spec.flip) / spec.temperature), spec)
             expressions = tuple(EXPRESSIONS[index] for index in told.expression)
-            yield name, Said(looked.faces.boxes, expressions, told.confidence.astype(np.float64))
+            yield name, LabelledFaces(extracted.faces.boxes, expressions, told.confidence.astype(np.float64))
 
 
 def _logits(network: "MultiscaleNet", crops: NDArray[np.uint8], *, mirrored: bool) -> NDArray[np.float64]:
@@ -71,8 +71,8 @@ def _logits(network: "MultiscaleNet", crops: NDArray[np.uint8], *, mirrored: boo
     return np.asarray(logits.numpy(), np.float64)
 
 
-class _ExactEyes:
-    """An `Eyes`."""
+class _ExactRuntime:
+    """A `DetectorRuntime`."""
 
     def __init__(self) -> None:
         self._network = load_detector(SHIPPED).double()

@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.accuracy.exact_labels import exact_labels
 from benchmarks.accuracy.matched import agreement, of_labels
 from benchmarks.common.pictures import repeated, varied
-from benchmarks.common.record import machine, written
+from benchmarks.common.record import machine, write_record
 
 REFERENCE = "381d49f"
 """The last revision before the pipeline inside a shard."""
@@ -51,7 +51,7 @@ def main() -> None:
             same["exact"] = {name: agreement(labels, exact) for name, labels in said.items()}
     settings = {"source": "photographs" if args.photos else "generated", "images": args.images, "reference": args.reference}
     pipelines = {name: {key: run[key] for key in ("detector", "model", "pipeline_digest")} for name, run in runs.items()}
-    written(args.to, "label_equality", {**settings, **same, "pipelines": pipelines}, about)
+    write_record(args.to, "label_equality", {**settings, **same, "pipelines": pipelines}, about)
 
 
 @contextmanager

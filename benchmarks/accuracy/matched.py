@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fer_core.detect.base import overlaps
+from fer_core.detect.base import box_iou
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class LabelledFaces:
     """What one way says of one picture. N faces."""
 
     boxes: NDArray[np.float32]
@@ -31,7 +31,7 @@ class Pair:
     other: tuple[str, float]
 
 
-def of_labels(root: Path, pictures: Path) -> dict[str, Said]:
+def of_labels(root: Path, pictures: Path) -> dict[str, LabelledFaces]:
     """What a labels root says, by the pictures' paths below their folder."""
     columns = ["image_uri", "box_x", "box_y", "box_w", "box_h", "expression", "confidence"]
     table = pq.read_table(root / "labels", columns=columns)
@@ -45,19 +45,19 @@ def _rows(uris: pa.ChunkedArray) -> dict[str, list[int]]:
     return found
 
 
-def _said(table: pa.Table, rows: list[int]) -> Said:
+def _said(table: pa.Table, rows: list[int]) -> LabelledFaces:
     own = table.take(rows)
     x, y, width, height = (own[f"box_{name}"].to_numpy() for name in "xywh")
     boxes = np.stack([x, y, x + width, y + height], axis=1)
-    return Said(boxes, tuple(own["expression"].to_pylist()), own["confidence"].to_numpy().astype(np.float64))
+    return LabelledFaces(boxes, tuple(own["expression"].to_pylist()), own["confidence"].to_numpy().astype(np.float64))
 
 
-def pairs(one: Mapping[str, Said], other: Mapping[str, Said], overlap: float = 0.5) -> list[Pair]:
+def pairs(one: Mapping[str, LabelledFaces], other: Mapping[str, LabelledFaces], overlap: float = 0.5) -> list[Pair]:
     """Faces matched by intersection over union, the best first, each face once."""
     found = []
     for name in sorted(one.keys() & other.keys()):
         a, b = one[name], other[name]
-        shared = overlaps(a.boxes, b.boxes)
+        shared = box_iou(a.boxes, b.boxes)
         while shared.size and shared.max() >= overlap:
             i, j = (int(place) for place in np.unravel_index(shared.argmax(), shared.shape))
             found.append(Pair((a.expressions[i], float(a.confidence[i])), (b.expressions[j], float(b.confidence[j]))))
@@ -65,11 +65,11 @@ def pairs(one: Mapping[str, Said], other: Mapping[str, Said], overlap: float = 0
     return found
 
 
-def faces(said: Mapping[str, Said]) -> int:
+def faces(said: Mapping[str, LabelledFaces]) -> int:
     return sum(len(one.expressions) for one in said.values())
 
 
-def agreement(one: Mapping[str, Said], other: Mapping[str, Said], overlap: float = 0.5) -> dict[str, float]:
+def agreement(one: Mapping[str, LabelledFaces], other: Mapping[str, LabelledFaces], overlap: float = 0.5) -> dict[str, float]:
     """Shares and differences. `found_by_both` is twice the matched faces over the faces of both."""
     both = pairs(one, other, overlap)
     apart = np.array([abs(pair.one[1] - pair.other[1]) for pair in both] or [0.0])

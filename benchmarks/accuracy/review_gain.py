@@ -27,10 +27,10 @@ from fer_core.labels import EXPRESSIONS
 from fer_core.models.store import CARD, ModelRef, resolve_model
 from fer_core.predict.predictor import Predictor
 from fer_core.review.candidates import Candidates
-from fer_core.review.choice import in_order_of_worth, in_random_order, worth
+from fer_core.review.choice import by_priority, review_priority, shuffled
 from fer_core.training.config import TrainConfig
-from fer_core.training.paired_bootstrap import compared
-from fer_core.training.retraining import lesson
+from fer_core.training.paired_bootstrap import compare_paired
+from fer_core.training.retraining import plan_retraining
 from fer_core.training.train import Sources, train
 
 if TYPE_CHECKING:
@@ -151,11 +151,11 @@ def _challenger(  # noqa: PLR0917  (a table of plain values)
     print(name, file=sys.stderr, flush=True)
     reviewed, wrong = _reviewed(policy, count, seed, pool, first, args) if count else (None, 0.0)
     config = TrainConfig(epochs=args.epochs, learning_rate=args.learning_rate, balance=0.3, patience=0, seed=seed)
-    found = lesson((base,), reviewed, first, config, args.start)
+    found = plan_retraining((base,), reviewed, first, config, args.start)
     model = train(found.sources, args.to, replace(found.config, name=name), args.device, resume=True)
     said = _said(model, judged.faces)
     figures = score(said, judged.truth, judged.faces.classes)
-    apart = compared(judged.truth, judged.first.argmax(1), said.argmax(1)).accuracy
+    apart = compare_paired(judged.truth, judged.first.argmax(1), said.argmax(1)).accuracy
     row = Tuned(policy, count, seed, model.digest, wrong, figures.accuracy, figures.macro_f1, apart.gain, apart.lower, apart.upper)
     file.write_text(json.dumps(asdict(row)))
     return row
@@ -169,7 +169,7 @@ def _reviewed(  # noqa: PLR0917  (a table of plain values)
     truth, kept = majority_classes(faces.votes, faces.kind)
     faces = faces.take(kept)
     candidates = _candidates(faces, _said(first, faces))
-    order = _by_worth(candidates) if policy == "worth" else in_random_order(candidates, seed)
+    order = _by_worth(candidates) if policy == "worth" else shuffled(candidates, seed)
     chosen = order[:count]
     ids = {faces.ids[i]: EXPRESSIONS[truth[i]] for i in chosen}
     folder = args.to / f"reviewed-{policy}-{count}-{seed}"
@@ -183,7 +183,7 @@ def _reviewed(  # noqa: PLR0917  (a table of plain values)
 def _by_worth(candidates: Candidates) -> NDArray[np.intp]:
     """One model and one night: nothing disagrees and nothing drifts."""
     nothing = np.zeros(len(candidates))
-    return in_order_of_worth(candidates, worth(candidates, nothing, nothing).total)
+    return by_priority(candidates, review_priority(candidates, nothing, nothing).total)
 
 
 def _candidates(faces: FaceSplit, probabilities: NDArray[np.float64]) -> Candidates:

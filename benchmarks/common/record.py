@@ -14,7 +14,7 @@ SHOWN = 300
 """Longest command that is told whole."""
 
 
-def written(folder: Path, name: str, figures: dict[str, Any], about: dict[str, Any]) -> Path:
+def write_record(folder: Path, name: str, figures: dict[str, Any], about: dict[str, Any]) -> Path:
     """`folder/name.json`. about: `machine()` as it was before the work, since the work keeps it busy."""
     folder.mkdir(parents=True, exist_ok=True)
     words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]  # whose folders those are is nobody's business
@@ -38,4 +38,4 @@ def revision() -> str:
         return ""
 
 
-__all__ = ["machine", "revision", "written"]
+__all__ = ["machine", "revision", "write_record"]

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.detect.base import cleaned, suppressed
+from fer_core.detect.base import clean_detections, nms
 from fer_core.errors import DetectorError
 from fer_core.types import Faces
 
@@ -58,9 +58,9 @@ class Cascade:
             return Faces.none()
         boxes, points = np.stack([box for box, _, _ in sure]), np.stack([five for _, five, _ in sure])
         scores = np.array([score for _, _, score in sure], np.float32)
-        best = suppressed(boxes, scores, NMS_THRESHOLD)
+        best = nms(boxes, scores, NMS_THRESHOLD)
         back = np.array([width / size[0], height / size[1]], np.float32)
-        return cleaned(boxes[best] * np.tile(back, 2), points[best] * back, scores[best], width, height)
+        return clean_detections(boxes[best] * np.tile(back, 2), points[best] * back, scores[best], width, height)
 
     def _look(self, grey: NDArray[np.uint8], square: Floats) -> tuple[Floats, Floats, float] | None:
         """Box (4,), five points (5, 2) and score of a square (x, y, side, side), or None where nothing else confirms a face."""

@@ -46,7 +46,7 @@ EVERYTHING_OURS: Final = 0.15
 
 
 @dataclass(frozen=True, slots=True)
-class Vouched:
+class WitnessBoxes:
     """(K, 4) boxes of the witnesses, scene by scene."""
 
     afw: list[Floats]
@@ -61,7 +61,7 @@ class Result:
     photographs: list[Judged]
 
 
-def vouching(witnesses: Sequence[tuple[float, Sequence[Faces]]], count: int) -> list[Floats]:
+def witness_boxes(witnesses: Sequence[tuple[float, Sequence[Faces]]], count: int) -> list[Floats]:
     """The score from which each witness counts and what it found in each of `count` scenes -> (K, 4) boxes for each scene."""
     boxes: list[list[Floats]] = [[np.zeros((0, 4), np.float32)] for _ in range(count)]
     for least, found in witnesses:
@@ -70,7 +70,7 @@ def vouching(witnesses: Sequence[tuple[float, Sequence[Faces]]], count: int) -> 
     return [np.concatenate(scene) for scene in boxes]
 
 
-def judged(truth: Truth, found: Found, vouched: Vouched) -> Result:
+def judged(truth: Truth, found: Found, vouched: WitnessBoxes) -> Result:
     """Scene by scene, without the boxes that labelling ignores."""
 
     def over(scenes: Sequence[Scene], faces: Sequence[Faces], boxes: Sequence[Floats]) -> list[Judged]:
@@ -203,9 +203,9 @@ def main() -> int:
         found[name] = find(detector, truth, helen=name in asked)
         print(f"ran {name}", file=sys.stderr)
     witnesses = [name for name in WITNESSES if name in found]
-    vouched = Vouched(
-        vouching([(WITNESSES[name], found[name].afw) for name in witnesses], len(truth.afw)),
-        vouching([(WITNESSES[name], found[name].photographs) for name in witnesses], len(truth.photographs)),
+    vouched = WitnessBoxes(
+        witness_boxes([(WITNESSES[name], found[name].afw) for name in witnesses], len(truth.afw)),
+        witness_boxes([(WITNESSES[name], found[name].photographs) for name in witnesses], len(truth.photographs)),
     )
     detectors = {name: detector for name, detector in every.items() if name in asked}
     results = {name: judged(truth, found[name], vouched) for name in detectors}

@@ -66,7 +66,7 @@ def contenders(files: Path, weights: Path, threshold: float | None = None) -> di
         return lambda score: _scrfd(files / file, score)
 
     def builtin_at(score: float) -> Detector:
-        return builtin.Builtin(weights, score_threshold=score)
+        return builtin.BuiltinDetector(weights, score_threshold=score)
 
     listed = (
         Contender("cascade", None, lambda _: Cascade()),

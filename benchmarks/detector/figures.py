@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.detector.truth import HALF_PROFILE, Floats, Portrait, Scene, shorter_sides
 from fer_core.align.quality import head_pose
-from fer_core.detect.base import overlaps
+from fer_core.detect.base import box_iou
 from fer_core.types import Faces
 
 LOOSE: Final = 0.4
@@ -84,7 +84,7 @@ def matches(truth: Floats, boxes: Floats, limit: float) -> NDArray[np.intp]:
 
     Each box in turn takes the free face that it overlaps best, by at least `limit`; so leaving out low scores changes no earlier match.
     """
-    overlap = overlaps(boxes, truth)
+    overlap = box_iou(boxes, truth)
     found = np.full(len(truth), -1, np.intp)
     for box, row in enumerate(overlap):
         free = np.where(found < 0, row, 0)
@@ -98,7 +98,7 @@ def judge(scene: Scene, faces: Faces, witnesses: Floats) -> Judged:
     loose = matches(scene.boxes, faces.boxes, LOOSE)
     unmatched = np.ones(len(faces), bool)
     unmatched[loose[loose >= 0]] = False
-    vouched = overlaps(faces.boxes, witnesses).max(axis=1, initial=0) >= LOOSE
+    vouched = box_iou(faces.boxes, witnesses).max(axis=1, initial=0) >= LOOSE
     return Judged(faces, loose, matches(scene.boxes, faces.boxes, STRICT), unmatched, unmatched & ~vouched)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.detector.figures import Judged
 from benchmarks.detector.truth import Floats, Portrait, Scene, shorter_sides
-from fer_core.detect.base import overlaps
+from fer_core.detect.base import box_iou
 from fer_core.types import Faces
 
 FOUND, MISSED, UNMATCHED, FALSE, SMALL = (0, 170, 0), (235, 0, 0), (250, 200, 0), (235, 0, 235), (150, 150, 150)
@@ -103,7 +103,7 @@ def drawn_portrait(portrait: Portrait, faces: Faces) -> Pixels:
 
 def missed_cuts(scene: Scene, seen: Judged, least: float) -> Iterator[Cut]:
     """The annotated faces of at least `least` that no box found at IoU 0.4, with the overlap of the nearest box."""
-    nearest = overlaps(scene.boxes, seen.faces.boxes).max(axis=1, initial=0)
+    nearest = box_iou(scene.boxes, seen.faces.boxes).max(axis=1, initial=0)
     for face in np.flatnonzero((seen.loose < 0) & (shorter_sides(scene.boxes) >= least)):
         yield Cut(scene.pixels, scene.boxes[face], MISSED, (_short(scene.name), _size(scene.boxes[face]), f"best IoU {nearest[face]:.2f}"))
 

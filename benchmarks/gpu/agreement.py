@@ -5,17 +5,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.align.face_extractor import Looked
-from fer_core.detect.base import overlaps
+from fer_core.align.face_extractor import ExtractedFaces
+from fer_core.detect.base import box_iou
 from fer_core.types import Predictions
 
 
-def faces_agree(wanted: list[Looked], found: list[Looked], answers: Predictions, whole: Predictions) -> dict[str, Any]:
+def faces_agree(wanted: list[ExtractedFaces], found: list[ExtractedFaces], answers: Predictions, whole: Predictions) -> dict[str, Any]:
     """Faces of both, matched by overlap, and what is said of them."""
     theirs, ours, sides, distances = [], [], [], []
     start_theirs = start_ours = 0
     for one, other in zip(wanted, found, strict=True):
-        shared = overlaps(one.faces.boxes, other.faces.boxes)
+        shared = box_iou(one.faces.boxes, other.faces.boxes)
         for index in range(len(one.faces)):
             match = int(shared[index].argmax()) if shared.shape[1] else 0
             if shared.shape[1] and shared[index, match] >= 0.5:

@@ -38,9 +38,9 @@ from benchmarks.gpu.figures import markdown
 from benchmarks.gpu.job import Settings, decoder, images_per_second
 from benchmarks.gpu.overlap import overlap
 from benchmarks.gpu.pictures import Pixels, clouds, faces_of, mosaic, source_files, written
-from fer_core.align.face_extractor import OneByOne
-from fer_core.detect.builtin.detector import Builtin
-from fer_core.gpu.face_extractor import GpuLooker, pieces_a_batch
+from fer_core.align.face_extractor import CpuFaceExtractor
+from fer_core.detect.builtin.detector import BuiltinDetector
+from fer_core.gpu.face_extractor import GpuFaceExtractor, tiles_per_batch
 from fer_core.gpu.graphs import Graphs, recorder_for
 from fer_core.gpu.predictor import FacePass, GpuPredictor
 from fer_core.labels import EXPRESSIONS
@@ -68,10 +68,10 @@ class Bench:
         files = source_files(args.photos)
         self.faces, self.source = faces_of(files), ", ".join(sorted({file.name for file in files})[:5])
 
-    def looker(self, dtype: str = "") -> GpuLooker:
+    def extractor(self, dtype: str = "") -> GpuFaceExtractor:
         """A CPU wants small batches, and computes in half precision as if by hand."""
         small = {} if self.cuda else {"piece_pixels": 1, "second_looks": 8}
-        return GpuLooker(device=self.device, dtype=DTYPES[dtype] if dtype else self.dtype, **small)
+        return GpuFaceExtractor(device=self.device, dtype=DTYPES[dtype] if dtype else self.dtype, **small)
 
     def pictures(self, count: int, faces: tuple[int, ...], height: int = 612, width: int = 816) -> list[Pixels]:
         """Composed pictures with so many faces in turn; half as high and wide where a moment of each is enough."""
@@ -109,13 +109,13 @@ def equality(bench: Bench) -> dict[str, Any]:
             *bench.pictures(2, (300,), 1500, 2000),
         ]
     watch = Stopwatch()
-    wanted = OneByOne(Builtin()).look(pictures, LEAST_FACE, watch)
+    wanted = CpuFaceExtractor(BuiltinDetector()).extract(pictures, LEAST_FACE, watch)
     crops = np.concatenate([one.crops for one in wanted])
     reference = load_predictor("tiny", "cpu")
     answers = reference.predict(crops)
     out: dict[str, Any] = {"pictures": len(pictures), "faces": len(crops), "faces_from": bench.source, "model": "tiny"}
     for name in ("float16", "float32") if bench.quick else ("float16", "bfloat16", "float32"):
-        found = bench.looker(name).look(pictures, LEAST_FACE, watch)
+        found = bench.extractor(name).extract(pictures, LEAST_FACE, watch)
         predictor = GpuPredictor("tiny", bench.device, DTYPES[name], 32 if bench.quick else 256)
         whole = predictor.predict(np.concatenate([one.crops for one in found]))
         out[name] = {**faces_agree(wanted, found, answers, whole), "network_alone": answers_agree(answers, predictor.predict(crops))}
@@ -182,7 +182,7 @@ def _matmul_rate(bench: Bench) -> float:
 
 def detector(bench: Bench) -> dict[str, Any]:
     """Decoded pictures in, faces and crops out."""
-    looker, batch = bench.looker(), 1 if bench.quick else 256
+    extractor, batch = bench.extractor(), 1 if bench.quick else 256
     out: dict[str, Any] = {}
     cases = {"640x480, 1 face": ((1,), 480, 640)}
     if not bench.quick:
@@ -190,17 +190,17 @@ def detector(bench: Bench) -> dict[str, Any]:
         cases |= {"816x612, 50 faces": ((50,), 612, 816), "2000x1500, 300 faces": ((300,), 1500, 2000)}
     for name, (faces, height, width) in cases.items():
         pictures = bench.pictures(min(batch, 16), faces, height, width) * max(1, batch // 16)
-        speed = bench.rate(lambda pictures=pictures: looker.look(pictures, LEAST_FACE, Stopwatch()), len(pictures))  # type: ignore[misc]  # a lambda's defaults
-        found = sum(len(one.faces) for one in looker.look(pictures, LEAST_FACE, Stopwatch())) / len(pictures)
+        speed = bench.rate(lambda pictures=pictures: extractor.extract(pictures, LEAST_FACE, Stopwatch()), len(pictures))  # type: ignore[misc]  # a lambda's defaults
+        found = sum(len(one.faces) for one in extractor.extract(pictures, LEAST_FACE, Stopwatch())) / len(pictures)
         out[name] = {"images_per_second": speed, "faces_an_image": round(found, 1)}
-    out["repeated_batches"] = looker.repeated
+    out["repeated_batches"] = extractor.repeated
     sizes = [(200, 250), (208, 263)] if bench.quick else [(400 + 8 * number, 500 + 13 * number) for number in range(32)]
     mixed = [clouds(*size, np.random.default_rng(number)) for number, size in enumerate(sizes)]
-    out["mixed sizes, no face"] = {"images_per_second": bench.rate(lambda: looker.look(mixed, LEAST_FACE, Stopwatch()), len(mixed))}
-    size = 1 if bench.quick else pieces_a_batch(512 * 640, 2**22)
+    out["mixed sizes, no face"] = {"images_per_second": bench.rate(lambda: extractor.extract(mixed, LEAST_FACE, Stopwatch()), len(mixed))}
+    size = 1 if bench.quick else tiles_per_batch(512 * 640, 2**22)
     resident = torch.rand(size, 3, 512, 640, device=bench.device).mul(255).to(bench.dtype).to(memory_format=torch.channels_last)
     with torch.inference_mode():
-        out["network_alone_640x512_pieces_per_second"] = bench.rate(lambda: looker._graphs(resident), size)
+        out["network_alone_640x512_pieces_per_second"] = bench.rate(lambda: extractor._graphs(resident), size)
     out["images_per_second"] = out["640x480, 1 face"]["images_per_second"]
     return out
 
@@ -276,7 +276,7 @@ def main() -> None:
                 equality,
                 network,
                 detector,
-                lambda each: overlap(each.looker(), each.pictures(2 if each.quick else 256, (1, 2)), each.device),
+                lambda each: overlap(each.extractor(), each.pictures(2 if each.quick else 256, (1, 2)), each.device),
                 job,
             ),
             strict=True,

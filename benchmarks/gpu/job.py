@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fer_core.align.face_extractor import Looked
+from fer_core.align.face_extractor import ExtractedFaces
 from fer_core.align.quality import assess
-from fer_core.gpu.face_extractor import GpuLooker
+from fer_core.gpu.face_extractor import GpuFaceExtractor
 from fer_core.gpu.predictor import GpuPredictor
 from fer_core.run import ImageRef, RunConfig
 from fer_core.tables.builder import ImageFacts, images_table, labels_table, part_metadata
@@ -120,14 +120,14 @@ def _worked(files: list[str], settings: Settings, number: int, barrier: Barrier)
     device = torch.device(settings.device)
     small = {"piece_pixels": 1, "second_looks": 8} if settings.small else {}
     dtype = torch.float32 if settings.small else torch.float16
-    looker = GpuLooker(device=device, dtype=dtype, **small)
+    extractor = GpuFaceExtractor(device=device, dtype=dtype, **small)
     predictor = GpuPredictor(settings.model, device, dtype, 16 if settings.small else 256)
     decode, _ = decoder()
-    warm = [decode(Path(file).read_bytes()) for file in files[: min(len(files), 2 * looker.pictures if not settings.small else 1)]]
-    for looked in looker.look(warm, LEAST_FACE, Stopwatch()):
-        predictor.predict(looked.crops)
+    warm = [decode(Path(file).read_bytes()) for file in files[: min(len(files), 2 * extractor.pictures if not settings.small else 1)]]
+    for extracted in extractor.extract(warm, LEAST_FACE, Stopwatch()):
+        predictor.predict(extracted.crops)
     barrier.wait(PATIENCE)
-    job = _Job(looker, predictor, settings, number)
+    job = _Job(extractor, predictor, settings, number)
     with ThreadPoolExecutor(settings.threads) as pool:
         for shard in range(0, len(files), SHARD):
             job.label(files[shard : shard + SHARD], pool, decode, device)
@@ -137,8 +137,8 @@ def _worked(files: list[str], settings: Settings, number: int, barrier: Barrier)
 class _Job:
     """The main thread of one process."""
 
-    def __init__(self, looker: GpuLooker, predictor: GpuPredictor, settings: Settings, number: int) -> None:
-        self._looker, self._predictor, self._settings, self._number = looker, predictor, settings, number
+    def __init__(self, extractor: GpuFaceExtractor, predictor: GpuPredictor, settings: Settings, number: int) -> None:
+        self._extractor, self._predictor, self._settings, self._number = extractor, predictor, settings, number
         self.faces = self.bytes = self._parts = 0
         self.seconds = dict.fromkeys(("wait_for_pictures", "look", "predict", "write"), 0.0)
 
@@ -150,11 +150,11 @@ class _Job:
         batches = self._decoded(files, pool, decode, device)
         for batch in self._timed("wait_for_pictures", batches):
             start = time.perf_counter()
-            looked = self._looker.look([pixels for _, _, pixels in batch], LEAST_FACE, Stopwatch())
+            extracted = self._extractor.extract([pixels for _, _, pixels in batch], LEAST_FACE, Stopwatch())
             self.seconds["look"] += time.perf_counter() - start
-            facts += [pool.submit(_facts, *each, one) for each, one in zip(batch, looked, strict=True)]
+            facts += [pool.submit(_facts, *each, one) for each, one in zip(batch, extracted, strict=True)]
             start = time.perf_counter()
-            answers.append(self._predictor.predict(np.concatenate([one.crops for one in looked])))
+            answers.append(self._predictor.predict(np.concatenate([one.crops for one in extracted])))
             self.seconds["predict"] += time.perf_counter() - start
         start = time.perf_counter()
         self._write(config, [fact.result() for fact in facts], _joined(answers))
@@ -162,7 +162,7 @@ class _Job:
 
     def _decoded(self, files: Sequence[str], pool: ThreadPoolExecutor, decode: Decode, device: torch.device) -> Iterator[list[Any]]:
         """Batches of (ref, digest, pixels), decoded ahead by the pool."""
-        size = self._looker.pictures
+        size = self._extractor.pictures
         running: deque[Future[Any]] = deque()
         rest = iter(files)
 
@@ -199,10 +199,10 @@ def _decoded(file: str, decode: Decode) -> tuple[ImageRef, str, NDArray[np.uint8
     return ImageRef(file, len(data), None, None), hashlib.sha256(data).hexdigest(), decode(data)
 
 
-def _facts(ref: ImageRef, digest: str, pixels: NDArray[np.uint8], looked: Looked) -> ImageFacts:
+def _facts(ref: ImageRef, digest: str, pixels: NDArray[np.uint8], extracted: ExtractedFaces) -> ImageFacts:
     height, width = pixels.shape[:2]
-    quality = assess(looked.faces, looked.crops)
-    return ImageFacts(ref, LABELED if len(looked.faces) else NO_FACE, None, digest, width, height, looked.faces, quality)
+    quality = assess(extracted.faces, extracted.crops)
+    return ImageFacts(ref, LABELED if len(extracted.faces) else NO_FACE, None, digest, width, height, extracted.faces, quality)
 
 
 def _joined(answers: Sequence[Predictions]) -> Predictions:

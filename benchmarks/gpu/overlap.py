@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.profiler import ProfilerActivity, profile
 
-from fer_core.gpu.face_extractor import BATCH_PICTURES, GpuLooker
+from fer_core.gpu.face_extractor import BATCH_PICTURES, GpuFaceExtractor
 from fer_core.timing import Stopwatch
 
 LEAST_FACE = 16.0
@@ -18,16 +18,16 @@ LEAST_FACE = 16.0
 Spans = list[tuple[float, float]]
 
 
-def overlap(looker: GpuLooker, pictures: Sequence[NDArray[np.uint8]], device: torch.device) -> dict[str, Any]:
+def overlap(extractor: GpuFaceExtractor, pictures: Sequence[NDArray[np.uint8]], device: torch.device) -> dict[str, Any]:
     """Batches one after another, each sent while the one before is computed, against the same batches with a pause after each."""
     batches = [pictures[start : start + BATCH_PICTURES] for start in range(0, len(pictures), BATCH_PICTURES)]
 
     def together() -> None:
-        looker.look(pictures, LEAST_FACE, Stopwatch())
+        extractor.extract(pictures, LEAST_FACE, Stopwatch())
 
     def apart() -> None:
         for batch in batches:
-            looker.look(batch, LEAST_FACE, Stopwatch())
+            extractor.extract(batch, LEAST_FACE, Stopwatch())
 
     out: dict[str, Any] = {"pictures": len(pictures), "batches": len(batches)}
     for name, call in (("seconds_together", together), ("seconds_one_by_one", apart)):

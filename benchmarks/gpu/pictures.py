@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.detect.builtin.detector import Builtin
+from fer_core.detect.builtin.detector import BuiltinDetector
 
 Pixels = NDArray[np.uint8]
 
@@ -40,7 +40,7 @@ def source_files(photos: Path | None) -> list[Path]:
 
 def faces_of(files: Sequence[Path]) -> list[Pixels]:
     """(H, W, 3) RGB each, with some of what is around them."""
-    detector, found = Builtin(), []
+    detector, found = BuiltinDetector(), []
     for file in files:
         read = cv2.imread(str(file))
         if read is None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.child import answer_of
-from benchmarks.common.record import machine, written
+from benchmarks.common.record import machine, write_record
 from benchmarks.memory.own_memory import own_memory, peak
 from benchmarks.scalability.stand_in_shard import stand_in_job
 
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 rows.append(answer_of("benchmarks.memory.flat_memory", "--one", size, "--folder", root, "--night", night))
                 print(f"{size:,} images, night {night}: {rows[-1]['seconds']:.0f} s", file=sys.stderr)
     figures = {"workers": WORKERS, "sizes": rows, "bytes_an_image": bytes_an_image(rows)}
-    written(args.to, "flat_memory", figures, about)
+    write_record(args.to, "flat_memory", figures, about)
     print(table(rows))
 
 
@@ -61,7 +61,7 @@ def measured(root: str, size: int, number: int = 1) -> dict[str, Any]:
     """One run over so many images: the first night into an empty root, the second over a hundredth more. SystemExit where any is amiss."""
     from benchmarks.scalability.planning import etag, fake_time, night, uri
     from fer_core.collection.inventory import inventory_of
-    from fer_core.collection.local_listing import Listed
+    from fer_core.collection.local_listing import ListedFile
     from fer_core.commit.publish import publish, write_plan
     from fer_core.pipeline.shard_jobs import jobs
     from fer_core.planning.draft import draft
@@ -72,8 +72,8 @@ def measured(root: str, size: int, number: int = 1) -> dict[str, Any]:
 
     total = size if number == 1 else size + max(size // MORE, 1)
 
-    def listed() -> Iterator[Listed]:
-        return (Listed(uri(image), 150_000 + image % 1000, fake_time(image), etag(image)) for image in range(total))
+    def listed() -> Iterator[ListedFile]:
+        return (ListedFile(uri(image), 150_000 + image % 1000, fake_time(image), etag(image)) for image in range(total))
 
     cluster = EarlyCluster(LocalCluster(processes=WORKERS))
     with own_memory() as own:

@@ -62,8 +62,8 @@ def labelled_here(folder: Path) -> dict[str, float]:
     """Bytes of this process once its libraries and networks are loaded, and at most."""
     from fer_core.detect.registry import build
     from fer_core.models.store import resolve_model
-    from fer_core.pipeline.label_images import labelled
-    from fer_core.pipeline.worker_models import tools_for
+    from fer_core.pipeline.label_images import process_images
+    from fer_core.pipeline.worker_models import load_worker_models
     from fer_core.run import ImageRef, RunConfig
     from fer_core.storage.store import read_uri
     from fer_core.timing import Stopwatch
@@ -80,9 +80,9 @@ def labelled_here(folder: Path) -> dict[str, float]:
         model_digest=resolve_model("tiny").digest,
         device="cpu",
     )
-    tools, before = tools_for(config), psutil.Process().memory_info().rss
+    tools, before = load_worker_models(config), psutil.Process().memory_info().rss
     images = [ImageRef(str(file), file.stat().st_size, None, None) for file in sorted(folder.iterdir())]
-    found = labelled(images, config, tools, Stopwatch(), on_image=lambda _: None, read=read_uri)
+    found = process_images(images, config, tools, Stopwatch(), on_progress=lambda _: None, read=read_uri)
     if {row.status for row in found.facts} != {"labeled"}:
         raise SystemExit(f"nothing was labelled, so there is nothing to measure: {found.facts}")
     return {"loaded": before, "peak": _peak()}

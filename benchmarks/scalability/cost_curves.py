@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from benchmarks.common.pictures import composed
-from benchmarks.common.record import machine, revision, written
+from benchmarks.common.record import machine, revision, write_record
 
 NAME = "cost_curves"
 SMALL = 0.0768
@@ -55,7 +55,7 @@ def main() -> None:
             if len(done) > number:
                 continue
             done.append(measured_point(*point, args.workers))
-            written(args.to, NAME, {"workers": args.workers, "curves": curves}, about)
+            write_record(args.to, NAME, {"workers": args.workers, "curves": curves}, about)
 
 
 def measured_point(images: int, faces: int, megapixels: float, workers: int) -> dict[str, Any]:

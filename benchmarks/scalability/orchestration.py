@@ -26,7 +26,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmarks.common.record import machine, written
+from benchmarks.common.record import machine, write_record
 from benchmarks.scalability.stand_in_shard import SECONDS
 
 IMAGE_SECONDS = 0.035
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             runs[name] = measured(Path(place), name, seconds, args.workers)
             print(f"{name}: {runs[name]['seconds']:.1f} s", file=sys.stderr)
     figures = {"workers": args.workers, "image_seconds": IMAGE_SECONDS, "runs": runs, "summary": summary(runs)}
-    written(args.to, "orchestration", figures, about)
+    write_record(args.to, "orchestration", figures, about)
     print(markdown(figures))
 
 

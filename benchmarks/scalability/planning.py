@@ -27,11 +27,11 @@ import pyarrow as pa
 from benchmarks.common.child import answer_of
 from benchmarks.memory.own_memory import own_memory, peak
 from fer_core.collection.inventory import inventory_of
-from fer_core.collection.local_listing import Listed
+from fer_core.collection.local_listing import ListedFile
 from fer_core.commit.manifest import Manifest, Part
 from fer_core.commit.publish import write_plan
 from fer_core.planning.draft import shard_size_for
-from fer_core.planning.incremental import known_images, select_new
+from fer_core.planning.incremental import load_processed_index, select_changed
 from fer_core.planning.sharding import plan_shards
 from fer_core.run import PartReceipt, RunConfig
 from fer_core.storage.paths import manifest_file, published_file
@@ -87,9 +87,9 @@ def planned(root: str, size: int) -> dict[str, Any]:
     with own_memory() as own:
         inventory = inventory_of(listed(size))
         marks.append(time.perf_counter())
-        known = known_images(store, run.source, run.pipeline_digest)
+        known = load_processed_index(store, run.source, run.pipeline_digest)
         marks.append(time.perf_counter())
-        selection = select_new(inventory, known)
+        selection = select_changed(inventory, known)
         marks.append(time.perf_counter())
         images = plan_shards(selection.new, shard_size_for(selection.new.num_rows, WORKERS))
         write_plan(store, run, images, listed=size, unchanged=selection.unchanged, deleted=selection.deleted)
@@ -102,10 +102,10 @@ def planned(root: str, size: int) -> dict[str, Any]:
     return {"listed": size, **spent, "peak_bytes": peak(), "own_peak_bytes": own[0]}
 
 
-def listed(size: int) -> Iterator[Listed]:
+def listed(size: int) -> Iterator[ListedFile]:
     """What a storage would list: keys in order, sizes, etags."""
     for number in range(size):
-        yield Listed(uri(number), 100_000 + number, fake_time(number), etag(number))
+        yield ListedFile(uri(number), 100_000 + number, fake_time(number), etag(number))
 
 
 def uri(number: int) -> str:

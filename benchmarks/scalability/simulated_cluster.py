@@ -38,10 +38,10 @@ import numpy as np
 import pyarrow as pa
 from distributed import Client, LocalCluster
 
-from benchmarks.common.record import machine, written
-from benchmarks.scalability.simulated_workers import Weather, quiet, simulated, told
+from benchmarks.common.record import machine, write_record
+from benchmarks.scalability.simulated_workers import WorkerProfile, profile_json, quiet, simulated
 from fer_core.pipeline.shard_jobs import jobs
-from fer_core.planning.cost_model import CostRate, Cut
+from fer_core.planning.cost_model import CostRate, ShardSizing
 from fer_core.planning.draft import LARGEST_SHARD, SMALLEST_SHARD
 from fer_core.planning.sharding import plan_shards
 from fer_core.run import RunConfig, ShardReceipt
@@ -88,11 +88,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for name, (stragglers, deaths, twice) in WEATHERS.items():
                 if not twice and size.target >= LIFE_SECONDS:  # five minutes for what `ideal` tells as well
                     continue
-                weather = Weather(size.image_seconds, USUAL_BYTES, stragglers=stragglers, deaths=deaths)
-                runs.append({"weather": name, **measured(client, size, weather, twice=twice)})
+                profile = WorkerProfile(size.image_seconds, USUAL_BYTES, stragglers=stragglers, deaths=deaths)
+                runs.append({"weather": name, **measured(client, size, profile, twice=twice)})
                 print(f"{size.workers} workers, {name}: {runs[-1]['seconds']:.1f} s", file=sys.stderr)
     shown = [{key: value for key, value in run.items() if key != "busy"} for run in runs]
-    written(args.to, "simulated_cluster", {"runs": shown}, about)
+    write_record(args.to, "simulated_cluster", {"runs": shown}, about)
     draw(runs, args.to / "simulated_cluster.png")
     print(table(runs))
 
@@ -131,13 +131,13 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders)), "OMP_NUM_THREADS": "1"}
 
 
-def measured(client: Client, size: Size, weather: Weather, *, twice: bool) -> dict[str, Any]:
+def measured(client: Client, size: Size, profile: WorkerProfile, *, twice: bool) -> dict[str, Any]:
     """One run. SystemExit where an image was answered for more or less than once."""
     images = planned(size)
     shards = images["shard"].to_numpy()
     bytes_of = np.bincount(shards, weights=images["bytes"].to_numpy())
-    wanted = [weather.seconds(f"part-{shard:05d}", int(count)) for shard, count in enumerate(bytes_of)]
-    config = RunConfig("run-a", "2026-01-01", "none", "/none", "none", "none", "none", "none", "0" * 64, purpose=told(weather))
+    wanted = [profile.seconds(f"part-{shard:05d}", int(count)) for shard, count in enumerate(bytes_of)]
+    config = RunConfig("run-a", "2026-01-01", "none", "/none", "none", "none", "none", "none", "0" * 64, purpose=profile_json(profile))
     sent = _counting(client)
     least = speculation.LEAST_SECONDS
     speculation.LEAST_SECONDS = least * size.target / LIFE_SECONDS if twice else 1e9  # type: ignore[misc]  # Final, but for a stand-in
@@ -152,8 +152,8 @@ def measured(client: Client, size: Size, weather: Weather, *, twice: bool) -> di
     _check(receipts, images)
     ends = sorted((one.seconds["began"] - started, one.seconds["ended"] - started) for one in receipts)
     last = max(one.seconds["began"] - started for one in receipts if one.seconds["sending"] == 1)
-    lots = [weather.lot(f"part-{shard:05d}") for shard in range(len(bytes_of))]
-    slowed = [one * (weather.slowness if slow else 1.0) for one, (_, slow, _) in zip(wanted, lots, strict=True)]
+    lots = [profile.lot(f"part-{shard:05d}") for shard in range(len(bytes_of))]
+    slowed = [one * (profile.slowness if slow else 1.0) for one, (_, slow, _) in zip(wanted, lots, strict=True)]
     starts = sorted({one.seconds["worker"]: began for one, began in _firsts(receipts, started)}.values())
     return {
         **asdict(size),
@@ -203,7 +203,7 @@ def planned(size: Size) -> pa.Table:
         "modified_at": pa.array(np.full(count, 1_700_000_000_000_000)).cast(INVENTORY.field("modified_at").type),
     }
     rate = CostRate.measured(size.image_seconds * count, count, drawn)
-    return plan_shards(pa.table(columns).cast(INVENTORY), Cut(size.workers, SMALLEST_SHARD, LARGEST_SHARD, rate, size.target))
+    return plan_shards(pa.table(columns).cast(INVENTORY), ShardSizing(size.workers, SMALLEST_SHARD, LARGEST_SHARD, rate, size.target))
 
 
 def makespan(seconds: Sequence[float], workers: int) -> float:

@@ -25,7 +25,7 @@ import dask
 from distributed import Security, Worker, get_worker
 
 from fer_core.run import ShardJob, ShardReceipt
-from tasks.execution.image_timeout import turn_to
+from tasks.execution.image_timeout import heartbeat
 
 BREATH_SECONDS = 0.5
 """How often waiting work turns to its next image."""
@@ -33,7 +33,7 @@ RESTART_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Weather:
+class WorkerProfile:
     """What happens to shards. Drawn from the part's name alone, so that every run of one plan meets the same."""
 
     image_seconds: float
@@ -62,18 +62,18 @@ class Weather:
 def simulated(text: str) -> str:
     """Replaces `tasks.execution.worker_entrypoint.label_job`. Its receipt says when, where and in which attempt."""
     job = ShardJob.from_json(json.loads(text))
-    weather = Weather(**json.loads(job.config.purpose))
+    profile = WorkerProfile(**json.loads(job.config.purpose))
     worker = get_worker()
     sending = int(str(worker.get_current_task()).rpartition("/")[2])
-    _, slow, dies = weather.lot(job.part)
-    seconds = weather.seconds(job.part, sum(image.size or 0 for image in job.images))
+    _, slow, dies = profile.lot(job.part)
+    seconds = profile.seconds(job.part, sum(image.size or 0 for image in job.images))
     began = time.time()
     if sending == 1 and dies:
         _wait(seconds / 2, job)
         worker.loop.add_callback(_die, worker)
         threading.Event().wait(RESTART_SECONDS)
         return ""
-    _wait(seconds * (weather.slowness if slow and sending == 1 else 1.0), job)
+    _wait(seconds * (profile.slowness if slow and sending == 1 else 1.0), job)
     place = float(zlib.crc32(worker.address.encode()))
     told = {"began": began, "ended": time.time(), "sending": float(sending), "worker": place}
     return json.dumps({"receipt": ShardReceipt(job.part, (), {"labeled": len(job.images)}, {}, 0, told).to_json()})
@@ -82,7 +82,7 @@ def simulated(text: str) -> str:
 def _wait(seconds: float, job: ShardJob) -> None:
     end, nothing = time.monotonic() + seconds, threading.Event()
     while (left := end - time.monotonic()) > 0:
-        turn_to(job.images[0].uri)
+        heartbeat(job.images[0].uri)
         nothing.wait(min(left, BREATH_SECONDS))
 
 
@@ -90,9 +90,9 @@ def _die(worker: Worker) -> None:
     worker.batched_stream.abort()
 
 
-def told(weather: Weather) -> str:
+def profile_json(profile: WorkerProfile) -> str:
     """As it travels in a run's purpose."""
-    return json.dumps(asdict(weather))
+    return json.dumps(asdict(profile))
 
 
 def quiet() -> dict[str, Any]:

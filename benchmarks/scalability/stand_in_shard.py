@@ -9,29 +9,29 @@ import os
 import time
 from collections.abc import Callable
 
-from fer_core.predict.batching import no_answers
+from fer_core.predict.batching import empty_results
 from fer_core.run import PartReceipt, ShardJob, ShardReceipt
 from fer_core.storage.paths import receipt_file, staged_file
 from fer_core.storage.store import open_store
 from fer_core.tables.builder import ImageFacts, images_table, labels_table, part_metadata
 from fer_core.tables.parquet_writer import write_part
 from fer_core.tables.schema import NO_FACE
-from tasks.execution.image_timeout import turn_to
+from tasks.execution.image_timeout import heartbeat
 
 SECONDS = "STAND_IN_SECONDS"
 """Environment variable: seconds an image takes; 0 if absent."""
 
 
-def stand_in(job: ShardJob, tools: object = None, on_image: Callable[[str | None], None] = lambda _: None) -> ShardReceipt:
+def stand_in(job: ShardJob, tools: object = None, on_progress: Callable[[str | None], None] = lambda _: None) -> ShardReceipt:
     """What stands in the place of `fer_core.pipeline.shard.label_shard`."""
     del tools
     began, each = time.monotonic(), float(os.environ.get(SECONDS, "0"))
     for number, image in enumerate(job.images, start=1):
-        on_image(image.uri)
+        on_progress(image.uri)
         time.sleep(max(0.0, began + number * each - time.monotonic()))
-    on_image(None)
+    on_progress(None)
     facts = [ImageFacts(image, NO_FACE) for image in job.images]
-    tables = {"labels": labels_table(job.config, facts, no_answers().predictions), "images": images_table(job.config, facts)}
+    tables = {"labels": labels_table(job.config, facts, empty_results().predictions), "images": images_table(job.config, facts)}
     store, parts = open_store(job.config.root), []
     for name, table in tables.items():
         data = write_part(table, part_metadata(job.config))
@@ -45,7 +45,7 @@ def stand_in(job: ShardJob, tools: object = None, on_image: Callable[[str | None
 
 def stand_in_job(text: str) -> str:
     """What stands in the place of `tasks.execution.worker_entrypoint.label_job`."""
-    return json.dumps({"receipt": stand_in(ShardJob.from_json(json.loads(text)), on_image=turn_to).to_json()})
+    return json.dumps({"receipt": stand_in(ShardJob.from_json(json.loads(text)), on_progress=heartbeat).to_json()})
 
 
 def install() -> None:

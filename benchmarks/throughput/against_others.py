@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy.matched import Said, faces, of_labels, pairs
+from benchmarks.accuracy.matched import LabelledFaces, faces, of_labels, pairs
 from benchmarks.accuracy.muxspace import write_folder
 from benchmarks.common.pictures import repeated, varied
-from benchmarks.common.record import machine, written
+from benchmarks.common.record import machine, write_record
 from benchmarks.throughput.against_script import script
 from benchmarks.throughput.whole_job import measured
 from fer_core.labels import FOLDER_NAMES
@@ -59,13 +59,13 @@ def main() -> None:
         job = measured(str(pictures), place / "labels", "builtin", args.workers)
         if args.scrfd:
             scripts = {file.stem: script(HERE / "insightface_script.py", pictures, file) for file in args.scrfd}
-            written(args.to, "insightface", {**settings, "job": job, "scripts": scripts}, about)
+            write_record(args.to, "insightface", {**settings, "job": job, "scripts": scripts}, about)
         if args.fer_python:
             said = asked(args.fer_python, pictures)
             labels = {"photographs": compared(of_labels(place / "labels", pictures), said)}
             accuracy = muxspace(args.fer_python, args.muxspace, place, args.workers) if args.muxspace else None
             counts = {name: value for name, value in said.items() if name != "said"}
-            written(args.to, "fer", {**settings, "job": job, "fer": counts, "labels": labels, "accuracy": accuracy}, about)
+            write_record(args.to, "fer", {**settings, "job": job, "fer": counts, "labels": labels, "accuracy": accuracy}, about)
 
 
 def asked(python: Path, pictures: Path) -> dict[str, Any]:
@@ -75,17 +75,17 @@ def asked(python: Path, pictures: Path) -> dict[str, Any]:
     return said
 
 
-def as_said(answers: dict[str, list[list[Any]]]) -> dict[str, Said]:
+def as_said(answers: dict[str, list[list[Any]]]) -> dict[str, LabelledFaces]:
     """`fer_script.py`'s faces, in ferflow's words."""
     return {name: _said(rows) for name, rows in answers.items()}
 
 
-def _said(rows: list[list[Any]]) -> Said:
+def _said(rows: list[list[Any]]) -> LabelledFaces:
     boxes = np.array([[x, y, x + width, y + height] for x, y, width, height, *_ in rows], np.float32).reshape(-1, 4)
-    return Said(boxes, tuple(WORDS.get(row[4], row[4]) for row in rows), np.array([row[5] for row in rows], np.float64))
+    return LabelledFaces(boxes, tuple(WORDS.get(row[4], row[4]) for row in rows), np.array([row[5] for row in rows], np.float64))
 
 
-def compared(ours: dict[str, Said], said: dict[str, Any]) -> dict[str, float]:
+def compared(ours: dict[str, LabelledFaces], said: dict[str, Any]) -> dict[str, float]:
     """Faces that both find, and how often both see the same; ferflow's contempt, which `fer` does not know, is never the same."""
     theirs = as_said(said["said"])
     both = pairs(ours, theirs, OVERLAP)
@@ -107,7 +107,7 @@ def muxspace(python: Path, source: Path, place: Path, workers: int) -> dict[str,
     return {"pictures": len(truth), "found_by_both": len(both), **{who: _scored(truth, said, both) for who, said in largest.items()}}
 
 
-def _largest(said: Said) -> str:
+def _largest(said: LabelledFaces) -> str:
     sides = said.boxes[:, 2:] - said.boxes[:, :2]
     return said.expressions[int((sides[:, 0] * sides[:, 1]).argmax())]
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.pictures import repeated, varied
-from benchmarks.common.record import machine, written
+from benchmarks.common.record import machine, write_record
 from benchmarks.throughput import alone
 from benchmarks.throughput.all_cores import rate
 from benchmarks.throughput.whole_job import measured
@@ -54,8 +54,8 @@ def main() -> None:
         pictures = varied(to, args.images) if args.generated else repeated(args.photos, to, args.images)
         while len(rounds) < args.rounds:
             rounds.append(_round(pictures, yunet, args.workers, len(rounds)))
-            written(args.to, name, {**settings, "rounds": rounds}, about)
-        written(args.to, name, {**settings, "rounds": rounds, "alone": limits(pictures)}, about)
+            write_record(args.to, name, {**settings, "rounds": rounds}, about)
+        write_record(args.to, name, {**settings, "rounds": rounds, "alone": limits(pictures)}, about)
 
 
 def yunet_file(given: Path | None) -> Path | None:

@@ -30,19 +30,19 @@ from PIL import Image
 
 from benchmarks.throughput.whole_job import generated, machine, resized
 from fer_core.align.aligner import align
-from fer_core.detect.base import overlaps
+from fer_core.detect.base import box_iou
 from fer_core.detect.builtin import onnx
 from fer_core.detect.builtin.decode_outputs import Levels
-from fer_core.detect.builtin.detector import Builtin
+from fer_core.detect.builtin.detector import BuiltinDetector
 from fer_core.detect.builtin.network import DetectionNet
-from fer_core.detect.builtin.tiling import pieces
+from fer_core.detect.builtin.tiling import tile_image
 from fer_core.detect.builtin.weights import SHIPPED, load_detector, read_detector
 from fer_core.models.calibration import softmax
 from fer_core.models.network import MultiscaleNet
 from fer_core.models.onnx_builder import Model, Session
 from fer_core.models.store import load_model, read_weights, resolve_model
 from fer_core.predict.fusion import fused
-from fer_core.predict.onnx_backend import BATCH, window, written
+from fer_core.predict.onnx_backend import BATCH, build_onnx, network_window
 from fer_core.types import Faces
 
 Pixels = NDArray[np.uint8]
@@ -79,7 +79,7 @@ def chosen(folder: Path, count: int) -> list[Pixels]:
 def rows(pictures: Sequence[Pixels]) -> list[dict[str, Any]]:
     """A row for each network and way."""
     network, spec = load_model(resolve_model("tiny"))
-    reference = looked(Builtin(), pictures)
+    reference = detections(BuiltinDetector(), pictures)
     logits = dict(zip(WAYS, networks(network, spec.flip, reference[1][:200]), strict=COMPILER is not None))
     scores = {way: softmax(each(reference[1]) / spec.temperature) for way, each in logits.items()}
     plain = scores[WAYS[0]]
@@ -87,10 +87,10 @@ def rows(pictures: Sequence[Pixels]) -> list[dict[str, Any]]:
     for way, each in logits.items():
         compared = agreement(plain, scores[way])
         found.append({"network": "tiny, mirrored", "way": way, "ms": timed(partial(each, reference[1][:64])) / 64, **compared})
-    for way, eyes in zip(WAYS, detectors(pictures[::5]), strict=COMPILER is not None):
-        detector = Builtin()
-        detector._eyes = eyes
-        faces, crops = looked(detector, pictures)
+    for way, runtime in zip(WAYS, detectors(pictures[::5]), strict=COMPILER is not None):
+        detector = BuiltinDetector()
+        detector._detector_runtime = runtime
+        faces, crops = detections(detector, pictures)
         said = softmax(logits[WAYS[2]](crops) / spec.temperature)
         compared = matched(reference[0], faces, scores[WAYS[2]], said)
         cost = statistics.median(timed(partial(detector.detect, picture), 1) for picture in pictures)
@@ -102,9 +102,11 @@ def networks(network: MultiscaleNet, mirrored: bool, calibration: Pixels) -> Ite
     """Each of `WAYS`."""
     for kind in (torch.float32, torch.bfloat16):
         yield _Torch(fused(network).to(kind, memory_format=torch.channels_last), kind, mirrored)  # type: ignore[call-overload]  # torch's stubs
-    model = written(network.config, read_weights(resolve_model("tiny"))[0], mirrored=mirrored)
+    model = build_onnx(network.config, read_weights(resolve_model("tiny"))[0], mirrored=mirrored)
     yield _runtime(Session(model))
-    yield _runtime(Session(quantised(model, [window(calibration[start : start + BATCH]) for start in range(0, len(calibration), BATCH)])))
+    yield _runtime(
+        Session(quantised(model, [network_window(calibration[start : start + BATCH]) for start in range(0, len(calibration), BATCH)]))
+    )
     if COMPILER:
         compiled = fused(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
         compiled.forward = torch.compile(compiled.forward)
@@ -129,7 +131,7 @@ class _Torch:
 
 def _runtime(session: Session) -> Logits:
     def logits(crops: Pixels) -> NDArray[np.float64]:
-        parts = [session(window(crops[start : start + BATCH]))[0] for start in range(0, len(crops), BATCH)]
+        parts = [session(network_window(crops[start : start + BATCH]))[0] for start in range(0, len(crops), BATCH)]
         return np.concatenate(parts).astype(np.float64)
 
     return logits
@@ -138,20 +140,20 @@ def _runtime(session: Session) -> Logits:
 def detectors(calibration: Sequence[Pixels]) -> Iterator[Callable[[Sequence[Pixels]], Levels]]:
     """Each of `WAYS`."""
     for kind in (torch.float32, torch.bfloat16):
-        yield _torch_eyes(load_detector(SHIPPED).to(kind, memory_format=torch.channels_last), kind)  # type: ignore[call-overload]  # torch's stubs
+        yield _torch_runtime(load_detector(SHIPPED).to(kind, memory_format=torch.channels_last), kind)  # type: ignore[call-overload]  # torch's stubs
     stored = read_detector(SHIPPED)
-    yield onnx.CpuEyes(*stored)
-    quick = onnx.CpuEyes(*stored)
-    framed = [onnx.framed([piece.pixels]) for picture in calibration for piece in pieces(picture, 4096)]
-    quick._session = Session(quantised(onnx.written(*stored), framed))
+    yield onnx.OnnxDetectorRuntime(*stored)
+    quick = onnx.OnnxDetectorRuntime(*stored)
+    framed = [onnx.framed([piece.pixels]) for picture in calibration for piece in tile_image(picture, 4096)]
+    quick._session = Session(quantised(onnx.build_onnx(*stored), framed))
     yield quick
     if COMPILER:
         network = load_detector(SHIPPED).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
         network.levels = torch.compile(network.levels)
-        yield _torch_eyes(network, torch.float32)
+        yield _torch_runtime(network, torch.float32)
 
 
-def _torch_eyes(network: DetectionNet, kind: torch.dtype) -> Callable[[Sequence[Pixels]], Levels]:
+def _torch_runtime(network: DetectionNet, kind: torch.dtype) -> Callable[[Sequence[Pixels]], Levels]:
     @torch.inference_mode()
     def see(pictures: Sequence[Pixels]) -> Levels:
         stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(kind, memory_format=torch.channels_last)
@@ -179,7 +181,7 @@ def quantised(model: Model, inputs: Sequence[NDArray[Any]]) -> Model:
         return Model(after.read_bytes(), model.outputs)
 
 
-def looked(detector: Builtin, pictures: Sequence[Pixels]) -> tuple[list[Faces], Pixels]:
+def detections(detector: BuiltinDetector, pictures: Sequence[Pixels]) -> tuple[list[Faces], Pixels]:
     """Faces of each picture, and the crops of all."""
     faces = [detector.detect(picture) for picture in pictures]
     return faces, np.concatenate([align(picture, found) for picture, found in zip(pictures, faces, strict=True)])
@@ -189,7 +191,7 @@ def matched(faces: Sequence[Faces], others: Sequence[Faces], scores: NDArray[np.
     """Labels of faces that both found."""
     ours, theirs, first, second = [], [], 0, 0
     for one, other in zip(faces, others, strict=True):
-        for index, row in enumerate(overlaps(one.boxes, other.boxes)):
+        for index, row in enumerate(box_iou(one.boxes, other.boxes)):
             if row.size and row.max() >= 0.5:
                 ours.append(scores[first + index])
                 theirs.append(said[second + int(row.argmax())])

@@ -23,7 +23,7 @@ from pathlib import Path
 import s3fs
 
 from fer_core.collection.inventory import list_images
-from fer_core.decode.read_prefetch import REQUESTS_AHEAD, ReadAhead
+from fer_core.decode.read_prefetch import REQUESTS_AHEAD, ReadPrefetcher
 from fer_core.run import ImageRef
 from fer_core.storage.store import open_store, read_uri
 
@@ -74,7 +74,7 @@ def loop(images: Sequence[ImageRef]) -> int:
 
 def workers(images: Sequence[ImageRef]) -> int:
     """What `fer_core.pipeline.shard` does."""
-    with ReadAhead(images, LIMIT, read_uri) as ahead:
+    with ReadPrefetcher(images, LIMIT, read_uri) as ahead:
         return sum(len(ahead.take(image)) for image in images)
 
 

@@ -26,9 +26,9 @@ from fer_core.commit.publish import publish, write_plan
 from fer_core.models.store import load_model, resolve_model, save_model
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import shard_images
-from fer_core.pipeline.worker_models import tools_for
+from fer_core.pipeline.worker_models import load_worker_models
 from fer_core.planning.sharding import plan_shards
-from fer_core.relabel.configuration import NewModel, configured
+from fer_core.relabel.configuration import RelabelOptions, relabel_config
 from fer_core.relabel.shard import relabel_shard
 from fer_core.relabel.survey import survey
 from fer_core.run import RunConfig, ShardJob
@@ -78,12 +78,12 @@ def measure(images: int, rounds: int, detector: str) -> dict[str, Any]:
         publish(store, config, [first])
         ref = resolve_model(str(other_model(place / "other")))
         found = survey(store, ref.digest)
-        again = configured(store, found, NewModel("again", str(ref.path), ref.name, ref.digest, device="cpu"))
+        again = relabel_config(store, found, RelabelOptions("again", str(ref.path), ref.name, ref.digest, device="cpu"))
         crops = ShardJob(again, "part-00000", shard_images(found.plan(plan.num_rows), 0))
         relabel_shard(crops)  # loads its model
         nights, relabellings = [], []
         for _ in range(rounds):
-            tools_for(config)  # one set a thread is kept: loading is not measured
+            load_worker_models(config)  # one set a thread is kept: loading is not measured
             nights.append(spent(lambda: label_shard(replace(job, images=tuple(replace(image, earlier_part=None) for image in job.images)))))
             relabellings.append(spent(lambda: relabel_shard(crops)))
         return {

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.common.pictures import composed
-from benchmarks.common.record import machine, written
+from benchmarks.common.record import machine, write_record
 from benchmarks.throughput.all_cores import Work, rate
 from fer_core.models.store import load_model, resolve_model, save_model
 from fer_core.predict.predictor import load_predictor
@@ -53,7 +53,7 @@ def main() -> None:
             alone = rate(decoded_and_predicted, batches, args.workers) * len(crops) / len(batches)
             kept = {name: said[name] for name in ("faces", "seconds", "startup_seconds", "stage_seconds")}
             rounds.append({"job": kept, "faces_per_second": ours, "alone_faces_per_second": alone, "share": ours / alone})
-            written(args.to, "relabel_rate", {"faces": len(crops), "workers": args.workers, "rounds": rounds}, about)
+            write_record(args.to, "relabel_rate", {"faces": len(crops), "workers": args.workers, "rounds": rounds}, about)
 
 
 def other_model(folder: Path, times: float) -> Path:

@@ -28,7 +28,7 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common.pictures import composed, demo_faces, mosaic, repeated, varied
-from benchmarks.common.record import machine, written
+from benchmarks.common.record import machine, write_record
 from benchmarks.throughput import alone
 from benchmarks.throughput.all_cores import rate
 from fer_core.align.aligner import align
@@ -66,7 +66,7 @@ def main() -> None:
         figures["write"] = writing(Path(place), max(2, args.images // 8))
     cv2.setNumThreads(threads[0])
     torch.set_num_threads(threads[1])
-    written(args.to, "stage_limits", figures, about)
+    write_record(args.to, "stage_limits", figures, about)
 
 
 def one_thread() -> None:

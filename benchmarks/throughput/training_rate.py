@@ -20,11 +20,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from benchmarks.common.record import machine, written
+from benchmarks.common.record import machine, write_record
 from fer_core.labels import EXPRESSIONS
 from fer_core.models.network import MultiscaleNet, on_device
 from fer_core.training.config import TrainConfig
-from fer_core.training.dataset import Material
+from fer_core.training.dataset import TrainingData
 from fer_core.training.distributed import Ranks
 from fer_core.training.run import TrainingRun
 
@@ -41,7 +41,7 @@ def main() -> None:
     args = parser.parse_args()
     about = machine()
     figures = {name: measured(recipe(name), args.seconds) for name in args.models}
-    written(args.to, "training_rate", {"threads": torch.get_num_threads(), "models": figures}, about)
+    write_record(args.to, "training_rate", {"threads": torch.get_num_threads(), "models": figures}, about)
 
 
 def recipe(name: str) -> TrainConfig:
@@ -65,12 +65,12 @@ def measured(config: TrainConfig, seconds: float) -> dict[str, Any]:
     }
 
 
-def random_faces(count: int) -> Material:
+def random_faces(count: int) -> TrainingData:
     """Noise with random classes: what a step costs does not depend on what is in the pictures."""
     drawn = np.random.default_rng(0)
     faces = torch.from_numpy(drawn.integers(0, 256, (count, 1, 112, 112), np.uint8))
     targets = F.one_hot(torch.from_numpy(drawn.integers(0, len(EXPRESSIONS), count)), len(EXPRESSIONS)).float()
-    return Material(faces, targets, torch.ones(count), torch.zeros(count, dtype=torch.bool))
+    return TrainingData(faces, targets, torch.ones(count), torch.zeros(count, dtype=torch.bool))
 
 
 def bare_pass(config: TrainConfig) -> Callable[[], None]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.pictures import repeated, varied
-from benchmarks.common.record import machine, written
+from benchmarks.common.record import machine, write_record
 from benchmarks.throughput import alone
 from benchmarks.throughput.all_cores import rate
 from benchmarks.throughput.whole_job import measured
@@ -39,7 +39,7 @@ def main() -> None:
         files = [str(file) for file in sorted(pictures.iterdir())]
         for _ in range(args.rounds):
             rounds.append(_round(pictures, files[: min(200, len(files))]))
-            written(args.to, "workers_speedup", {"images": args.images, "rounds": rounds}, about)
+            write_record(args.to, "workers_speedup", {"images": args.images, "rounds": rounds}, about)
 
 
 def _round(pictures: Path, files: list[str]) -> dict[str, Any]:

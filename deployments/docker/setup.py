@@ -84,9 +84,9 @@ def make_bucket(url: str) -> None:
 
 def seed(models: str, timezone: str) -> None:
     """The shipped model as the first champion of an empty folder."""
-    from flows.server.up_setup import checked
+    from flows.server.up_setup import validated_options
 
-    checked(None, None, models, timezone)
+    validated_options(None, None, models, timezone)
 
 
 async def there() -> tuple[set[str], set[str], set[str]]:

@@ -16,7 +16,7 @@ FINE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class ExtractedFaces:
     """What was seen in one picture."""
 
     faces: Faces
@@ -25,7 +25,7 @@ class Looked:
     """(N, 112, 112, 3) RGB, as `align` cuts them."""
 
 
-class Looker(Protocol):
+class FaceExtractor(Protocol):
     """Finds and aligns the faces of several pictures."""
 
     pictures: int
@@ -33,7 +33,7 @@ class Looker(Protocol):
     side: int | None
     """Longest side beyond which it shrinks a picture before it looks: larger ones may come shrunk. None where it has no such limit."""
 
-    def look(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch, /) -> list[Looked]:
+    def extract(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch, /) -> list[ExtractedFaces]:
         """(H, W, 3) RGB uint8 each, of any sizes -> what is seen in each. min_face_px: shortest box side that counts.
 
         watch: told what went into `detect` and what into `align`.
@@ -41,26 +41,26 @@ class Looker(Protocol):
         ...
 
 
-class OneByOne:
-    """A `Looker` over a `Detector`."""
+class CpuFaceExtractor:
+    """A `FaceExtractor` over a `Detector`."""
 
     pictures = 1
 
     def __init__(self, detector: Detector, side: int | None = None) -> None:
         self._detector, self.side = detector, side
 
-    def look(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch) -> list[Looked]:
-        """See `Looker`."""
+    def extract(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch) -> list[ExtractedFaces]:
+        """See `FaceExtractor`."""
         return [self._one(pixels, min_face_px, watch) for pixels in pictures]
 
-    def _one(self, pixels: NDArray[np.uint8], min_face_px: float, watch: Stopwatch) -> Looked:
+    def _one(self, pixels: NDArray[np.uint8], min_face_px: float, watch: Stopwatch) -> ExtractedFaces:
         from fer_core.align.aligner import align
 
         with watch.stage("detect"):
             found = self._detector.detect(pixels)
             faces = found.take(large_enough(found, min_face_px))
         with watch.stage("align"):
-            return Looked(faces, align(pixels, faces))
+            return ExtractedFaces(faces, align(pixels, faces))
 
 
 def large_enough(faces: Faces, min_face_px: float) -> NDArray[np.intp]:
@@ -70,23 +70,25 @@ def large_enough(faces: Faces, min_face_px: float) -> NDArray[np.intp]:
     return large[np.argsort(-faces.scores[large], kind="stable")]
 
 
-def smallest_seen(pictures: Sequence[Picture], min_face_px: float) -> float:
-    """Shortest box side to look for in pictures of which some come shrunk, so that `full_size` has all that count."""
+def min_detectable_px(pictures: Sequence[Picture], min_face_px: float) -> float:
+    """Shortest box side to look for in pictures of which some come shrunk, so that `refine_full_size` has all that count."""
     return min(min_face_px / max(picture.reduction) for picture in pictures)
 
 
-def full_size(looked: Looked, picture: Picture, min_face_px: float, decoded_again: Callable[[], Picture], watch: Stopwatch) -> Looked:
+def refine_full_size(
+    extracted: ExtractedFaces, picture: Picture, min_face_px: float, decoded_again: Callable[[], Picture], watch: Stopwatch
+) -> ExtractedFaces:
     """What was seen in a picture as it came -> the same in the photograph's pixels, without the faces that are too small there.
 
     Of a picture that came shrunk, faces that are large even there keep their crops; for the others it is decoded in full, once.
     """
     back = np.array(picture.reduction, np.float32)
-    faces = Faces(looked.faces.boxes * np.tile(back, 2), looked.faces.points * back, looked.faces.scores)
+    faces = Faces(extracted.faces.boxes * np.tile(back, 2), extracted.faces.points * back, extracted.faces.scores)
     kept = large_enough(faces, min_face_px)
-    faces, crops = faces.take(kept), looked.crops[kept]
+    faces, crops = faces.take(kept), extracted.crops[kept]
     if len(kept) and max(picture.reduction) > 1:
-        _refine(crops, looked.faces.take(kept), faces, decoded_again, watch)
-    return Looked(faces, crops)
+        _refine(crops, extracted.faces.take(kept), faces, decoded_again, watch)
+    return ExtractedFaces(faces, crops)
 
 
 def _refine(crops: NDArray[np.uint8], shrunk: Faces, faces: Faces, decoded_again: Callable[[], Picture], watch: Stopwatch) -> None:

@@ -12,23 +12,23 @@ import pyarrow.compute as pc
 
 from fer_core.collection import list_file
 from fer_core.collection.list_file import LIMITS, ListLimits
-from fer_core.collection.local_listing import MAGIC, FolderLinks, Listed, expand, look, walk
-from fer_core.collection.object_listing import as_listed, below, first_page, found, look_object
+from fer_core.collection.local_listing import MAGIC, FolderLinks, ListedFile, expand, stat_file, walk
+from fer_core.collection.object_listing import find_objects, first_page, list_objects, stat_object, to_listed_file
 from fer_core.errors import AccessError, OutageError, SourceError, StoreError
-from fer_core.storage.retry import PATIENT
-from fer_core.storage.spill import aligned, by_uri, sorted_runs, spooled
+from fer_core.storage.retry import DEFAULT_RETRY
+from fer_core.storage.spill import merge_by_key, sort_by_uri, sorted_runs, spill_tables
 from fer_core.storage.system_files import SAID, is_system_file
 from fer_core.storage.uri import (
     CREDENTIALS,
     OBJECT_STORES,
     S3,
+    as_store_error,
     cut_short,
+    error_text,
     holds_credentials,
     is_too_long,
     local_path,
     local_uri,
-    one_line,
-    plain,
     scheme,
     split,
     unsplit,
@@ -81,7 +81,7 @@ def collect(source: str, options: SourceOptions = OPTIONS, on_listed: Callable[[
     except StoreError as error:
         raise SourceError(str(error)) from error
     except OSError as error:
-        raise SourceError(f"cannot list {_shown(source)}: {plain(error).lower()}") from error
+        raise SourceError(f"cannot list {_shown(source)}: {error_text(error).lower()}") from error
     if not inventory.num_rows:
         raise SourceError(f"there is nothing in {_shown(source)}{_but(links.left_out)}")
     return Collection(inventory, tuple(sorted(set(links.left_out))))
@@ -92,7 +92,7 @@ def list_images(source: str, options: SourceOptions = OPTIONS) -> pa.Table:
     return collect(source, options).images
 
 
-def at_first_sight(source: str) -> int | None:
+def quick_count(source: str) -> int | None:
     """How many images a source in S3 has, told by one or two requests; None where they do not tell: more than a page, a list, a pattern.
 
     SourceError in one line when it is not there, empty, or cannot be listed, as `list_images` would find after all its pages.
@@ -101,34 +101,34 @@ def at_first_sight(source: str) -> int | None:
         fs, path = split(source)
         if not path.strip("/"):
             raise SourceError(f"{source} names no bucket")
-        with one_line("list", source):
+        with as_store_error("list", source):
             return first_page(fs, path, source)
     except StoreError as error:
         raise SourceError(str(error)) from error
 
 
-def inventory_of(listed: Iterable[Listed], on_listed: Callable[[int], None] = lambda count: None) -> pa.Table:
+def inventory_of(listed: Iterable[ListedFile], on_listed: Callable[[int], None] = lambda count: None) -> pa.Table:
     """What was listed, in any order, as `schema.INVENTORY`: sorted by URI, each URI once.
 
-    Only `LISTED_AT_ONCE` files are Python objects at a time, and of many the rows are on disk, see `sorted_rows.spooled`.
+    Only `LISTED_AT_ONCE` files are Python objects at a time, and of many the rows are on disk, see `spill.spill_tables`.
     """
     runs = sorted_runs(_chunks(iter(listed), on_listed), INVENTORY)
-    if len(runs) == 1 and not pc.any(_again(runs[0])).as_py():
+    if len(runs) == 1 and not pc.any(_resubmit(runs[0])).as_py():
         return runs[0]
-    return spooled((_once(by_uri(pa.concat_tables(pieces))) for pieces in aligned(runs)), INVENTORY)
+    return spill_tables((_once(sort_by_uri(pa.concat_tables(pieces))) for pieces in merge_by_key(runs)), INVENTORY)
 
 
 def _once(rows: pa.Table) -> pa.Table:
     """Sorted rows without those of the URI before them."""
-    return rows.filter(pa.concat_arrays([pa.array([True] * min(1, rows.num_rows)), pc.invert(_again(rows)).combine_chunks()]))
+    return rows.filter(pa.concat_arrays([pa.array([True] * min(1, rows.num_rows)), pc.invert(_resubmit(rows)).combine_chunks()]))
 
 
-def _again(rows: pa.Table) -> pa.ChunkedArray:
+def _resubmit(rows: pa.Table) -> pa.ChunkedArray:
     """Of sorted rows, all but the first: whether the URI is that of the row before."""
     return pc.equal(rows["image_uri"][1:], rows["image_uri"][:-1])
 
 
-def _chunks(listed: Iterator[Listed], on_listed: Callable[[int], None]) -> Iterator[pa.Table]:
+def _chunks(listed: Iterator[ListedFile], on_listed: Callable[[int], None]) -> Iterator[pa.Table]:
     count = 0
     while found := list(islice(listed, LISTED_AT_ONCE)):
         count += len(found)
@@ -136,7 +136,7 @@ def _chunks(listed: Iterator[Listed], on_listed: Callable[[int], None]) -> Itera
         yield _rows(found)
 
 
-def _rows(found: Sequence[Listed]) -> pa.Table:
+def _rows(found: Sequence[ListedFile]) -> pa.Table:
     columns = [
         pa.array([row.path if _is_object(row.path) else local_uri(row.path) for row in found], pa.string()),
         pa.array([row.size for row in found], pa.int64()),
@@ -150,7 +150,7 @@ def _but(left_out: Sequence[str]) -> str:
     return f" but {len(left_out):,} folder links that were not entered, see --follow-links" if left_out else ""
 
 
-def _local(source: str, options: SourceOptions, links: FolderLinks) -> Iterable[Listed]:
+def _local(source: str, options: SourceOptions, links: FolderLinks) -> Iterable[ListedFile]:
     path = _absolute(_bare(source), os.getcwd())
     if not os.path.lexists(path) and source.startswith("~"):
         path = os.path.expanduser(source)
@@ -159,7 +159,7 @@ def _local(source: str, options: SourceOptions, links: FolderLinks) -> Iterable[
     if os.path.isdir(path):
         return walk(path.rstrip("/") or "/", links)
     if os.path.isfile(path):
-        return _listed_by(path, options.list_limits) if list_file.is_list(path) else [look(path)]
+        return _listed_by(path, options.list_limits) if list_file.is_list(path) else [stat_file(path)]
     if os.path.lexists(path):
         what = "is a link that leads nowhere" if os.path.islink(path) else "is no regular file"
         raise SourceError(f"{_shown(source)} {what}")
@@ -168,7 +168,7 @@ def _local(source: str, options: SourceOptions, links: FolderLinks) -> Iterable[
     return _matching(path, source, links)
 
 
-def _matching(pattern: str, source: str, links: FolderLinks) -> list[Listed]:
+def _matching(pattern: str, source: str, links: FolderLinks) -> list[ListedFile]:
     parts = [part for part in pattern.split("/") if part]
     fixed = next(index for index, part in enumerate(parts) if not MAGIC.isdisjoint(part))
     base = "/" + "/".join(parts[:fixed])
@@ -180,11 +180,11 @@ def _matching(pattern: str, source: str, links: FolderLinks) -> list[Listed]:
     return found
 
 
-def _listed_by(file: str, limits: ListLimits) -> Iterator[Listed]:
+def _listed_by(file: str, limits: ListLimits) -> Iterator[ListedFile]:
     """What a local list file names."""
     limits.check_bytes(_shown(file), os.path.getsize(file))
     with open(file, "rb") as stream:
-        names = list_file.entries(_shown(file), stream.read(limits.bytes + 1), limits)
+        names = list_file.read_list(_shown(file), stream.read(limits.bytes + 1), limits)
     folder = os.path.dirname(file)
     return _looked_up(_absolute(_bare(name), folder) if scheme(name) == "file" else name for name in map(_writable, names))
 
@@ -196,7 +196,7 @@ def _writable(name: str) -> str:
     return without_credentials(name) if holds_credentials(name) else name
 
 
-def _looked_up(names: Iterable[str]) -> Iterator[Listed]:
+def _looked_up(names: Iterable[str]) -> Iterator[ListedFile]:
     """Local paths are looked at one by one, objects by several requests at once. What nothing can be or that no store gives stays for
     reading to refuse; where that is all there is, the first refusal is raised.
     """
@@ -206,15 +206,15 @@ def _looked_up(names: Iterable[str]) -> Iterator[Listed]:
     for name in unique:
         if is_too_long(name):
             good = True
-            yield Listed(name)
+            yield ListedFile(name)
         elif scheme(name) == "file":
             good = True
-            yield look(name)
+            yield stat_file(name)
         elif holds_credentials(name):
             refused[name] = StoreError(CREDENTIALS)
         elif scheme(name) not in OBJECT_STORES:
             good = True
-            yield Listed(name)
+            yield ListedFile(name)
     objects = [name for name in unique if scheme(name) in OBJECT_STORES and name not in refused and not is_too_long(name)]
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
         for name, found in zip(objects, pool.map(_look_object, objects), strict=True):
@@ -226,13 +226,13 @@ def _looked_up(names: Iterable[str]) -> Iterator[Listed]:
     for error in refused.values():
         if not good:
             raise error
-    yield from map(Listed, refused)
+    yield from map(ListedFile, refused)
 
 
-def _look_object(uri: str) -> Listed | StoreError:
+def _look_object(uri: str) -> ListedFile | StoreError:
     """One object, or why it is not given to who asks, or to nobody here. OutageError where its store does not answer."""
     try:
-        return look_object(uri)
+        return stat_object(uri)
     except AccessError as error:
         return error
     except OutageError:
@@ -241,26 +241,26 @@ def _look_object(uri: str) -> Listed | StoreError:
         return error
 
 
-def _remote(source: str, options: SourceOptions) -> Iterable[Listed]:
+def _remote(source: str, options: SourceOptions) -> Iterable[ListedFile]:
     fs, path = split(source)
     if not path.strip("/"):
         raise SourceError(f"{source} names no bucket")
     if scheme(source) in S3:
-        objects = below(fs, path, source)
+        objects = list_objects(fs, path, source)
         if (first := next(objects, None)) is not None:
             return chain([first], objects)
-    with one_line("list", source):
-        matching = PATIENT.ask(lambda: found(fs, path))
+    with as_store_error("list", source):
+        matching = DEFAULT_RETRY.call(lambda: find_objects(fs, path))
         if len(matching) == 1 and list_file.is_list(path) and path.rstrip("/") in matching:
             limits, size = options.list_limits, matching[path.rstrip("/")]["size"]
             limits.check_bytes(source, size)
-            data = PATIENT.ask(lambda: bytes(fs.cat_file(path)))
+            data = DEFAULT_RETRY.call(lambda: bytes(fs.cat_file(path)))
             folder = unsplit(fs, path).rpartition("/")[0]
-            names = map(_writable, list_file.entries(source, data, limits))
+            names = map(_writable, list_file.read_list(source, data, limits))
             return list(_looked_up(name if _is_object(name) or is_too_long(name) else f"{folder}/{name}" for name in names))
     if not matching:
         raise SourceError(f"there is nothing at {source}")
-    return [as_listed(fs, name, info) for name, info in matching.items()]
+    return [to_listed_file(fs, name, info) for name, info in matching.items()]
 
 
 def _is_object(name: str) -> bool:

@@ -50,7 +50,7 @@ def is_list(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def entries(name: str, data: bytes, limits: ListLimits = LIMITS) -> list[str]:
+def read_list(name: str, data: bytes, limits: ListLimits = LIMITS) -> list[str]:
     """What a list file names, in its order, verbatim; blank entries are dropped.
 
     name: for the suffix and for errors. SourceError when the content is not what the suffix promises, has no usable column, or is more than

@@ -23,7 +23,7 @@ MAGIC: Final = frozenset("*?[")
 """Characters that make a path a pattern."""
 
 
-class Listed(NamedTuple):
+class ListedFile(NamedTuple):
     """One listed file."""
 
     path: str
@@ -37,12 +37,12 @@ class Listed(NamedTuple):
     """False for a folder that could not be listed."""
 
 
-def look(path: str) -> Listed:
+def stat_file(path: str) -> ListedFile:
     """One path as it is now, without opening it."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):  # absent, a broken link, not permitted, or no possible name: reading it will say which
-        return Listed(path)
+        return ListedFile(path)
     return _listed(path, status)
 
 
@@ -73,7 +73,7 @@ class FolderLinks:
         return False
 
 
-def walk(root: str, links: FolderLinks, inside: str | None = None) -> Iterator[Listed]:
+def walk(root: str, links: FolderLinks, inside: str | None = None) -> Iterator[ListedFile]:
     """Every file and link below a folder, in no order. OSError when the folder itself cannot be listed.
 
     inside: the real path that links must not leave; the folder's own if None.
@@ -88,13 +88,13 @@ def walk(root: str, links: FolderLinks, inside: str | None = None) -> Iterator[L
             if top != root and not links.enter(top, inside):
                 continue
             if _was_walked(top, seen):
-                yield Listed(top)
+                yield ListedFile(top)
             else:
                 yield from _tree(top, seen, behind_links, links, inside)
         tops = sorted(behind_links)
 
 
-def expand(base: str, parts: Sequence[str], links: FolderLinks, inside: str | None = None) -> Iterator[Listed]:
+def expand(base: str, parts: Sequence[str], links: FolderLinks, inside: str | None = None) -> Iterator[ListedFile]:
     """The files and links that a pattern names.
 
     base: an existing folder. parts: the pattern below it, one name each; `*`, `?` and `[...]` match inside a name, also at its start when
@@ -108,14 +108,14 @@ def expand(base: str, parts: Sequence[str], links: FolderLinks, inside: str | No
         return
     for path in _named(base, parts[0]):
         if path is None:
-            yield Listed(base, whole=False)
+            yield ListedFile(base, whole=False)
         elif len(parts) == 1:
             yield from _file(path)
         elif os.path.isdir(path) and links.enter(path, inside):
             yield from expand(path, parts[1:], links, inside)
 
 
-def _tree(top: str, seen: set[tuple[int, int]], behind_links: list[str], links: FolderLinks, inside: str) -> Iterator[Listed]:
+def _tree(top: str, seen: set[tuple[int, int]], behind_links: list[str], links: FolderLinks, inside: str) -> Iterator[ListedFile]:
     folders = [top]
     while folders:
         folder = folders.pop()
@@ -125,7 +125,7 @@ def _tree(top: str, seen: set[tuple[int, int]], behind_links: list[str], links: 
             if error.errno in {errno.ELOOP, errno.ENOTDIR} and os.path.islink(folder):  # since it was found
                 behind_links.append(folder)
             else:
-                yield Listed(folder, whole=False)
+                yield ListedFile(folder, whole=False)
             continue
         try:
             status = os.fstat(handle)
@@ -140,11 +140,11 @@ def _tree(top: str, seen: set[tuple[int, int]], behind_links: list[str], links: 
                     elif entry.is_symlink() and os.path.isdir(path):
                         behind_links.append(path)
                     elif entry.is_symlink():
-                        yield look(path)
+                        yield stat_file(path)
                     elif entry.is_file(follow_symlinks=False):
                         yield _entry(entry, path)
         except OSError:
-            yield Listed(folder, whole=False)
+            yield ListedFile(folder, whole=False)
         finally:
             os.close(handle)
 
@@ -157,17 +157,17 @@ def _real_path(handle: int, folder: str) -> str:
         return os.path.realpath(folder)
 
 
-def _entry(entry: "os.DirEntry[str]", path: str) -> Listed:
+def _entry(entry: "os.DirEntry[str]", path: str) -> ListedFile:
     try:
         return _listed(path, entry.stat(follow_symlinks=False))
     except OSError:
-        return Listed(path)
+        return ListedFile(path)
 
 
-def _listed(path: str, status: os.stat_result) -> Listed:
+def _listed(path: str, status: os.stat_result) -> ListedFile:
     if not stat.S_ISREG(status.st_mode):
-        return Listed(path)
-    return Listed(path, status.st_size, status.st_mtime_ns // 1000)
+        return ListedFile(path)
+    return ListedFile(path, status.st_size, status.st_mtime_ns // 1000)
 
 
 def _was_walked(folder: str, seen: set[tuple[int, int]]) -> bool:
@@ -197,9 +197,9 @@ def _named(base: str, part: str) -> Iterator[str | None]:
     yield from (os.path.join(base, name) for name in names if fnmatchcase(name, part))
 
 
-def _file(path: str) -> Iterator[Listed]:
+def _file(path: str) -> Iterator[ListedFile]:
     """A regular file or a link that leads to no folder."""
-    found = look(path)
+    found = stat_file(path)
     if found.size is not None or (os.path.islink(path) and not os.path.isdir(path)):
         yield found
 

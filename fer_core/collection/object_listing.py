@@ -8,15 +8,15 @@ from typing import Any, Final
 from fsspec import AbstractFileSystem
 
 from fer_core.collection import list_file
-from fer_core.collection.local_listing import MAGIC, Listed
+from fer_core.collection.local_listing import MAGIC, ListedFile
 from fer_core.errors import SourceError
-from fer_core.storage.retry import PATIENT, is_refused
-from fer_core.storage.uri import one_line, split, unsplit
+from fer_core.storage.retry import DEFAULT_RETRY, is_auth_error
+from fer_core.storage.uri import as_store_error, split, unsplit
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def below(fs: AbstractFileSystem, path: str, source: str) -> Iterator[Listed]:
+def list_objects(fs: AbstractFileSystem, path: str, source: str) -> Iterator[ListedFile]:
     """Objects of S3 below a name, as they come: a page of a thousand is in memory at a time. None is found where the name is an object's.
 
     source: the name as somebody gave it. StoreError when it cannot be listed.
@@ -24,17 +24,17 @@ def below(fs: AbstractFileSystem, path: str, source: str) -> Iterator[Listed]:
     bucket, key, _ = fs.split_path(path.rstrip("/"))
     after: dict[str, str] = {}
     while True:
-        with one_line("list", source):
+        with as_store_error("list", source):
             page = _page(fs, bucket, f"{key}/" if key else "", **after)
         for row in page.get("Contents", ()):
             if not _is_marker(row["Key"], row["Size"]):
-                yield as_listed(fs, f"{bucket}/{row['Key']}", {**row, "size": row["Size"]})
+                yield to_listed_file(fs, f"{bucket}/{row['Key']}", {**row, "size": row["Size"]})
         if not page.get("IsTruncated"):
             return
         after = {"ContinuationToken": page["NextContinuationToken"]}
 
 
-def found(fs: AbstractFileSystem, path: str) -> dict[str, Mapping[str, Any]]:
+def find_objects(fs: AbstractFileSystem, path: str) -> dict[str, Mapping[str, Any]]:
     """Objects at or below a path, or else those that it matches as a pattern."""
     try:
         names = fs.find(path.rstrip("/"), detail=True)
@@ -46,9 +46,10 @@ def found(fs: AbstractFileSystem, path: str) -> dict[str, Mapping[str, Any]]:
 
 
 def first_page(fs: AbstractFileSystem, path: str, source: str) -> int | None:
-    """How many objects a source in S3 has, told by one or two requests; None where they do not tell, see `collection.at_first_sight`.
+    """How many objects a source in S3 has, told by one or two requests; None where they do not tell, see `collection.quick_count`.
 
-    Below the name, then the very name, then what a pattern may match: as `below` and `found` look. SourceError where nothing is there.
+    Below the name, then the very name, then what a pattern may match: as `list_objects` and `find_objects` look. SourceError where nothing
+    is there.
     """
     bucket, key, _ = fs.split_path(path.rstrip("/"))
     start = key[: min((key.index(mark) for mark in MAGIC if mark in key), default=len(key))]
@@ -65,28 +66,28 @@ def first_page(fs: AbstractFileSystem, path: str, source: str) -> int | None:
     raise SourceError(f"there is nothing at {source}")
 
 
-def look_object(uri: str) -> Listed:
+def stat_object(uri: str) -> ListedFile:
     """One object as it is now; without size where it is not there, or is no object. StoreError when the store does not say."""
     fs, path = split(uri)
-    with one_line("look for", uri):
+    with as_store_error("look for", uri):
         try:
-            info = PATIENT.ask(lambda: fs.info(path))
+            info = DEFAULT_RETRY.call(lambda: fs.info(path))
         except (FileNotFoundError, PermissionError) as error:
-            if is_refused(error):
+            if is_auth_error(error):
                 raise
-            return Listed(unsplit(fs, path))
-    return as_listed(fs, path, info) if info["type"] == "file" else Listed(unsplit(fs, path))
+            return ListedFile(unsplit(fs, path))
+    return to_listed_file(fs, path, info) if info["type"] == "file" else ListedFile(unsplit(fs, path))
 
 
-def as_listed(fs: AbstractFileSystem, path: str, info: Mapping[str, Any]) -> Listed:
+def to_listed_file(fs: AbstractFileSystem, path: str, info: Mapping[str, Any]) -> ListedFile:
     """What a store tells of an object, in the words of its own: `size` in bytes, perhaps a tag, perhaps when it changed."""
     etag = info.get("ETag") or info.get("etag")
     changed = next((info[key] for key in ("LastModified", "last_modified", "mtime", "created") if info.get(key)), None)
-    return Listed(unsplit(fs, path), info["size"], _microseconds(changed), etag.strip('"') if etag else None)
+    return ListedFile(unsplit(fs, path), info["size"], _microseconds(changed), etag.strip('"') if etag else None)
 
 
 def _page(fs: AbstractFileSystem, bucket: str, prefix: str, **after: str) -> dict[str, Any]:
-    found: dict[str, Any] = PATIENT.ask(partial(fs.call_s3, "list_objects_v2", Bucket=bucket, Prefix=prefix, **after))
+    found: dict[str, Any] = DEFAULT_RETRY.call(partial(fs.call_s3, "list_objects_v2", Bucket=bucket, Prefix=prefix, **after))
     return found
 
 

@@ -27,22 +27,22 @@ LARGEST_PART: Final = 128 * 2**20
 
 
 def coalesce(
-    store: Store, config: RunConfig, receipts: Iterable[ShardReceipt], still_ours: Callable[[], None], largest: int = LARGEST_PART
+    store: Store, config: RunConfig, receipts: Iterable[ShardReceipt], assert_lease: Callable[[], None], largest: int = LARGEST_PART
 ) -> list[PartReceipt]:
     """Merge neighbouring shards' parts in staging and return the parts to publish, which lie in staging or in their table.
 
-    receipts: one answer an image, see `commit.settled`. still_ours: see `commit.publish`. largest: bytes. CommitError where a part is
-    neither staged nor published as its receipt says. Repeated with the same receipts it returns the same parts.
+    receipts: one answer an image, see `commit.final_receipts`. assert_lease: see `commit.publish`. largest: bytes. CommitError where a part
+    is neither staged nor published as its receipt says. Repeated with the same receipts it returns the same parts.
     """
     parts: list[PartReceipt] = []
-    for number, group in enumerate(groups(receipts, largest)):
+    for number, group in enumerate(group_receipts(receipts, largest)):
         if len(group) == 1:
             parts += group[0].parts
             continue
         name = _name(number, group)
         whole = _merged_before(store, config, name)
         if whole is None:
-            still_ours()
+            assert_lease()
             whole = [_merge(store, config, name, of_table) for table in TABLES if (of_table := _of(table, group))]
             receipt = json.dumps([part.to_json() for part in whole])
             store.write_bytes(coalesced_receipt_file(config.run_id, name), receipt.encode())
@@ -50,7 +50,7 @@ def coalesce(
     return parts
 
 
-def groups(receipts: Iterable[ShardReceipt], largest: int) -> Iterator[list[ShardReceipt]]:
+def group_receipts(receipts: Iterable[ShardReceipt], largest: int) -> Iterator[list[ShardReceipt]]:
     """Neighbouring shards, in order, as many as fit: of no table more than `largest` bytes, unless a single shard has more. Pure."""
     group: list[ShardReceipt] = []
     sizes = dict.fromkeys(TABLES, 0)
@@ -65,7 +65,7 @@ def groups(receipts: Iterable[ShardReceipt], largest: int) -> Iterator[list[Shar
         yield group
 
 
-def is_there(store: Store, config: RunConfig, part: PartReceipt) -> bool:
+def part_exists(store: Store, config: RunConfig, part: PartReceipt) -> bool:
     """Whether a part lies in staging or in its table with the promised digest."""
     return _content(store, config, part) is not None
 
@@ -119,4 +119,4 @@ def _merged_before(store: Store, config: RunConfig, name: str) -> list[PartRecei
         parts = [PartReceipt.from_json(value) for value in found] if isinstance(found, list) else []
     except (ValueError, TypeError):
         return None
-    return parts if parts and all(is_there(store, config, part) for part in parts) else None
+    return parts if parts and all(part_exists(store, config, part) for part in parts) else None

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from fer_core.commit.process_identity import Whereabouts, here, is_beside, is_gone
+from fer_core.commit.process_identity import ProcessIdentity, current_process, has_exited, is_running_here
 from fer_core.errors import LeaseError, StoreError
 from fer_core.json_reader import parse_object
 from fer_core.storage.paths import LEASES
@@ -43,7 +43,7 @@ class Claim:
     token: str
     work: str
     """What is written, in words: `run run-20261124-101500-ab12`."""
-    process: Whereabouts
+    process: ProcessIdentity
     since: str
     """When it was claimed by that machine's clock, ISO 8601, UTC; only for people."""
     held: bool = False
@@ -57,7 +57,7 @@ class Lease:
 
     def __init__(self, store: Store, claim: Claim) -> None:
         self._store, self._claim = store, claim
-        self._once = store.impatient()  # renewing is tried again every few seconds anyway, and giving back must not hold up the end
+        self._once = store.without_retries()  # renewing is tried again every few seconds anyway, and giving back must not hold up the end
         self._renewed = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
@@ -81,7 +81,7 @@ class Lease:
         if _is_fenced(store, self.token) or not store.exists(_file(self.token)):
             raise LeaseError(f"the lease on {store.url()} was lost: this process was suspended and its lease was taken over")
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Let the next one in."""
         self._ended.set()
         self._thread.join()
@@ -106,32 +106,32 @@ class Lease:
 @contextmanager
 def lease(store: Store, work: str) -> Iterator[Lease]:
     """Hold the lease of a labels root inside. LeaseError, in one line that says who writes, when another does."""
-    claim = Claim(secrets.token_hex(8), work, here(), datetime.now(UTC).isoformat(timespec="seconds"))
+    claim = Claim(secrets.token_hex(8), work, current_process(), datetime.now(UTC).isoformat(timespec="seconds"))
     try:
         _write(store, claim)
         claim = replace(_wait_for_others(store, claim), held=True)
         _write(store, claim)
     except BaseException:  # also an interrupt: whatever ends the wait, the claim goes
         with suppress(StoreError):
-            _withdraw(store.impatient(), claim.token)
+            _withdraw(store.without_retries(), claim.token)
         raise
     held = Lease(store, claim)
     try:
         yield held
     finally:
-        held.give_back()
+        held.release()
 
 
-def refuse_beside(store: Store) -> None:
+def refuse_concurrent_writer(store: Store) -> None:
     """LeaseError when a process of this machine is writing to the root. Changes nothing; for an answer before anything slow starts."""
-    for claim in living_claims(store):
-        if claim.held and is_beside(claim.process):
+    for claim in live_claims(store):
+        if claim.held and is_running_here(claim.process):
             raise _refusal(store, claim)
 
 
-def living_claims(store: Store) -> list[Claim]:
+def live_claims(store: Store) -> list[Claim]:
     """Claims that are not known to be dead, in order of their tokens. Those on other machines count as living until they expire."""
-    return [claim for claim in _claims(store) if not is_gone(claim.process)]
+    return [claim for claim in _claims(store) if not has_exited(claim.process)]
 
 
 def _wait_for_others(store: Store, claim: Claim) -> Claim:
@@ -152,7 +152,7 @@ def _wait_for_others(store: Store, claim: Claim) -> Claim:
             return claim
         for other in waiting:
             beats = watched.setdefault(other.token, (other.beat, time.monotonic()))[0]
-            lives = is_beside(other.process) or other.beat != beats
+            lives = is_running_here(other.process) or other.beat != beats
             if lives and (other.held or other.token < claim.token):
                 raise _refusal(store, other)
         if time.monotonic() - renewed > BEAT_SECONDS:
@@ -163,7 +163,7 @@ def _wait_for_others(store: Store, claim: Claim) -> Claim:
 
 def _is_dead(claim: Claim, watched: dict[str, tuple[int, float]]) -> bool:
     beats, since = watched.get(claim.token, (claim.beat, time.monotonic()))
-    return is_gone(claim.process) or (beats == claim.beat and time.monotonic() - since > EXPIRY_SECONDS)
+    return has_exited(claim.process) or (beats == claim.beat and time.monotonic() - since > EXPIRY_SECONDS)
 
 
 def _claims(store: Store) -> list[Claim]:
@@ -178,7 +178,7 @@ def _read(store: Store, token: str) -> Claim | None:
     """None when it was given back meanwhile."""
     try:
         value = parse_object(store.read_bytes(_file(token)), MOST_BYTES)
-        claim = Claim(**{**value, "process": Whereabouts(**value["process"])})
+        claim = Claim(**{**value, "process": ProcessIdentity(**value["process"])})
         check_entries(claim)
         check_entries(claim.process)
         if claim.token != token:

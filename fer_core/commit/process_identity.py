@@ -10,7 +10,7 @@ _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
-class Whereabouts:
+class ProcessIdentity:
     """One process of one machine."""
 
     host: str
@@ -22,18 +22,18 @@ class Whereabouts:
     """When the process began, in the operating system's own measure: numbers of processes are given again, with another beginning."""
 
 
-def here() -> Whereabouts:
+def current_process() -> ProcessIdentity:
     """This process."""
     pid = os.getpid()
-    return Whereabouts(platform.node() or "unknown", _place(), pid, _started(pid) or "")
+    return ProcessIdentity(platform.node() or "unknown", _place(), pid, _started(pid) or "")
 
 
-def is_gone(process: Whereabouts) -> bool:
+def has_exited(process: ProcessIdentity) -> bool:
     """Whether that process certainly runs no more. False for any that would run elsewhere: nobody here can tell."""
     return process.place == _place() and _started(process.pid) != process.started
 
 
-def is_beside(process: Whereabouts) -> bool:
+def is_running_here(process: ProcessIdentity) -> bool:
     """Whether that process runs here and now."""
     return process.place == _place() and _started(process.pid) == process.started
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from fer_core.commit.coalesce import LARGEST_PART, coalesce, is_there
+from fer_core.commit.coalesce import LARGEST_PART, coalesce, part_exists
 from fer_core.commit.manifest import Manifest, Part
 from fer_core.errors import CommitError, StoreError, UsageError
 from fer_core.hashing import json_sha256
@@ -30,9 +30,9 @@ from fer_core.storage.paths import (
     staged_file,
     staging_folder,
 )
-from fer_core.storage.spill import spooled
+from fer_core.storage.spill import spill_tables
 from fer_core.storage.store import Store
-from fer_core.storage.uri import one_line
+from fer_core.storage.uri import as_store_error
 from fer_core.tables.parquet_writer import write_rows
 from fer_core.tables.schema import IMAGE_STATUSES, PLAN, SCHEMA_VERSION
 from fer_core.timing import STAGES
@@ -78,11 +78,11 @@ def read_plan(store: Store, run_id: str) -> Plan:
     try:
         path = plan_file(run_id)
         with (
-            one_line("read", store.url(path)),
+            as_store_error("read", store.url(path)),
             pq.ParquetFile(store.url(path) if store.local else pa.BufferReader(store.read_bytes(path))) as file,
         ):
             said = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
-            images = spooled((_as_plan(file.read_row_group(number, use_threads=False)) for number in range(file.num_row_groups)), PLAN)
+            images = spill_tables((_as_plan(file.read_row_group(number, use_threads=False)) for number in range(file.num_row_groups)), PLAN)
         if any(images[name].null_count for name in ("image_uri", "shard")):
             raise ValueError("images without a name or a shard")
         config = RunConfig.from_json(parse_object(said["fer.config"]))
@@ -131,11 +131,11 @@ def staged_receipts(store: Store, run_id: str) -> dict[str, ShardReceipt]:
     """
     config = read_plan(store, run_id).config
     receipts = (_read_receipt(store, path) for path in store.list_files(receipts_folder(run_id)) if path.endswith(".json"))
-    whole = [receipt for receipt in receipts if receipt and all(is_there(store, config, part) for part in receipt.parts)]
-    return {receipt.part: receipt for receipt in settled(whole)}
+    whole = [receipt for receipt in receipts if receipt and all(part_exists(store, config, part) for part in receipt.parts)]
+    return {receipt.part: receipt for receipt in final_receipts(whole)}
 
 
-def settled(receipts: Iterable[ShardReceipt]) -> list[ShardReceipt]:
+def final_receipts(receipts: Iterable[ShardReceipt]) -> list[ShardReceipt]:
     """One answer an image, in order of part names.
 
     A shard that was given up and cut in halves may have been finished all the same, by a worker that was thought dead: then the whole
@@ -145,9 +145,9 @@ def settled(receipts: Iterable[ShardReceipt]) -> list[ShardReceipt]:
     return [by_part[part] for part in sorted(by_part) if not any(whole in by_part for whole in _ancestors(part))]
 
 
-def unfinished(plan: Plan, receipts: Mapping[str, ShardReceipt]) -> list[int]:
+def unfinished_shards(plan: Plan, receipts: Mapping[str, ShardReceipt]) -> list[int]:
     """Numbers of the shards that receipts do not account for in full, rising. Shards are done again as a whole."""
-    planned, done = _images_by_shard(plan, settled(receipts.values()))
+    planned, done = _images_by_shard(plan, final_receipts(receipts.values()))
     return sorted(shard for shard, count in planned.items() if done[shard] != count)
 
 
@@ -156,38 +156,38 @@ def publish(
     config: RunConfig,
     receipts: Iterable[ShardReceipt],
     committed_at: datetime | None = None,
-    still_ours: Callable[[], None] = lambda: None,
+    assert_lease: Callable[[], None] = lambda: None,
     *,
     largest_part: int = LARGEST_PART,
 ) -> Manifest:
     """Make a run visible and final: parts are coalesced and move into their tables, the manifest is written last, staging goes.
 
     Whoever is interrupted does it again with the same receipts, or those of `staged_receipts`. On a committed run it only tidies up.
-    committed_at: UTC, now if None. still_ours: called before each step that readers see; it raises when somebody else has taken over.
+    committed_at: UTC, now if None. assert_lease: called before each step that readers see; it raises when somebody else has taken over.
     largest_part: bytes of the files that parts of neighbouring shards become; 0 keeps each as it is.
     CommitError unless the receipts account for each planned image exactly once.
     """
     if is_committed(store, config.run_id):
-        tidy(store, config.run_id)
+        remove_staging(store, config.run_id)
         return read_manifest(store, config.run_id)
     plan = read_plan(store, config.run_id)
-    chosen = settled(receipts)
+    chosen = final_receipts(receipts)
     _check_cover(plan, chosen)
     begun = _begun_before(store, config.run_id)
-    parts = _to_publish(store, config, chosen, begun, still_ours, largest=largest_part)
+    parts = _to_publish(store, config, chosen, begun, assert_lease, largest=largest_part)
     manifest = _manifest(plan, chosen, parts, committed_at or datetime.now(UTC))
     manifest.check()
     _note_begun(store, manifest, begun)
     for table in TABLES:
         present = {*store.list_files(run_folder(config, table)), *(path for path in begun if path.startswith(f"{table}/"))}
-        _publish_table(store, config, present, [part for part in parts if part.table == table], still_ours)
-    still_ours()
+        _publish_table(store, config, present, [part for part in parts if part.table == table], assert_lease)
+    assert_lease()
     store.write_bytes(manifest_file(config.run_id), manifest.to_bytes())
     store.remove_tree(staging_folder(config.run_id))
     return manifest
 
 
-def tidy(store: Store, run_id: str) -> None:
+def remove_staging(store: Store, run_id: str) -> None:
     """Remove what a committed run has left in staging, where it was cut off at the very end. Nobody reads or writes there any more, so no
     lease is needed.
     """
@@ -215,7 +215,7 @@ def _note_begun(store: Store, manifest: Manifest, earlier: set[str]) -> None:
 
 
 def _to_publish(
-    store: Store, config: RunConfig, receipts: Sequence[ShardReceipt], begun: set[str], still_ours: Callable[[], None], *, largest: int
+    store: Store, config: RunConfig, receipts: Sequence[ShardReceipt], begun: set[str], assert_lease: Callable[[], None], *, largest: int
 ) -> list[PartReceipt]:
     """The parts that readers will see: those of the shards, coalesced.
 
@@ -224,13 +224,13 @@ def _to_publish(
     single = [part for receipt in receipts for part in receipt.parts]
     if single and begun >= {published_file(config, part) for part in single}:
         return single
-    return coalesce(store, config, receipts, still_ours, largest)
+    return coalesce(store, config, receipts, assert_lease, largest)
 
 
 def _publish_table(
-    store: Store, config: RunConfig, present: set[str], parts: Iterable[PartReceipt], still_ours: Callable[[], None]
+    store: Store, config: RunConfig, present: set[str], parts: Iterable[PartReceipt], assert_lease: Callable[[], None]
 ) -> None:
-    """Move a table's parts, each in one step, in order of their names; see `layout.TABLES` for the order of tables.
+    """Move a table's parts, each in one step, in order of their names; see `paths.TABLES` for the order of tables.
 
     present: what an interrupted commit may have moved there, as far as a listing or its own notes know.
     """
@@ -239,10 +239,10 @@ def _publish_table(
     # they go first, so that no reader sees a face twice, and end with the staging folder
     for path in sorted(present - promised.keys()):
         if store.exists(path):
-            still_ours()
+            assert_lease()
             store.move(path, f"{staging_folder(config.run_id)}/set-aside/{path}")
     for path, part in sorted(promised.items()):
-        still_ours()
+        assert_lease()
         staged = staged_file(config.run_id, part)
         if path not in present or store.exists(staged):
             store.move(staged, path)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from fer_core.commit.lease import living_claims
+from fer_core.commit.lease import live_claims
 from fer_core.commit.publish import is_committed, publish, read_plan, staged_receipts
 from fer_core.errors import CommitError
 from fer_core.storage.paths import COMPACTION, LEASES, META, RUNS, STAGING, TABLES, is_run_id, run_folder, staging_folder
@@ -18,7 +18,7 @@ KEEP: Final = timedelta(days=14)
 _LITTER_FOR: Final = timedelta(days=1)
 
 
-def finish_begun(store: Store, still_ours: Callable[[], None] = lambda: None) -> list[str]:
+def finish_interrupted_commits(store: Store, assert_lease: Callable[[], None] = lambda: None) -> list[str]:
     """Finish each commit that was cut off between its first part and its manifest. Returns the ids of the runs that are committed by it.
 
     A commit begins when every shard is finished, so its receipts are all there. Should they have been lost, the parts that are visible are
@@ -28,17 +28,17 @@ def finish_begun(store: Store, still_ours: Callable[[], None] = lambda: None) ->
     for run_id in _half_published(store):
         config = read_plan(store, run_id).config
         try:
-            publish(store, config, staged_receipts(store, run_id).values(), still_ours=still_ours)
+            publish(store, config, staged_receipts(store, run_id).values(), assert_lease=assert_lease)
             finished.append(run_id)
         except CommitError:
             for path in (path for table in TABLES for path in store.list_files(run_folder(config, table))):
-                still_ours()
+                assert_lease()
                 if store.exists(path):
                     store.move(path, f"{staging_folder(run_id)}/set-aside/{path}")
     return finished
 
 
-def collect_abandoned(store: Store, keep: timedelta = KEEP) -> list[str]:
+def gc_staging(store: Store, keep: timedelta = KEEP) -> list[str]:
     """Remove the staging of runs that have written nothing for so long, and of those that are committed and were cut off at the very end;
     never that of a run at work. Returns the ids of those runs.
 
@@ -48,7 +48,7 @@ def collect_abandoned(store: Store, keep: timedelta = KEEP) -> list[str]:
     now = store.newest(LEASES)  # renewed every few seconds by whoever holds the lease
     if now is None:
         return []
-    at_work = {claim.work for claim in living_claims(store)}
+    at_work = {claim.work for claim in live_claims(store)}
     staged = sorted({path.split("/")[1] for path in (*store.list_files(STAGING), *store.list_unfinished(STAGING))})
     ended = [name for name in staged if is_run_id(name) and f"run {name}" not in at_work]
     old = [name for name in ended if is_committed(store, name) or _age(store, staging_folder(name), now) > keep]
@@ -62,7 +62,7 @@ def collect_abandoned(store: Store, keep: timedelta = KEEP) -> list[str]:
     return old
 
 
-def discard(store: Store, run_id: str, still_ours: Callable[[], None] = lambda: None) -> int:
+def discard(store: Store, run_id: str, assert_lease: Callable[[], None] = lambda: None) -> int:
     """Remove all that a run left that was killed: staged parts with their crops, parts that had become visible, its plan. Returns how many
     files. CommitError, in one line, for a run that is committed or unknown.
 
@@ -75,9 +75,9 @@ def discard(store: Store, run_id: str, still_ours: Callable[[], None] = lambda: 
         raise CommitError(f"run {run_id} is unknown in {store.url()}")
     for table in reversed(TABLES):  # an image's row first: what is left refers to nothing that is gone
         for path in (path for path in left if path.startswith(f"{table}/")):
-            still_ours()
+            assert_lease()
             store.remove_file(path)
-    still_ours()
+    assert_lease()
     store.remove_tree(staging_folder(run_id))
     store.remove_tree(f"{RUNS}/{run_id}")
     return len(left)

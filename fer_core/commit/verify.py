@@ -62,7 +62,7 @@ def verify(store: Store, on_part: Callable[[int, int], None] = lambda done, tota
     known = {part.path for part in promised}
     for path in _under_tables(store):
         if path not in known:
-            _judge_stranger(store, path, promised, problems, notes)
+            _classify_unlisted_file(store, path, promised, problems, notes)
     notes.extend(f"a compaction of run {manifest.run_id} was cut off; its parts are whole" for manifest in manifests if manifest.compacting)
     staged = {path.split("/")[1] for path in store.list_files(STAGING)}
     notes.extend(f"staging of run {run_id} is left over" for run_id in sorted(staged) if is_run_id(run_id))
@@ -195,7 +195,7 @@ def _under_tables(store: Store) -> Iterator[str]:
         yield from sorted(store.list_files(table))
 
 
-def _judge_stranger(store: Store, path: str, promised: Sequence[Part], problems: list[str], notes: list[str]) -> None:
+def _classify_unlisted_file(store: Store, path: str, promised: Sequence[Part], problems: list[str], notes: list[str]) -> None:
     """A file that no manifest promises: part of a run that is being published or was cut off at it, a second copy, or somebody else's."""
     folders = path.split("/")
     run_id = folders[2].removeprefix("run=") if len(folders) == 4 and folders[2].startswith("run=") else ""

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from fer_core.decode.memory_budget import PixelBudget
-from fer_core.decode.read_prefetch import Read, ReadAhead
+from fer_core.decode.read_prefetch import Read, ReadPrefetcher
 from fer_core.run import ImageRef
 from fer_core.types import Picture
 
@@ -54,7 +54,7 @@ class _Asked:
     """None where whoever takes it does the work."""
 
 
-class DecodeAhead:
+class DecodePrefetcher:
     """The pictures of some images, one after another. A context manager: what is still on its way at the end is not waited for."""
 
     def __init__(self, images: Sequence[ImageRef], limit: int, read: Read, decode: Decode, *, threads: int, waiting: int) -> None:
@@ -64,14 +64,14 @@ class DecodeAhead:
         """
         self.pixels = max(PIXELS_AHEAD, PIXELS_A_PICTURE * waiting // 2)
         self._coming, self._decode = deque(enumerate(images)), decode
-        self._ahead = ReadAhead(images, limit, read)
+        self._ahead = ReadPrefetcher(images, limit, read)
         self._most = threads + waiting if threads else 1
         self._asked: deque[_Asked] = deque()
         self._budget = PixelBudget(self.pixels)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode-ahead") if threads else None
 
     def take(self, image: ImageRef) -> Decoded:
-        """The next image. `give_back` has to follow once its pixels are needed no more. ValueError when it is another one's turn."""
+        """The next image. `release` has to follow once its pixels are needed no more. ValueError when it is another one's turn."""
         asked = self._next(image)
         self._asked.popleft()
         if asked.future is None:
@@ -90,9 +90,9 @@ class DecodeAhead:
             raise ValueError(f"it is not the turn of {image.uri}")
         return self._asked[0]
 
-    def give_back(self, decoded: Decoded) -> None:
+    def release(self, decoded: Decoded) -> None:
         """Its pixels are needed no more."""
-        self._budget.give_back(decoded.held)
+        self._budget.release(decoded.held)
 
     def __enter__(self) -> Self:
         self._ahead.__enter__()
@@ -110,7 +110,7 @@ class DecodeAhead:
             work = partial(self._one, turn, self._ahead.turn(ref))
             future = None if self._pool is None else self._pool.submit(work)
             if future is not None:
-                future.add_done_callback(lambda _: self._budget.tell())
+                future.add_done_callback(lambda _: self._budget.notify())
             self._asked.append(_Asked(ref, turn, work, future))
 
     def _one(self, turn: int, wait: Callable[[], bytes]) -> Decoded:
@@ -130,7 +130,7 @@ class DecodeAhead:
             picture, error = self._decode(data, admit), None
         except Exception as caught:  # noqa: BLE001  whatever it is, it belongs to this image, and is raised at its turn
             picture, error = None, caught
-            self._budget.give_back(held)
+            self._budget.release(held)
             held = 0
         self._budget.skip(turn)
         now = time.perf_counter()

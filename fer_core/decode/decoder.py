@@ -24,7 +24,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from fer_core.decode.header_bounds import check_bounds, check_exif
-from fer_core.decode.image_format import BMP, JPEG, PNG, TIFF, WEBP, image_format, looks_like, webp_size
+from fer_core.decode.image_format import BMP, JPEG, PNG, TIFF, WEBP, describe_content, image_format, webp_size
 from fer_core.errors import ImageError
 from fer_core.tables.schema import TOO_LARGE, UNREADABLE, UNSUPPORTED
 from fer_core.types import Picture
@@ -94,7 +94,7 @@ def decode(data: bytes, limits: DecodeLimits, side: int | None = None, admit: Ca
         raise ImageError(TOO_LARGE, f"{len(data):,} bytes, more than {limits.max_bytes:,}")
     name = image_format(data)
     if name is None:
-        raise ImageError(UNSUPPORTED, f"{looks_like(data)}, not a JPEG, PNG, WebP, BMP or TIFF image")
+        raise ImageError(UNSUPPORTED, f"{describe_content(data)}, not a JPEG, PNG, WebP, BMP or TIFF image")
     with _plain_errors(name):
         pixels, shrunk = _pixels(data, name, limits.max_pixels, side, admit)
     return Picture(pixels, hashlib.sha256(data).hexdigest(), len(data), *shrunk)

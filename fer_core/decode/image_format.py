@@ -51,7 +51,7 @@ def image_format(data: bytes) -> str | None:
     return None
 
 
-def looks_like(data: bytes) -> str:
+def describe_content(data: bytes) -> str:
     """What a file that is none of `FORMATS` seems to be, in words."""
     if data[4:8] == b"ftyp":
         return _BRANDS.get(data[8:12], "an MP4 or QuickTime video")

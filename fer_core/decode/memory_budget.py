@@ -38,7 +38,7 @@ class PixelBudget:
             self._changed.wait_for(lambda: done() or (self._short and self._turn == turn))
             return done()
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Something that somebody waits for may be done."""
         with self._changed:
             self._changed.notify_all()
@@ -52,7 +52,7 @@ class PixelBudget:
             if turn == self._turn:
                 self._over()
 
-    def give_back(self, pixels: int) -> None:
+    def release(self, pixels: int) -> None:
         """What a picture had is free again."""
         with self._changed:
             self._used -= pixels

@@ -22,7 +22,7 @@ Read = Callable[[str, int, int | None], bytes]
 """`store.read_uri`, or something that takes its place."""
 
 
-class ReadAhead:
+class ReadPrefetcher:
     """The bytes of some images, one after another. A context manager: what is still on its way at the end is not waited for.
 
     Images on local disks are read when it is their turn: there the kernel reads ahead. Turns are given in one thread; what is turned to

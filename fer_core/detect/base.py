@@ -17,14 +17,14 @@ class Detector(Protocol):
     """Names everything that changes its answers: kind, digest of the file, thresholds, working size. Never a path."""
 
     def detect(self, pixels: NDArray[np.uint8]) -> Faces:
-        """(H, W, 3) RGB uint8 -> faces in its pixels, as `cleaned` leaves them.
+        """(H, W, 3) RGB uint8 -> faces in its pixels, as `clean_detections` leaves them.
 
         A box is the face from brows to chin as WIDER FACE annotates it. The same pixels always give the same faces.
         """
         ...
 
 
-def cleaned(boxes: Floats, points: Floats, scores: Floats, width: int, height: int) -> Faces:
+def clean_detections(boxes: Floats, points: Floats, scores: Floats, width: int, height: int) -> Faces:
     """Raw findings of one image of `width` x `height` pixels -> `Faces`.
 
     boxes: (N, 4) x0, y0, x1, y1; points: (N, 5, 2); scores: (N,). Dropped are faces with a number that is not finite and boxes that
@@ -40,12 +40,12 @@ def cleaned(boxes: Floats, points: Floats, scores: Floats, width: int, height: i
     return Faces(inside[order], points[order], scores[order])
 
 
-def overlaps(boxes: Floats, others: Floats) -> NDArray[np.float64]:
+def box_iou(boxes: Floats, others: Floats) -> NDArray[np.float64]:
     """Intersection over union of every box with every other: (N, 4), (M, 4) -> (N, M). Empty boxes overlap nothing."""
-    return overlap(np.asarray(boxes, np.float64)[:, None], np.asarray(others, np.float64)[None])
+    return iou(np.asarray(boxes, np.float64)[:, None], np.asarray(others, np.float64)[None])
 
 
-def overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+def iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """Intersection over union of boxes with boxes, (..., 4) each, broadcast. Empty boxes overlap nothing."""
     width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
     height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
@@ -54,7 +54,7 @@ def overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float6
     return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0), np.float64)
 
 
-def suppressed(boxes: Floats, scores: Floats, overlap: float) -> NDArray[np.intp]:
+def nms(boxes: Floats, scores: Floats, overlap: float) -> NDArray[np.intp]:
     """Non-maximum suppression, greedy: indices by falling score of the boxes that overlap no better one by `overlap` or more.
 
     boxes: (N, 4); scores: (N,). Ties by x0, then y0.
@@ -64,5 +64,5 @@ def suppressed(boxes: Floats, scores: Floats, overlap: float) -> NDArray[np.intp
     while len(waiting):
         kept.append(int(waiting[0]))
         rest = waiting[1:]
-        waiting = rest[overlaps(boxes[waiting[:1]], boxes[rest])[0] < overlap]
+        waiting = rest[box_iou(boxes[waiting[:1]], boxes[rest])[0] < overlap]
     return np.array(kept, np.intp)

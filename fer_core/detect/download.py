@@ -17,7 +17,7 @@ from fer_core.detect.registry import YUNET_FILE, folder
 from fer_core.errors import DetectorError, UsageError
 from fer_core.hashing import file_sha256
 from fer_core.storage.store import open_store
-from fer_core.storage.uri import one_line, plain
+from fer_core.storage.uri import as_store_error, error_text
 
 YUNET_URL: Final = f"https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/face_detection_yunet/{YUNET_FILE}"
 """OpenCV's model zoo keeps it in Git LFS, whose objects are served under this name; `raw.githubusercontent.com` would answer a pointer."""
@@ -32,7 +32,7 @@ _PIECE: Final = 65536
 
 
 @dataclass(frozen=True, slots=True)
-class Pulled:
+class DownloadResult:
     """The file as it lies there now."""
 
     file: Path
@@ -44,16 +44,16 @@ class Pulled:
     """False when it was there already."""
 
 
-def pull_yunet(to: Path | None = None, url: str = YUNET_URL) -> Pulled:
+def download_yunet(to: Path | None = None, url: str = YUNET_URL) -> DownloadResult:
     """Have YuNet's file in the folder `to`, by default the one in which detectors are looked for.
 
     A file of that name with another content is replaced once the right one has come whole. UsageError: not an address to fetch from.
     DetectorError: it cannot be had, or is not YuNet's. StoreError: the folder cannot be written.
     """
     file = (to or folder()).expanduser().absolute() / YUNET_FILE
-    with one_line("read", str(file)):
+    with as_store_error("read", str(file)):
         if file.is_file() and file_sha256(file) == YUNET_SHA256:
-            return Pulled(file, YUNET_SHA256, file.stat().st_size, downloaded=False)
+            return DownloadResult(file, YUNET_SHA256, file.stat().st_size, downloaded=False)
     shown = _shown(url)
     store = open_store(str(file.parent))
     store.check_writable()
@@ -62,7 +62,7 @@ def pull_yunet(to: Path | None = None, url: str = YUNET_URL) -> Pulled:
     if found != YUNET_SHA256:
         raise DetectorError(f"{shown} is not YuNet's file: its sha256 is {found}, it should be {YUNET_SHA256}; nothing was kept")
     store.write_bytes(YUNET_FILE, data)
-    return Pulled(file, found, len(data), downloaded=True)
+    return DownloadResult(file, found, len(data), downloaded=True)
 
 
 def _shown(url: str) -> str:
@@ -93,10 +93,10 @@ def _fetched(url: str, shown: str) -> bytes:
     except urllib.error.URLError as error:
         if isinstance(error.reason, TimeoutError):
             raise DetectorError(f"cannot download YuNet: {shown} is silent for {SILENCE_SECONDS:g} s") from error
-        why = plain(error.reason) if isinstance(error.reason, BaseException) else error.reason
+        why = error_text(error.reason) if isinstance(error.reason, BaseException) else error.reason
         raise DetectorError(f"cannot download YuNet from {shown}: {why}; is this machine online?") from error
     except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a host or path that no request can carry
-        raise DetectorError(f"cannot download YuNet from {shown}: {plain(error)}") from error
+        raise DetectorError(f"cannot download YuNet from {shown}: {error_text(error)}") from error
 
 
 def _body(response: http.client.HTTPResponse, shown: str) -> bytes:

@@ -29,7 +29,7 @@ def shrinkable_side(max_side: int = MAX_SIDE) -> int:
     return 2 * max_side * LIMIT_SIDE // MAX_SIDE
 
 
-def looks(pixels: NDArray[np.uint8], sides: list[int]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+def pyramid_levels(pixels: NDArray[np.uint8], sides: list[int]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
     """The picture at each longest side, and what its x and y are multiplied by to be pixels of the picture again, (2,).
 
     Shrinking averages areas, enlarging is bilinear. No side falls below one pixel.

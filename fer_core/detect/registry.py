@@ -67,9 +67,9 @@ def build(spec: str, device: str = "cpu") -> Detector:
         from fer_core.detect.insightface import InsightFacePack
 
         return InsightFacePack(argument)
-    from fer_core.detect.builtin.detector import Builtin
+    from fer_core.detect.builtin.detector import BuiltinDetector
 
-    return Builtin(device=device)
+    return BuiltinDetector(device=device)
 
 
 def notice(spec: str) -> str | None:

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.detect.base import cleaned, suppressed
-from fer_core.detect.image_pyramid import MAX_SIDE, finest_side, looks, shrinkable_side
+from fer_core.detect.base import clean_detections, nms
+from fer_core.detect.image_pyramid import MAX_SIDE, finest_side, pyramid_levels, shrinkable_side
 from fer_core.errors import DetectorError
 from fer_core.hashing import file_sha256
 from fer_core.types import Faces
@@ -44,12 +44,12 @@ class Scrfd:
         height, width = pixels.shape[:2]
         side = finest_side(height, width)
         found = []
-        for look, back in looks(pixels, [max(1, side >> halvings) for halvings in range(LOOKS)]):
+        for look, back in pyramid_levels(pixels, [max(1, side >> halvings) for halvings in range(LOOKS)]):
             scores, boxes, points = (np.concatenate(levels) for levels in self._model.forward(_padded(look), SCORE_THRESHOLD))
             found.append((scores.reshape(-1), boxes.reshape(-1, 4) * np.tile(back, 2), points.reshape(-1, 5, 2) * back))
         scores, boxes, points = (np.concatenate(looked) for looked in zip(*found, strict=True))
-        kept = suppressed(boxes, scores, NMS_THRESHOLD)
-        return cleaned(boxes[kept], points[kept], scores[kept], width, height)
+        kept = nms(boxes, scores, NMS_THRESHOLD)
+        return clean_detections(boxes[kept], points[kept], scores[kept], width, height)
 
 
 def _padded(look: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.detect.base import cleaned, suppressed
-from fer_core.detect.image_pyramid import MAX_SIDE, finest_side, looks, shrinkable_side
+from fer_core.detect.base import clean_detections, nms
+from fer_core.detect.image_pyramid import MAX_SIDE, finest_side, pyramid_levels, shrinkable_side
 from fer_core.errors import DetectorError
 from fer_core.hashing import file_sha256
 from fer_core.types import Faces
@@ -50,14 +50,14 @@ class YuNet:
             return Faces.none()
         side = finest_side(height, width, self._max_side)
         found = []
-        for (look, back), margin in zip(looks(pixels, [side, max(1, side // 2)]), (round(MARGIN * side), 0), strict=True):
+        for (look, back), margin in zip(pyramid_levels(pixels, [side, max(1, side // 2)]), (round(MARGIN * side), 0), strict=True):
             rows = self.rows(look, margin)
             rows[:, :14] *= np.tile(back, 7)
             found.append(rows)
         rows = np.concatenate(found)
         boxes = np.concatenate([rows[:, 0:2], rows[:, 0:2] + rows[:, 2:4]], axis=1)
-        kept = suppressed(boxes, rows[:, 14], NMS_THRESHOLD)
-        return cleaned(boxes[kept], rows[kept, 4:14].reshape(-1, 5, 2), rows[kept, 14], width, height)
+        kept = nms(boxes, rows[:, 14], NMS_THRESHOLD)
+        return clean_detections(boxes[kept], rows[kept, 4:14].reshape(-1, 5, 2), rows[kept, 14], width, height)
 
     def rows(self, look: NDArray[np.uint8], margin: int) -> NDArray[np.float32]:
         """(h, w, 3) RGB -> (N, 15) x, y, w, h, five points, score, in its pixels."""

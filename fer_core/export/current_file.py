@@ -16,9 +16,9 @@ from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.errors import CommitError, StoreError, UsageError
 from fer_core.export.current_view import CURRENT
 from fer_core.isolation import OFFLINE
-from fer_core.storage.spill import aligned, sorted_runs
+from fer_core.storage.spill import merge_by_key, sorted_runs
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
-from fer_core.storage.uri import one_line, split
+from fer_core.storage.uri import as_store_error, split
 from fer_core.tables.schema import IMAGES, LABELS, SCHEMA_VERSION
 from fer_core.tables.unpacked_size import check_unpacked
 
@@ -125,7 +125,7 @@ def _is_export(target: Store) -> bool:
     import pyarrow.parquet as pq
 
     fs, full = split(target.url(FILE))
-    with one_line("read", target.url(FILE)), fs.open(full, "rb") as stream:
+    with as_store_error("read", target.url(FILE)), fs.open(full, "rb") as stream:
         try:
             metadata = pq.read_schema(stream).metadata or {}
         except pa.ArrowInvalid:
@@ -173,7 +173,7 @@ def _write(tables: Mapping[str, Sequence[pa.Table]], file: str, on_progress: Pro
         duckdb.connect(config=OFFLINE) as database,
         pq.ParquetWriter(file, LABELS.with_metadata(_MARK), compression="zstd", sorting_columns=sorting) as out,
     ):
-        for slices in aligned([piece for pieces in tables.values() for piece in pieces], rows_at_once, 1):
+        for slices in merge_by_key([piece for pieces in tables.values() for piece in pieces], rows_at_once, 1):
             for table, schema in _READ.items():
                 of_table = [piece for name, piece in zip(names, slices, strict=True) if name == table]
                 database.register(table, pa.concat_tables([schema.empty_table(), *of_table]))

@@ -4,7 +4,7 @@ from typing import Final
 
 from fer_core.errors import StoreError
 from fer_core.storage.store import Store
-from fer_core.text import pieces, unseen
+from fer_core.text import is_invisible, pieces
 
 CURRENT: Final = """\
 SELECT labels.*
@@ -19,8 +19,8 @@ WHERE answers.age = 1"""
 
 An image's newest answer is its row in `images` of the run planned last; of two runs planned in the same microsecond, of the one whose id
 sorts last. Rows that answer nothing are passed over: the storage did not answer, the file was not there, or permission was denied. They
-are those that the next night tries again (`ledger`), and until it succeeds the earlier labels stand. Every other status is an answer: a
-picture in which no face is found any more, or that has become unreadable, has no current labels.
+are those that the next night tries again (`incremental`), and until it succeeds the earlier labels stand. Every other status is an answer:
+a picture in which no face is found any more, or that has become unreadable, has no current labels.
 """
 
 _PATTERNS: Final = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]"})
@@ -57,4 +57,4 @@ def _literal(text: str) -> str:
         text.encode()
     except UnicodeEncodeError as error:
         raise StoreError(f"DuckDB cannot name a path that is not UTF-8: {text}") from error
-    return " || ".join(f"chr({ord(piece)})" if unseen(piece) else "'" + piece.replace("'", "''") + "'" for piece in pieces(text))
+    return " || ".join(f"chr({ord(piece)})" if is_invisible(piece) else "'" + piece.replace("'", "''") + "'" for piece in pieces(text))

@@ -22,7 +22,7 @@ from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.errors import CommitError, StoreError
 from fer_core.storage.s3 import table_options
 from fer_core.storage.store import Store
-from fer_core.storage.uri import one_line
+from fer_core.storage.uri import as_store_error
 from fer_core.tables.schema import IMAGES, LABELS
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def register(store: Store, table: str) -> Registered:
     manifests = sorted((found for found in manifests if found.parts_of(table)), key=lambda found: (found.committed_at, found.run_id))
     if not manifests:
         raise CommitError(f"no run that wrote {table} has been committed under {store.url()} yet")
-    with one_line("register", _location(store, table)):
+    with as_store_error("register", _location(store, table)):
         try:
             return _register(store, table, manifests)
         except _failures() as error:

@@ -34,7 +34,7 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class DetectedFace:
     """What one look at a picture told."""
 
     digest: str
@@ -65,7 +65,7 @@ def face_workers(detector: str, workers: int) -> Iterator[Pool]:
         executor.shutdown(cancel_futures=True)
 
 
-def in_order(pool: Pool, work: Callable[[list[Given]], list[Made]], tasks: Iterable[tuple[Row, Given]]) -> Iterator[tuple[Row, Made]]:
+def ordered_map(pool: Pool, work: Callable[[list[Given]], list[Made]], tasks: Iterable[tuple[Row, Given]]) -> Iterator[tuple[Row, Made]]:
     """(row, what `work` made of what was given with it), in the order of the tasks."""
     waiting = deque[tuple[list[Row], Future[list[Made]]]]()
     try:
@@ -117,23 +117,23 @@ def _end_with(wait: Callable[[], None]) -> None:
     os._exit(1)
 
 
-def look(pictures: list[bytes]) -> list[Look]:
+def detect_faces(pictures: list[bytes]) -> list[DetectedFace]:
     """Encoded pictures -> where their faces are."""
     assert _detector is not None
     return [_look(data, _detector) for data in pictures]
 
 
-def _look(data: bytes, detector: Detector) -> Look:
+def _look(data: bytes, detector: Detector) -> DetectedFace:
     try:
         pixels = decode(data, LIMITS).pixels
     except ImageError:
-        return Look("", None)
+        return DetectedFace("", None)
     points = find_points(pixels, detector)
     digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-    return Look(digest, None if points is None else points / _size(pixels))
+    return DetectedFace(digest, None if points is None else points / _size(pixels))
 
 
-def aligned(pictures: list[tuple[bytes, NDArray[np.float32]]]) -> list[bytes]:
+def align_faces(pictures: list[tuple[bytes, NDArray[np.float32]]]) -> list[bytes]:
     """Encoded pictures and five points (5, 2) in parts of width and height -> aligned faces as PNG."""
     return [_aligned(data, points) for data, points in pictures]
 

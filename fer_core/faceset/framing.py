@@ -57,7 +57,7 @@ def find_points(pixels: NDArray[np.uint8], detector: Detector) -> NDArray[np.flo
     return big.back(faces.points[best])
 
 
-def usual_points(found: NDArray[np.float32]) -> NDArray[np.float32]:
+def mean_points(found: NDArray[np.float32]) -> NDArray[np.float32]:
     """(N, 5, 2) points relative to picture size -> (5, 2), the set's own framing: the median face."""
     if len(found) == 0:
         # No face was found in the whole set: take FER2013's framing, whose median points (by YuNet, in parts of the side) these are

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from fer_core.detect.registry import build
 from fer_core.errors import FaceSetError
 from fer_core.faceset import SPLITS, FaceSetCard, Row, read_card, read_rows
-from fer_core.faceset.face_workers import Look, aligned, face_workers, in_order, look
-from fer_core.faceset.framing import usual_points
+from fer_core.faceset.face_workers import DetectedFace, align_faces, detect_faces, face_workers, ordered_map
+from fer_core.faceset.framing import mean_points
 from fer_core.faceset.importers.raw import write_raw
 from fer_core.faceset.importers.samples import Sample
 from fer_core.faceset.staging import publish, staged
@@ -34,7 +34,7 @@ class _Seen:
 
     split: str
     identity: str | None
-    look: Look
+    look: DetectedFace
 
 
 def _silent(doing: str, done: int) -> None:
@@ -72,7 +72,7 @@ def _aligned(  # noqa: PLR0917  (a table of plain values)
     """Write the aligned splits into `to` and return their card, but for the detector's identity."""
     with face_workers(detector, workers) as pool:
         seen = list[_Seen]()
-        for row, found in in_order(pool, look, ((row, row["crop"]) for row in _rows(raw, card))):
+        for row, found in ordered_map(pool, detect_faces, ((row, row["crop"]) for row in _rows(raw, card))):
             seen.append(_Seen(row["split"], row["group"], found))
             progress("located", len(seen))
         fates = _fates(seen)
@@ -80,10 +80,10 @@ def _aligned(  # noqa: PLR0917  (a table of plain values)
         if not framed:
             raise FaceSetError("no image of the set could be decoded")
         found_points = [points for points in framed if points is not None]
-        usual = usual_points(np.array(found_points, np.float32))
+        usual = mean_points(np.array(found_points, np.float32))
         with FaceSetWriter(to) as writer:
             tasks = _tasks(_rows(raw, card), seen, fates, usual)
-            for done, (row, crop) in enumerate(in_order(pool, aligned, tasks), start=1):
+            for done, (row, crop) in enumerate(ordered_map(pool, align_faces, tasks), start=1):
                 writer.add({**row, "crop": crop})
                 progress("aligned", done)
             left_out = Counter(fates)
@@ -109,10 +109,10 @@ def _fates(seen: list[_Seen]) -> list[Fate]:
     held_out = [face for face in seen if face.split != "train" and face.look.digest]
     pictures = {face.look.digest for face in held_out}
     identities = {face.identity for face in held_out if face.identity}
-    return [_fate(face, pictures, identities) for face in seen]
+    return [_failure_status(face, pictures, identities) for face in seen]
 
 
-def _fate(face: _Seen, pictures: set[str], identities: set[str]) -> Fate:
+def _failure_status(face: _Seen, pictures: set[str], identities: set[str]) -> Fate:
     if not face.look.digest:
         return "undecodable"
     if face.split == "train" and face.look.digest in pictures:

@@ -14,7 +14,7 @@ from fer_core.commit.publish import read_manifest
 from fer_core.commit.reader import newest_run, read_images, read_labels
 from fer_core.errors import StoreError
 from fer_core.gallery.page import write_page
-from fer_core.gallery.photo import Plate, make_plate, photographs
+from fer_core.gallery.photo import GalleryPhoto, count_photos, load_photo
 from fer_core.gallery.sheet import draw_sheet
 from fer_core.storage.store import open_store
 from fer_core.tables.schema import LABELED, NO_FACE
@@ -47,13 +47,13 @@ def draw_gallery(root: str, html: Path, png: Path | None, limit: int, run_id: st
     images = read_images(store, manifest)
     chosen = _choose(images, limit)
     labels = read_labels(store, manifest, chosen["image_uri"].to_pylist())
-    plates = _plates(chosen, labels, manifest)
-    page = write_page(manifest, plates, images.filter(pc.invert(pc.is_in(images["status"], pa.array([LABELED, NO_FACE])))))
+    pictures = _load_photos(chosen, labels, manifest)
+    page = write_page(manifest, pictures, images.filter(pc.invert(pc.is_in(images["status"], pa.array([LABELED, NO_FACE])))))
     _save(html, page.encode(errors="backslashreplace"))
     if png is not None:
-        _save(png, draw_sheet(manifest, plates))
-    faces = sum(len(plate.verdicts) for plate in plates)
-    return GallerySummary(manifest.run_id, len(plates), len(plates) - photographs(plates), faces, html, png)
+        _save(png, draw_sheet(manifest, pictures))
+    faces = sum(len(picture.verdicts) for picture in pictures)
+    return GallerySummary(manifest.run_id, len(pictures), len(pictures) - count_photos(pictures), faces, html, png)
 
 
 def _choose(images: pa.Table, limit: int) -> pa.Table:
@@ -72,9 +72,9 @@ def _sample(count: int, limit: int) -> pa.Array:
     return pa.array([(2 * position + 1) * count // (2 * limit) for position in range(limit)], pa.int64())
 
 
-def _plates(images: pa.Table, labels: pa.Table, manifest: Manifest) -> list[Plate]:
+def _load_photos(images: pa.Table, labels: pa.Table, manifest: Manifest) -> list[GalleryPhoto]:
     config = manifest.run_config()
-    return [make_plate(row, labels.filter(pc.equal(labels["image_uri"], row["image_uri"])), config) for row in images.to_pylist()]
+    return [load_photo(row, labels.filter(pc.equal(labels["image_uri"], row["image_uri"])), config) for row in images.to_pylist()]
 
 
 def _save(file: Path, data: bytes) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageFont
 
-from fer_core.gallery.label_placement import Tag, place_tags
-from fer_core.gallery.photo import Plate, Verdict
+from fer_core.gallery.label_placement import LabelBox, place_labels
+from fer_core.gallery.photo import GalleryPhoto, Verdict
 from fer_core.gallery.text import percent
 
 TAG_TEXT: Final = 13.0
@@ -24,7 +24,7 @@ LINE: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Annotation:
     """One face, pixels of the drawing."""
 
     verdict: Verdict
@@ -37,7 +37,7 @@ class Mark:
     letter: float
     """Size of the tag's letters."""
     text: str
-    tag: Tag | None
+    tag: LabelBox | None
 
     @property
     def line(self) -> float:
@@ -45,38 +45,38 @@ class Mark:
         return self.letter * LINE / TAG_TEXT
 
     @property
-    def bars(self) -> Tag | None:
+    def bars(self) -> LabelBox | None:
         """Where the eight probabilities stand inside the tag, as bars side by side; None where only the text fits."""
         if self.tag is None or self.tag.height < FULL_TAG * self.letter:
             return None
         margin, top = 0.5 * self.letter, SHORT_TAG * self.letter
-        return Tag(self.tag.x + margin, self.tag.y + top, self.tag.width - 2 * margin, self.tag.height - top - 0.35 * self.letter)
+        return LabelBox(self.tag.x + margin, self.tag.y + top, self.tag.width - 2 * margin, self.tag.height - top - 0.35 * self.letter)
 
-    def columns(self) -> list[Tag]:
+    def columns(self) -> list[LabelBox]:
         """The places of the eight bars inside `bars`, full height; none where only the text fits."""
         if self.bars is None:
             return []
         step = self.bars.width / len(self.verdict.probabilities)
         places = range(len(self.verdict.probabilities))
-        return [Tag(self.bars.x + (place + 0.1) * step, self.bars.y, 0.8 * step, self.bars.height) for place in places]
+        return [LabelBox(self.bars.x + (place + 0.1) * step, self.bars.y, 0.8 * step, self.bars.height) for place in places]
 
 
-def marks(plate: Plate, scale: float) -> list[Mark]:
-    """What to draw over a plate.
+def annotate(picture: GalleryPhoto, scale: float) -> list[Annotation]:
+    """What to draw over a picture.
 
-    scale: pixels of the screen for one of the plate's; lines and letters are chosen so that they have their usual size on the screen.
+    scale: pixels of the screen for one of the picture's; lines and letters are chosen so that they have their usual size on the screen.
     """
     letter = TAG_TEXT / scale
-    texts = [f"{verdict.expression} {percent(verdict.confidence)}" for verdict in plate.verdicts]
-    sizes = [_tag_sizes(text, float(box[2] - box[0]), letter) for text, box in zip(texts, plate.boxes, strict=True)]
-    tags = place_tags(plate.boxes, sizes, (plate.pixels.shape[1], plate.pixels.shape[0]), gap=0.25 * letter)
-    return [_mark(plate, index, texts[index], tags[index], letter) for index in range(len(plate.verdicts))]
+    texts = [f"{verdict.expression} {percent(verdict.confidence)}" for verdict in picture.verdicts]
+    sizes = [_tag_sizes(text, float(box[2] - box[0]), letter) for text, box in zip(texts, picture.boxes, strict=True)]
+    tags = place_labels(picture.boxes, sizes, (picture.pixels.shape[1], picture.pixels.shape[0]), gap=0.25 * letter)
+    return [_mark(picture, index, texts[index], tags[index], letter) for index in range(len(picture.verdicts))]
 
 
-def _mark(plate: Plate, index: int, text: str, tag: Tag | None, letter: float) -> Mark:
-    x0, y0, x1, y1 = (float(value) for value in plate.boxes[index])
+def _mark(picture: GalleryPhoto, index: int, text: str, tag: LabelBox | None, letter: float) -> Annotation:
+    x0, y0, x1, y1 = (float(value) for value in picture.boxes[index])
     dot = min(0.26 * letter, max(0.05 * letter, 0.028 * (x1 - x0)))
-    return Mark(plate.verdicts[index], (x0, y0, x1, y1), plate.points[index], dot, letter, text, tag)
+    return Annotation(picture.verdicts[index], (x0, y0, x1, y1), picture.points[index], dot, letter, text, tag)
 
 
 def _tag_sizes(text: str, face: float, letter: float) -> Sequence[tuple[float, float]]:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fer_core.gallery.annotations import Mark, marks
-from fer_core.gallery.label_placement import COLOURS, Tag
-from fer_core.gallery.photo import Plate, Verdict
-from fer_core.gallery.text import counted, dimensions, look, percent
+from fer_core.gallery.annotations import Annotation, annotate
+from fer_core.gallery.label_placement import COLOURS, LabelBox
+from fer_core.gallery.photo import GalleryPhoto, Verdict
+from fer_core.gallery.text import counted, describe_pose, dimensions, percent
 from fer_core.labels import EXPRESSIONS
 
 BESIDE: Final = 3
@@ -26,23 +26,23 @@ _ENLARGED: Final = 2.0
 """How much a small photograph may be enlarged."""
 
 
-def write_card(plate: Plate, number: int) -> str:
+def write_card(picture: GalleryPhoto, number: int) -> str:
     """HTML of one photograph. number: its place on the page, which makes the names of its faces unique there."""
-    count, beside = len(plate.verdicts), len(plate.verdicts) <= BESIDE
-    if plate.note:
-        photo = _message("The photograph cannot be shown", plate.note)
+    count, beside = len(picture.verdicts), len(picture.verdicts) <= BESIDE
+    if picture.note:
+        photo = _message("The photograph cannot be shown", picture.note)
     else:
-        photo = _photo(plate, number, _BESIDE_FACES if beside else _ABOVE_FACES)
-    faces = [_face(plate, index, number) for index in range(count)]
+        photo = _photo(picture, number, _BESIDE_FACES if beside else _ABOVE_FACES)
+    faces = [_face(picture, index, number) for index in range(count)]
     if faces:
         body = f'<div class="{"few" if beside else "many"}">{photo}<div class="faces">{"".join(faces[:AT_ONCE])}</div></div>'
     else:
-        body = photo + ("" if plate.note else _message("", "No face was found here."))
+        body = photo + ("" if picture.note else _message("", "No face was found here."))
     if count > AT_ONCE:
         more = "".join(faces[AT_ONCE:])
         body += f'<details><summary>{counted(count - AT_ONCE, "more face")}</summary><div class="faces">{more}</div></details>'
-    title = f"{escape(plate.name)}<small>{dimensions(plate)} · {counted(count, 'face')}</small>"
-    return f'<article class="card"><h3 title="{escape(plate.uri)}">{title}</h3>{body}</article>'
+    title = f"{escape(picture.name)}<small>{dimensions(picture)} · {counted(count, 'face')}</small>"
+    return f'<article class="card"><h3 title="{escape(picture.uri)}">{title}</h3>{body}</article>'
 
 
 def _message(title: str, text: str) -> str:
@@ -50,19 +50,19 @@ def _message(title: str, text: str) -> str:
     return f'<div class="message">{strong}{escape(text)}</div>'
 
 
-def _photo(plate: Plate, number: int, room: tuple[float, float]) -> str:
-    height, width = plate.pixels.shape[:2]
+def _photo(picture: GalleryPhoto, number: int, room: tuple[float, float]) -> str:
+    height, width = picture.pixels.shape[:2]
     scale = min(room[0] / width, room[1] / height, _ENLARGED)
-    found = marks(plate, scale)
+    found = annotate(picture, scale)
     drawn = "".join(_mark(mark, number) for mark in found) + "".join(_tag(mark, number) for mark in found)
     return (
         f'<div class="photo"><figure style="--width:{width * scale:.0f}px"><img width="{width}" height="{height}" '
-        f'alt="{escape(plate.name)}" src="{_jpeg(plate.pixels, 86)}">'
+        f'alt="{escape(picture.name)}" src="{_jpeg(picture.pixels, 86)}">'
         f'<svg viewBox="0 0 {width} {height}" font-family="system-ui, sans-serif">{drawn}</svg></figure></div>'
     )
 
 
-def _mark(mark: Mark, number: int) -> str:
+def _mark(mark: Annotation, number: int) -> str:
     x0, y0, x1, y1 = mark.box
     dashes = f' stroke-dasharray="{3 * mark.line:.1f} {2 * mark.line:.1f}"' if mark.verdict.needs_review else ""
     box = f'x="{x0:.1f}" y="{y0:.1f}" width="{x1 - x0:.1f}" height="{y1 - y0:.1f}" rx="{1.5 * mark.line:.1f}" fill="none"'
@@ -77,7 +77,7 @@ def _mark(mark: Mark, number: int) -> str:
     )
 
 
-def _tag(mark: Mark, number: int) -> str:
+def _tag(mark: Annotation, number: int) -> str:
     """Tags come after all boxes, so that none is crossed by another face's lines."""
     tag = mark.tag
     if tag is None:
@@ -87,12 +87,12 @@ def _tag(mark: Mark, number: int) -> str:
         f'textLength="{tag.width - 1.25 * mark.letter:.1f}" lengthAdjust="spacingAndGlyphs">{escape(mark.text)}</text>'
     )
     ground = f'<rect {_at(tag)} rx="{0.25 * mark.letter:.1f}" fill="#fffffff2" stroke="#0005" stroke-width="{0.4 * mark.line:.2f}"/>'
-    edge = Tag(tag.x, tag.y, 0.28 * mark.letter, tag.height)
+    edge = LabelBox(tag.x, tag.y, 0.28 * mark.letter, tag.height)
     edge_line = f'<rect {_at(edge)} rx="{0.12 * mark.letter:.1f}" fill="{mark.verdict.colour}"/>'
     return f'<a href="#p{number}f{mark.verdict.index}">{ground}{edge_line}{text}{_mini_bars(mark)}</a>'
 
 
-def _mini_bars(mark: Mark) -> str:
+def _mini_bars(mark: Annotation) -> str:
     if mark.bars is None:
         return ""
     drawn = []
@@ -102,21 +102,21 @@ def _mini_bars(mark: Mark) -> str:
     return "".join(drawn)
 
 
-def _at(tag: Tag) -> str:
+def _at(tag: LabelBox) -> str:
     return f'x="{tag.x:.1f}" y="{tag.y:.1f}" width="{tag.width:.1f}" height="{tag.height:.1f}"'
 
 
-def _face(plate: Plate, index: int, number: int) -> str:
-    verdict = plate.verdicts[index]
+def _face(picture: GalleryPhoto, index: int, number: int) -> str:
+    verdict = picture.verdicts[index]
     alt = f"face {verdict.index}, aligned"
     crop = '<div class="no-crop"></div>'
-    if index < len(plate.crops):
-        crop = f'<img width="112" height="112" alt="{alt}" src="{_jpeg(plate.crops[index], 88)}">'
+    if index < len(picture.crops):
+        crop = f'<img width="112" height="112" alt="{alt}" src="{_jpeg(picture.crops[index], 88)}">'
     review = '<span class="review">needs review</span>' if verdict.needs_review else ""
     return (
         f'<section class="face" id="p{number}f{verdict.index}" style="--colour:{verdict.colour}"><h4>{escape(verdict.expression)}'
         f'<span class="sure">{escape(percent(verdict.confidence))}</span><span class="index">face {verdict.index}</span>{review}</h4>'
-        f"{crop}{_bars(verdict)}<p class=look>{escape(look(verdict))}</p></section>"
+        f"{crop}{_bars(verdict)}<p class=look>{escape(describe_pose(verdict))}</p></section>"
     )
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from PIL import ImageDraw, ImageFont
 
-from fer_core.gallery.label_placement import Tag
+from fer_core.gallery.label_placement import LabelBox
 
 PAGE, CARD, MAT, INK, SOFT, TRACK, WARN = "#f6f5f2", "#ffffff", "#ebe9e3", "#1c2128", "#5d6672", "#e9e7e1", "#9a5b00"
 
@@ -28,7 +28,7 @@ def width(text: str, size: float) -> float:
     return float(_font(size).getlength(text))
 
 
-def fitted(text: str, size: float, room: float) -> str:
+def truncate_to_width(text: str, size: float, room: float) -> str:
     """The text, shortened at its end where it is wider than `room` pixels."""
     if width(text, size) <= room:
         return text
@@ -36,7 +36,7 @@ def fitted(text: str, size: float, room: float) -> str:
     return text[:kept] + _ELLIPSIS
 
 
-def bar(draw: ImageDraw.ImageDraw, place: Tag, share: float, colour: str) -> None:
+def bar(draw: ImageDraw.ImageDraw, place: LabelBox, share: float, colour: str) -> None:
     """A horizontal bar, filled from the left."""
     draw.rounded_rectangle(corners(place), place.height / 2, TRACK)
     if share > 0:
@@ -44,7 +44,7 @@ def bar(draw: ImageDraw.ImageDraw, place: Tag, share: float, colour: str) -> Non
         draw.rounded_rectangle(corners(filled), min(place.height, filled.width) / 2, colour)
 
 
-def corners(tag: Tag) -> tuple[float, float, float, float]:
+def corners(tag: LabelBox) -> tuple[float, float, float, float]:
     """x0, y0, x1, y1."""
     return tag.x, tag.y, tag.x + tag.width, tag.y + tag.height
 

@@ -20,7 +20,7 @@ TAG_SHADOW: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Tag:
+class LabelBox:
     """Where one face's tag stands, pixels of the picture that is drawn on."""
 
     x: float
@@ -28,21 +28,21 @@ class Tag:
     width: float
     height: float
 
-    def lower(self, share: float) -> "Tag":
+    def lower(self, share: float) -> "LabelBox":
         """The lower `share` of it, all of its width."""
-        return Tag(self.x, self.y + (1 - share) * self.height, self.width, share * self.height)
+        return LabelBox(self.x, self.y + (1 - share) * self.height, self.width, share * self.height)
 
 
-def place_tags(
+def place_labels(
     boxes: NDArray[np.float32], sizes: Sequence[Sequence[tuple[float, float]]], canvas: tuple[float, float], gap: float = 2.0
-) -> list[Tag | None]:
+) -> list[LabelBox | None]:
     """Find a place for each face's tag, large faces first.
 
     boxes: (N, 4) x0, y0, x1, y1. sizes: for each face the widths and heights its tag may have, best first; none for a face without a tag.
     canvas: width and height of the picture. gap: pixels between a tag and its face. A tag lies inside the picture and overlaps no other;
     of the places beside its face that remain, it takes the one that hides least of any face. None where there is no such place.
     """
-    tags: list[Tag | None] = [None] * len(boxes)
+    tags: list[LabelBox | None] = [None] * len(boxes)
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     for index in np.argsort(-areas, kind="stable"):
         taken = [tag for tag in tags if tag is not None]
@@ -51,14 +51,14 @@ def place_tags(
     return tags
 
 
-def _best(places: Iterable[Tag], boxes: NDArray[np.float32], taken: Sequence[Tag]) -> Tag | None:
+def _best(places: Iterable[LabelBox], boxes: NDArray[np.float32], taken: Sequence[LabelBox]) -> LabelBox | None:
     """The free place that hides least, the first of equals; None where all are taken or hide too much."""
     free = [place for place in places if not any(_overlap(place, tag) for tag in taken)]
     hidden = [_hidden(place, boxes) for place in free]
     return free[int(np.argmin(hidden))] if free and min(hidden) <= TAG_SHADOW else None
 
 
-def _beside(box: NDArray[np.float32], size: tuple[float, float], canvas: tuple[float, float], gap: float) -> Iterable[Tag]:
+def _beside(box: NDArray[np.float32], size: tuple[float, float], canvas: tuple[float, float], gap: float) -> Iterable[LabelBox]:
     """The places around a box that lie inside the canvas, best first; tags slide along the box to stay inside."""
     (x0, y0, x1, y1), (width, height) = (float(value) for value in box), size
     right, bottom = canvas[0] - width, canvas[1] - height
@@ -68,18 +68,18 @@ def _beside(box: NDArray[np.float32], size: tuple[float, float], canvas: tuple[f
     on_it = [(x0 + gap, y1 - height - gap), (x0 + gap, y0 + gap)]
     slid = [(_within(x, right), y) for x, y in rows] + [(x, _within(y, bottom)) for x, y in columns]
     slid += [(_within(x, right), _within(y, bottom)) for x, y in on_it]
-    return [Tag(x, y, width, height) for x, y in slid if 0 <= x <= right and 0 <= y <= bottom]
+    return [LabelBox(x, y, width, height) for x, y in slid if 0 <= x <= right and 0 <= y <= bottom]
 
 
 def _within(value: float, upper: float) -> float:
     return min(max(value, 0.0), upper)
 
 
-def _overlap(a: Tag, b: Tag) -> bool:
+def _overlap(a: LabelBox, b: LabelBox) -> bool:
     return a.x < b.x + b.width and b.x < a.x + a.width and a.y < b.y + b.height and b.y < a.y + a.height
 
 
-def _hidden(tag: Tag, boxes: NDArray[np.float32]) -> float:
+def _hidden(tag: LabelBox, boxes: NDArray[np.float32]) -> float:
     """Largest share of a face that the tag would cover."""
     across = np.minimum(boxes[:, 2], tag.x + tag.width) - np.maximum(boxes[:, 0], tag.x)
     down = np.minimum(boxes[:, 3], tag.y + tag.height) - np.maximum(boxes[:, 1], tag.y)

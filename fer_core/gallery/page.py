@@ -10,7 +10,7 @@ import pyarrow as pa
 from fer_core.commit.manifest import Manifest
 from fer_core.gallery.card import write_card
 from fer_core.gallery.label_placement import COLOURS
-from fer_core.gallery.photo import Plate
+from fer_core.gallery.photo import GalleryPhoto
 from fer_core.gallery.text import LAW, counted, facts, headline
 from fer_core.labels import EXPRESSIONS
 from fer_core.tables.schema import LABELED, NO_FACE
@@ -18,10 +18,10 @@ from fer_core.tables.schema import LABELED, NO_FACE
 QUARANTINED_ROWS: Final = 50
 
 
-def write_page(manifest: Manifest, plates: Sequence[Plate], quarantined: pa.Table) -> str:
-    """The whole page. plates: the photographs to show. quarantined: rows of the images table that could not be processed."""
+def write_page(manifest: Manifest, pictures: Sequence[GalleryPhoto], quarantined: pa.Table) -> str:
+    """The whole page. pictures: the photographs to show. quarantined: rows of the images table that could not be processed."""
     style = (files("fer_core.gallery") / "style.css").read_text("utf-8")
-    cards = "\n".join(write_card(plate, number) for number, plate in enumerate(plates))
+    cards = "\n".join(write_card(picture, number) for number, picture in enumerate(pictures))
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -36,7 +36,7 @@ def write_page(manifest: Manifest, plates: Sequence[Plate], quarantined: pa.Tabl
 <body>
 <header>
 <h1>{escape(headline(manifest))}</h1>
-<p class="lead">{escape(_lead(manifest, plates))}</p>
+<p class="lead">{escape(_lead(manifest, pictures))}</p>
 <div class="panels">
 <section class="panel"><h2>Faces by apparent expression</h2>{_expressions(manifest)}</section>
 <section class="panel"><h2>Pictures by status</h2>{_statuses(manifest)}</section>
@@ -53,9 +53,9 @@ def write_page(manifest: Manifest, plates: Sequence[Plate], quarantined: pa.Tabl
 """
 
 
-def _lead(manifest: Manifest, plates: Sequence[Plate]) -> str:
+def _lead(manifest: Manifest, pictures: Sequence[GalleryPhoto]) -> str:
     shown = sum(manifest.statuses.get(status, 0) for status in (LABELED, NO_FACE))
-    sample = f" Shown here: {len(plates)} of the {shown:,} that could be processed." if len(plates) < shown else ""
+    sample = f" Shown here: {len(pictures)} of the {shown:,} that could be processed." if len(pictures) < shown else ""
     return (
         "What each face appears to express, with the probability of each of the eight expressions. A dashed box or the mark "
         f"“needs review” means: a person should look.{sample}"

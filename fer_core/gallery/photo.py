@@ -36,7 +36,7 @@ class Verdict:
     """In the order of `labels.EXPRESSIONS`."""
     needs_review: bool
     size_px: float
-    """Pixels of the photograph, not of the plate."""
+    """Pixels of the photograph, not of the scaled copy."""
     yaw_deg: float
     pitch_deg: float
     roll_deg: float
@@ -48,7 +48,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Plate:
+class GalleryPhoto:
     """One photograph as it is shown, N faces."""
 
     uri: str
@@ -73,11 +73,11 @@ class Plate:
         return self.uri.rstrip("/").rpartition("/")[2] or self.uri
 
 
-def make_plate(image: Mapping[str, Any], labels: pa.Table, config: RunConfig) -> Plate:
+def load_photo(image: Mapping[str, Any], labels: pa.Table, config: RunConfig) -> GalleryPhoto:
     """Read a photograph again and fit its labels to it.
 
     image: one row of the images table. labels: its rows of the labels table. A photograph that has moved, changed or cannot be read gives a
-    plate that says so: whoever looks is never shown boxes on another picture.
+    picture that says so: whoever looks is never shown boxes on another picture.
     """
     verdicts = tuple(_verdict(row) for row in labels.to_pylist())
     try:
@@ -86,7 +86,7 @@ def make_plate(image: Mapping[str, Any], labels: pa.Table, config: RunConfig) ->
         return _blank(image, verdicts, str(error))
     faces = _faces(labels)
     scale = min(1.0, PHOTO_SIDE / max(picture.width, picture.height))
-    return Plate(
+    return GalleryPhoto(
         uri=image["image_uri"],
         status=image["status"],
         note="",
@@ -110,12 +110,12 @@ def _same_picture(image: Mapping[str, Any], config: RunConfig) -> Picture:
     return decode(data, DecodeLimits(max_bytes=config.max_bytes, max_pixels=config.max_pixels))
 
 
-def _blank(image: Mapping[str, Any], verdicts: tuple[Verdict, ...], note: str) -> Plate:
+def _blank(image: Mapping[str, Any], verdicts: tuple[Verdict, ...], note: str) -> GalleryPhoto:
     size = (image["width"] or 0, image["height"] or 0)
     nothing = Faces.none()
     crops = np.zeros((0, CROP_SIZE, CROP_SIZE, 3), np.uint8)
     pixels = np.zeros((0, 0, 3), np.uint8)
-    return Plate(image["image_uri"], image["status"], note, size, pixels, nothing.boxes, nothing.points, crops, verdicts)
+    return GalleryPhoto(image["image_uri"], image["status"], note, size, pixels, nothing.boxes, nothing.points, crops, verdicts)
 
 
 def _faces(labels: pa.Table) -> Faces:
@@ -146,6 +146,6 @@ def _scaled(pixels: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def photographs(plates: Sequence[Plate]) -> int:
-    """How many of the plates show their photograph."""
-    return sum(not plate.note for plate in plates)
+def count_photos(pictures: Sequence[GalleryPhoto]) -> int:
+    """How many of the pictures show their photograph."""
+    return sum(not picture.note for picture in pictures)

@@ -8,9 +8,9 @@ from typing import Final
 from PIL import Image, ImageDraw
 
 from fer_core.commit.manifest import Manifest
-from fer_core.gallery.drawing import CARD, INK, MAT, PAGE, SOFT, WARN, bar, fitted, width, write
-from fer_core.gallery.label_placement import COLOURS, Tag
-from fer_core.gallery.photo import Plate
+from fer_core.gallery.drawing import CARD, INK, MAT, PAGE, SOFT, WARN, bar, truncate_to_width, width, write
+from fer_core.gallery.label_placement import COLOURS, LabelBox
+from fer_core.gallery.photo import GalleryPhoto
 from fer_core.gallery.sheet_cell import CELL_HEIGHT, CELL_WIDTH, Cell, draw_cell
 from fer_core.gallery.sheet_photo import draw_photo
 from fer_core.gallery.text import LAW, counted, dimensions, facts, headline
@@ -32,7 +32,7 @@ _ZOOMED: Final = 1.75
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """How a plate is arranged, pixels below its top left corner."""
+    """How a picture is arranged, pixels below its top left corner."""
 
     photo: tuple[int, int]
     """Width and height."""
@@ -42,33 +42,33 @@ class _Slot:
     height: int
 
 
-def draw_sheet(manifest: Manifest, plates: Sequence[Plate]) -> bytes:
-    """The sheet as an encoded PNG: the first `PICTURES` plates."""
-    shown = plates[:PICTURES]
-    slots = [_slot(plate) for plate in shown]
+def draw_sheet(manifest: Manifest, pictures: Sequence[GalleryPhoto]) -> bytes:
+    """The sheet as an encoded PNG: the first `PICTURES` pictures."""
+    shown = pictures[:PICTURES]
+    slots = [_slot(picture) for picture in shown]
     height = _HEAD + sum(slot.height + _GAP for slot in slots) + _FOOT
     sheet = Image.new("RGB", (_WIDTH, height), PAGE)
     draw = ImageDraw.Draw(sheet)
     _draw_head(draw, manifest)
     top = _HEAD
-    for plate, slot in zip(shown, slots, strict=True):
-        _draw_plate(sheet, plate, slot, top)
+    for picture, slot in zip(shown, slots, strict=True):
+        _draw_plate(sheet, picture, slot, top)
         top += slot.height + _GAP
-    if len(plates) > len(shown):
-        write(draw, (_MARGIN, top), f"The page shows {counted(len(plates) - len(shown), 'more picture')}.", 16, SOFT)
+    if len(pictures) > len(shown):
+        write(draw, (_MARGIN, top), f"The page shows {counted(len(pictures) - len(shown), 'more picture')}.", 16, SOFT)
     write(draw, (_MARGIN, height - 46), f"{LAW[0]} Faces are biometric data: protect this image like the photographs.", 15, SOFT)
     stream = io.BytesIO()
     sheet.save(stream, "PNG")
     return stream.getvalue()
 
 
-def _slot(plate: Plate) -> _Slot:
+def _slot(picture: GalleryPhoto) -> _Slot:
     """Faces stand beside the photograph, in the middle of its height; those without room there stand in rows below."""
-    count = min(len(plate.verdicts), FACES)
-    columns, zoom = _columns(plate, count)
+    count = min(len(picture.verdicts), FACES)
+    columns, zoom = _columns(picture, count)
     step, row = (CELL_WIDTH + _GAP) * zoom, CELL_HEIGHT * zoom
     mat = int(_INNER - columns * step)
-    photo = _photo_size(plate, mat)
+    photo = _photo_size(picture, mat)
     beside = min(count, columns * max(1, int(photo[1] // row))) if columns else 0
     used = row * -(-beside // columns) if columns else 0.0
     top = _TITLE + max(0.0, photo[1] - used + 12 * zoom) / 2
@@ -76,26 +76,26 @@ def _slot(plate: Plate) -> _Slot:
     below, across = _TITLE + max(photo[1], int(used)) + 24, _INNER // (CELL_WIDTH + _GAP)
     cells += [Cell(n % across * (CELL_WIDTH + _GAP), below + n // across * CELL_HEIGHT, 1.0) for n in range(count - beside)]
     rows = -(-(count - beside) // across)
-    more = 34 if len(plate.verdicts) > FACES else 0
+    more = 34 if len(picture.verdicts) > FACES else 0
     return _Slot(photo, mat, tuple(cells), below - 8 + rows * CELL_HEIGHT + more)
 
 
-def _columns(plate: Plate, count: int) -> tuple[int, float]:
+def _columns(picture: GalleryPhoto, count: int) -> tuple[int, float]:
     """How many columns of faces stand beside the photograph, and how large: the first way in which all have room."""
     if count == 0:
         return 0, 1.0
     for columns, zoom in ((1, _ZOOMED), (1, 1.0)):
-        photo = _photo_size(plate, int(_INNER - columns * (CELL_WIDTH + _GAP) * zoom))
+        photo = _photo_size(picture, int(_INNER - columns * (CELL_WIDTH + _GAP) * zoom))
         if count * CELL_HEIGHT * zoom <= photo[1]:
             return columns, zoom
     return (1 if count == 1 else 2), 1.0
 
 
-def _photo_size(plate: Plate, room: int) -> tuple[int, int]:
+def _photo_size(picture: GalleryPhoto, room: int) -> tuple[int, int]:
     """Width and height of the photograph, or of the note in its place."""
-    if plate.note:
+    if picture.note:
         return room, 120
-    height, wide = plate.pixels.shape[:2]
+    height, wide = picture.pixels.shape[:2]
     scale = min(room / wide, _PHOTO_HEIGHT / height, _PHOTO_SCALE)
     return max(1, round(wide * scale)), max(1, round(height * scale))
 
@@ -103,29 +103,29 @@ def _photo_size(plate: Plate, room: int) -> tuple[int, int]:
 def _draw_head(draw: ImageDraw.ImageDraw, manifest: Manifest) -> None:
     write(draw, (_MARGIN, 36), headline(manifest), 40)
     told = [f"{name.lower()} {value}" for name, value in facts(manifest) if name not in {"Source", "Committed"}]
-    write(draw, (_MARGIN, 90), fitted("  ·  ".join(told), 15, _INNER), 15, SOFT)
+    write(draw, (_MARGIN, 90), truncate_to_width("  ·  ".join(told), 15, _INNER), 15, SOFT)
     step = (_INNER + 20) / len(EXPRESSIONS)
     for number, name in enumerate(EXPRESSIONS):
         x, count = _MARGIN + number * step, manifest.expressions.get(name, 0)
         colour = INK if count else SOFT
         write(draw, (x, 134), f"{count:,}", 26, colour)
         write(draw, (x, 166), name, 16, colour)
-        bar(draw, Tag(x, 194, step - 20, 10), count / max(1, manifest.faces), COLOURS[name])
+        bar(draw, LabelBox(x, 194, step - 20, 10), count / max(1, manifest.faces), COLOURS[name])
 
 
-def _draw_plate(sheet: Image.Image, plate: Plate, slot: _Slot, top: int) -> None:
+def _draw_plate(sheet: Image.Image, picture: GalleryPhoto, slot: _Slot, top: int) -> None:
     draw = ImageDraw.Draw(sheet)
     draw.rounded_rectangle((_MARGIN - 16, top, _WIDTH - _MARGIN + 16, top + slot.height), 14, CARD)
-    name = fitted(plate.name, 20, 1000)
+    name = truncate_to_width(picture.name, 20, 1000)
     write(draw, (_MARGIN, top + 15), name, 20)
-    told = f"{dimensions(plate)}  ·  {counted(len(plate.verdicts), 'face')}"
+    told = f"{dimensions(picture)}  ·  {counted(len(picture.verdicts), 'face')}"
     write(draw, (_MARGIN + width(name, 20) + 16, top + 19), told, 15, SOFT)
-    if plate.note:
-        write(draw, (_MARGIN, top + 96), f"The photograph cannot be shown: {plate.note}.", 18, WARN)
+    if picture.note:
+        write(draw, (_MARGIN, top + 96), f"The photograph cannot be shown: {picture.note}.", 18, WARN)
     else:
         draw.rectangle((_MARGIN, top + _TITLE, _MARGIN + slot.mat - 1, top + _TITLE + slot.photo[1] - 1), MAT)
-        sheet.paste(draw_photo(plate, slot.photo), (_MARGIN + (slot.mat - slot.photo[0]) // 2, top + _TITLE))
+        sheet.paste(draw_photo(picture, slot.photo), (_MARGIN + (slot.mat - slot.photo[0]) // 2, top + _TITLE))
     for index, cell in enumerate(slot.cells):
-        draw_cell(sheet, plate, index, Cell(_MARGIN + cell.x, top + cell.y, cell.zoom))
-    if len(plate.verdicts) > FACES:
-        write(draw, (_MARGIN, top + slot.height - 34), f"and {counted(len(plate.verdicts) - FACES, 'more face')}", 15, SOFT)
+        draw_cell(sheet, picture, index, Cell(_MARGIN + cell.x, top + cell.y, cell.zoom))
+    if len(picture.verdicts) > FACES:
+        write(draw, (_MARGIN, top + slot.height - 34), f"and {counted(len(picture.verdicts) - FACES, 'more face')}", 15, SOFT)

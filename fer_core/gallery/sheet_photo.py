@@ -7,23 +7,23 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fer_core.gallery.annotations import Mark, marks
+from fer_core.gallery.annotations import Annotation, annotate
 from fer_core.gallery.drawing import CARD, TRACK, corners, write
 from fer_core.gallery.label_placement import COLOURS
-from fer_core.gallery.photo import Plate
+from fer_core.gallery.photo import GalleryPhoto
 from fer_core.labels import EXPRESSIONS
 
 FINE: Final = 2
 """Lines and points are drawn so many times larger and shrunk, which makes them smooth."""
 
 
-def draw_photo(plate: Plate, size: tuple[int, int]) -> Image.Image:
+def draw_photo(picture: GalleryPhoto, size: tuple[int, int]) -> Image.Image:
     """The photograph at its size on the sheet, with everything drawn on it."""
-    width = plate.pixels.shape[1]
+    width = picture.pixels.shape[1]
     shrinks = size[0] < width
-    pixels = np.asarray(cv2.resize(plate.pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC), np.uint8)
+    pixels = np.asarray(cv2.resize(picture.pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC), np.uint8)
     scale = np.float32(size[0] / width)
-    drawn = marks(replace(plate, pixels=pixels, boxes=plate.boxes * scale, points=plate.points * scale), 1.0)
+    drawn = annotate(replace(picture, pixels=pixels, boxes=picture.boxes * scale, points=picture.points * scale), 1.0)
     fine = Image.new("RGBA", (size[0] * FINE, size[1] * FINE), (0, 0, 0, 0))
     lines = ImageDraw.Draw(fine)
     for mark in drawn:
@@ -36,7 +36,7 @@ def draw_photo(plate: Plate, size: tuple[int, int]) -> Image.Image:
     return photo
 
 
-def _draw_face(draw: ImageDraw.ImageDraw, mark: Mark) -> None:
+def _draw_face(draw: ImageDraw.ImageDraw, mark: Annotation) -> None:
     """Box and points, `FINE` times larger."""
     x0, y0, x1, y1 = (FINE * value for value in mark.box)
     line = FINE * mark.line
@@ -61,7 +61,7 @@ def _dashed(draw: ImageDraw.ImageDraw, box: tuple[float, float, float, float], c
             draw.line((x, start, x, min(start + 0.6 * step, y1)), colour, round(line))
 
 
-def _draw_tag(draw: ImageDraw.ImageDraw, mark: Mark) -> None:
+def _draw_tag(draw: ImageDraw.ImageDraw, mark: Annotation) -> None:
     tag = mark.tag
     if tag is None:
         return

@@ -3,7 +3,7 @@
 from typing import Final
 
 from fer_core.commit.manifest import Manifest
-from fer_core.gallery.photo import Plate, Verdict
+from fer_core.gallery.photo import GalleryPhoto, Verdict
 
 LAW: Final = (
     "Labels name the apparent expression of a face, not what the person feels or thinks.",
@@ -23,9 +23,9 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def dimensions(plate: Plate) -> str:
+def dimensions(picture: GalleryPhoto) -> str:
     """`1,280 x 886` pixels."""
-    return f"{plate.size[0]:,} x {plate.size[1]:,}" if all(plate.size) else "size unknown"
+    return f"{picture.size[0]:,} x {picture.size[1]:,}" if all(picture.size) else "size unknown"
 
 
 def facts(manifest: Manifest) -> list[tuple[str, str]]:
@@ -41,7 +41,7 @@ def facts(manifest: Manifest) -> list[tuple[str, str]]:
     ]
 
 
-def look(verdict: Verdict) -> str:
+def describe_pose(verdict: Verdict) -> str:
     """How good a look the photograph gives: `142 px, yaw 12°, pitch -4°, roll 2°`."""
     angles = (("yaw", verdict.yaw_deg), ("pitch", verdict.pitch_deg), ("roll", verdict.roll_deg))
     return f"{verdict.size_px:.0f} px · " + " · ".join(f"{name} {round(value)}°" for name, value in angles)

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fer_core.align.aligner import TEMPLATE
-from fer_core.gpu.integral import Pictures, Windows, shrunk
-from fer_core.gpu.warp import nearest_level, places
+from fer_core.gpu.integral import Pictures, Windows, area_downsample
+from fer_core.gpu.warp import nearest_level, sampling_grid
 from fer_core.types import CROP_SIZE
 
 AT_A_TIME: Final = 64
@@ -78,7 +78,7 @@ def _corners(device: torch.device) -> Tensor:
     return torch.tensor([[0, 0, 1], [CROP_SIZE, 0, 1], [0, CROP_SIZE, 1], [CROP_SIZE, CROP_SIZE, 1]], dtype=torch.float64).to(device)
 
 
-def aligned(pictures: Pictures, points: Tensor, picture: Tensor) -> Tensor:
+def align_faces(pictures: Pictures, points: Tensor, picture: Tensor) -> Tensor:
     """(T, 5, 2) points and (T,) numbers of pictures -> (T, 112, 112, 3) RGB uint8, as `align.align_one` cuts them."""
     parts = zip(torch.split(points, AT_A_TIME), torch.split(picture.clamp(max=len(pictures.sizes) - 1), AT_A_TIME), strict=True)
     crops = [_aligned(pictures, part, own) for part, own in parts]
@@ -89,7 +89,7 @@ def _aligned(pictures: Pictures, points: Tensor, picture: Tensor) -> Tensor:
     onto = similarities(points)
     inverse = onto.inverse
     far = _sampled_shrunk(pictures, _surroundings(pictures, picture, onto.scale, inverse), inverse)
-    near = _sampled(pictures, picture, places(inverse, CROP_SIZE))
+    near = _sampled(pictures, picture, sampling_grid(inverse, CROP_SIZE))
     crops = torch.where((onto.scale < SHRUNK_BELOW)[:, None, None, None], far, near)
     return torch.where(onto.known[:, None, None, None], nearest_level(crops), 0.0).to(torch.uint8)
 
@@ -106,10 +106,10 @@ def _surroundings(pictures: Pictures, picture: Tensor, scale: Tensor, inverse: T
 
 def _sampled_shrunk(pictures: Pictures, windows: Windows, inverse: Tensor) -> Tensor:
     """(T, 2, 3) from the crops to the pictures, read from their shrunk surroundings -> (T, 112, 112, 3) float32."""
-    small = shrunk(pictures, windows, WINDOW)
+    small = area_downsample(pictures, windows, WINDOW)
     # shrinking maps pixel centres, x + 0.5 = (x' + 0.5) * r
     offset = (inverse[:, :, 2] - windows.low + 0.5) / windows.shrink - 0.5
-    place = places(torch.cat([inverse[:, :, :2] / windows.shrink[:, :, None], offset[:, :, None]], 2), CROP_SIZE)
+    place = sampling_grid(torch.cat([inverse[:, :, :2] / windows.shrink[:, :, None], offset[:, :, None]], 2), CROP_SIZE)
     last = (windows.size.clamp(max=WINDOW) - 1)[:, None, None].double()
     grid = torch.minimum(place.clamp(min=0), last) * (2 / (WINDOW - 1)) - 1
     sampled = F.grid_sample(small, grid.float(), mode="bilinear", padding_mode="border", align_corners=True)

@@ -23,6 +23,6 @@ class Capacity:
         """The room to take for `count`, never above the bound."""
         return min(self.most, max(self._least, 1 << max(0, count - 1).bit_length()))
 
-    def saw(self, count: int) -> None:
+    def observe(self, count: int) -> None:
         """So many there were in the last batch."""
         self._seen.append(count)

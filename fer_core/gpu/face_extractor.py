@@ -1,4 +1,5 @@
-"""A `Looker` on one GPU: the built-in detector and the alignment for many pictures at a time, with the answers of the reference path.
+"""A `FaceExtractor` on one GPU: the built-in detector and the alignment for many pictures at a time, with the answers of the reference
+path.
 
 A batch goes up in one pinned copy, through looks, network, suppression, second looks and alignment without asking the host anything, and
 comes down in one pinned copy, which is the one synchronisation. The next batch is sent and queued before the last one is waited for.
@@ -15,19 +16,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fer_core.align.face_extractor import Looked
+from fer_core.align.face_extractor import ExtractedFaces
 from fer_core.detect.builtin.detector import CANDIDATES, LARGEST_SIDE, LENIENCE, NMS_THRESHOLD, SCORE_THRESHOLD, SMALL, WEAK
 from fer_core.detect.builtin.network import DetectionNet
 from fer_core.detect.builtin.weights import SHIPPED, load_detector
-from fer_core.gpu.alignment import aligned
+from fer_core.gpu.alignment import align_faces
 from fer_core.gpu.capacity import Capacity
 from fer_core.gpu.graphs import Graphs, recorder_for
 from fer_core.gpu.integral import Pictures
 from fer_core.gpu.pinned_transfer import Download, Downloads, Uploads
-from fer_core.gpu.places import Findings, averaged, gathered, ordered, packed, suppressed
-from fer_core.gpu.plan import Plan, planned
-from fer_core.gpu.pyramid import Pieces, pieces_of
-from fer_core.gpu.refinement import BATCH, looked_again
+from fer_core.gpu.places import Findings, averaged, gather_candidates, nms, ordered, pack_faces
+from fer_core.gpu.plan import Plan, plan_batch
+from fer_core.gpu.pyramid import TileBatch, batch_tiles
+from fer_core.gpu.refinement import BATCH, refine_detections
 from fer_core.timing import Stopwatch
 from fer_core.types import Faces
 
@@ -67,8 +68,8 @@ class _Running:
     result: Download
 
 
-class GpuLooker:
-    """A `Looker` with the detector of `detect.builtin.Builtin`, whose identity it shares. One instance a thread.
+class GpuFaceExtractor:
+    """A `FaceExtractor` with the detector of `detect.builtin.BuiltinDetector`, whose identity it shares. One instance a thread.
 
     weights: a detector's file, or its network. dtype: of the network's features; half precision (`torch.float16`) is meant for the GPU,
     `torch.bfloat16` has an eighth of its precision, `torch.float32` is the reference's. piece_pixels, second_looks: pixels of pieces, and
@@ -101,9 +102,9 @@ class GpuLooker:
         self.repeated = 0
         """Batches whose findings did not fit into the room that was set aside for them."""
 
-    def look(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch) -> list[Looked]:
-        """See `Looker`. Detection and alignment are one pass over the device; both count as `detect`."""
-        out: list[Looked] = []
+    def extract(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch) -> list[ExtractedFaces]:
+        """See `FaceExtractor`. Detection and alignment are one pass over the device; both count as `detect`."""
+        out: list[ExtractedFaces] = []
         with watch.stage("detect"), torch.inference_mode():
             running: _Running | None = None
             for batch in _batches(pictures):
@@ -117,21 +118,21 @@ class GpuLooker:
 
     def _start(self, batch: Sequence[NDArray[np.uint8]], min_face_px: float) -> _Running:
         """Queue everything; waits for nothing."""
-        plan = planned([(picture.shape[0], picture.shape[1]) for picture in batch], self._largest)
+        plan = plan_batch([(picture.shape[0], picture.shape[1]) for picture in batch], self._largest)
         tables = [table for each in plan.passes for table in (each.picture, each.slot, each.geometry)]
         flat, (sizes, *sent) = self._uploads.send([batch[number] for number in plan.order], [plan.sizes, *tables])
         findings = [
             Findings(self._through(pieces), *sent[3 * number : 3 * number + 3])
-            for number, pieces in enumerate(pieces_of(plan, flat, self._dtype))
+            for number, pieces in enumerate(batch_tiles(plan, flat, self._dtype))
         ]
         pictures = Pictures.of(flat, plan.groups, sizes)
         room = _Room(self._candidates.size, self._faces.size, ROUNDS)
         result = self._settled(pictures, min_face_px, findings, plan.pieces, room)
         return _Running(batch, plan, pictures, min_face_px, findings, room, result)
 
-    def _through(self, pieces: Pieces) -> Tensor:
+    def _through(self, pieces: TileBatch) -> Tensor:
         """All pieces of one shape -> what is seen in them, (n, N, 15), in batches of a size that depends on the shape alone."""
-        size = pieces_a_batch(pieces.pixels.shape[2] * pieces.pixels.shape[3], self._piece_pixels)
+        size = tiles_per_batch(pieces.pixels.shape[2] * pieces.pixels.shape[3], self._piece_pixels)
         seen = []
         for part in torch.split(pieces.pixels, size):
             full = part
@@ -147,23 +148,23 @@ class GpuLooker:
         return torch.cat([places.boxes, places.points.flatten(2), places.logits.sigmoid().unsqueeze(2)], 2)
 
     def _settled(self, pictures: Pictures, least: float, findings: list[Findings], pieces: int, room: _Room) -> Download:
-        """From what was seen to faces and crops, as `Builtin` does it."""
+        """From what was seen to faces and crops, as `BuiltinDetector` does it."""
         count = len(pictures.sizes)
-        found = gathered(findings, count, pieces, min(WEAK, self._lowest**2), room.candidates)
+        found = gather_candidates(findings, count, pieces, min(WEAK, self._lowest**2), room.candidates)
         owner = torch.arange(count, device=self._device)[:, None].expand(found.valid.shape)
-        keep, first_done = suppressed(found.rows[..., :4], found.valid, owner, NMS_THRESHOLD, room.rounds)
+        keep, first_done = nms(found.rows[..., :4], found.valid, owner, NMS_THRESHOLD, room.rounds)
         promising = keep & (found.rows[..., 14] >= self._lowest**2)  # what the second look can raise to the threshold
-        index, total = packed(promising, room.faces)
+        index, total = pack_faces(promising, room.faces)
         rows, picture = averaged(found, index)
-        rows = looked_again(self._graphs, pictures, rows, picture, self._dtype, batch=self._second_looks)
+        rows = refine_detections(self._graphs, pictures, rows, picture, self._dtype, batch=self._second_looks)
         order = ordered(rows)
         rows, picture = rows[order], picture[order]
         good = (picture < count) & self._sure(rows) & rows.isfinite().all(1)
-        kept, second_done = suppressed(rows[None, :, :4], good[None], picture[None], NMS_THRESHOLD, room.rounds)
+        kept, second_done = nms(rows[None, :, :4], good[None], picture[None], NMS_THRESHOLD, room.rounds)
         sizes = pictures.sizes[picture.clamp(max=count - 1)].flip(1).repeat(1, 2)
         boxes = torch.minimum(rows[:, :4].clamp(min=0), sizes)
         kept = kept[0] & ((boxes[:, 2:] - boxes[:, :2]).amin(1) >= max(1.0, least))
-        crops = aligned(pictures, rows[:, 4:14].reshape(-1, 5, 2), picture)
+        crops = align_faces(pictures, rows[:, 4:14].reshape(-1, 5, 2), picture)
         told = torch.stack([found.counts.max(), total, (first_done & second_done).long()])
         return self._downloads.fetch([told, boxes, rows, torch.where(kept, picture, count), crops])
 
@@ -172,7 +173,7 @@ class GpuLooker:
         small = (rows[:, 2:4] - rows[:, :2]).prod(1).clamp(min=0).sqrt() < SMALL
         return rows[:, 14] >= torch.where(small, self._lowest, self._threshold)
 
-    def _finish(self, running: _Running) -> list[Looked]:
+    def _finish(self, running: _Running) -> list[ExtractedFaces]:
         """Wait for a batch; pass once more over its findings if they did not fit."""
         told, boxes, rows, picture, crops = running.result.wait()
         candidates, faces, settled = (int(number) for number in told)
@@ -180,9 +181,9 @@ class GpuLooker:
         # beyond the bound the best are taken, as the reference does
         fits = candidates <= room.candidates or room.candidates == self._candidates.most
         if fits and faces <= room.faces and settled:
-            self._candidates.saw(candidates)
-            self._faces.saw(faces)
-            return _looked(running.plan, boxes, rows, picture, crops)
+            self._candidates.observe(candidates)
+            self._faces.observe(faces)
+            return _extracted(running.plan, boxes, rows, picture, crops)
         self.repeated += 1
         if fits and faces > self._faces.most:
             half = len(running.batch) // 2
@@ -196,7 +197,7 @@ class GpuLooker:
         return self._finish(replace(running, room=more, result=result))
 
 
-def pieces_a_batch(area: int, most: int) -> int:
+def tiles_per_batch(area: int, most: int) -> int:
     """How many pieces of `area` pixels pass the network together: a power of two, of at most `most` pixels, or one."""
     return 1 << max(0, (most // area).bit_length() - 1)
 
@@ -214,13 +215,13 @@ def _batches(pictures: Sequence[NDArray[np.uint8]]) -> list[Sequence[NDArray[np.
     return [*batches, pictures[start:]] if len(pictures) else []
 
 
-def _looked(plan: Plan, boxes: NDArray[Any], rows: NDArray[Any], picture: NDArray[Any], crops: NDArray[Any]) -> list[Looked]:
+def _extracted(plan: Plan, boxes: NDArray[Any], rows: NDArray[Any], picture: NDArray[Any], crops: NDArray[Any]) -> list[ExtractedFaces]:
     """Everything that came down -> what is seen in each picture, in the batch's order; faces by falling score, ties by x0, then y0."""
     order = np.lexsort((boxes[:, 1], boxes[:, 0], -rows[:, 14], picture))
     ends = np.searchsorted(picture[order], np.arange(len(plan.order) + 1))
-    out: list[Looked | None] = [None] * len(plan.order)
+    out: list[ExtractedFaces | None] = [None] * len(plan.order)
     for place, number in enumerate(plan.order):
         own = order[ends[place] : ends[place + 1]]
         faces = Faces(boxes[own], rows[own, 4:14].reshape(-1, 5, 2), np.clip(rows[own, 14], 0, 1))
-        out[number] = Looked(faces, crops[own])
+        out[number] = ExtractedFaces(faces, crops[own])
     return [one for one in out if one is not None]

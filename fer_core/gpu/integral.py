@@ -65,7 +65,7 @@ class Windows:
         return (self.high - self.low).double() / self.size.double()
 
 
-def shrunk(pictures: Pictures, windows: Windows, capacity: int) -> Tensor:
+def area_downsample(pictures: Pictures, windows: Windows, capacity: int) -> Tensor:
     """(T, 3, capacity, capacity) float32 of whole grey levels: each window as cv2.INTER_AREA shrinks it, in the upper left corner.
 
     capacity: most columns or rows after shrinking. What lies beyond a window's size is zero.

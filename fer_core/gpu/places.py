@@ -13,7 +13,7 @@ from torch import Tensor
 from fer_core.detect.builtin.detector import AGREEING, EDGE
 
 ROW: Final = 15
-"""Box, five points, score, as `second_look.Rows`."""
+"""Box, five points, score, as `refinement.Rows`."""
 PAIRS: Final = 2**25
 """Pairs of findings that are compared at a time: bounds the memory to about a gigabyte."""
 
@@ -44,7 +44,7 @@ class Candidates:
     """(P,) int64: how many places there were to choose from."""
 
 
-def gathered(findings: list[Findings], pictures: int, pieces: int, weakest: float, capacity: int) -> Candidates:
+def gather_candidates(findings: list[Findings], pictures: int, pieces: int, weakest: float, capacity: int) -> Candidates:
     """The places that score at least `weakest` and that no tile's edge cuts. pieces: of the picture that has most."""
     device = findings[0].rows.device
     table = torch.zeros(pictures * pieces, capacity, ROW, device=device)
@@ -68,7 +68,7 @@ def ordered(rows: Tensor) -> Tensor:
     return order.gather(-1, rows[..., 14].gather(-1, order).argsort(dim=-1, stable=True, descending=True))
 
 
-def overlaps(boxes: Tensor, others: Tensor) -> Tensor:
+def box_iou(boxes: Tensor, others: Tensor) -> Tensor:
     """(..., N, 4), (..., M, 4) -> (..., N, M) intersection over union; empty boxes overlap nothing."""
     a, b = boxes[..., :, None, :], others[..., None, :, :]
     sides = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0)
@@ -77,7 +77,7 @@ def overlaps(boxes: Tensor, others: Tensor) -> Tensor:
     return torch.where(union > 0, shared / union, 0.0)
 
 
-def suppressed(boxes: Tensor, valid: Tensor, owner: Tensor, overlap: float, rounds: int) -> tuple[Tensor, Tensor]:
+def nms(boxes: Tensor, valid: Tensor, owner: Tensor, overlap: float, rounds: int) -> tuple[Tensor, Tensor]:
     """Greedy non-maximum suppression of P pictures at once.
 
     boxes: (P, K, 4) best first; valid: (P, K) bool; owner: (P, K), only boxes of one owner suppress each other. Returns which are
@@ -91,7 +91,7 @@ def suppressed(boxes: Tensor, valid: Tensor, owner: Tensor, overlap: float, roun
     for part, there, own in zip(torch.split(boxes, share), torch.split(valid, share), torch.split(owner, share), strict=True):
         exact = torch.bfloat16 if part.is_cuda else torch.float32  # sums of zeros and ones: only whether they are zero matters
         alike = own[:, :, None] == own[:, None, :]
-        rivals = ((overlaps(part, part) >= overlap) & earlier & alike & there[:, None, :]).to(exact)
+        rivals = ((box_iou(part, part) >= overlap) & earlier & alike & there[:, None, :]).to(exact)
         keep, before = there, there
         for _ in range(rounds):
             before, keep = keep, there & (torch.bmm(rivals, keep.to(exact)[..., None])[..., 0] == 0)
@@ -100,7 +100,7 @@ def suppressed(boxes: Tensor, valid: Tensor, owner: Tensor, overlap: float, roun
     return torch.cat(keeps), torch.stack(settled).all()
 
 
-def packed(keep: Tensor, capacity: int) -> tuple[Tensor, Tensor]:
+def pack_faces(keep: Tensor, capacity: int) -> tuple[Tensor, Tensor]:
     """(P, K) bool -> flat indices of the first `capacity` that are true, in order, (capacity,), and how many there are, () int64.
 
     Beyond their number the index is P * K.
@@ -115,7 +115,7 @@ def packed(keep: Tensor, capacity: int) -> tuple[Tensor, Tensor]:
 
 
 def averaged(candidates: Candidates, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Findings to keep, (T,) as `packed` gives them -> their rows (T, 15) as `builtin.averaged` makes them, and their pictures (T,).
+    """Findings to keep, (T,) as `pack_faces` gives them -> their rows (T, 15) as `builtin.averaged` makes them, and their pictures (T,).
 
     Where there is none the row is zero and the picture P.
     """
@@ -127,7 +127,7 @@ def averaged(candidates: Candidates, index: Tensor) -> tuple[Tensor, Tensor]:
     owner = picture.clamp(max=pictures - 1)
     for part, own in zip(torch.split(best, _share(count)), torch.split(owner, _share(count)), strict=True):
         rows = candidates.rows[own]  # (t, K, 15)
-        agree = (overlaps(part[:, None, :4], rows[..., :4])[:, 0] >= AGREEING) & candidates.valid[own]
+        agree = (box_iou(part[:, None, :4], rows[..., :4])[:, 0] >= AGREEING) & candidates.valid[own]
         weights = torch.where(agree, rows[..., 14], 0.0).double()  # in double precision no capacity shows in the sums
         mean = torch.bmm(weights[:, None], rows.double())[:, 0] / weights.sum(1, keepdim=True).clamp(min=1e-9)
         out.append(torch.cat([mean[:, :14].float(), part[:, 14:]], 1))

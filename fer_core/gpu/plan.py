@@ -53,7 +53,7 @@ class Pass:
     slot: NDArray[np.int64]
     """(n,) which of its picture's pieces this is."""
     geometry: NDArray[np.float32]
-    """(n, 8) origin x, y; scale x, y; cut edges x0, y0, x1, y1, as in `pieces.Piece`."""
+    """(n, 8) origin x, y; scale x, y; cut edges x0, y0, x1, y1, as in `tiling.ImageTile`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Plan:
     """Pieces of the picture that has most."""
 
 
-def planned(shapes: Sequence[Shape], largest: int) -> Plan:
+def plan_batch(shapes: Sequence[Shape], largest: int) -> Plan:
     """Heights and widths of the batch's pictures -> what to do. largest: longest side of the finest look."""
     order = tuple(sorted(range(len(shapes)), key=lambda number: (shapes[number], number)))
     sizes = np.array([shapes[number] for number in order], np.int64).reshape(-1, 2)
@@ -83,14 +83,14 @@ def planned(shapes: Sequence[Shape], largest: int) -> Plan:
     waiting: dict[Shape, list[tuple[Tile, int]]] = {}
     most = 0
     for number, group in enumerate(groups):
-        tiles = [tile for look in look_sizes(group.height, group.width, largest) for tile in _tiles(number, look)]
+        tiles = [tile for look in level_sizes(group.height, group.width, largest) for tile in _tiles(number, look)]
         most = max(most, len(tiles))
         for slot, tile in enumerate(tiles):
             waiting.setdefault(tile.shape, []).append((tile, slot))
     return Plan(order, sizes, tuple(groups), tuple(_pass(shape, tiles, groups) for shape, tiles in waiting.items()), most)
 
 
-def look_sizes(height: int, width: int, largest: int) -> list[Shape]:
+def level_sizes(height: int, width: int, largest: int) -> list[Shape]:
     """Rows and columns of each look at a picture, as `pyramid.looks` gives them."""
     found = []
     for side in sides(height, width, largest):

@@ -14,7 +14,7 @@ from fer_core.labels import EXPRESSIONS
 from fer_core.models.network import MultiscaleNet, luma, standardised
 from fer_core.models.store import ModelRef, ModelSpec, load_model, resolve_model
 from fer_core.predict.fusion import fused
-from fer_core.predict.predictor import answered, calibrated
+from fer_core.predict.predictor import calibrated, to_predictions
 from fer_core.types import Predictions
 
 BATCH: Final = 256
@@ -66,7 +66,7 @@ class GpuPredictor:
 
     def predict(self, crops: NDArray[np.uint8]) -> Predictions:
         """(N, 112, 112, 3) RGB uint8 -> predictions, probabilities rounded to four decimals that sum to 1."""
-        return answered(self.probabilities(crops), self.spec)
+        return to_predictions(self.probabilities(crops), self.spec)
 
     def _start(self, crops: NDArray[np.uint8]) -> Download:
         """At most a batch of crops, queued."""

@@ -8,20 +8,20 @@ import torch
 from torch import Tensor
 
 from fer_core.gpu.plan import Plan, Shape
-from fer_core.gpu.resize import enlarged_to, shrunk_to
+from fer_core.gpu.resize import downsample_to, upsample_to
 
 GREY: Final = 128.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pieces:
+class TileBatch:
     """All pieces of one shape."""
 
     pixels: Tensor
     """(n, 3, H, W) of 0 to 255, grey where the picture ends."""
 
 
-def pieces_of(plan: Plan, flat: Tensor, dtype: torch.dtype) -> Iterator[Pieces]:
+def batch_tiles(plan: Plan, flat: Tensor, dtype: torch.dtype) -> Iterator[TileBatch]:
     """The plan's passes, in its order. flat: (sum of H * W, 3) uint8; dtype: any floating one, all hold whole grey levels exactly."""
     looks = _looks(plan, flat, dtype)
     for each in plan.passes:
@@ -32,7 +32,7 @@ def pieces_of(plan: Plan, flat: Tensor, dtype: torch.dtype) -> Iterator[Pieces]:
             part = looks[tile.group, tile.look][:, :, tile.top : tile.bottom, tile.left : tile.right]
             pixels[start : start + len(part), :, : part.shape[2], : part.shape[3]] = part
             start += len(part)
-        yield Pieces(pixels)
+        yield TileBatch(pixels)
 
 
 def _looks(plan: Plan, flat: Tensor, dtype: torch.dtype) -> dict[tuple[int, Shape], Tensor]:
@@ -46,7 +46,7 @@ def _looks(plan: Plan, flat: Tensor, dtype: torch.dtype) -> dict[tuple[int, Shap
         levels = pictures.to(torch.float32, memory_format=torch.contiguous_format)
         longest = max(group.height, group.width)
         for height, width in sorted(look for owner, look in wanted if owner == number):
-            resized = enlarged_to if max(height, width) > longest else shrunk_to
+            resized = upsample_to if max(height, width) > longest else downsample_to
             found[number, (height, width)] = resized(levels, height, width).to(dtype)
         start += area
     return found

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from fer_core.detect.builtin.refinement import FACE, SAME_FACE, SEEN, SIDE
-from fer_core.gpu.integral import Pictures, Windows, shrunk
-from fer_core.gpu.places import ROW, overlaps
-from fer_core.gpu.warp import nearest_level, places
+from fer_core.gpu.integral import Pictures, Windows, area_downsample
+from fer_core.gpu.places import ROW, box_iou
+from fer_core.gpu.warp import nearest_level, sampling_grid
 
 BATCH: Final = 64
 """Cut-outs that pass the network together on a GPU."""
@@ -34,7 +34,7 @@ class Cuts:
     """(T, 2) float64: of the box, in the picture, which lies in the middle of the cut-out."""
 
 
-def looked_again(network: Network, pictures: Pictures, rows: Tensor, picture: Tensor, dtype: torch.dtype, *, batch: int) -> Tensor:
+def refine_detections(network: Network, pictures: Pictures, rows: Tensor, picture: Tensor, dtype: torch.dtype, *, batch: int) -> Tensor:
     """(T, 15) of a first look and the number of each one's picture -> (T, 15) after a second look at each. T is a multiple of `batch`.
 
     The network always gets `batch` cut-outs, so that no answer depends on how many there are.
@@ -52,12 +52,12 @@ def cut_out(pictures: Pictures, boxes: Tensor, picture: Tensor) -> Cuts:
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     scale = FACE / (boxes[:, 2:] - boxes[:, :2]).prod(1).clamp(min=0).sqrt().clamp(min=1.0)
     windows = _surroundings(pictures, picture, centre, scale)
-    small = shrunk(pictures, windows, WINDOW)
+    small = area_downsample(pictures, windows, WINDOW)
     gain = scale[:, None] * windows.shrink
     shift = SIDE / 2 + (windows.low - centre) * scale[:, None] + gain / 2 - 0.5  # pixel edges -> pixel centres
     slope, none = 1 / gain, torch.zeros_like(gain[:, 0])
     rows = torch.stack([slope[:, 0], none, -shift[:, 0] * slope[:, 0], none, slope[:, 1], -shift[:, 1] * slope[:, 1]], 1)
-    place = places(rows.view(-1, 2, 3), SIDE)  # in pixels of the shrunk window
+    place = sampling_grid(rows.view(-1, 2, 3), SIDE)  # in pixels of the shrunk window
     across, down = _weights(place[:, 0, :, 0], windows.size[:, 0]), _weights(place[:, :, 0, 1], windows.size[:, 1])  # (T, SIDE, WINDOW)
     seen = torch.matmul(torch.matmul(down[:, None], small - GREY), across[:, None].transpose(2, 3))
     return Cuts(nearest_level(seen + GREY), scale, centre)
@@ -84,7 +84,7 @@ def _together(rows: Tensor, seen: Tensor, cuts: Cuts) -> Tensor:
     """(T, 15) of the first look and (T, N, 15) of all places of the second, in the cut-outs' pixels -> (T, 15) of both."""
     centre = cuts.centre.repeat(1, 7)[:, None]
     placed = torch.cat([(seen[..., :14] - SIDE / 2) / cuts.scale[:, None, None] + centre, seen[..., 14:]], 2)
-    same = overlaps(rows[:, None, :4].double(), placed[..., :4])[:, 0] >= SAME_FACE
+    same = box_iou(rows[:, None, :4].double(), placed[..., :4])[:, 0] >= SAME_FACE
     scores, best = torch.where(same, placed[..., 14], 0.0).max(1)
     second = placed.gather(1, best[:, None, None].expand(-1, 1, ROW))[:, 0]
     first = rows.double()

@@ -24,7 +24,7 @@ def area_weights(source: int, target: int, device: torch.device) -> Tensor:
     return (covered / covered.sum(1, keepdim=True)).float()
 
 
-def shrunk_to(pictures: Tensor, height: int, width: int) -> Tensor:
+def downsample_to(pictures: Tensor, height: int, width: int) -> Tensor:
     """(B, 3, H, W) float32 of whole grey levels -> (B, 3, height, width), no larger, by averaging areas.
 
     TF32 must be off, as it is in torch unless somebody turns it on.
@@ -37,7 +37,7 @@ def shrunk_to(pictures: Tensor, height: int, width: int) -> Tensor:
     return whole(mean, half_up=rows == 2 * height and columns == 2 * width)
 
 
-def enlarged_to(pictures: Tensor, height: int, width: int) -> Tensor:
+def upsample_to(pictures: Tensor, height: int, width: int) -> Tensor:
     """(B, 3, H, W) float32 of whole grey levels -> (B, 3, height, width), larger, bilinear, the border repeated.
 
     In OpenCV's whole numbers, which cut off as many bits as fit 16 between rows and columns: a quarter of the pixels would be a level off.

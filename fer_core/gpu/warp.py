@@ -14,7 +14,7 @@ KEPT: Final = 32.0
 """Steps a pixel of the sum that remain (`INTER_TAB_SIZE`)."""
 
 
-def places(inverse: Tensor, side: int) -> Tensor:
+def sampling_grid(inverse: Tensor, side: int) -> Tensor:
     """(T, 2, 3) float64 from the result to the source -> (T, side, side, 2) x, y of the source for every pixel of the result."""
     step = torch.arange(side, device=inverse.device, dtype=torch.float64)
     across = (inverse[:, :, 0, None] * step * FINE).round()  # (T, 2, side)

@@ -38,7 +38,7 @@ __all__ = [
     "WEIGHTS",
     "ModelRef",
     "ModelSpec",
-    "ill_fitting",
+    "incompatible_model",
     "load_model",
     "read_weights",
     "resolve_model",
@@ -138,21 +138,21 @@ def read_weights(ref: ModelRef) -> tuple[dict[str, NDArray[np.float32]], ModelSp
     except ValueError as error:
         if file_sha256(file) != ref.digest:
             raise _changed(file) from error
-        raise ill_fitting(ref, error) from error
+        raise incompatible_model(ref, error) from error
     if stored.digest != ref.digest:
         raise _changed(file)
     try:
         spec = ModelSpec.from_json(parse_object(stored.metadata["spec"]))
         return stored.tensors(spec.network.tensor_shapes()), spec
     except (ValueError, LookupError, TypeError) as error:
-        raise ill_fitting(ref, error) from error
+        raise incompatible_model(ref, error) from error
 
 
 def _changed(file: Path) -> ModelError:
     return ModelError(f"the weights are not the ones the card names (damaged or changed): {file}")
 
 
-def ill_fitting(ref: ModelRef, reason: Exception) -> ModelError:
+def incompatible_model(ref: ModelRef, reason: Exception) -> ModelError:
     """What to raise where the tensors are not those of the network that the spec describes."""
     return ModelError(f"the weights do not fit their own description ({type(reason).__name__}: {reason}): {ref.path / WEIGHTS}")
 
@@ -168,7 +168,7 @@ def load_model(ref: ModelRef) -> tuple["MultiscaleNet", ModelSpec]:
         network = MultiscaleNet(spec.network)
         _fill(network, {name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
     except (ValueError, LookupError, TypeError, RuntimeError) as error:
-        raise ill_fitting(ref, error) from error
+        raise incompatible_model(ref, error) from error
     return network.eval(), spec
 
 

@@ -62,7 +62,7 @@ MEASURES: Final = (
 )
 
 
-def bins_of(measure: str) -> tuple[str, ...]:
+def bin_names(measure: str) -> tuple[str, ...]:
     """Names of a measure's bins, rising."""
     if measure in CATEGORIES:
         return CATEGORIES[measure]
@@ -70,7 +70,7 @@ def bins_of(measure: str) -> tuple[str, ...]:
     return (f"below {edges[0]}", *(f"{low} to {high}" for low, high in pairwise(edges)), f"{edges[-1]} and more")
 
 
-def binned(measure: str, values: NDArray[np.floating]) -> NDArray[np.int64]:
+def histogram(measure: str, values: NDArray[np.floating]) -> NDArray[np.int64]:
     """(N,) values of a measure with edges -> (K,) counts. What is not a number is left out."""
     finite = values[np.isfinite(values)].astype(np.float32)  # as tables hold them: 0.7 is on the edge 0.7
     at = np.searchsorted(np.array(EDGES[measure], np.float32), finite, side="right")
@@ -85,7 +85,7 @@ def psi(counts: NDArray[np.integer] | Sequence[int], others: NDArray[np.integer]
     return float(np.sum((p - q) * np.log(p / q)))
 
 
-def by_chance(bins: int, total: int, other: int) -> float:
+def expected_psi(bins: int, total: int, other: int) -> float:
     """Index that two samples of one population have on average. total, other: their sizes, at least 1."""
     return (bins - 1) * (1 / total + 1 / other)
 
@@ -109,7 +109,7 @@ class Profile:
     @classmethod
     def empty(cls) -> Self:
         """Of nothing."""
-        return cls({name: (0,) * len(bins_of(name)) for name in MEASURES}, dict.fromkeys(EDGES, 0.0))
+        return cls({name: (0,) * len(bin_names(name)) for name in MEASURES}, dict.fromkeys(EDGES, 0.0))
 
     def __add__(self, other: Self) -> Self:
         counts = {name: tuple(one + two for one, two in zip(found, other.counts[name], strict=True)) for name, found in self.counts.items()}
@@ -133,12 +133,12 @@ class Profile:
 
     def to_json(self) -> dict[str, Any]:
         """With the bins, so that a file explains itself."""
-        return {name: {"bins": list(bins_of(name)), "counts": list(self.counts[name]), "sum": self.sums.get(name)} for name in MEASURES}
+        return {name: {"bins": list(bin_names(name)), "counts": list(self.counts[name]), "sum": self.sums.get(name)} for name in MEASURES}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """What `to_json` gave; ValueError, KeyError or TypeError for anything else, also for other bins."""
-        if any(value[name]["bins"] != list(bins_of(name)) or len(value[name]["counts"]) != len(bins_of(name)) for name in MEASURES):
+        if any(value[name]["bins"] != list(bin_names(name)) or len(value[name]["counts"]) != len(bin_names(name)) for name in MEASURES):
             raise ValueError("other bins")
         counts = {name: tuple(value[name]["counts"]) for name in MEASURES}
         if not all(type(count) is int and 0 <= count <= MOST for each in counts.values() for count in each):
@@ -178,7 +178,7 @@ class Finding:
     now: float | None
 
 
-def compared(reference: Profile, now: Profile, limits: Limits | None = None) -> tuple[Finding, ...]:
+def compare_profiles(reference: Profile, now: Profile, limits: Limits | None = None) -> tuple[Finding, ...]:
     """Every measure of `now` beside the reference, in the order of `MEASURES`."""
     limits = limits or Limits()
     return tuple(_finding(name, reference, now, limits) for name in MEASURES)
@@ -188,7 +188,7 @@ def _finding(name: str, reference: Profile, now: Profile, limits: Limits) -> Fin
     total, other = now.total(name), reference.total(name)
     if not min(total, other):
         return Finding(name, None, None, TOO_FEW, reference.mean(name), now.mean(name))
-    index, noise = psi(now.counts[name], reference.counts[name]), by_chance(len(bins_of(name)), total, other)
+    index, noise = psi(now.counts[name], reference.counts[name]), expected_psi(len(bin_names(name)), total, other)
     verdict = TOO_FEW if min(total, other) < limits.enough else _verdict(index - noise, limits)
     return Finding(name, index, noise, verdict, reference.mean(name), now.mean(name))
 

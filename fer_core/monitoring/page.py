@@ -77,13 +77,13 @@ def write_page(url: str, runs: Sequence[RunFindings], limits: Limits) -> str:
 """
 
 
-def judged(runs: Sequence[RunFindings]) -> RunFindings | None:
+def newest_compared(runs: Sequence[RunFindings]) -> RunFindings | None:
     """The newest run that was compared with a reference; None where there is none."""
     return next((run for run in reversed(runs) if run.findings), None)
 
 
 def _newest(runs: Sequence[RunFindings], limits: Limits) -> str:
-    run = judged(runs)
+    run = newest_compared(runs)
     if run is None or run.reference is None:
         what = f"a run of at least {limits.enough:,} faces becomes the reference of its model, and later ones are compared with it"
         return f"<p>Nothing to compare yet: {what}.</p>"

@@ -7,7 +7,7 @@ from typing import Any
 
 from fer_core.errors import UsageError
 from fer_core.monitoring.drift import Limits, drifted
-from fer_core.monitoring.page import judged, write_page
+from fer_core.monitoring.page import newest_compared, write_page
 from fer_core.monitoring.runs import RunFindings, choose_reference, history
 from fer_core.storage.store import Store, open_store
 
@@ -25,7 +25,7 @@ class Report:
     @property
     def newest(self) -> RunFindings | None:
         """The newest run that was compared with a reference."""
-        return judged(self.runs)
+        return newest_compared(self.runs)
 
     @property
     def drifted(self) -> tuple[str, ...]:
@@ -44,11 +44,11 @@ class Report:
             "model": None if newest is None else {"name": newest.manifest.model_name, "digest": newest.manifest.model_digest},
             "reference": None if newest is None or newest.reference is None else list(newest.reference.runs),
             "drifted": list(self.drifted),
-            "measures": [] if newest is None else [measure_told(newest, index) for index in range(len(newest.findings))],
+            "measures": [] if newest is None else [describe_measure(newest, index) for index in range(len(newest.findings))],
         }
 
 
-def measure_told(run: RunFindings, index: int) -> dict[str, Any]:
+def describe_measure(run: RunFindings, index: int) -> dict[str, Any]:
     """One finding as JSON."""
     found = run.findings[index]
     told = {"psi": found.psi, "by_chance": found.by_chance, "reference": found.reference, "now": found.now}

@@ -16,7 +16,7 @@ from fer_core.commit.part_reader import read_part
 from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.errors import CommitError
 from fer_core.hashing import json_sha256
-from fer_core.monitoring.drift import CATEGORIES, EDGES, ENOUGH, MEASURES, Finding, Limits, Profile, binned, compared
+from fer_core.monitoring.drift import CATEGORIES, EDGES, ENOUGH, MEASURES, Finding, Limits, Profile, compare_profiles, histogram
 from fer_core.monitoring.reference import Reference, read_profile, read_reference, write_profile, write_reference
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
 from fer_core.tables.schema import LABELED, LABELS, NO_FACE
@@ -83,7 +83,7 @@ def profile_of(store: Store, manifest: Manifest) -> Profile:
 def profile_of_labels(labels: pa.Table) -> Profile:
     """Of faces alone. labels: the columns of `schema.LABELS` that are measured."""
     values = {name: np.asarray(labels[name].drop_null().to_numpy(), np.float64) for name in EDGES}
-    counts = {name: tuple(binned(name, found).tolist()) for name, found in values.items()}
+    counts = {name: tuple(histogram(name, found).tolist()) for name, found in values.items()}
     at = pc.index_in(labels["expression"].drop_null(), value_set=pa.array(CATEGORIES["expression"])).drop_null().to_numpy()
     counts["expression"] = tuple(np.bincount(at, minlength=len(CATEGORIES["expression"])).tolist())
     marked = np.asarray(labels["needs_review"].drop_null().to_numpy(), np.bool_)
@@ -115,5 +115,5 @@ def _reference(
 
 def _findings(manifest: Manifest, profile: Profile, reference: Reference | None, limits: Limits) -> RunFindings:
     judged = reference is not None and manifest.run_id not in reference.runs and profile.total("no_face") > 0
-    findings = compared(reference.profile, profile, limits) if judged and reference is not None else ()
+    findings = compare_profiles(reference.profile, profile, limits) if judged and reference is not None else ()
     return RunFindings(manifest, profile, reference, findings)

@@ -1,7 +1,8 @@
 """Images -> what is known of each and of its faces. Reading, decoding, looking, predicting and packing overlap.
 
-Pictures are read and decoded ahead (`decode_ahead`), looked at one by one or some at a time (`looker`), their faces go through the network
-many at a time (`face_batch`), and their crops are packed meanwhile. What is found out about an image depends on nothing but the image.
+Pictures are read and decoded ahead (`decode_prefetch`), looked at one by one or some at a time (`face_extractor`), their faces go through
+the network many at a time (`batching`), and their crops are packed meanwhile. What is found out about an image depends on nothing but the
+image.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,12 +12,12 @@ from typing import Final
 
 import numpy as np
 
-from fer_core.align.face_extractor import Looked, Looker, full_size, smallest_seen
-from fer_core.decode.decode_prefetch import DecodeAhead, Decoded
+from fer_core.align.face_extractor import ExtractedFaces, FaceExtractor, min_detectable_px, refine_full_size
+from fer_core.decode.decode_prefetch import Decoded, DecodePrefetcher
 from fer_core.decode.read_prefetch import Read
 from fer_core.errors import AccessError, FerflowError, ImageError, OutageError, StoreError
-from fer_core.pipeline.worker_models import ShardTools
-from fer_core.predict.batching import Answers, FaceBatch
+from fer_core.pipeline.worker_models import WorkerModels
+from fer_core.predict.batching import FaceBatch, FaceResults
 from fer_core.run import ImageRef, RunConfig
 from fer_core.tables.builder import ImageFacts
 from fer_core.tables.schema import LABELED, MISSING, NO_FACE, TOO_LARGE, UNREADABLE
@@ -24,38 +25,38 @@ from fer_core.threads import decoders
 from fer_core.timing import Stopwatch
 from fer_core.types import Faces, Picture, Quality
 
-OnImage = Callable[[str | None], None]
+OnProgress = Callable[[str | None], None]
 
 REASON_LENGTH: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledImages:
     """A shard's answers; those about faces in the order of the facts and of the faces in each."""
 
     facts: list[ImageFacts]
-    answers: Answers
+    answers: FaceResults
 
 
-def labelled(
-    images: Sequence[ImageRef], config: RunConfig, tools: ShardTools, watch: Stopwatch, *, on_image: OnImage, read: Read
-) -> Labelled:
-    """Label images. on_image: see `shard.label_shard`. read: `store.read_uri`, or something that takes its place."""
-    looker, seen = tools.looker(), list[_Seen]()
+def process_images(
+    images: Sequence[ImageRef], config: RunConfig, tools: WorkerModels, watch: Stopwatch, *, on_progress: OnProgress, read: Read
+) -> LabelledImages:
+    """Label images. on_progress: see `shard.label_shard`. read: `store.read_uri`, or something that takes its place."""
+    extractor, seen = tools.extractor(), list[_Seen]()
     with (
         FaceBatch(tools.predictor, watch, keep_crops=config.keep_crops) as batch,
-        _ahead(images, config, looker, read) as ahead,
+        _ahead(images, config, extractor, read) as ahead,
     ):
-        group = _Group(config, looker, ahead, watch, on_image)
+        group = _Group(config, extractor, ahead, watch, on_progress)
         while len(seen) < len(images):
-            found = group.look(images[len(seen) : len(seen) + looker.pictures])
+            found = group.look(images[len(seen) : len(seen) + extractor.pictures])
             for one in found:
-                if one.looked is not None:
-                    batch.add(one.looked)
+                if one.extracted is not None:
+                    batch.add(one.extracted)
             seen.extend(one.without_pixels() for one in found)
-        on_image(None)
-        answers = batch.answers()
-    return Labelled(_facts(seen, answers.quality), answers)
+        on_progress(None)
+        answers = batch.results()
+    return LabelledImages(_facts(seen, answers.quality), answers)
 
 
 @dataclass(slots=True)
@@ -66,35 +67,37 @@ class _Seen:
     sha256: str | None = None
     width: int | None = None
     height: int | None = None
-    looked: Looked | None = None
+    extracted: ExtractedFaces | None = None
     faces: Faces | None = None
     status: str | None = None
     reason: str | None = None
 
     def lost(self, error: Exception) -> None:
         """It could not be processed, for this reason. Errors that are no fault of the image are raised."""
-        status, reason = _fate(error, self.ref)
-        self.status, self.reason, self.looked = status, " ".join(reason.split())[:REASON_LENGTH], None
+        status, reason = _failure_status(error, self.ref)
+        self.status, self.reason, self.extracted = status, " ".join(reason.split())[:REASON_LENGTH], None
 
     def without_pixels(self) -> "_Seen":
         """Its crops are the batch's now."""
-        if self.looked is not None:
-            self.faces, self.looked = self.looked.faces, None
+        if self.extracted is not None:
+            self.faces, self.extracted = self.extracted.faces, None
         return self
 
 
 class _Group:
     """Pictures that are looked at together."""
 
-    def __init__(self, config: RunConfig, looker: Looker, ahead: DecodeAhead, watch: Stopwatch, on_image: OnImage) -> None:
-        self._config, self._looker, self._ahead, self._watch, self._on_image = config, looker, ahead, watch, on_image
+    def __init__(
+        self, config: RunConfig, extractor: FaceExtractor, ahead: DecodePrefetcher, watch: Stopwatch, on_progress: OnProgress
+    ) -> None:
+        self._config, self._extractor, self._ahead, self._watch, self._on_progress = config, extractor, ahead, watch, on_progress
 
     def look(self, images: Sequence[ImageRef]) -> list[_Seen]:
         """What became of each of the first ones: of all, unless they have more than half of the pixels that may be in memory."""
         seen, pictures = list[_Seen](), list[tuple[_Seen, Decoded, Picture]]()
         try:
             for ref in images:
-                self._on_image(ref.uri)
+                self._on_progress(ref.uri)
                 if pictures and (_pixels(pictures) >= self._ahead.pixels // 2 or self._ahead.is_short(ref)):
                     break
                 seen.append(_Seen(ref))
@@ -104,7 +107,7 @@ class _Group:
             self._together(pictures)
         finally:
             for _, decoded, _ in pictures:
-                self._ahead.give_back(decoded)
+                self._ahead.release(decoded)
         return seen
 
     def _taken(self, one: _Seen) -> Decoded:
@@ -121,34 +124,34 @@ class _Group:
     def _together(self, pictures: Sequence[tuple[_Seen, Decoded, Picture]]) -> None:
         """If looking at all at once fails, each by itself, so that the one that it is due to costs no other."""
         try:
-            found = self._looked([picture for _, _, picture in pictures])
-        except Exception as error:  # noqa: BLE001  see `_fate`
+            found = self._extracted([picture for _, _, picture in pictures])
+        except Exception as error:  # noqa: BLE001  see `_failure_status`
             if len(pictures) == 1:
                 pictures[0][0].lost(error)
                 return
             for each in pictures:
-                self._on_image(each[0].ref.uri)
+                self._on_progress(each[0].ref.uri)
                 self._together([each])
             return
-        for (one, decoded, picture), looked in zip(pictures, found, strict=True):
+        for (one, decoded, picture), extracted in zip(pictures, found, strict=True):
             try:
                 again = partial(_decoded_again, self._config, decoded.data)
-                one.looked = full_size(looked, picture, self._config.min_face_px, again, self._watch)
-            except Exception as error:  # noqa: BLE001  see `_fate`
+                one.extracted = refine_full_size(extracted, picture, self._config.min_face_px, again, self._watch)
+            except Exception as error:  # noqa: BLE001  see `_failure_status`
                 one.lost(error)
 
-    def _looked(self, pictures: Sequence[Picture]) -> list[Looked]:
+    def _extracted(self, pictures: Sequence[Picture]) -> list[ExtractedFaces]:
         if not pictures:
             return []
-        smallest = smallest_seen(pictures, self._config.min_face_px)
-        return self._looker.look([picture.pixels for picture in pictures], smallest, self._watch)
+        smallest = min_detectable_px(pictures, self._config.min_face_px)
+        return self._extractor.extract([picture.pixels for picture in pictures], smallest, self._watch)
 
 
 def _pixels(pictures: Sequence[tuple[_Seen, Decoded, Picture]]) -> int:
     return sum(picture.pixels.shape[0] * picture.pixels.shape[1] for _, _, picture in pictures)
 
 
-def _fate(error: Exception, ref: ImageRef) -> tuple[str, str]:
+def _failure_status(error: Exception, ref: ImageRef) -> tuple[str, str]:
     """Status and reason of an image that something failed with. What would fail with every next one as well is raised."""
     if isinstance(error, ImageError):
         return error.status, error.reason
@@ -168,17 +171,17 @@ def _fate(error: Exception, ref: ImageRef) -> tuple[str, str]:
     return UNREADABLE, f"processing failed: {type(error).__name__}: {error}"
 
 
-def _ahead(images: Sequence[ImageRef], config: RunConfig, looker: Looker, read: Read) -> DecodeAhead:
+def _ahead(images: Sequence[ImageRef], config: RunConfig, extractor: FaceExtractor, read: Read) -> DecodePrefetcher:
     """As many pictures wait as are looked at together, so that the next ones are there when these are done."""
-    decode = _decoder(config, looker)
-    return DecodeAhead(images, config.max_bytes, read, decode, threads=decoders(config.device), waiting=2 * looker.pictures)
+    decode = _decoder(config, extractor)
+    return DecodePrefetcher(images, config.max_bytes, read, decode, threads=decoders(config.device), waiting=2 * extractor.pictures)
 
 
-def _decoder(config: RunConfig, looker: Looker) -> Callable[[bytes, Callable[[int], None]], Picture]:
+def _decoder(config: RunConfig, extractor: FaceExtractor) -> Callable[[bytes, Callable[[int], None]], Picture]:
     def decoded(data: bytes, admit: Callable[[int], None]) -> Picture:
         from fer_core.decode.decoder import DecodeLimits, decode
 
-        return decode(data, DecodeLimits(max_bytes=config.max_bytes, max_pixels=config.max_pixels), looker.side, admit)
+        return decode(data, DecodeLimits(max_bytes=config.max_bytes, max_pixels=config.max_pixels), extractor.side, admit)
 
     return decoded
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer_core.commit.part_reader import part_rows
-from fer_core.decode.read_prefetch import ReadAhead
+from fer_core.decode.read_prefetch import ReadPrefetcher
 from fer_core.errors import FerflowError, OutageError
 from fer_core.run import ImageRef, RunConfig
 from fer_core.storage.paths import part_beside
@@ -23,7 +23,7 @@ from fer_core.tables.schema import LABELED, NO_FACE, SCHEMAS
 
 
 @dataclass(frozen=True, slots=True)
-class Reused:
+class ReusedLabels:
     """Rows taken over, as if this run had looked itself: only what passes, such as run and listing, is this run's."""
 
     uris: frozenset[str]
@@ -32,21 +32,21 @@ class Reused:
     """`labels` and `images`, and `faces` where crops are kept, each in its schema."""
 
 
-def earlier_answers(
-    store: Store, config: RunConfig, images: Iterable[ImageRef], on_image: Callable[[str | None], None] = lambda _: None
-) -> Reused:
+def reuse_previous_labels(
+    store: Store, config: RunConfig, images: Iterable[ImageRef], on_progress: Callable[[str | None], None] = lambda _: None
+) -> ReusedLabels:
     """What earlier runs said of those images whose content is as they saw it.
 
-    images: any; those without an `earlier_part` are passed over. on_image: called with the URI of each image before it is read, and with
+    images: any; those without an `earlier_part` are passed over. on_progress: called with the URI of each image before it is read, and with
     None before an earlier part is.
     """
     asked: dict[str, list[ImageRef]] = defaultdict(list)
     for ref in images:
         if ref.earlier_part is not None:
             asked[ref.earlier_part].append(ref)
-    found = [tables for part, refs in asked.items() if (tables := _from_part(store, config, part, refs, on_image)) is not None]
+    found = [tables for part, refs in asked.items() if (tables := _from_part(store, config, part, refs, on_progress)) is not None]
     joined = {name: pa.concat_tables([SCHEMAS[name].empty_table(), *(tables[name] for tables in found)]) for name in _names(config)}
-    return Reused(frozenset(joined["images"]["image_uri"].to_pylist()), joined)
+    return ReusedLabels(frozenset(joined["images"]["image_uri"].to_pylist()), joined)
 
 
 def _names(config: RunConfig) -> Sequence[str]:
@@ -54,10 +54,10 @@ def _names(config: RunConfig) -> Sequence[str]:
 
 
 def _from_part(
-    store: Store, config: RunConfig, part: str, refs: Sequence[ImageRef], on_image: Callable[[str | None], None]
+    store: Store, config: RunConfig, part: str, refs: Sequence[ImageRef], on_progress: Callable[[str | None], None]
 ) -> dict[str, pa.Table] | None:
     """Rows of one earlier part and its siblings. None where one of them cannot be read."""
-    on_image(None)
+    on_progress(None)
     try:
         uris = pa.array([ref.uri for ref in refs], pa.string())
         paths = {name: part_beside(part, name) for name in _names(config)}
@@ -72,8 +72,8 @@ def _from_part(
         if _can_be_taken(answers.get(ref.uri), config.pipeline_digest)
         and all(count.get(ref.uri, 0) == answers[ref.uri]["n_faces"] for count in faces.values())
     ]
-    with ReadAhead(possible, config.max_bytes, read_uri) as ahead:
-        same = [ref for ref in possible if _sha256(ref, ahead, on_image) == answers[ref.uri]["image_sha256"]]
+    with ReadPrefetcher(possible, config.max_bytes, read_uri) as ahead:
+        same = [ref for ref in possible if _sha256(ref, ahead, on_progress) == answers[ref.uri]["image_sha256"]]
     kept = pa.array([ref.uri for ref in same], pa.string())
     tables = {name: rows.filter(pc.is_in(rows["image_uri"], value_set=kept)) for name, rows in earlier.items()}
     return {name: _stamped(rows, SCHEMAS[name], config, same) for name, rows in tables.items()}
@@ -89,9 +89,9 @@ def _counts(rows: pa.Table) -> dict[str, int]:
     return {row["values"]: row["counts"] for row in rows["image_uri"].value_counts().to_pylist()}
 
 
-def _sha256(ref: ImageRef, ahead: ReadAhead, on_image: Callable[[str | None], None]) -> str | None:
+def _sha256(ref: ImageRef, ahead: ReadPrefetcher, on_progress: Callable[[str | None], None]) -> str | None:
     """Digest of the next image's bytes now; None where they cannot be read, which whoever looks at the image will tell."""
-    on_image(ref.uri)
+    on_progress(ref.uri)
     try:
         return hashlib.sha256(ahead.take(ref)).hexdigest()
     except OutageError:

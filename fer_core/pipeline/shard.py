@@ -12,10 +12,10 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from fer_core.labels import EXPRESSIONS
-from fer_core.pipeline.label_images import Labelled, labelled
-from fer_core.pipeline.label_reuse import Reused, earlier_answers
-from fer_core.pipeline.worker_models import ShardTools, tools_for
-from fer_core.predict.batching import no_answers
+from fer_core.pipeline.label_images import LabelledImages, process_images
+from fer_core.pipeline.label_reuse import ReusedLabels, reuse_previous_labels
+from fer_core.pipeline.worker_models import WorkerModels, load_worker_models
+from fer_core.predict.batching import empty_results
 from fer_core.run import PartReceipt, ShardJob, ShardReceipt
 from fer_core.storage.paths import receipt_file, staged_file
 from fer_core.storage.store import Store, open_store, read_uri
@@ -25,11 +25,13 @@ from fer_core.tables.schema import CRASHED
 from fer_core.timing import Stopwatch
 
 
-def label_shard(job: ShardJob, tools: ShardTools | None = None, on_image: Callable[[str | None], None] = lambda _: None) -> ShardReceipt:
+def label_shard(
+    job: ShardJob, tools: WorkerModels | None = None, on_progress: Callable[[str | None], None] = lambda _: None
+) -> ShardReceipt:
     """Label the images of one shard, stage its parts and its receipt.
 
-    tools: a detector and a predictor to use instead of those the run names. on_image: called with the URI of each image that it turns to,
-    and with None when it turns to something else. Every image of the job ends as one row of the images part, whatever is wrong with it;
+    tools: a detector and a predictor to use instead of those the run names. on_progress: called with the URI of each image that it turns
+    to, and with None when it turns to something else. Every image of the job ends as one row of the images part, whatever is wrong with it;
     what an earlier run said of the same content is taken over. DetectorError or ModelError when this worker's tools are not the run's;
     StoreError when staging fails.
     """
@@ -37,17 +39,17 @@ def label_shard(job: ShardJob, tools: ShardTools | None = None, on_image: Callab
     images = tuple(sorted(job.images, key=lambda ref: ref.uri))
     store = open_store(job.config.root)
     with watch.stage("read"):
-        reused = earlier_answers(store, job.config, () if job.crashed else images, on_image)
-    on_image(None)
+        reused = reuse_previous_labels(store, job.config, () if job.crashed else images, on_progress)
+    on_progress(None)
     images = tuple(ref for ref in images if ref.uri not in reused.uris)
     if job.crashed:
-        labels = Labelled([ImageFacts(ref, CRASHED, job.reason) for ref in images], no_answers())
+        labels = LabelledImages([ImageFacts(ref, CRASHED, job.reason) for ref in images], empty_results())
     elif images:
         with watch.stage("load"):
-            ready = tools or tools_for(job.config)
-        labels = labelled(images, job.config, ready, watch, on_image=on_image, read=read_uri)
+            ready = tools or load_worker_models(job.config)
+        labels = process_images(images, job.config, ready, watch, on_progress=on_progress, read=read_uri)
     else:
-        labels = Labelled([], no_answers())
+        labels = LabelledImages([], empty_results())
     with watch.stage("write"):
         parts = _stage(store, job, labels, reused)
     receipt = _receipt(job.part, parts, labels, reused, watch)
@@ -55,7 +57,7 @@ def label_shard(job: ShardJob, tools: ShardTools | None = None, on_image: Callab
     return receipt
 
 
-def _stage(store: Store, job: ShardJob, labels: Labelled, reused: Reused) -> tuple[PartReceipt, ...]:
+def _stage(store: Store, job: ShardJob, labels: LabelledImages, reused: ReusedLabels) -> tuple[PartReceipt, ...]:
     """Write the parts; a part without rows is written too, so that every table can be read after the first run."""
     tables = {
         "labels": labels_table(job.config, labels.facts, labels.answers.predictions),
@@ -73,7 +75,7 @@ def _stage_part(store: Store, job: ShardJob, name: str, table: pa.Table) -> Part
     return part
 
 
-def _receipt(part: str, parts: tuple[PartReceipt, ...], labels: Labelled, reused: Reused, watch: Stopwatch) -> ShardReceipt:
+def _receipt(part: str, parts: tuple[PartReceipt, ...], labels: LabelledImages, reused: ReusedLabels, watch: Stopwatch) -> ShardReceipt:
     statuses = Counter(facts.status for facts in labels.facts) + Counter(reused.tables["images"]["status"].to_pylist())
     expressions = Counter(EXPRESSIONS[index] for index in labels.answers.predictions.expression)
     expressions += Counter(reused.tables["labels"]["expression"].to_pylist())

@@ -7,7 +7,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
-from fer_core.align.face_extractor import Looker, OneByOne
+from fer_core.align.face_extractor import CpuFaceExtractor, FaceExtractor
 from fer_core.detect.base import Detector
 from fer_core.errors import DetectorError, ModelError
 from fer_core.predict.base import FacePredictor
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class ShardTools:
+class WorkerModels:
     """A detector and a predictor that are ready to work."""
 
     detector: Detector
     predictor: FacePredictor
-    together: Looker | None = None
+    together: FaceExtractor | None = None
     """Looks at many pictures at a time, where the device gains by it."""
 
-    def looker(self) -> Looker:
+    def extractor(self) -> FaceExtractor:
         """What finds and aligns faces."""
-        return self.together or OneByOne(self.detector, decode_side(self.detector))
+        return self.together or CpuFaceExtractor(self.detector, decode_side(self.detector))
 
 
 _lock = threading.Lock()
 _thread = threading.local()
 
 
-def tools_for(config: RunConfig) -> ShardTools:
+def load_worker_models(config: RunConfig) -> WorkerModels:
     """The tools a run was planned with. Loaded at a thread's first shard, then kept until a run asks for others.
 
     One set a thread, since neither OpenCV's networks nor the predictor may serve two at once; workers have one thread each.
     DetectorError or ModelError when what this machine loads is not what the run was planned with.
     """
     key = (config.detector, config.detector_identity, config.model, config.model_digest, config.device)
-    kept: dict[tuple[str, ...], ShardTools] = _thread.__dict__.setdefault("tools", {})
+    kept: dict[tuple[str, ...], WorkerModels] = _thread.__dict__.setdefault("tools", {})
     if key not in kept:
         kept.clear()
         with _lock:
@@ -80,7 +80,7 @@ def predictor_for(model: str, device: str) -> FacePredictor:
     return GpuPredictor(model)
 
 
-def _load(config: RunConfig) -> ShardTools:
+def _load(config: RunConfig) -> WorkerModels:
     from fer_core.detect.registry import build
 
     prepare_process()
@@ -94,15 +94,15 @@ def _load(config: RunConfig) -> ShardTools:
         raise DetectorError(f"detector {config.detector} is {detector.identity} on this worker, {planned}")
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(network_threads())
-    return ShardTools(detector, predictor, _together(config))
+    return WorkerModels(detector, predictor, _together(config))
 
 
-def _together(config: RunConfig) -> Looker | None:
+def _together(config: RunConfig) -> FaceExtractor | None:
     """The built-in detector on a GPU; the other ones look one by one, wherever their libraries put them."""
     from fer_core.predict.predictor import on_cpu
 
     if config.detector != "builtin" or on_cpu(cast("Device", config.device)):
         return None
-    from fer_core.gpu.face_extractor import GpuLooker
+    from fer_core.gpu.face_extractor import GpuFaceExtractor
 
-    return GpuLooker()
+    return GpuFaceExtractor()

@@ -46,7 +46,7 @@ class CostRate:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class ShardSizing:
     """Into what shards images are cut."""
 
     workers: int
@@ -74,7 +74,7 @@ def listed_sizes(column: pa.ChunkedArray) -> NDArray[np.int64]:
     return sizes
 
 
-def shard_ends(costs: NDArray[np.float64], cut: Cut) -> NDArray[np.int64]:
+def shard_ends(costs: NDArray[np.float64], cut: ShardSizing) -> NDArray[np.int64]:
     """Where each shard ends, exclusive, rising; the last one at N. costs: (N,) seconds of each image, in the order of the plan.
 
     Guided self-scheduling (Polychronopoulos and Kuck, IEEE Trans. Computers 1987): each shard is half of a worker's share of what is left,

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from fer_core.commit.publish import committed_runs, read_manifest
-from fer_core.planning.cost_model import CostRate, Cut, listed_sizes
-from fer_core.planning.incremental import Selection, known_images, select_new
+from fer_core.planning.cost_model import CostRate, ShardSizing, listed_sizes
+from fer_core.planning.incremental import Selection, load_processed_index, select_changed
 from fer_core.planning.sharding import plan_shards
 from fer_core.run import RunConfig
 from fer_core.storage.store import Store
@@ -53,27 +53,27 @@ def draft(store: Store, config: RunConfig, inventory: pa.Table, *, workers: int,
     A shard size of 0 in the configuration leaves it to the images' expected cost: shards of half a minute, shorter ones towards the end;
     the configuration then tells how many images the largest has.
     """
-    known = known_images(store, config.source, config.pipeline_digest)
-    selection = select_new(inventory, known, left_out)
+    known = load_processed_index(store, config.source, config.pipeline_digest)
+    selection = select_changed(inventory, known, left_out)
     if force:
         selection = Selection(inventory, 0, selection.deleted)
     size = config.shard_size or _cut(store, config, known, workers)
     images = plan_shards(selection.new, size)
-    if isinstance(size, Cut):
+    if isinstance(size, ShardSizing):
         size = int(np.bincount(images["shard"].to_numpy()).max()) if images.num_rows else size.smallest
     counts = (inventory.num_rows, selection.unchanged, selection.deleted, len(left_out))
     return Draft(replace(config, shard_size=size), images, *counts)
 
 
-def _cut(store: Store, config: RunConfig, known: pa.Table, workers: int) -> Cut:
+def _cut(store: Store, config: RunConfig, known: pa.Table, workers: int) -> ShardSizing:
     largest = LARGEST_WITH_CROPS if config.keep_crops else LARGEST_SHARD
-    return Cut(max(workers, 1), SMALLEST_SHARD, largest, measured_rate(store, config.pipeline_digest, known))
+    return ShardSizing(max(workers, 1), SMALLEST_SHARD, largest, measured_rate(store, config.pipeline_digest, known))
 
 
 def measured_rate(store: Store, pipeline_digest: str, known: pa.Table) -> CostRate:
     """What images cost in the newest run here that looked at enough of them with this pipeline; where there is none, the usual.
 
-    known: `ledger.KNOWN`, which tells how large images are here. Stages of a shard overlap, so that their sum is rather too much.
+    known: `incremental.KNOWN`, which tells how large images are here. Stages of a shard overlap, so that their sum is rather too much.
     """
     for run_id in committed_runs(store)[: -RUNS_ASKED - 1 : -1] if known.num_rows else ():
         manifest = read_manifest(store, run_id)

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from fer_core.commit.manifest import Manifest, Part
 from fer_core.commit.part_reader import read_part
 from fer_core.commit.publish import committed_runs, read_manifest
-from fer_core.storage.spill import aligned, by_uri, sorted_runs, spooled
+from fer_core.storage.spill import merge_by_key, sort_by_uri, sorted_runs, spill_tables
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
 from fer_core.storage.uri import local_path
 from fer_core.tables.schema import CANDIDATES, IMAGES, INVENTORY, LABELED, MISSING, NO_FACE, UNREADABLE
@@ -46,7 +46,7 @@ class Selection:
     """Images that runs of this source processed and that its listing no longer holds, however long ago they went."""
 
 
-def known_images(store: Store, source: str, pipeline_digest: str) -> pa.Table:
+def load_processed_index(store: Store, source: str, pipeline_digest: str) -> pa.Table:
     """`KNOWN` from the images parts of every committed run, following their manifests only, so that nothing half-published counts.
 
     source, pipeline_digest: of the run that asks. Deletions are a matter of one source: an image that another folder, glob or list does not
@@ -64,13 +64,13 @@ def known_images(store: Store, source: str, pipeline_digest: str) -> pa.Table:
 
         runs = sorted_runs(_in_turn(pool, answers, len(parts)), _ANSWERS)
     paths = [part.path for _, part in parts]
-    return spooled((_latest(pa.concat_tables(pieces), paths) for pieces in aligned(runs)), KNOWN)
+    return spill_tables((_latest(pa.concat_tables(pieces), paths) for pieces in merge_by_key(runs)), KNOWN)
 
 
-def select_new(inventory: pa.Table, known: pa.Table, left_out: Sequence[str] = ()) -> Selection:
+def select_changed(inventory: pa.Table, known: pa.Table, left_out: Sequence[str] = ()) -> Selection:
     """Split a listing into images to be read and images that may be skipped.
 
-    inventory: `schema.INVENTORY`. known: `KNOWN`. Of either, a part is in memory at a time, see `sorted_rows`. An image is skipped when its
+    inventory: `schema.INVENTORY`. known: `KNOWN`. Of either, a part is in memory at a time, see `spill`. An image is skipped when its
     latest answer is final and the listing has not changed: the same size, and the same etag where both have one, else the same modification
     time. Where a value that would decide is unknown, the image is read again.
 
@@ -81,17 +81,17 @@ def select_new(inventory: pa.Table, known: pa.Table, left_out: Sequence[str] = (
 
     def new() -> Iterator[pa.Table]:
         nonlocal unchanged, deleted
-        for listed, before in aligned([inventory, known]):
+        for listed, before in merge_by_key([inventory, known]):
             selection = _select(listed, before, folders)
             unchanged, deleted = unchanged + selection.unchanged, deleted + selection.deleted
             yield selection.new
 
-    candidates = spooled(new(), CANDIDATES)
+    candidates = spill_tables(new(), CANDIDATES)
     return Selection(candidates, unchanged, deleted)
 
 
 def _select(inventory: pa.Table, known: pa.Table, folders: Sequence[str]) -> Selection:
-    """`select_new` of tables that are in memory. folders: left out, sorted, each with a slash at its end."""
+    """`select_changed` of tables that are in memory. folders: left out, sorted, each with a slash at its end."""
     at = pc.index_in(inventory["image_uri"], value_set=known["image_uri"].combine_chunks())
     before = known.select(["bytes", "etag", "modified_at", "final"]).take(at)
     etags = pc.equal(inventory["etag"], before["etag"])
@@ -151,4 +151,4 @@ def _latest(rows: pa.Table, parts: Sequence[str]) -> pa.Table:
     known = rows.select([*INVENTORY.names, "final"]).take(found["row_max"])
     kept_in = found["kept_in_max"].combine_chunks()
     earlier = pa.DictionaryArray.from_arrays(kept_in, pa.array(parts, pa.string()))
-    return by_uri(known.append_column("same_source", found["same_source_any"]).append_column("earlier_part", earlier).cast(KNOWN))
+    return sort_by_uri(known.append_column("same_source", found["same_source_any"]).append_column("earlier_part", earlier).cast(KNOWN))

@@ -3,23 +3,23 @@
 import numpy as np
 import pyarrow as pa
 
-from fer_core.planning.cost_model import Cut, listed_sizes, shard_ends
-from fer_core.storage.spill import by_uri
+from fer_core.planning.cost_model import ShardSizing, listed_sizes, shard_ends
+from fer_core.storage.spill import sort_by_uri
 from fer_core.tables.schema import PLAN
 
 
-def plan_shards(inventory: pa.Table, shard_size: int | Cut) -> pa.Table:
+def plan_shards(inventory: pa.Table, shard_size: int | ShardSizing) -> pa.Table:
     """Number the images, `schema.PLAN`, by URI, from shard 0. A function of its arguments alone.
 
-    inventory: `schema.CANDIDATES`, or `schema.INVENTORY` where no earlier answer is to be taken. shard_size: images a shard, or a `Cut` by
-    what images are expected to cost.
+    inventory: `schema.CANDIDATES`, or `schema.INVENTORY` where no earlier answer is to be taken. shard_size: images a shard, or a
+    `ShardSizing` by what images are expected to cost.
     """
-    if not isinstance(shard_size, Cut) and shard_size < 1:
+    if not isinstance(shard_size, ShardSizing) and shard_size < 1:
         raise ValueError(f"a shard holds at least one image, not {shard_size}")
-    images = by_uri(inventory)
+    images = sort_by_uri(inventory)
     if "earlier_part" not in images.column_names:
         images = images.append_column("earlier_part", pa.nulls(images.num_rows, pa.string()))
-    if isinstance(shard_size, Cut):
+    if isinstance(shard_size, ShardSizing):
         ends = shard_ends(shard_size.rate.costs(listed_sizes(images["bytes"])), shard_size)
         shards = np.repeat(np.arange(len(ends), dtype=np.int32), np.diff(ends, prepend=0))
     else:

@@ -9,7 +9,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.align.face_extractor import Looked
+from fer_core.align.face_extractor import ExtractedFaces
 from fer_core.errors import FerflowError
 from fer_core.labels import EXPRESSIONS
 from fer_core.predict.base import FacePredictor
@@ -21,7 +21,7 @@ FACES_A_BATCH: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class FaceResults:
     """About all faces, in the order in which they came."""
 
     predictions: Predictions
@@ -42,20 +42,20 @@ class FaceBatch:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="crops") if keep_crops else None
         self._packed: list[Future[list[bytes]]] = []
 
-    def add(self, looked: Looked) -> None:
+    def add(self, extracted: ExtractedFaces) -> None:
         """The faces of one more picture."""
-        self._waiting.extend(looked.crops)
-        self._faces.extend(looked.faces.take(np.array([index])) for index in range(len(looked.faces)))
+        self._waiting.extend(extracted.crops)
+        self._faces.extend(extracted.faces.take(np.array([index])) for index in range(len(extracted.faces)))
         while len(self._waiting) >= FACES_A_BATCH:
             self._flush()
 
-    def answers(self) -> Answers:
+    def results(self) -> FaceResults:
         """When no more will come."""
         while self._waiting:
             self._flush()
         with self._watch.stage("write"):
             packed = [png for future in self._packed for png in future.result()]
-        return Answers(_predictions(self._predictions), _quality(self._quality), packed)
+        return FaceResults(_predictions(self._predictions), _quality(self._quality), packed)
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +67,7 @@ class FaceBatch:
     def _flush(self) -> None:
         """Judge and predict what waits."""
         crops, self._waiting = np.stack(self._waiting[:FACES_A_BATCH]), self._waiting[FACES_A_BATCH:]
-        faces, self._faces = joined(self._faces[:FACES_A_BATCH]), self._faces[FACES_A_BATCH:]
+        faces, self._faces = concat_faces(self._faces[:FACES_A_BATCH]), self._faces[FACES_A_BATCH:]
         if self._pool is not None:
             with self._watch.stage("write"):
                 if len(self._packed) > 1:
@@ -87,15 +87,15 @@ def _judged(faces: Faces, crops: NDArray[np.uint8]) -> Quality:
     return assess(faces, crops)
 
 
-def joined(faces: Sequence[Faces]) -> Faces:
+def concat_faces(faces: Sequence[Faces]) -> Faces:
     """One record after another."""
     some = [Faces.none(), *faces]
     return Faces(*(np.concatenate([getattr(each, name) for each in some]) for name in ("boxes", "points", "scores")))
 
 
-def no_answers() -> Answers:
+def empty_results() -> FaceResults:
     """About no face."""
-    return Answers(_predictions([]), _quality([]), [])
+    return FaceResults(_predictions([]), _quality([]), [])
 
 
 def _predictions(parts: Sequence[Predictions]) -> Predictions:

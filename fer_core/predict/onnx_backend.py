@@ -30,7 +30,7 @@ class NetworkSession:
     def __init__(self, config: NetworkConfig, tensors: Tensors, *, mirrored: bool) -> None:
         """mirrored: average with the mirror image's logits. KeyError or ValueError where the tensors are not such a network's."""
         with np.errstate(over="ignore", invalid="ignore"):  # what is too large is found as it is written down
-            model = written(config, tensors, mirrored=mirrored)
+            model = build_onnx(config, tensors, mirrored=mirrored)
         self._session = Session(model)
         self._classes = len(config.classes)
 
@@ -40,13 +40,13 @@ class NetworkSession:
         return np.concatenate([np.zeros((0, self._classes), np.float64), *parts])
 
     def _some(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
-        windows = window(crops)
+        windows = network_window(crops)
         if len(windows) < LEAST:
             windows = np.concatenate([windows, np.zeros_like(windows)])
         return self._session(windows)[0][: len(crops)].astype(np.float64)
 
 
-def window(crops: NDArray[np.uint8]) -> Floats:
+def network_window(crops: NDArray[np.uint8]) -> Floats:
     """(N, 112, 112, 3) RGB or (N, 112, 112) luma -> (N, 1, 96, 96) luma of what the network looks at, 0 to 255."""
     seen = crops[:, WINDOW_TOP : WINDOW_TOP + WINDOW_SIZE, WINDOW_LEFT : WINDOW_LEFT + WINDOW_SIZE]
     if crops.ndim == 3:
@@ -55,8 +55,8 @@ def window(crops: NDArray[np.uint8]) -> Floats:
     return np.asarray(red + green + blue, np.float32)[:, None]
 
 
-def written(config: NetworkConfig, tensors: Tensors, *, mirrored: bool) -> Model:
-    """The graph from (N, 1, 96, 96) `window` to (N, K) logits."""
+def build_onnx(config: NetworkConfig, tensors: Tensors, *, mirrored: bool) -> Model:
+    """The graph from (N, 1, 96, 96) `network_window` to (N, K) logits."""
     graph = _Network(config, tensors)
     x = graph.standardised()
     if mirrored:

@@ -12,7 +12,7 @@ from fer_core.errors import ModelError
 from fer_core.labels import EXPRESSIONS
 from fer_core.models.calibration import softmax
 from fer_core.models.review_thresholds import normalised_entropy
-from fer_core.models.store import ModelRef, ModelSpec, ill_fitting, read_weights, resolve_model
+from fer_core.models.store import ModelRef, ModelSpec, incompatible_model, read_weights, resolve_model
 from fer_core.types import Predictions
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Predictor:
 
     def predict(self, crops: NDArray[np.uint8]) -> Predictions:
         """(N, 112, 112, 3) RGB uint8 -> predictions, probabilities rounded to four decimals that sum to 1."""
-        return answered(self.probabilities(crops), self.spec)
+        return to_predictions(self.probabilities(crops), self.spec)
 
 
 def calibrated(logits: NDArray[np.float64], spec: ModelSpec, ref: ModelRef) -> NDArray[np.float64]:
@@ -67,7 +67,7 @@ def calibrated(logits: NDArray[np.float64], spec: ModelSpec, ref: ModelRef) -> N
     return softmax(logits / spec.temperature)
 
 
-def answered(probabilities: NDArray[np.float64], spec: ModelSpec) -> Predictions:
+def to_predictions(probabilities: NDArray[np.float64], spec: ModelSpec) -> Predictions:
     """(N, 8) calibrated -> what is said of each face, rounded to four decimals that sum to 1."""
     rounded = round_to_one(probabilities)
     confidence, entropy = rounded.max(axis=1, initial=0), normalised_entropy(rounded)
@@ -89,7 +89,7 @@ def _network(ref: ModelRef, device: Device) -> tuple[Logits, ModelSpec]:
         try:
             return NetworkSession(spec.network, tensors, mirrored=spec.flip), spec
         except (LookupError, ValueError, RuntimeError) as error:
-            raise ill_fitting(ref, error) from error
+            raise incompatible_model(ref, error) from error
     from fer_core.models.store import load_model
     from fer_core.predict.torch_backend import TorchNetwork
 

@@ -14,7 +14,7 @@ from fer_core.commit.manifest import Manifest
 from fer_core.commit.part_reader import read_part
 from fer_core.commit.publish import read_manifest
 from fer_core.labels import EXPRESSIONS
-from fer_core.relabel.survey import parts_beside, run_of, survey
+from fer_core.relabel.survey import parts_beside, run_id_of, survey
 from fer_core.storage.store import Store
 from fer_core.tables.schema import LABELS
 
@@ -105,7 +105,7 @@ def _pairs(labels: pa.Table, answer_in: dict[str, int], earlier: Callable[[int],
 
 def _beside(store: Store, path: str) -> pa.Table:
     """The labels of the images of one part."""
-    manifest = read_manifest(store, run_of(path))
+    manifest = read_manifest(store, run_id_of(path))
     return pa.concat_tables([read_part(store, part, _READ, manifest.run_id) for part in parts_beside(manifest, [path], "labels")])
 
 

@@ -9,7 +9,7 @@ from fer_core.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class NewModel:
+class RelabelOptions:
     """What a relabelling is asked to do."""
 
     run_id: str
@@ -23,14 +23,14 @@ class NewModel:
     device: str = "auto"
 
 
-def configured(store: Store, found: Survey, wanted: NewModel, now: datetime | None = None) -> RunConfig:
+def relabel_config(store: Store, found: Survey, wanted: RelabelOptions, now: datetime | None = None) -> RunConfig:
     """The run that does what is wanted, planned now, under the look of most images.
 
     Rows are written under the look of their own answer, each with the pipeline digest that labelling the photograph with this look and the
     new model would write, so that the next run over the photographs takes them for answered.
     """
     now = now or datetime.now(UTC)
-    look = found.common_look()
+    look = found.shared_pipeline()
     return replace(
         look,
         run_id=wanted.run_id,

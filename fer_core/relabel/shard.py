@@ -23,7 +23,7 @@ from fer_core.errors import ClusterError, CommitError, ImageError, ModelError
 from fer_core.labels import EXPRESSIONS
 from fer_core.pipeline.worker_models import predictor_for, prepare_process
 from fer_core.predict.base import FacePredictor
-from fer_core.relabel.survey import parts_beside, run_of
+from fer_core.relabel.survey import parts_beside, run_id_of
 from fer_core.run import ImageRef, PartReceipt, RunConfig, ShardJob, ShardReceipt
 from fer_core.storage.paths import receipt_file, staged_file
 from fer_core.storage.store import Store, open_store
@@ -40,23 +40,23 @@ _thread = threading.local()
 
 
 def relabel_shard(
-    job: ShardJob, predictor: FacePredictor | None = None, on_image: Callable[[str | None], None] = lambda _: None
+    job: ShardJob, predictor: FacePredictor | None = None, on_progress: Callable[[str | None], None] = lambda _: None
 ) -> ShardReceipt:
     """Label the kept faces of one shard anew, stage its parts and its receipt.
 
     job: its images name in `earlier_part` the images part beside which their crops lie, of runs of one look. predictor: to use instead of
-    the one the run names. on_image: as in `shard.label_shard`. CommitError when what is kept is not there any more or is not what its
-    manifest promises, ModelError when this worker's model is not the run's, ClusterError when workers die of this shard.
+    the one the run names. on_progress: as in `shard.label_shard`. CommitError when what is kept is not there any more or is not what its
+    manifest promises, ModelError when this worker's model is not the run's, ClusterError when workers fail at this shard.
     """
     if job.crashed:
         raise ClusterError(f"workers die while they label the kept faces of {job.images[0].uri}")
     watch, store = Stopwatch(), open_store(job.config.root)
-    on_image(None)
+    on_progress(None)
     with watch.stage("read"):
         images, labels, faces, config = _kept(store, job)
     with watch.stage("load"):
         ready = predictor or _predictor_for(config) if labels.num_rows else None
-    predictions, exposure = _looked_at(faces, ready, watch, on_image)
+    predictions, exposure = _looked_at(faces, ready, watch, on_progress)
     tables = {
         "labels": _labels(config, labels, predictions, exposure),
         "images": _images(config, images, {ref.uri: ref for ref in job.images}),
@@ -73,7 +73,7 @@ def _kept(store: Store, job: ShardJob) -> tuple[pa.Table, pa.Table, pa.Table, Ru
     by_run: dict[str, list[ImageRef]] = defaultdict(list)
     for ref in job.images:
         assert ref.earlier_part is not None
-        by_run[run_of(ref.earlier_part)].append(ref)
+        by_run[run_id_of(ref.earlier_part)].append(ref)
     found: dict[str, list[pa.Table]] = {name: [schema.empty_table()] for name, schema in SCHEMAS.items()}
     config = job.config
     for run_id, refs in sorted(by_run.items()):
@@ -117,7 +117,7 @@ def _check(job: ShardJob, images: pa.Table, labels: pa.Table, faces: pa.Table) -
 
 
 def _looked_at(
-    faces: pa.Table, predictor: FacePredictor | None, watch: Stopwatch, on_image: Callable[[str | None], None]
+    faces: pa.Table, predictor: FacePredictor | None, watch: Stopwatch, on_progress: Callable[[str | None], None]
 ) -> tuple[Predictions, NDArray[np.float32]]:
     """What the network says of each crop, and how well each is exposed, (N,): the one measure of quality that has no column."""
     answers, exposures = [], [np.zeros(0, np.float32)]
@@ -125,8 +125,8 @@ def _looked_at(
         assert predictor is not None
         batch = faces.slice(start, FACES_A_BATCH)
         with watch.stage("decode"):
-            crops = _decoded(batch, on_image)
-        on_image(None)
+            crops = _decoded(batch, on_progress)
+        on_progress(None)
         with watch.stage("align"):
             exposures.append(_exposures(crops))
         with watch.stage("predict"):
@@ -134,13 +134,13 @@ def _looked_at(
     return _joined(answers), np.concatenate(exposures)
 
 
-def _decoded(faces: pa.Table, on_image: Callable[[str | None], None]) -> NDArray[np.uint8]:
+def _decoded(faces: pa.Table, on_progress: Callable[[str | None], None]) -> NDArray[np.uint8]:
     """(N, 112, 112, 3) RGB uint8."""
     from fer_core.decode.crop_image import colour_crop
 
     crops = np.zeros((faces.num_rows, CROP_SIZE, CROP_SIZE, 3), np.uint8)
     for number, row in enumerate(faces.select(["image_uri", "face_index", "crop_png"]).to_pylist()):
-        on_image(row["image_uri"])
+        on_progress(row["image_uri"])
         try:
             crops[number] = colour_crop(row["crop_png"])
         except ImageError as error:
@@ -166,7 +166,7 @@ def _labels(config: RunConfig, earlier: pa.Table, predictions: Predictions, expo
         "confidence": predictions.confidence,
         **{f"p_{name}": predictions.probabilities[:, index] for index, name in enumerate(EXPRESSIONS)},
         "entropy": predictions.entropy,
-        "needs_review": predictions.needs_review | config.quality_rule.marks(quality),
+        "needs_review": predictions.needs_review | config.quality_rule.flags(quality),
     }
     whole = {"model_name": config.model_name, "model_digest": config.model_digest, "labeled_at": config.started_us, **_provenance(config)}
     return _with(earlier, LABELS, now, whole)
@@ -220,7 +220,9 @@ def _joined(answers: Sequence[Predictions]) -> Predictions:
 
 
 def _predictor_for(config: RunConfig) -> FacePredictor:
-    """The run's model alone: whoever relabels needs no detector. Loaded at a thread's first shard and kept, as `tools.tools_for` does."""
+    """The run's model alone: whoever relabels needs no detector. Loaded at a thread's first shard and kept, as
+    `worker_models.load_worker_models` does.
+    """
     key = (config.model, config.model_digest, config.device)
     kept: dict[tuple[str, ...], FacePredictor] = _thread.__dict__.setdefault("predictors", {})
     if key not in kept:

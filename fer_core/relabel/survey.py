@@ -85,7 +85,7 @@ class Survey:
         found = int(self.images["n_faces"].to_numpy().sum())
         return max(1, faces * len(self.images) // max(found, 1))
 
-    def common_look(self) -> RunConfig:
+    def shared_pipeline(self) -> RunConfig:
         """The look of most images; where there are none, of the newest run."""
         looks = self.images["look"].to_numpy()
         return self.looks[int(np.bincount(looks).argmax())] if len(looks) else self.looks[-1]
@@ -119,7 +119,7 @@ def survey(store: Store, model_digest: str, before_us: int | None = None) -> Sur
     return Survey(images, newest.num_rows - todo.num_rows, without, tuple(looks.values()), paths)
 
 
-def run_of(path: str) -> str:
+def run_id_of(path: str) -> str:
     """The run that a published part is of: `images/run_date=.../run=<id>/part-00000.parquet` -> `<id>`."""
     return path.split("/")[2].removeprefix("run=")
 

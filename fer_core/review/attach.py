@@ -15,7 +15,7 @@ PAIRS_AT_ONCE: Final = 500_000
 """Of boxes that are laid over one another, 100 bytes each meanwhile."""
 
 
-def overlap(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
+def iou(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
     """Intersection over union of boxes (M, 4) and (N, 4), each x, y, width, height in pixels -> (M, N) in [0, 1]."""
     a, b = one.astype(np.float64)[:, None], other.astype(np.float64)[None]
     near = np.maximum(a[..., :2], b[..., :2])
@@ -53,7 +53,7 @@ def _near(one: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[NDArray
     pairs, shares = [np.zeros((0, 2), np.intp)], [np.zeros(0)]
     step = max(1, PAIRS_AT_ONCE // len(other))
     for start in range(0, len(one), step):
-        found = overlap(one[start : start + step], other)
+        found = iou(one[start : start + step], other)
         near = np.argwhere(found >= SAME_FACE)
         pairs.append(near + np.array([start, 0]))
         shares.append(found[near[:, 0], near[:, 1]])

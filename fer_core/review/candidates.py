@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fer_core.labels import EXPRESSIONS
-from fer_core.review.present import PresentLabels, boxes_of, once
+from fer_core.review.present import PresentLabels, boxes_of, deduplicate
 
 _DAY_US: Final = 86_400_000_000
 _READ: Final = (
@@ -73,7 +73,7 @@ class Candidates:
     def of(cls, labels: PresentLabels, model: str | None = None) -> Self:
         """The current labels. model: only those of the model whose digest begins so; all if None."""
         table = labels.columns(_READ)
-        numbers = once(table)
+        numbers = deduplicate(table)
         if model is not None:
             ours = pc.starts_with(table["model_digest"], model).to_numpy()
             numbers = numbers[ours[numbers].astype(bool)]

@@ -32,7 +32,7 @@ _DECIMALS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class PriorityWeights:
     """How much each term counts."""
 
     doubt: float = 1.0
@@ -42,7 +42,7 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
-class Worth:
+class ReviewPriority:
     """What N faces are worth."""
 
     terms: NDArray[np.float64]
@@ -56,18 +56,18 @@ class Worth:
         return np.asarray(np.round(self.answerable * self.terms.sum(axis=1), _DECIMALS), np.float64)
 
 
-def worth(
+def review_priority(
     faces: Candidates,
     disagreement: NDArray[np.float64],
     drift: NDArray[np.float64],
-    weights: Weights | None = None,
+    weights: PriorityWeights | None = None,
     rule: QualityRule | None = None,
-) -> Worth:
+) -> ReviewPriority:
     """The formula. disagreement, drift: (N,) in [0, 1]."""
-    by, limits = weights or Weights(), rule or QualityRule()
+    by, limits = weights or PriorityWeights(), rule or QualityRule()
     terms = [by.doubt * doubt(faces), by.disagreement * disagreement, by.rarity * rarity(faces), by.drift * drift]
     clear = (faces.size_px >= limits.face_size_px) & (faces.sharpness >= limits.sharpness) & (np.abs(faces.yaw_deg) <= limits.yaw_deg)
-    return Worth(np.stack(terms, axis=1), np.where(clear, 1.0, HARDLY))
+    return ReviewPriority(np.stack(terms, axis=1), np.where(clear, 1.0, HARDLY))
 
 
 def doubt(faces: Candidates) -> NDArray[np.float64]:
@@ -84,7 +84,7 @@ def rarity(faces: Candidates) -> NDArray[np.float64]:
     return np.asarray(np.clip(faces.probabilities @ (1 - expected / max(float(expected.max()), 1e-12)), 0, 1), np.float64)
 
 
-def in_order_of_worth(faces: Candidates, total: NDArray[np.float64]) -> NDArray[np.intp]:
+def by_priority(faces: Candidates, total: NDArray[np.float64]) -> NDArray[np.intp]:
     """All faces, the ones to ask first in front. Nothing depends on the order in which they are given."""
     within = _sorted(faces, -total, faces.image)
     images = faces.image[within]
@@ -94,7 +94,7 @@ def in_order_of_worth(faces: Candidates, total: NDArray[np.float64]) -> NDArray[
     return _sorted(faces, faces.image, -total, turn)
 
 
-def in_random_order(faces: Candidates, seed: int) -> NDArray[np.intp]:
+def shuffled(faces: Candidates, seed: int) -> NDArray[np.intp]:
     """All faces in an order that hangs on the seed and on which faces there are, not on how they are given."""
     known = _sorted(faces, faces.image)
     return np.asarray(known[np.random.default_rng(seed).permutation(len(faces))], np.intp)

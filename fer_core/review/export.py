@@ -21,13 +21,13 @@ from fer_core.labels import EXPRESSIONS
 from fer_core.review import label_studio
 from fer_core.review.attach import NOWHERE, attach
 from fer_core.review.candidates import Candidates
-from fer_core.review.choice import TERMS, Policy, in_order_of_worth, in_random_order, worth
+from fer_core.review.choice import TERMS, Policy, by_priority, review_priority, shuffled
 from fer_core.review.history import history
 from fer_core.review.opinions import disagreement
 from fer_core.review.page import write_page
 from fer_core.review.pictures import crop_key, cut, data_uri, kept_crops, photograph
 from fer_core.review.present import PresentLabels, boxes_of, present_labels
-from fer_core.review.reviewed import latest
+from fer_core.review.reviewed import latest_reviews
 from fer_core.review.shown import ShownFace
 from fer_core.review.slices import drifted
 from fer_core.storage.store import Store
@@ -44,7 +44,7 @@ DriftWeights = Callable[[Candidates], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ExportRequest:
     """What is wanted. UsageError for a budget that makes no sense."""
 
     budget: int = 100
@@ -92,7 +92,7 @@ class _Ranked:
 def export_review(
     store: Store,
     target: Store,
-    asked: Asked | None = None,
+    asked: ExportRequest | None = None,
     drift: DriftWeights = drifted,
     on_read: Callable[[int, int], None] = lambda done, total: None,
 ) -> ReviewExport:
@@ -102,7 +102,7 @@ def export_review(
     inside the root; StoreError when it holds anything but an earlier export; CommitError when a part is missing or damaged.
     on_read: called with the number of photographs read and of all to read; again from 1 where some are gone.
     """
-    wanted = asked or Asked()
+    wanted = asked or ExportRequest()
     _check_target(store, target)
     with present_labels(store) as labels:
         everything = Candidates.of(labels, wanted.model)
@@ -132,7 +132,7 @@ def _check_target(store: Store, target: Store) -> None:
 
 def _not_reviewed(store: Store, faces: Candidates) -> NDArray[np.intp]:
     """Numbers of the faces that nobody has said anything of."""
-    reviews = latest(history(store))
+    reviews = latest_reviews(history(store))
     asked = set(reviews["image_sha256"].to_pylist())
     near = np.flatnonzero(np.isin(faces.image, [code for code, digest in enumerate(faces.digests.to_pylist()) if digest in asked]))
     some = faces.take(near)
@@ -142,14 +142,14 @@ def _not_reviewed(store: Store, faces: Candidates) -> NDArray[np.intp]:
 
 def _by_worth(store: Store, faces: Candidates, drift: DriftWeights) -> _Ranked:
     differ = disagreement(store, faces)
-    value = worth(faces, differ.distance, drift(faces))
+    value = review_priority(faces, differ.distance, drift(faces))
 
     def reasons(face: int) -> tuple[str, ...]:
         parts = value.terms[face]
         strongest = [int(term) for term in np.argsort(-parts, kind="stable") if parts[term] >= 0.25 * max(parts.sum(), 1e-12)]
         return tuple(_reason(TERMS[term], EXPRESSIONS[differ.other[face]]) for term in strongest or [0])
 
-    return _Ranked(faces, in_order_of_worth(faces, value.total), reasons)
+    return _Ranked(faces, by_priority(faces, value.total), reasons)
 
 
 def _reason(term: str, other: str) -> str:
@@ -163,7 +163,7 @@ def _reason(term: str, other: str) -> str:
 
 
 def _random(faces: Candidates, seed: int) -> _Ranked:
-    return _Ranked(faces, in_random_order(faces, seed), lambda face: ("drawn at random",))
+    return _Ranked(faces, shuffled(faces, seed), lambda face: ("drawn at random",))
 
 
 def _shown(

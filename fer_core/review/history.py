@@ -55,7 +55,7 @@ def record(store: Store, corrections: Sequence[Correction], data: bytes, now_us:
     return table
 
 
-def forget(store: Store, digests: Collection[str], uris: Collection[str] = ()) -> int:
+def delete_reviews(store: Store, digests: Collection[str], uris: Collection[str] = ()) -> int:
     """Remove every review of the images with these digests or at these addresses, and return how many there were.
 
     A file that loses rows keeps its name, even without any left: what is forgotten does not come back with the same file.

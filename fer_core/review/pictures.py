@@ -17,7 +17,7 @@ from fer_core.decode.crop_image import check_crop
 from fer_core.decode.decoder import DecodeLimits, decode
 from fer_core.errors import CommitError, ImageError, StoreError
 from fer_core.storage.store import Store, read_uri
-from fer_core.storage.uri import one_line, split
+from fer_core.storage.uri import as_store_error, split
 from fer_core.tables.unpacked_size import CROP_BYTES, check_group
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _crops_in(store: Store, path: str, missing: Mapping[Key, str]) -> dict[Key, 
     uris = sorted(set(missing.values()))
     digests = pa.array(sorted({digest for digest, _, _ in missing}), pa.string())
     try:
-        with one_line("read", store.url(path)), fs.open(full, "rb") as stream, pq.ParquetFile(stream) as opened:
+        with as_store_error("read", store.url(path)), fs.open(full, "rb") as stream, pq.ParquetFile(stream) as opened:
             for number in range(opened.num_row_groups):
                 if _may_hold(opened.metadata, number, uris):
                     check_group(opened.metadata.row_group(number), _CROPS, {"crop_png": CROP_BYTES})

@@ -51,7 +51,7 @@ class PresentLabels:
     def of_images(self, digests: Collection[str]) -> pa.Table:
         """Whole rows of the images with these digests, each image once."""
         rows = self.columns(LABELS.names, digests)
-        return rows.take(pa.array(once(rows), pa.int64()))
+        return rows.take(pa.array(deduplicate(rows), pa.int64()))
 
     def _batches(self, names: Collection[str]) -> Iterator[pa.Table]:
         import pyarrow.parquet as pq
@@ -61,7 +61,7 @@ class PresentLabels:
                 yield pa.Table.from_batches([batch])
 
 
-def once(rows: pa.Table) -> NDArray[np.intp]:
+def deduplicate(rows: pa.Table) -> NDArray[np.intp]:
     """Numbers of the rows that stand when each image counts once: of URIs with the same digest the one labelled last, then the first.
 
     rows: `image_uri`, `image_sha256` and `labeled_at`, sorted by URI. Rows without a digest never stand.

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fer_core.errors import CommitError
-from fer_core.review.attach import MOST_FACES, NOWHERE, SAME_FACE, attach, overlap
+from fer_core.review.attach import MOST_FACES, NOWHERE, SAME_FACE, attach, iou
 from fer_core.review.history import history
 from fer_core.review.present import boxes_of, present_labels
 from fer_core.storage.store import Store
@@ -53,7 +53,7 @@ class ReviewedFaces:
 
 def reviewed_faces(store: Store) -> ReviewedFaces:
     """All of a labels root. ReviewError where the history is damaged, CommitError where a part of a run is."""
-    rows = latest(history(store))
+    rows = latest_reviews(history(store))
     images = tuple(rows["image_sha256"].to_pylist())
     labels = _labels(store, set(images))
     boxes = boxes_of(rows)
@@ -96,7 +96,7 @@ class _Faces:
         if count == MOST_FACES:
             return
         there, exports = self._boxes[:count], self._exports[:count]
-        same = (there == box).all(axis=1) | ((overlap(box[None], there)[0] >= SAME_FACE) & (exports != export))
+        same = (there == box).all(axis=1) | ((iou(box[None], there)[0] >= SAME_FACE) & (exports != export))
         if same.any():
             return
         if count == len(self._boxes):  # twice the room each time, so that few reviews need little
@@ -105,7 +105,7 @@ class _Faces:
         self.rows.append(row)
 
 
-def latest(reviews: pa.Table) -> pa.Table:
+def latest_reviews(reviews: pa.Table) -> pa.Table:
     """What was said last of each face. reviews: `record.REVIEWS`, oldest first.
 
     The same box is the same face. Boxes of different exports are, too, where they overlap by `SAME_FACE`, since the detector may have

@@ -6,7 +6,7 @@ import stat
 
 from fer_core.errors import ImageError
 from fer_core.storage.system_files import SAID, is_system_file
-from fer_core.storage.uri import plain
+from fer_core.storage.uri import error_text
 from fer_core.tables.schema import MISSING, TOO_LARGE, UNSUPPORTED
 
 
@@ -37,7 +37,7 @@ def _regular(path: str) -> os.stat_result:
         raise ImageError(MISSING, "no file can have this name") from error
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.ENAMETOOLONG}:
-            raise ImageError(MISSING, f"the file is not there ({plain(error).lower()})") from error
+            raise ImageError(MISSING, f"the file is not there ({error_text(error).lower()})") from error
         raise
     _check_kind(path, status)
     return status

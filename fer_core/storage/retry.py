@@ -62,7 +62,7 @@ _WITHOUT_CREDENTIALS: Final = (
 """What the S3 client raises before it asks."""
 
 
-def is_refused(error: BaseException) -> bool:
+def is_auth_error(error: BaseException) -> bool:
     """Whether a storage, or its client, does not accept who asks: then it will refuse whatever is asked for next."""
     answer = _answer(error)
     if answer is not None:
@@ -71,7 +71,7 @@ def is_refused(error: BaseException) -> bool:
     return isinstance(error, tuple(getattr(module, name) for name in _WITHOUT_CREDENTIALS if hasattr(module, name)))
 
 
-def may_pass(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the same request may succeed a little later. Whatever is not known to be so is taken for permanent."""
     answer = _answer(error)
     if answer is not None:
@@ -84,7 +84,7 @@ def may_pass(error: BaseException) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How often and for how long a storage is asked again. Only for what may be repeated: a failure may have come after the deed."""
 
     tries: int = 6
@@ -98,7 +98,7 @@ class Patience:
     clock: Callable[[], float] = time.monotonic
     between: Callable[[float, float], float] = random.uniform
 
-    def ask(self, question: Callable[[], T]) -> T:
+    def call(self, question: Callable[[], T]) -> T:
         """The answer; or, when the patience is at its end or the failure cannot pass, the last failure as it came."""
         began = self.clock()
         waits = self._waits()
@@ -107,7 +107,7 @@ class Patience:
                 return question()
             except Exception as error:
                 wait = next(waits, None)
-                if wait is None or not may_pass(error) or self.clock() + wait - began > self.total_seconds:
+                if wait is None or not is_transient(error) or self.clock() + wait - began > self.total_seconds:
                     raise
             self.sleep(wait)
 
@@ -117,13 +117,13 @@ class Patience:
             yield self.between(0.0, min(self.longest_seconds, self.first_seconds * 2**number))
 
 
-PATIENT: Final = Patience()
+DEFAULT_RETRY: Final = RetryPolicy()
 """For what a run stands or falls with."""
 
-FOR_AN_IMAGE: Final = Patience(tries=4, total_seconds=20.0)
+IMAGE_RETRY: Final = RetryPolicy(tries=4, total_seconds=20.0)
 """There are many of them, and one that cannot be had costs one row."""
 
-ONCE: Final = Patience(tries=1)
+NO_RETRY: Final = RetryPolicy(tries=1)
 """For what is asked again anyway."""
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fer_core.storage.uri import one_line
+from fer_core.storage.uri import as_store_error
 
 ROWS_AT_ONCE: Final = 16_000
 """That are anybody's own memory at a time, 3 MB of an inventory. So many stay there; what is more goes to disk."""
@@ -18,7 +18,7 @@ FEWEST_ROWS: Final = 500
 """Of one table at a time, however many there are."""
 
 
-def spooled(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
+def spill_tables(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
     """Tables of `schema` as one, in their order. Of more than `ROWS_AT_ONCE` rows no memory is kept that the system cannot take back.
 
     A file of Arrow batches in the folder for temporary files holds them, as long as the table lives. It never has a name, so that none is
@@ -30,7 +30,7 @@ def spooled(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
     return first if second is None else _mapped(chain([first, second], pieces), schema)
 
 
-def by_uri(table: pa.Table) -> pa.Table:
+def sort_by_uri(table: pa.Table) -> pa.Table:
     """Sorted, rows of the same URI as they came; the same table, not a second one of its size, where it is so already."""
     uris = table["image_uri"]
     in_order = pc.all(pc.less_equal(uris[:-1], uris[1:]), min_count=0).as_py() if len(uris) > 1 else True
@@ -48,17 +48,17 @@ def sorted_runs(tables: Iterable[pa.Table], schema: pa.Schema) -> list[pa.Table]
         count, last = 0, None
         for table in tables:
             if table.num_rows:
-                rows = by_uri(table)
+                rows = sort_by_uri(table)
                 if last is None or rows["image_uri"][0].as_py() < last:
                     starts.append(count)
                 count, last = count + rows.num_rows, rows["image_uri"][-1].as_py()
                 yield rows
 
-    spool = spooled(in_order(), schema)
+    spool = spill_tables(in_order(), schema)
     return [spool.slice(start, end - start) for start, end in pairwise([*(starts or [0]), spool.num_rows])]
 
 
-def aligned(tables: Sequence[pa.Table], rows: int = ROWS_AT_ONCE, fewest: int = FEWEST_ROWS) -> Iterator[list[pa.Table]]:
+def merge_by_key(tables: Sequence[pa.Table], rows: int = ROWS_AT_ONCE, fewest: int = FEWEST_ROWS) -> Iterator[list[pa.Table]]:
     """Slices of sorted tables, one of each, with all their rows of the URIs up to some one; then the next ones, to the end.
 
     rows: about how many the slices of one turn have together; only a URI that has more is not parted. fewest: rows of one slice, however
@@ -81,18 +81,18 @@ def _end(uris: pa.ChunkedArray, last: str, start: int) -> int:
 
 
 def _mapped(pieces: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
-    with one_line("write", "temporary files"):
+    with as_store_error("write", "temporary files"):
         where = gettempdir()
-    with one_line("write to", where):
+    with as_store_error("write to", where):
         # without a buffer, which closing would try to write once more; closed below, as what `pieces` raise is no matter of the folder
         file = TemporaryFile(buffering=0)  # noqa: SIM115  (see above)
     with file:
-        with one_line("write to", where):
+        with as_store_error("write to", where):
             writer = pa.ipc.new_file(file, schema)
         for piece in pieces:
-            with one_line("write to", where):
+            with as_store_error("write to", where):
                 writer.write_table(piece)
-        with one_line("write to", where):
+        with as_store_error("write to", where):
             writer.close()
             pa.default_memory_pool().release_unused()  # what the pieces took, or Arrow keeps it for later ones
             return pa.ipc.open_file(pa.py_buffer(mmap(file.fileno(), 0, access=ACCESS_READ))).read_all()

@@ -22,18 +22,18 @@ from fer_core.errors import ImageError, OutageError, StoreError
 from fer_core.storage import file_mode, local
 from fer_core.storage.file_mode import FileMode
 from fer_core.storage.local_image import read_local, too_large
-from fer_core.storage.retry import FOR_AN_IMAGE, ONCE, PATIENT, Patience, is_refused, may_pass
+from fer_core.storage.retry import DEFAULT_RETRY, IMAGE_RETRY, NO_RETRY, RetryPolicy, is_auth_error, is_transient
 from fer_core.storage.uri import (
     NAME_BYTES,
     OBJECT_STORES,
-    failures,
+    as_store_error,
+    error_text,
     holds_credentials,
     is_too_long,
     local_path,
-    one_line,
-    plain,
     scheme,
     split,
+    storage_exceptions,
     unsplit,
 )
 from fer_core.tables.schema import MISSING, UNREADABLE, UNSUPPORTED
@@ -59,11 +59,11 @@ class Store:
     """fsspec filesystem without listing cache."""
     root: str
     """Where the root is inside `fs`, without a trailing slash."""
-    patience: Patience = PATIENT
+    patience: RetryPolicy = DEFAULT_RETRY
 
-    def impatient(self) -> Self:
+    def without_retries(self) -> Self:
         """The same, asking once."""
-        return replace(self, patience=ONCE)
+        return replace(self, patience=NO_RETRY)
 
     @property
     def local(self) -> bool:
@@ -94,7 +94,7 @@ class Store:
         """A local file for the block to fill, of any size. When the block ends it becomes the file at `path`, in one step as with
         `write_bytes`; where the block raises, nothing has happened.
         """
-        with one_line("write", self.url(path)):
+        with as_store_error("write", self.url(path)):
             if self.local:
                 with local.replacing(self._full(path), file_mode.mode_of(self.root)) as unfinished:
                     yield unfinished
@@ -149,8 +149,8 @@ class Store:
             return self._ask("remove", folder, local.remove_folder)
         # not fs.rm(recursive=True): it reads `*` and `[` in names as patterns
         paths = self._ask("remove", folder, self._objects)
-        with one_line("remove", self.url(folder)), ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-            list(pool.map(lambda path: self.patience.ask(lambda: self._remove_object(path)), paths))
+        with as_store_error("remove", self.url(folder)), ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+            list(pool.map(lambda path: self.patience.call(lambda: self._remove_object(path)), paths))
 
     def settle(self, mode: FileMode | None) -> None:
         """Who reads the files of a local labels root, those that are there and those to come. None: as it is, a new root its owner."""
@@ -182,8 +182,8 @@ class Store:
     def _ask(self, action: str, path: str, question: Callable[[str], T]) -> T:
         """The answer to a question about one full path."""
         full = self._full(path)
-        with one_line(action, self.url(path)):
-            return self.patience.ask(lambda: question(full))
+        with as_store_error(action, self.url(path)):
+            return self.patience.call(lambda: question(full))
 
     def _content(self, full: str) -> bytes:
         if self.local:
@@ -253,13 +253,13 @@ def read_uri(uri: str, limit: int, listed: int | None = None) -> bytes:
     """
     if is_too_long(uri):
         raise ImageError(UNSUPPORTED, f"a name of more than {NAME_BYTES:,} bytes")
-    with one_line("read", uri):
+    with as_store_error("read", uri):
         try:
             data = read_local(local_path(uri), limit) if scheme(uri) == "file" else _read_object(uri, limit, listed)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ImageError(MISSING, "the file is not there") from error
         except PermissionError as error:
-            if is_refused(error):
+            if is_auth_error(error):
                 raise
             raise ImageError(UNREADABLE, "permission denied") from error
     if len(data) > limit:
@@ -282,8 +282,8 @@ def _read_object(uri: str, limit: int, listed: int | None) -> bytes:
             data = bytes(fs.cat_file(path, start=0, end=limit + 1))
         except (FileNotFoundError, PermissionError):
             raise
-        except failures() as error:
-            if not may_pass(error) and fs.info(path)["size"] == 0:  # S3 answers a range of an empty object with an error
+        except storage_exceptions() as error:
+            if not is_transient(error) and fs.info(path)["size"] == 0:  # S3 answers a range of an empty object with an error
                 return b""
             raise
         if listed is not None and len(data) < min(listed, limit + 1):
@@ -291,10 +291,10 @@ def _read_object(uri: str, limit: int, listed: int | None) -> bytes:
         return data
 
     try:
-        return FOR_AN_IMAGE.ask(read)
-    except failures() as error:
-        if may_pass(error) and _answers(fs, path):
-            raise StoreError(f"cannot read {uri}: {plain(error)}") from error
+        return IMAGE_RETRY.call(read)
+    except storage_exceptions() as error:
+        if is_transient(error) and _answers(fs, path):
+            raise StoreError(f"cannot read {uri}: {error_text(error)}") from error
         raise
 
 
@@ -302,8 +302,8 @@ def _answers(fs: AbstractFileSystem, path: str) -> bool:
     """Whether a storage says anything, if only no, about the bucket of a path: then what failed is a matter of that path alone."""
     try:
         fs.info(f"{'/' * path.startswith('/')}{path.strip('/').partition('/')[0]}")
-    except failures() as error:
-        return not may_pass(error)
+    except storage_exceptions() as error:
+        return not is_transient(error)
     return True
 
 

@@ -19,7 +19,7 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from fer_core.errors import AccessError, FerflowError, OutageError, StoreError
-from fer_core.storage.retry import is_refused, may_pass
+from fer_core.storage.retry import is_auth_error, is_transient
 from fer_core.storage.s3 import client_options
 
 OBJECT_STORES: Final = ("s3", "s3a", "gs", "gcs", "az", "abfs", "memory")
@@ -102,15 +102,15 @@ def split(url: str) -> tuple[AbstractFileSystem, str]:
     path = after_scheme(url)
     if kind in S3 and VERSION in path:
         raise StoreError(f"cannot open {url}: the S3 client takes {VERSION} in a name for a question about versions")
-    with one_line("open", url):
+    with as_store_error("open", url):
         try:
             options = client_options(os.environ) if kind in S3 else {}
             # without the cache a listing never hides what another process has written
             fs = fsspec.filesystem(kind, use_listings_cache=False, **options)
         except (ImportError, ValueError) as error:
-            raise StoreError(f"{kind}:// needs a package that is not installed: {plain(error)}") from error
+            raise StoreError(f"{kind}:// needs a package that is not installed: {error_text(error)}") from error
     if kind in S3:
-        fs.retries = 1  # it would multiply the tries of the client below it (`s3_options.TRIES`) by 5, and those of reading by 25
+        fs.retries = 1  # it would multiply the tries of the client below it (`s3.TRIES`) by 5, and those of reading by 25
     return fs, f"/{path.strip('/')}" if kind == "memory" else path
 
 
@@ -123,19 +123,19 @@ def unsplit(fs: AbstractFileSystem, path: str) -> str:
 
 
 @contextmanager
-def one_line(action: str, where: str) -> Iterator[None]:
+def as_store_error(action: str, where: str) -> Iterator[None]:
     """Whatever a storage raises inside becomes a StoreError `cannot <action> <where>: <why>`, an OutageError where it may pass and
     an AccessError where it is about who asks."""
     try:
         yield
     except FerflowError:
         raise
-    except failures() as error:
-        kind = AccessError if is_refused(error) else OutageError if may_pass(error) else StoreError
-        raise kind(f"cannot {action} {where}: {plain(error)}") from error
+    except storage_exceptions() as error:
+        kind = AccessError if is_auth_error(error) else OutageError if is_transient(error) else StoreError
+        raise kind(f"cannot {action} {where}: {error_text(error)}") from error
 
 
-def failures() -> tuple[type[BaseException], ...]:
+def storage_exceptions() -> tuple[type[BaseException], ...]:
     """What storage raises: OSError, and the S3 client's own errors, which exist only once that client is loaded."""
     names = (
         ("botocore.exceptions", "BotoCoreError"),
@@ -146,7 +146,7 @@ def failures() -> tuple[type[BaseException], ...]:
     return (OSError, *(getattr(sys.modules[module], name) for module, name in names if module in sys.modules))
 
 
-def plain(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """What went wrong, in one line without a final stop."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     text = text.rpartition("Detail: [errno ")[2].partition("] ")[2] or text  # Arrow puts what the system says behind words of its own

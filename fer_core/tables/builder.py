@@ -106,7 +106,7 @@ def labels_table(config: RunConfig, facts: Sequence[ImageFacts], predictions: Pr
         "confidence": predictions.confidence,
         **{f"p_{name}": predictions.probabilities[:, index] for index, name in enumerate(EXPRESSIONS)},
         "entropy": predictions.entropy,
-        "needs_review": predictions.needs_review | config.quality_rule.marks(quality),
+        "needs_review": predictions.needs_review | config.quality_rule.flags(quality),
         "labeled_at": [config.started_us] * count,
         **_provenance(config, count, ("model_name", "model_digest", "detector", "pipeline_digest", "run_id")),
     }

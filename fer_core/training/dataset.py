@@ -15,7 +15,7 @@ from fer_core.predict.predictor import Predictor
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class TrainingData:
     """Faces to train on. N of them."""
 
     faces: Tensor
@@ -24,7 +24,7 @@ class Material:
     """(N, 8) float32, rows of sum 1."""
     weights: Tensor
     """(N,) float32 how much each face counts."""
-    settled: Tensor
+    skip_teacher: Tensor
     """(N,) bool: faces of which no teacher is asked."""
 
     def __len__(self) -> int:
@@ -32,23 +32,23 @@ class Material:
 
     def to(self, device: torch.device) -> Self:
         """All of it on the device: 12.5 KB a face."""
-        moved = (part.to(device) for part in (self.faces, self.targets, self.weights, self.settled))
+        moved = (part.to(device) for part in (self.faces, self.targets, self.weights, self.skip_teacher))
         return type(self)(*moved)
 
 
-def material(split: FaceSplit, smoothing: float, balance: float, settled: Collection[str] = frozenset()) -> Material:
+def training_data(split: FaceSplit, smoothing: float, balance: float, skip_teacher: Collection[str] = frozenset()) -> TrainingData:
     """Faces on which somebody saw an expression. See `TrainConfig` for smoothing and balance.
 
-    settled: pictures of which no teacher is asked.
+    skip_teacher: pictures of which no teacher is asked.
     """
     targets, weights = vote_targets(split.votes, split.single, smoothing)
     kept = np.flatnonzero(weights > 0)
     crops = split.crops if len(kept) == len(split) else split.crops[kept]  # a copy would be gigabytes
-    return Material(
+    return TrainingData(
         torch.from_numpy(crops).unsqueeze(1),
         torch.from_numpy(targets[kept]),
         torch.from_numpy(balanced(targets[kept], weights[kept], balance)),
-        torch.tensor([split.pictures[i] in settled for i in kept], dtype=torch.bool),
+        torch.tensor([split.pictures[i] in skip_teacher for i in kept], dtype=torch.bool),
     )
 
 
@@ -64,7 +64,7 @@ def balanced(targets: NDArray[np.float32], weights: NDArray[np.float32], power: 
     return np.asarray(raised * (weights.sum() / max(float(raised.sum()), 1e-12)), np.float32)
 
 
-def taught(own: Material, teachers: Sequence[Predictor], part: float) -> Material:
+def distill(own: TrainingData, teachers: Sequence[Predictor], part: float) -> TrainingData:
     """Targets mixed with what teachers say of the faces: `part` of them their mean calibrated probabilities.
 
     Raters disagree and are few; a trained model has seen all their votes at once (Hinton et al., 2015; Furlanello et al., ICML 2018).
@@ -76,5 +76,5 @@ def taught(own: Material, teachers: Sequence[Predictor], part: float) -> Materia
     for teacher in teachers:
         for start in range(0, len(own), 4096):
             said[start : start + 4096] += teacher.probabilities(own.faces[start : start + 4096, 0].numpy()) / len(teachers)
-    parts = torch.where(own.settled, 0.0, part)[:, None]
+    parts = torch.where(own.skip_teacher, 0.0, part)[:, None]
     return replace(own, targets=(1 - parts) * own.targets + parts * torch.from_numpy(said).float())

@@ -44,7 +44,7 @@ class Ranks:
             for tensor, mean in zip(each, torch.split(flat, [tensor.numel() for tensor in each]), strict=True):
                 tensor.copy_(mean.view_as(tensor))
 
-    def agreed(self, numbers: Sequence[float], device: torch.device) -> list[float]:
+    def broadcast_from_rank0(self, numbers: Sequence[float], device: torch.device) -> list[float]:
         """The first process's numbers in every process: sums may differ in their last bits, and what is decided by them must not."""
         if self.world == 1:
             return list(numbers)
@@ -52,14 +52,14 @@ class Ranks:
         dist.broadcast(told, 0)
         return [float(number) for number in told]
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until every process is here."""
         if self.world > 1:
             dist.barrier()
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
+def init_distributed(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
     """This process's place and its own device; alone where `torchrun` did not start it.
 
     An error ends the process without a farewell, and `torchrun` then ends the others: they may be waiting for this one, and NCCL's farewell

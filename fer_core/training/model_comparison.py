@@ -16,7 +16,7 @@ from fer_core.evaluation.evaluate import Protocol, argmax_classes, majority_clas
 from fer_core.faceset import FaceSplit, carve_dev, read_card, read_split
 from fer_core.labels import EXPRESSIONS
 from fer_core.predict.predictor import Predictor
-from fer_core.training.promotion_gate import SPOILT, STRENGTH, Answers
+from fer_core.training.promotion_gate import CORRUPTIONS, STRENGTH, GateOutputs
 
 GATE_SHARE: Final = 0.5
 """Of the held-out faces of a set that has one held-out split only; the others are reported on."""
@@ -25,7 +25,7 @@ TURNS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Judges:
+class GateSplits:
     """Faces that nobody learnt from, apart by what they are for. No group and no picture is in both."""
 
     gate: FaceSplit
@@ -34,7 +34,7 @@ class Judges:
     """In words, for the verdict's page."""
 
 
-def judges(faceset: Path) -> Judges:
+def gate_splits(faceset: Path) -> GateSplits:
     """The faces of a set that decide, and those on which the winner is reported.
 
     `valid` gates and `test` reports where there are both; else the one there is is divided by the digest of its groups. FaceSetError: the
@@ -48,42 +48,42 @@ def judges(faceset: Path) -> Judges:
         pictures, groups = set(gate.pictures), set(gate.groups)
         faces = enumerate(zip(report.pictures, report.groups, strict=True))
         kept = [i for i, (picture, group) in faces if picture not in pictures and group not in groups]
-        return Judges(gate, report.take(np.array(kept, np.intp)), "valid gates, test reports")
+        return GateSplits(gate, report.take(np.array(kept, np.intp)), "valid gates, test reports")
     report, gate = carve_dev(read_split(faceset, held_out[0], luma=True), GATE_SHARE)
     if not len(gate) or not len(report):
         raise FaceSetError(f"the {held_out[0]} split is too small to gate by one half and report on the other: {faceset}")
-    return Judges(gate, report, f"one half of {held_out[0]} gates, the other reports")
+    return GateSplits(gate, report, f"one half of {held_out[0]} gates, the other reports")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Contest:
+class ModelComparison:
     """Both models' answers on the gate's faces."""
 
     truth: NDArray[np.int64]
     """(N,) true classes in the house order."""
-    champion: Answers
-    challenger: Answers
+    champion: GateOutputs
+    challenger: GateOutputs
 
 
-def contest(gate: FaceSplit, protocol: Protocol, models: tuple[Predictor, Predictor], seed: int = 0) -> Contest:
+def compare_models(gate: FaceSplit, protocol: Protocol, models: tuple[Predictor, Predictor], seed: int = 0) -> ModelComparison:
     """Champion and challenger, in this order, on the faces that the protocol keeps. FaceSetError: it keeps none."""
     truth, kept = majority_classes(gate.votes, gate.kind) if protocol == "majority" else argmax_classes(gate.votes)
     if not len(kept):
         raise FaceSetError(f"no face for the comparison under the {protocol} protocol")
     faces = gate.take(kept)
-    spoilt = {kind: corrupt(faces.crops, kind, STRENGTH, seed, faces.ids) for kind in SPOILT}
+    corrupted = {kind: corrupt(faces.crops, kind, STRENGTH, seed, faces.ids) for kind in CORRUPTIONS}
     paces = _paces(models, faces.crops[:TIMED])
     first, second = (
-        Answers(
+        GateOutputs(
             model.ref.name,
             model.digest,
             _inside(model, faces.crops, faces.classes),
-            {kind: _inside(model, crops, faces.classes).argmax(axis=1) for kind, crops in spoilt.items()},
+            {kind: _inside(model, crops, faces.classes).argmax(axis=1) for kind, crops in corrupted.items()},
             pace,
         )
         for model, pace in zip(models, paces, strict=True)
     )
-    return Contest(truth, first, second)
+    return ModelComparison(truth, first, second)
 
 
 def _inside(model: Predictor, crops: NDArray[np.uint8], classes: Sequence[str]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ CLIP = 5.0
 """Largest norm of a gradient: one odd batch does not throw the weights far."""
 
 
-class Optimiser:
+class SamOptimizer:
     """Moves the parameters of a network and of its loss. Its state is what `tensors` lists."""
 
     def __init__(  # noqa: PLR0917  (a table of plain values)

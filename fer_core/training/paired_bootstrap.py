@@ -37,14 +37,14 @@ class Comparison:
     faces: int
     accuracy: Difference
     macro_f1: Difference
-    """Over the classes that occur often enough, see `compared`."""
+    """Over the classes that occur often enough, see `compare_paired`."""
     recall: dict[str, Difference]
     """By expression, for all that occur."""
     support: dict[str, int]
     """Faces by expression, for all that occur."""
 
 
-def compared(
+def compare_paired(
     truth: NDArray[np.int64], champion: NDArray[np.int64], challenger: NDArray[np.int64], least: int = 1, seed: int = 0
 ) -> Comparison:
     """(N,) true classes and what each model says, in the house order -> figures with bounds.

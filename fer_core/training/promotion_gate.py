@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from fer_core.errors import ModelError
 from fer_core.models.calibration import reliability_bins
-from fer_core.training.paired_bootstrap import Comparison, Difference, compared
+from fer_core.training.paired_bootstrap import Comparison, Difference, compare_paired
 from fer_core.validation import check_entries
 
 OCCLUSION: Final = "occlusion"
 POSE: Final = "rotation"
 """Heads turned in the picture's plane stand for pose: turning a face out of the plane cannot be simulated on a crop."""
-SPOILT: Final = (OCCLUSION, POSE)
+CORRUPTIONS: Final = (OCCLUSION, POSE)
 STRENGTH: Final = 3
 """Of the five strengths of `fer_core.evaluation.corruption`."""
 
@@ -57,15 +57,15 @@ class GateBounds:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answers:
+class GateOutputs:
     """One model on the gate's N faces."""
 
     name: str
     digest: str
     clean: NDArray[np.float64]
     """(N, 8) calibrated probabilities, over the classes that the set has; the others are 0."""
-    spoilt: dict[str, NDArray[np.int64]]
-    """(N,) classes said, for each of `SPOILT`."""
+    corrupted: dict[str, NDArray[np.int64]]
+    """(N,) classes said, for each of `CORRUPTIONS`."""
     faces_per_second: float
     """Measured in turns with the other model on the same faces."""
 
@@ -111,7 +111,7 @@ class Verdict:
         return {**asdict(self), "reasons": list(self.reasons)}
 
 
-def judge(truth: NDArray[np.int64], champion: Answers, challenger: Answers, bounds: GateBounds, seed: int = 0) -> Verdict:
+def judge(truth: NDArray[np.int64], champion: GateOutputs, challenger: GateOutputs, bounds: GateBounds, seed: int = 0) -> Verdict:
     """(N,) true classes and both models' answers -> verdict. The same answers and seed give the same verdict.
 
     ModelError where a model's answers are no probabilities: what is not a number compares with nothing, and its largest is the first class.
@@ -119,7 +119,7 @@ def judge(truth: NDArray[np.int64], champion: Answers, challenger: Answers, boun
     for answers in (champion, challenger):
         if not np.isfinite(answers.clean).all() or answers.clean.min(initial=0) < 0 or answers.clean.max(initial=0) > 1 + 1e-6:
             raise ModelError(f"the answers of {answers.name} ({answers.digest[:12]}) are no probabilities: it cannot be compared")
-    clean = compared(truth, champion.clean.argmax(axis=1), challenger.clean.argmax(axis=1), bounds.support, seed)
+    clean = compare_paired(truth, champion.clean.argmax(axis=1), challenger.clean.argmax(axis=1), bounds.support, seed)
     checks = [
         _at_least("accuracy", clean.accuracy, bounds.accuracy),
         *([_at_least("macro F1", clean.macro_f1, bounds.macro_f1)] if max(clean.support.values()) >= bounds.support else []),
@@ -130,9 +130,9 @@ def judge(truth: NDArray[np.int64], champion: Answers, challenger: Answers, boun
         ),
         _calibration(truth, champion, challenger, bounds.calibration),
     ]
-    for kind in SPOILT:
-        spoilt = compared(truth, champion.spoilt[kind], challenger.spoilt[kind], bounds.support, seed)
-        checks.append(_at_least(f"accuracy under {kind}", spoilt.accuracy, bounds.robustness))
+    for kind in CORRUPTIONS:
+        corrupted = compare_paired(truth, champion.corrupted[kind], challenger.corrupted[kind], bounds.support, seed)
+        checks.append(_at_least(f"accuracy under {kind}", corrupted.accuracy, bounds.robustness))
     pace = challenger.faces_per_second / max(champion.faces_per_second, 1e-9)
     checks.append(_check("speed", (champion.faces_per_second, challenger.faces_per_second, pace), bounds.speed, pace >= bounds.speed))
     unjudged = {name: count for name, count in clean.support.items() if count < bounds.support}
@@ -149,7 +149,7 @@ def _check(name: str, figures: tuple[float, float, float], bound: float, held: b
     return Check(name, *figures, bound, held and all(map(isfinite, (*figures, bound))))
 
 
-def _calibration(truth: NDArray[np.int64], champion: Answers, challenger: Answers, bound: float) -> Check:
+def _calibration(truth: NDArray[np.int64], champion: GateOutputs, challenger: GateOutputs, bound: float) -> Check:
     """The excess of the challenger's calibration error."""
     theirs, ours = (reliability_bins(answers.clean, truth).ece for answers in (champion, challenger))
     return _check("calibration error", (theirs, ours, ours - theirs), bound, ours - theirs <= bound)

@@ -24,7 +24,7 @@ FEWEST_HELD_OUT: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class RetrainingPlan:
     """One training run, ready to be begun or gone on with."""
 
     sources: Sources
@@ -33,7 +33,7 @@ class Lesson:
     """Face set whose held-out faces decide."""
 
 
-def lesson(base: tuple[Path, ...], reviewed: Path | None, champion: ModelRef, config: TrainConfig, how: How) -> Lesson:
+def plan_retraining(base: tuple[Path, ...], reviewed: Path | None, champion: ModelRef, config: TrainConfig, how: How) -> RetrainingPlan:
     """From face sets to a run. The same sets, champion and configuration give the same name, so that an interrupted run is found again.
 
     base: the first one judges. reviewed: its rows win over rows of the same picture in the others; without base sets it must be enough by
@@ -53,7 +53,7 @@ def lesson(base: tuple[Path, ...], reviewed: Path | None, champion: ModelRef, co
         sources = Sources((*base, *corrections), prevailing=corrections if base else ())
     named = replace(config, name="challenger")
     name = f"challenger-{json_sha256({'config': named.to_json(), 'sources': sources.to_json()})[:12]}"
-    return Lesson(sources, replace(config, name=name), base[0] if base else sources.facesets[0])
+    return RetrainingPlan(sources, replace(config, name=name), base[0] if base else sources.facesets[0])
 
 
 def check_enough(reviewed: Path) -> None:

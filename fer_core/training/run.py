@@ -19,15 +19,17 @@ from fer_core.models.store import ModelRef, load_model
 from fer_core.training.augment import augment
 from fer_core.training.checkpoint import Progress
 from fer_core.training.config import TrainConfig
-from fer_core.training.dataset import Material
+from fer_core.training.dataset import TrainingData
 from fer_core.training.distributed import Ranks
-from fer_core.training.optimizer import Optimiser, rate, update_average, warmed
+from fer_core.training.optimizer import SamOptimizer, rate, update_average, warmed
 
 
 class TrainingRun:
     """Network, averaged network, the best average so far, loss and optimiser on one device of one process."""
 
-    def __init__(self, config: TrainConfig, device: torch.device, ranks: Ranks, material: Material, start: ModelRef | None = None) -> None:
+    def __init__(
+        self, config: TrainConfig, device: torch.device, ranks: Ranks, material: TrainingData, start: ModelRef | None = None
+    ) -> None:
         """start: a model of the same network to begin from instead of random weights."""
         if config.batch < 2 * ranks.world:
             raise TrainingError(f"a batch of {config.batch} gives {ranks.world} processes less than two faces each")
@@ -44,7 +46,7 @@ class TrainingRun:
         self.loss = build(config.loss, config.network.logit_scale, len(config.network.classes), width).to(device)
         directions = [self.network.centers] if config.network.classifier == "cosine" else []
         pace = (config.learning_rate, config.weight_decay, config.sam_radius)
-        self.optimiser = Optimiser(self.network, self.loss, *pace, directions)
+        self.optimiser = SamOptimizer(self.network, self.loss, *pace, directions)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that the next step depends on, by name; loading a checkpoint copies into them."""

@@ -25,8 +25,8 @@ from fer_core.models.store import ModelRef, ModelSpec, resolve_model, rounded, s
 from fer_core.predict.predictor import Device, Predictor, torch_device
 from fer_core.training.checkpoint import load_checkpoint, save_checkpoint
 from fer_core.training.config import TrainConfig
-from fer_core.training.dataset import Material, material, taught
-from fer_core.training.distributed import joined
+from fer_core.training.dataset import TrainingData, distill, training_data
+from fer_core.training.distributed import init_distributed
 from fer_core.training.run import TrainingRun, logits
 from fer_core.training.tensorboard_log import TensorBoardLog
 
@@ -61,7 +61,7 @@ class Sources:
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
+class TrainingCallbacks:
     """Who is told how far a run is. Under `torchrun`, the first process's is told of epochs, everybody's of steps."""
 
     epoch: Callable[[EpochRecord], None] = lambda record: None
@@ -70,11 +70,11 @@ class Listener:
     """Within an epoch: steps done, and how many there are."""
 
 
-SILENT: Final = Listener()
+SILENT: Final = TrainingCallbacks()
 
 
 @dataclass(frozen=True, slots=True)
-class HeldBack:
+class DevSet:
     """Faces that a run is judged by, never trained on. N of them."""
 
     crops: NDArray[np.uint8]
@@ -91,7 +91,7 @@ def train(  # noqa: PLR0917  (a table of plain values)
     config: TrainConfig,
     device: Device = "auto",
     resume: bool = False,
-    listener: Listener = SILENT,
+    listener: TrainingCallbacks = SILENT,
 ) -> ModelRef:
     """Train on the sets' `train` splits and write the model `to / config.name`. Under `torchrun` every process calls this.
 
@@ -100,8 +100,8 @@ def train(  # noqa: PLR0917  (a table of plain values)
     """
     folder = to / config.name
     identity = {"config": config.to_json(), "sources": sources.to_json()}
-    with joined(torch_device(device)) as (ranks, own_device):
-        learned, held_back = _parts(sources, config, device)
+    with init_distributed(torch_device(device)) as (ranks, own_device):
+        learned, dev_set = _parts(sources, config, device)
         run = TrainingRun(config, own_device, ranks, learned, sources.start)
         del learned  # on a GPU the run has a copy
         if resume:
@@ -112,16 +112,16 @@ def train(  # noqa: PLR0917  (a table of plain values)
             while not run.finished:
                 start = time.monotonic()
                 loss = run.epoch(listener.step)
-                record = _judged(run, held_back, loss, start)
+                record = _judged(run, dev_set, loss, start)
                 if log is not None:
                     save_checkpoint(folder / STATE, run.tensors(), run.progress, identity)
                     training_history.append(folder / HISTORY, record)
                     log.add(record)
                     listener.epoch(record)
         if ranks.first:
-            _finish(run, held_back, folder, sources)
+            _finish(run, dev_set, folder, sources)
             _draw(folder, run.progress.best_epoch)
-        ranks.wait()
+        ranks.barrier()
     return resolve_model(str(folder.absolute()))
 
 
@@ -135,7 +135,7 @@ def _make(folder: Path) -> None:
         raise TrainingError(f"cannot write a model to {folder} (permission denied)")
 
 
-def _parts(sources: Sources, config: TrainConfig, device: Device) -> tuple[Material, HeldBack]:
+def _parts(sources: Sources, config: TrainConfig, device: Device) -> tuple[TrainingData, DevSet]:
     """What to train on and what to judge by; too little of either is a TrainingError.
 
     Only the first set gives held-back faces. Pictures of theirs, or of any set's other splits, are not trained on from any set.
@@ -145,12 +145,12 @@ def _parts(sources: Sources, config: TrainConfig, device: Device) -> tuple[Mater
     own = [rest, *(read_split(folder, "train", luma=True) for folder in sources.facesets[1:])]
     faces = [_prevailed(split, folder, sources, spoken) for split, folder in zip(own, sources.facesets, strict=True)]
     held_out = frozenset(dev.pictures).union(*map(held_out_pictures, sources.facesets))
-    learned = material(join(faces, held_out), config.smoothing, config.balance, spoken)
+    learned = training_data(join(faces, held_out), config.smoothing, config.balance, spoken)
     classes, kept = majority_classes(dev.votes, dev.kind)
     if len(learned) < config.batch or len(kept) == 0:
         raise TrainingError(f"too few faces to train on: {len(learned)} for training, {len(kept)} held back, batches of {config.batch}")
     teachers = [Predictor(model, device) for model in sources.teachers]
-    return taught(learned, teachers, config.distill), HeldBack(dev.crops[kept], classes, dev.classes)
+    return distill(learned, teachers, config.distill), DevSet(dev.crops[kept], classes, dev.classes)
 
 
 def _prevailed(split: FaceSplit, folder: Path, sources: Sources, spoken: Collection[str]) -> FaceSplit:
@@ -160,12 +160,14 @@ def _prevailed(split: FaceSplit, folder: Path, sources: Sources, spoken: Collect
     return split.take(np.array([i for i, picture in enumerate(split.pictures) if picture not in spoken], np.intp))
 
 
-def _judged(run: TrainingRun, held_back: HeldBack, train_loss: float, start: float) -> EpochRecord:
+def _judged(run: TrainingRun, dev_set: DevSet, train_loss: float, start: float) -> EpochRecord:
     """Score the averaged weights on the held-back faces, and count the epoch."""
-    said = logits(run.average, held_back.crops, run.device)
-    figures = score(softmax(said), held_back.classes, held_back.present)
-    loss = log_loss(said, held_back.classes)
-    run.judge(*run.ranks.agreed((figures.accuracy, loss), run.device))  # or one process might stop early, and the others wait for it
+    said = logits(run.average, dev_set.crops, run.device)
+    figures = score(softmax(said), dev_set.classes, dev_set.present)
+    loss = log_loss(said, dev_set.classes)
+    run.judge(
+        *run.ranks.broadcast_from_rank0((figures.accuracy, loss), run.device)
+    )  # or one process might stop early, and the others wait for it
     seconds = time.monotonic() - start
     return EpochRecord(run.progress.epochs, train_loss, loss, figures.accuracy, figures.macro_f1, run.learning_rate, seconds)
 
@@ -177,13 +179,13 @@ def _draw(folder: Path, best: int) -> None:
         curves_png(records, folder / CURVES, f"Training of {folder.name}", best)
 
 
-def _finish(run: TrainingRun, held_back: HeldBack, folder: Path, sources: Sources) -> ModelRef:
+def _finish(run: TrainingRun, dev_set: DevSet, folder: Path, sources: Sources) -> ModelRef:
     """Calibrate the best weights, as they will be stored, on the held-back faces and write the model."""
     network = rounded(run.best) if run.config.half else run.best
-    said = logits(network, held_back.crops, run.device)
-    temperature = fit_temperature(said, held_back.classes)
-    figures = score(softmax(said / temperature), held_back.classes, held_back.present)
-    review = fit_review_rule(softmax(said / temperature), held_back.classes)
+    said = logits(network, dev_set.crops, run.device)
+    temperature = fit_temperature(said, dev_set.classes)
+    figures = score(softmax(said / temperature), dev_set.classes, dev_set.present)
+    review = fit_review_rule(softmax(said / temperature), dev_set.classes)
     spec = ModelSpec(run.config.network, temperature, flip=True, review=review)
     card = {
         "name": run.config.name,
@@ -193,7 +195,7 @@ def _finish(run: TrainingRun, held_back: HeldBack, folder: Path, sources: Source
         "sources": sources.to_json(),
         "training": run.config.to_json(),
         "development": {
-            "faces": len(held_back.classes),
+            "faces": len(dev_set.classes),
             "protocol": "majority",
             "epoch": run.progress.best_epoch,
             "accuracy": figures.accuracy,

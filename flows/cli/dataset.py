@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_core.errors import FaceSetError, UsageError
-from flows.output import answer
+from flows.output import print_result
 
 if TYPE_CHECKING:
     from fer_core.faceset import FaceSetCard
@@ -109,7 +109,7 @@ def _import_reviewed(args: argparse.Namespace) -> int:
     lines += [f"{found.orphans} left out: no current label matches"] if found.orphans else []
     lines += [f"{found.gone} left out: neither the photographs nor crops of the faces exist any more"] if found.gone else []
     lines += [f"{found.card.duplicates_removed} left out: the same image is in another split"] if found.card.duplicates_removed else []
-    answer(args.json, asdict(found), lines)
+    print_result(args.json, asdict(found), lines)
     return 0
 
 
@@ -166,7 +166,7 @@ def _answer(card: "FaceSetCard", as_json: bool, to: Path) -> int:
             lines += [f"{card.straddling_removed} more training images left out: they show a person who is also in another split"]
         lines += [f"{card.undecodable} images left out: they cannot be decoded"] if card.undecodable else []
         lines += [f"{card.framed_by_points:.1%} framed by {card.detector}, the rest with the average framing of the set"]
-    answer(as_json, asdict(card), lines)
+    print_result(as_json, asdict(card), lines)
     return 0
 
 

@@ -17,7 +17,7 @@ from fer_core.isolation import OFFLINE
 from fer_core.storage.store import open_store
 from fer_core.storage.uri import scheme
 from fer_core.text import visible, visible_lines
-from flows.output import tell
+from flows.output import print_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str]) -> int:
             case _:
                 raise UsageError("usage: python -m flows.cli.demo pictures FOLDER | query ROOT")
     except FerflowError as error:
-        tell(f"ferflow: {error}")
+        print_line(f"ferflow: {error}")
         return 2 if isinstance(error, UsageError) else 1
     return 0
 

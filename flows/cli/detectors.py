@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from flows.output import answer
+from flows.output import print_result
 
 KINDS: Final = (
     ("builtin", "Apache-2.0", "comes with ferflow and was trained in its repository: five points, nothing to download"),
@@ -64,7 +64,7 @@ def run_list(args: argparse.Namespace) -> int:
     lines = [line for row in rows for line in _lines(row)]
     lines += ["", f"auto selects {automatic}", f"files are searched in {folder()}", f"figures from {WHERE}"]
     value = {"detectors": rows, "auto": automatic, "folder": str(folder()), "measured_in": WHERE}
-    answer(args.json, value, lines)
+    print_result(args.json, value, lines)
     return 0
 
 
@@ -76,16 +76,16 @@ def run_pull(args: argparse.Namespace) -> int:
         raise UsageError(
             f"only yunet can be pulled, not {args.name!r}; InsightFace's models are non-commercial and come with the package insightface"
         )
-    from fer_core.detect.download import YUNET_URL, pull_yunet
+    from fer_core.detect.download import YUNET_URL, download_yunet
     from fer_core.detect.registry import YUNET_FILE, folder
 
-    pulled = pull_yunet(args.to, args.url or YUNET_URL)
+    pulled = download_yunet(args.to, args.url or YUNET_URL)
     said = "downloaded, sha256 as it should be" if pulled.downloaded else "already there, sha256 as it should be"
     lines = [f"{pulled.file}: {said}"]
     if pulled.file != folder() / YUNET_FILE:
         lines.append(f"detectors are searched in {folder()}: name this one as --detector yunet:{pulled.file}")
     value = {"detector": "yunet", "file": str(pulled.file), "sha256": pulled.sha256, "bytes": pulled.size, "downloaded": pulled.downloaded}
-    answer(args.json, value, lines)
+    print_result(args.json, value, lines)
     return 0
 
 

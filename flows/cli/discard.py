@@ -2,7 +2,7 @@
 
 import argparse
 
-from flows.output import answer
+from flows.output import print_result
 
 HELP = """Removes the files of an interrupted run from a labels root: staged labels and crops, and its plan.
 The run cannot be resumed afterwards. Without it, a commit or housekeeping removes staged files after 14 days.
@@ -40,5 +40,5 @@ def run(args: argparse.Namespace) -> int:
     with lease(store, f"discarding run {args.run_id}") as held:
         files = discard(store, args.run_id, held.check)
     value = {"run_id": args.run_id, "root": store.url(), "files": files}
-    answer(args.json, value, f"run {args.run_id} discarded: {files} files removed from {store.url()}")
+    print_result(args.json, value, f"run {args.run_id} discarded: {files} files removed from {store.url()}")
     return 0

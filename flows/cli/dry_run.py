@@ -9,14 +9,14 @@ import pyarrow.compute as pc
 
 from fer_core.collection.inventory import collect
 from fer_core.commit.manifest import Manifest
-from fer_core.commit.publish import committed_runs, read_manifest, staged_receipts, unfinished
+from fer_core.commit.publish import committed_runs, read_manifest, staged_receipts, unfinished_shards
 from fer_core.planning.draft import draft
 from fer_core.storage.store import Store, open_store
 from flows.cli.stage_progress import StageProgress
 from flows.label_params import LabelParams
-from flows.output import answer
-from flows.setup.label import configure, take_up
-from tasks.clusters.sizing import hands, hands_to_plan_for, sized
+from flows.output import print_result
+from flows.setup.label import configure, load_resumable_plan
+from tasks.clusters.sizing import max_concurrency, planning_concurrency, with_workers
 
 START_SECONDS: Final = 8.0
 BUSY_SECONDS: Final = {"builtin": 0.25, "yunet": 0.5, "scrfd": 0.3, "insightface": 0.4}
@@ -34,22 +34,22 @@ class Rate:
 
 def dry_run(params: LabelParams, as_json: bool) -> int:
     """Say it."""
-    store, cluster = open_store(params.to), sized(params.cluster, params.workers)
+    store, cluster = open_store(params.to), with_workers(params.cluster, params.workers)
     if params.resume is not None:
-        plan = take_up(params)
-        todo = unfinished(plan, staged_receipts(store, params.resume))
+        plan = load_resumable_plan(params)
+        todo = unfinished_shards(plan, staged_receipts(store, params.resume))
         images = plan.images.filter(pc.is_in(plan.images["shard"], value_set=pa.array(todo, pa.int32())))
         config, listed, unchanged, excluded = plan.config, plan.listed, plan.unchanged, plan.excluded
     else:
         with StageProgress() as progress:
             found = collect(params.source, params.source_options, on_listed=partial(progress, "listed images"))
             progress("planning")
-            workers = hands_to_plan_for(cluster)
+            workers = planning_concurrency(cluster)
             drawn = draft(store, configure(params), found.images, workers=workers, force=params.force, left_out=found.left_out)
         config, images, listed, unchanged, excluded = drawn.config, drawn.images, drawn.listed, drawn.unchanged, drawn.excluded
     rate = rate_for(store, config.pipeline_digest, config.detector)
     size = pc.sum(images["bytes"]).as_py() or 0
-    workers = min(hands(cluster), pc.count_distinct(images["shard"]).as_py()) if images.num_rows else 0
+    workers = min(max_concurrency(cluster), pc.count_distinct(images["shard"]).as_py()) if images.num_rows else 0
     minutes = (START_SECONDS + images.num_rows * rate.seconds / workers) / 60 if workers else 0.0
     value = {
         "dry_run": True,
@@ -74,7 +74,7 @@ def dry_run(params: LabelParams, as_json: bool) -> int:
         f"expected: about {_minutes(minutes)} with {who}, at {rate.seconds:.3f} s an image and core ({rate.source})",
         f"detector {config.detector}, shards of {config.shard_size} at most; nothing was written",
     )
-    answer(as_json, value, lines)
+    print_result(as_json, value, lines)
     return 0
 
 

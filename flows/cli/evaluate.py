@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_core.models.store import DEFAULT
-from flows.output import answer
+from flows.output import print_result
 
 if TYPE_CHECKING:
     from fer_core.evaluation.evaluate import Evaluation
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if args.plots is not None:
         report["plots"] = _drawn(figures, ref, args)
         lines += ["", *report["plots"].values()]
-    answer(args.json, report, lines)
+    print_result(args.json, report, lines)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from flows.output import answer
+from flows.output import print_result
 
 RAW = argparse.RawDescriptionHelpFormatter
 CURRENT = """Writes the newest label of each face, across all committed runs and models, as one Parquet file, sorted by image. It has the
@@ -47,7 +47,7 @@ def run_current(args: argparse.Namespace) -> int:
 
     store = open_store(args.root)
     if args.sql:
-        answer(args.json, {"sql": views(store)}, views(store).split("\n"))
+        print_result(args.json, {"sql": views(store)}, views(store).split("\n"))
         return 0
     from fer_core.export.current_file import export_current
     from flows.cli.stage_progress import StageProgress
@@ -58,7 +58,7 @@ def run_current(args: argparse.Namespace) -> int:
     lines = [f"wrote {found.file}: {found.faces:,} faces in {found.images:,} images, from {found.runs:,} runs"]
     if found.deleted:
         lines.append(f"{found.deleted:,} images are no longer in the collection; their last labels, if any, are kept")
-    answer(args.json, asdict(found), lines)
+    print_result(args.json, asdict(found), lines)
     return 0
 
 
@@ -71,5 +71,5 @@ def run_delta(args: argparse.Namespace) -> int:
 
     found = register(open_store(args.root), args.table)
     news = f"{len(found.runs):,} new runs" if len(found.runs) != 1 else "1 new run"
-    answer(args.json, asdict(found), f"{found.table} is at version {found.version}: {news}, {found.parts:,} files")
+    print_result(args.json, asdict(found), f"{found.table} is at version {found.version}: {news}, {found.parts:,} files")
     return 0

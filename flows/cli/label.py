@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from flows.cli.cluster_option import CLUSTER
-from flows.output import answer, tell
+from flows.output import print_line, print_result
 
 if TYPE_CHECKING:
     from fer_core.errors import FerflowError
@@ -88,20 +88,20 @@ def run(args: argparse.Namespace) -> int:
         return dry_run(params, args.json)
     images = check_label(params)
     if params.resume is not None and is_committed(open_store(params.to), params.resume):
-        from flows.label_summary import already
+        from flows.label_summary import committed_summary
 
-        return _answer(args, params, already(params.to, params.resume), f"run {params.resume} was committed already")
+        return _answer(args, params, committed_summary(params.to, params.resume), f"run {params.resume} was committed already")
     if params.resume is None and params.run_id is None:
         params = params.model_copy(update={"run_id": new_run_id()})
     from fer_core.errors import FerflowError
-    from tasks.execution.signals import asked
+    from tasks.execution.signals import stop_requested
 
     try:
         summary = _run_flow(params, images, args)
     except KeyboardInterrupt:
         raise FerflowError("interrupted; " + _how_to_resume(params)) from None
     except Exception as error:
-        if asked():  # the interrupt came up inside somebody else's code and was wrapped there
+        if stop_requested():  # the interrupt came up inside somebody else's code and was wrapped there
             raise FerflowError("interrupted; " + _how_to_resume(params)) from None
         if isinstance(error, FerflowError):
             raise _with_resume(error, params) from error
@@ -114,24 +114,24 @@ def _run_flow(params: "LabelParams", images: int, args: argparse.Namespace) -> "
     from flows.cli.progress_bar import Display, notices
     from flows.server.prefect_api import prefect_api
     from flows.server.session import session
-    from tasks.clusters.early_start import starting_early
-    from tasks.clusters.sizing import sized
+    from tasks.clusters.early_start import start_early
+    from tasks.clusters.sizing import with_workers
     from tasks.execution.progress import listening
-    from tasks.execution.signals import stop_if_asked
+    from tasks.execution.signals import raise_if_stop_requested
 
     notices(params)
-    cluster = sized(params.cluster, params.workers)
+    cluster = with_workers(params.cluster, params.workers)
     with ExitStack() as stack:
         display = stack.enter_context(Display())
         stack.enter_context(session())
         api = stack.enter_context(prefect_api(verbose=args.verbose))
-        stack.enter_context(starting_early(cluster, images, params.shard_size, args.verbose))
+        stack.enter_context(start_early(cluster, images, params.shard_size, args.verbose))
         from flows.label import label_collection
         from tasks.quarantine import QuarantineError
 
         stack.enter_context(api.ready())
         stack.enter_context(listening(display.show, display.warn, display.stage))
-        stop_if_asked()
+        raise_if_stop_requested()
         try:
             return label_collection(params)
         except QuarantineError as error:  # its run has failed, after its commit: there is everything to tell
@@ -150,10 +150,10 @@ def _answer(args: argparse.Namespace, params: "LabelParams", summary: "Summary",
     from flows.cli.started import STARTED_AT
     from flows.label_summary import as_json, as_text, max_failed_sentence
 
-    answer(args.json, as_json(summary, STARTED_AT), "" if args.json else as_text(summary, STARTED_AT, first_line))
+    print_result(args.json, as_json(summary, STARTED_AT), "" if args.json else as_text(summary, STARTED_AT, first_line))
     sentence = max_failed_sentence(summary, params.max_failed)
     if sentence:
-        tell(f"ferflow: {sentence}")
+        print_line(f"ferflow: {sentence}")
         return 1
     return 0
 

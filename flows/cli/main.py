@@ -87,9 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if getattr(args, "verbose", False):
             import traceback
 
-            from flows.output import tell_lines
+            from flows.output import print_lines
 
-            tell_lines(traceback.format_exc())
+            print_lines(traceback.format_exc())
         code = _fail(args, *_told(error, verbose_exists=hasattr(args, "verbose")))
     return code
 
@@ -130,11 +130,11 @@ def _told(error: Exception, *, verbose_exists: bool) -> tuple[str, int]:
 
 
 def _fail(args: argparse.Namespace, sentence: str, code: int) -> int:
-    from flows.output import answer, tell
+    from flows.output import print_line, print_result
 
     if getattr(args, "json", False):
-        answer(True, {"error": sentence}, "")
-    tell(f"ferflow: {sentence}")
+        print_result(True, {"error": sentence}, "")
+    print_line(f"ferflow: {sentence}")
     return code
 
 

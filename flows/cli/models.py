@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_core.errors import ModelError
-from flows.output import answer
+from flows.output import print_result
 
 if TYPE_CHECKING:
     from fer_core.models.registry import Promotion
@@ -48,7 +48,7 @@ def run_list(args: argparse.Namespace) -> int:
         {"name": ref.name, "digest": ref.digest, "path": str(ref.path), "bytes": size_bytes(ref), "figures": ref.card.get("figures", {})}
         for ref in models
     ]
-    answer(args.json, {"models": rows}, list_page(models))
+    print_result(args.json, {"models": rows}, list_page(models))
     return 0
 
 
@@ -58,7 +58,7 @@ def run_show(args: argparse.Namespace) -> int:
     from flows.cli.model_page import page
 
     ref = resolve_model(args.model)
-    answer(args.json, ref.card, "" if args.json else page(ref, _multiply_adds(ref), args.model))
+    print_result(args.json, ref.card, "" if args.json else page(ref, _multiply_adds(ref), args.model))
     return 0
 
 
@@ -81,7 +81,7 @@ def run_rollback(args: argparse.Namespace) -> int:
 
 def _promoted(args: argparse.Namespace, promotion: "Promotion") -> int:
     text = f"{promotion.name} {promotion.digest[:12]} labels from now on (was {promotion.previous[:12]})"
-    answer(args.json, asdict(promotion), text)
+    print_result(args.json, asdict(promotion), text)
     return 0
 
 
@@ -95,7 +95,7 @@ def _list_promotions(args: argparse.Namespace) -> int:
     lines = [f"{one.number:4d}  {one.at}  {one.kind:8}  {one.name:24}  {one.digest[:12]}  {one.reason}" for one in done]
     lines.append(f"champion: {holder.name} {holder.digest[:12]}" + ("" if done else " (comes with ferflow; nothing was promoted yet)"))
     value = {"champion": {"name": holder.name, "digest": holder.digest}, "promotions": [asdict(one) for one in done]}
-    answer(args.json, value, lines)
+    print_result(args.json, value, lines)
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from fer_core.text import visible
 from flows.cli.stage_progress import PacedLines, duration
-from flows.output import tell
+from flows.output import print_line
 from tasks.execution.progress import Progress
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Display:
         """Write a line at once."""
         line = f"note: {sentence}"
         if self._bar is None:
-            tell(line)
+            print_line(line)
         else:
             self._bar.console.out(visible(line))
 
@@ -82,18 +82,18 @@ def notices(params: "LabelParams") -> None:
     from fer_core.detect.registry import notice, resolve
     from fer_core.storage.file_mode import open_to_others
     from fer_core.storage.store import open_store
-    from tasks.clusters.sizing import short_of_memory, sized
+    from tasks.clusters.sizing import memory_warning, with_workers
 
     spec = resolve(params.detector)
     chosen = " (chosen by auto)" if params.detector == "auto" else ""
-    tell(f"detector: {spec}{chosen}")
+    print_line(f"detector: {spec}{chosen}")
     said = notice(spec)
     if said:
-        tell(f"note: {said}")
+        print_line(f"note: {said}")
     store = open_store(params.to)
     lets_in = open_to_others(store.root) if store.local else None
     if lets_in:
-        tell(f"note: {lets_in}")
-    short = short_of_memory(sized(params.cluster, params.workers))
+        print_line(f"note: {lets_in}")
+    short = memory_warning(with_workers(params.cluster, params.workers))
     if short:
-        tell(f"note: {short}")
+        print_line(f"note: {short}")

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from flows.cli.cluster_option import CLUSTER
-from flows.output import answer
+from flows.output import print_result
 
 if TYPE_CHECKING:
     from flows.relabel_params import RelabelParams
@@ -55,13 +55,13 @@ def run(args: argparse.Namespace) -> int:
     from fer_core.errors import FerflowError
     from fer_core.storage.store import open_store
     from flows.form_fields import new_run_id
-    from flows.setup.relabel import already, check_relabel, relabel_params
-    from tasks.execution.signals import asked
+    from flows.setup.relabel import check_relabel, committed_summary, relabel_params
+    from tasks.execution.signals import stop_requested
 
     names = ("root", "model", "device", "cluster", "workers", "shard_size", "purpose", "run_id", "resume")
     params = relabel_params({name: getattr(args, name) for name in names if getattr(args, name) is not None})
     if params.resume is not None and is_committed(open_store(params.root), params.resume):
-        return _answer(args, already(params))
+        return _answer(args, committed_summary(params))
     images = check_relabel(params)
     if params.resume is None and params.run_id is None:
         params = params.model_copy(update={"run_id": new_run_id()})
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         raise FerflowError(f"interrupted; {_how_to_resume(params)}") from None
     except Exception as error:
-        if asked():  # the interrupt came up inside somebody else's code and was wrapped there
+        if stop_requested():  # the interrupt came up inside somebody else's code and was wrapped there
             raise FerflowError(f"interrupted; {_how_to_resume(params)}") from None
         if isinstance(error, FerflowError) and _is_begun(params):
             raise type(error)(f"{str(error).rstrip('.')}; {_how_to_resume(params)}") from error
@@ -83,23 +83,23 @@ def _run_flow(params: "RelabelParams", images: int, args: argparse.Namespace) ->
     from flows.cli.progress_bar import Display
     from flows.server.prefect_api import prefect_api
     from flows.server.session import session
-    from tasks.clusters.early_start import starting_early
-    from tasks.clusters.sizing import sized
+    from tasks.clusters.early_start import start_early
+    from tasks.clusters.sizing import with_workers
     from tasks.execution.progress import listening
-    from tasks.execution.signals import stop_if_asked
+    from tasks.execution.signals import raise_if_stop_requested
 
-    cluster = sized(params.cluster, params.workers)
+    cluster = with_workers(params.cluster, params.workers)
     with ExitStack() as stack:
         display = stack.enter_context(Display())
         stack.enter_context(session())
         api = stack.enter_context(prefect_api(verbose=args.verbose))
         if images:
-            stack.enter_context(starting_early(cluster, images, params.shard_size, args.verbose))
+            stack.enter_context(start_early(cluster, images, params.shard_size, args.verbose))
         from flows.relabel import relabel
 
         stack.enter_context(api.ready())
         stack.enter_context(listening(display.show, display.warn, display.stage))
-        stop_if_asked()
+        raise_if_stop_requested()
         return relabel(params)
 
 
@@ -109,12 +109,12 @@ def _answer(args: argparse.Namespace, summary: "RelabelSummary") -> int:
 
     value = as_json(summary.run, STARTED_AT)
     value["changes"] = summary.changes.to_json()
-    answer(args.json, value, "" if args.json else _text(summary, STARTED_AT))
+    print_result(args.json, value, "" if args.json else _text(summary, STARTED_AT))
     return 0
 
 
 def _text(summary: "RelabelSummary", started_at: float) -> list[str]:
-    from tasks.artifacts.relabel import headline, moves_told
+    from tasks.artifacts.relabel import describe_moves, headline
 
     run, changes, manifest = summary.run, summary.changes, summary.run.manifest
     done = f"{run.images:,} images relabelled, {manifest.faces:,} faces, {manifest.unchanged:,} images had labels of this model already"
@@ -122,7 +122,7 @@ def _text(summary: "RelabelSummary", started_at: float) -> list[str]:
     if changes.without_crops:
         lines.append(f"{changes.without_crops:,} images keep their labels: the crops of their faces were not kept")
     if changes.faces:
-        lines += [headline(changes), *moves_told(changes)]
+        lines += [headline(changes), *describe_moves(changes)]
         lines.append(f"mean confidence {changes.confidence_before:.3f} before, {changes.confidence_after:.3f} now")
     seconds = run.committed_at - started_at
     if run.images > run.resumed:

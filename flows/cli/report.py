@@ -2,7 +2,7 @@
 
 import argparse
 
-from flows.output import answer
+from flows.output import print_result
 
 HELP = """Writes one HTML page about a labels root: its runs, images by status, shares of labels over time, and the distance of each run
 from the reference of its model (population stability index; below 0.10 no drift, from 0.25 on drift). It contains no face and no image
@@ -41,5 +41,5 @@ def run(args: argparse.Namespace) -> int:
         progress("comparing runs")
         found = report_on(open_store(args.root), reference_run=args.reference)
         file = write_report(found, args.to)
-    answer(args.json, {**found.to_json(), "file": file}, f"wrote {file}: {len(found.runs):,} runs; {headline(found)}")
+    print_result(args.json, {**found.to_json(), "file": file}, f"wrote {file}: {len(found.runs):,} runs; {headline(found)}")
     return 0

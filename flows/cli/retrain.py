@@ -4,7 +4,7 @@ import argparse
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from flows.output import answer
+from flows.output import print_result
 
 if TYPE_CHECKING:
     from flows.retrain_params import RetrainParams
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     from tasks.artifacts.retrain import as_json, headline
 
     lines = [headline(outcome), *(f"  {reason}" for reason in outcome.verdict.reasons), f"verdict: {outcome.challenger.path}/verdict.md"]
-    answer(args.json, as_json(outcome), lines)
+    print_result(args.json, as_json(outcome), lines)
     return 0
 
 
@@ -86,7 +86,7 @@ def _run_flow(params: "RetrainParams", verbose: bool) -> "Outcome":
     from flows.server.prefect_api import prefect_api
     from flows.server.session import session
     from tasks.execution.progress import listening
-    from tasks.execution.signals import stop_if_asked
+    from tasks.execution.signals import raise_if_stop_requested
 
     with ExitStack() as stack:
         progress = stack.enter_context(StageProgress())
@@ -97,5 +97,5 @@ def _run_flow(params: "RetrainParams", verbose: bool) -> "Outcome":
 
         stack.enter_context(api.ready())
         stack.enter_context(listening(stage=progress))
-        stop_if_asked()
+        raise_if_stop_requested()
         return retrain(params)

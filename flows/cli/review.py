@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.output import answer
+from flows.output import print_result
 
 if TYPE_CHECKING:
     from fer_core.review.export import ReviewExport
@@ -54,16 +54,16 @@ def run_export(args: argparse.Namespace) -> int:
     """Write page and tasks."""
     from dataclasses import asdict
 
-    from fer_core.review.export import Asked, export_review
+    from fer_core.review.export import ExportRequest, export_review
     from fer_core.storage.store import open_store
     from flows.cli.stage_progress import StageProgress
 
     model = None if args.model is None else _model_digest(args.model)
-    asked = Asked(args.budget, args.policy, args.seed, model)
+    asked = ExportRequest(args.budget, args.policy, args.seed, model)
     with StageProgress() as progress:
         progress("reading labels and reviews")
         found = export_review(open_store(args.root), open_store(args.to), asked, on_read=partial(progress, "read photographs"))
-    answer(args.json, asdict(found), _exported(found))
+    print_result(args.json, asdict(found), _exported(found))
     return 0
 
 
@@ -102,7 +102,7 @@ def run_import(args: argparse.Namespace) -> int:
     with StageProgress() as progress:
         progress("matching reviews with the current labels")
         found = import_reviews(open_store(args.to), args.file, args.reviewer and args.reviewer.strip())
-    answer(args.json, asdict(found), _imported(found))
+    print_result(args.json, asdict(found), _imported(found))
     return 0
 
 

@@ -7,7 +7,7 @@ from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Final, Self
 
-from flows.output import tell
+from flows.output import print_line
 from tasks.execution.progress import counted
 
 LINE_SECONDS: Final = 10.0
@@ -43,7 +43,7 @@ class PacedLines:
         now = self._clock()
         if self._line and now - self._written >= seconds:
             self._written = now
-            tell(f"{self._line}, {duration(now - self._started)} elapsed")
+            print_line(f"{self._line}, {duration(now - self._started)} elapsed")
 
     def _beats(self) -> None:
         while not self._stopped.wait(LINE_SECONDS):
@@ -81,12 +81,12 @@ class StageProgress:
         self._stage, self._line = stage, line
         if self._clock() - self._rewritten >= REWRITE_SECONDS:
             self._rewritten = self._clock()
-            tell(line, start="\r", end="")
+            print_line(line, start="\r", end="")
             self._is_open = True
 
     def _end_line(self) -> None:
         if self._is_open:
-            tell(self._line, start="\r")
+            print_line(self._line, start="\r")
             self._is_open = False
 
     def __enter__(self) -> Self:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fer_core.errors import TrainingError
 from fer_core.json_reader import parse_json
 from fer_core.storage.bounded_file import read_bounded
-from flows.output import answer
+from flows.output import print_result
 
 if TYPE_CHECKING:
     from fer_core.training.config import TrainConfig
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     start = None if args.start is None else resolve_model(args.start)
     import torch
 
-    from fer_core.training.train import Listener, Sources, train
+    from fer_core.training.train import Sources, TrainingCallbacks, train
     from flows.cli.training_progress import EpochDisplay
 
     if "OMP_NUM_THREADS" not in os.environ:  # torchrun and benchmarks set it for each of their processes
@@ -74,14 +74,14 @@ def run(args: argparse.Namespace) -> int:
     config, sources = _config(args), Sources(tuple(args.facesets), teachers, start)
     first = os.environ.get("RANK", "0") == "0"
     with EpochDisplay(config.epochs, shown=first) as display:
-        ref = train(sources, args.to, config, args.device, args.resume, Listener(display.epoch, display.step))
+        ref = train(sources, args.to, config, args.device, args.resume, TrainingCallbacks(display.epoch, display.step))
     development = ref.card["development"]
     lines = [
         str(ref.path),
         f"accuracy on {development['faces']} held-back faces ({development['protocol']}): {development['accuracy']:.2%}",
     ]
     if first:
-        answer(args.json, {"model": str(ref.path), "name": ref.name, "digest": ref.digest, "development": development}, lines)
+        print_result(args.json, {"model": str(ref.path), "name": ref.name, "digest": ref.digest, "development": development}, lines)
     return 0
 
 

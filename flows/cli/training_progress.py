@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from fer_core.text import visible
-from flows.output import tell
+from flows.output import print_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -40,7 +40,7 @@ class EpochDisplay:
             following = f"epoch {record.epoch + 1}/{self._epochs}" if record.epoch < self._epochs else "calibrating"
             self._bar.update(self._task, completed=0, description=following)
         elif self._shown:
-            tell(line)
+            print_line(line)
 
     def __enter__(self) -> Self:
         if self._shown and sys.stderr.isatty():

@@ -4,11 +4,11 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Final
 
-from flows.output import answer, tell
+from flows.output import print_line, print_result
 
 if TYPE_CHECKING:
     from flows.server.password import Password
-    from flows.server.up import Up
+    from flows.server.up import RunningServer
 
 HELP = """Starts Prefect's server with its UI and serves every flow on this machine, until Ctrl-C.
 
@@ -76,35 +76,38 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Check what can be checked at once, then serve. Being stopped is how it ends well."""
-    from flows.server.up import Address, keep_up
-    from flows.server.up_setup import checked, checked_access
+    from flows.server.up import Address, run_server
+    from flows.server.up_setup import validated_access, validated_options
 
-    access = checked_access(args.allow_host, args.allow_cluster, password=not args.no_password)
-    wishes = checked(args.source, args.to, args.models, args.timezone, args.notify)
+    access = validated_access(args.allow_host, args.allow_cluster, password=not args.no_password)
+    options = validated_options(args.source, args.to, args.models, args.timezone, args.notify)
     if args.no_password:
-        tell(OPEN_TO_ALL)
+        print_line(OPEN_TO_ALL)
 
-    def ready(up: "Up") -> None:
+    def ready(up: "RunningServer") -> None:
         lines = [f"Prefect's pages: {up.url}", *_way_in(up.url, up.password), *(f"  {name}" for name in up.deployments), "Ctrl-C stops it."]
         kept = str(up.password.file) if up.password and up.password.file else None
-        said = {"url": up.url, "deployments": list(up.deployments), "timezone": wishes["timezone"], "password_file": kept}
-        answer(args.json, said, lines)
+        said = {"url": up.url, "deployments": list(up.deployments), "timezone": options["timezone"], "password_file": kept}
+        print_result(args.json, said, lines)
 
     try:
-        keep_up(Address(args.host, args.port), wishes, access, ready, verbose=args.verbose)
+        run_server(Address(args.host, args.port), options, access, ready, verbose=args.verbose)
     except KeyboardInterrupt:
-        tell("stopped")
+        print_line("stopped")
     return 0
 
 
 def _way_in(url: str, password: "Password | None") -> list[str]:
     """Where the password is; itself only once, and only to a person: what a service says stands in a log."""
-    from flows.server.login import link
+    from flows.server.login import login_url
 
     if password is None:
         return []
     if password.file is None:
         return ["Password: as PREFECT_SERVER_API_AUTH_STRING has it"]
     if password.is_new and sys.stdout.isatty():
-        return [f"To log in, open once: {link(url, password.text)}", f"Password: {password.text} (not shown again; in {password.file})"]
+        return [
+            f"To log in, open once: {login_url(url, password.text)}",
+            f"Password: {password.text} (not shown again; in {password.file})",
+        ]
     return [f"Password: in {password.file}"]

@@ -3,7 +3,7 @@
 import argparse
 from functools import partial
 
-from flows.output import answer
+from flows.output import print_result
 
 HELP = """Reads every committed part and checks that it is present, intact and complete, and that no row occurs twice.
 It changes nothing. Exit code 1 on any problem.
@@ -41,5 +41,5 @@ def run(args: argparse.Namespace) -> int:
     lines = [*report.problems, *(f"note: {note}" for note in report.notes)]
     lines.append(f"{state}: {report.runs} runs, {report.parts} parts, {report.rows:,} rows")
     value = {"ok": report.ok, "runs": report.runs, "parts": report.parts, "rows": report.rows}
-    answer(args.json, {**value, "problems": list(report.problems), "notes": list(report.notes)}, lines)
+    print_result(args.json, {**value, "problems": list(report.problems), "notes": list(report.notes)}, lines)
     return 0 if report.ok else 1

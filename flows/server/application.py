@@ -8,7 +8,7 @@ somebody makes one; without that it reads the copy that is installed with it.
 import os
 from typing import Final
 
-from flows.server.guard import DEFAULTS, Application, Message, Receive, Send, guarded, rule_of_environment
+from flows.server.guard import DEFAULTS, Application, Message, Receive, Send, guarded, rule_from_environment
 from flows.server.login import with_login
 
 POLICY: Final = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; form-action 'self'; frame-ancestors 'none'; base-uri 'self'"
@@ -20,7 +20,7 @@ NOWHERE: Final = "nowhere:"
 
 def create_app() -> Application:
     """The application uvicorn serves. ValueError for a name in the environment that is none."""
-    rule = rule_of_environment()
+    rule = rule_from_environment()
     for name, value in DEFAULTS.items():  # Prefect reads them when it is imported
         os.environ.setdefault(name, value)
     from prefect.server.api import collections
@@ -29,10 +29,10 @@ def create_app() -> Application:
     import flows.server.webhook  # noqa: F401  (a block that the server itself sends notifications with)
 
     collections.KNOWN_VIEWS.update(dict.fromkeys(collections.KNOWN_VIEWS, NOWHERE))
-    return guarded(keeping_to_itself(with_login(prefect_app())), rule)
+    return guarded(with_content_policy(with_login(prefect_app())), rule)
 
 
-def keeping_to_itself(application: Application) -> Application:
+def with_content_policy(application: Application) -> Application:
     """The same application with the policy on every answer."""
 
     async def answer(scope: Message, receive: Receive, send: Send) -> None:

@@ -7,7 +7,7 @@ from prefect.events.actions import RunDeployment, SendNotification
 from prefect.events.schemas.automations import AutomationCore
 
 
-async def put(client: PrefectClient, made: AutomationCore) -> None:
+async def upsert_automation(client: PrefectClient, made: AutomationCore) -> None:
     """Make it unless one of that name is there. That one is replaced when it goes elsewhere (another block, another deployment), and stays
     switched off if it was; otherwise it is left alone, with whatever was changed in the pages.
     """

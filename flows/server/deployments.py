@@ -18,7 +18,7 @@ from flows.retrain_params import RetrainParams
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class ServeOptions:
     """What `ferflow up` was told. None: the deployments keep what they have."""
 
     source: str | None
@@ -30,7 +30,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class DeploymentSpec:
     """One deployment."""
 
     flow: Flow[..., Any]
@@ -44,28 +44,28 @@ class Entry:
 
 
 TIMETABLE: Final = (
-    Entry(label_collection, LabelParams, "nightly", "0 2 * * *", writes=True, tags=("ferflow", "labels")),
-    Entry(relabel, RelabelParams, "by-hand", None, writes=True, tags=("ferflow", "labels")),
-    Entry(housekeeping, HousekeepingParams, "weekly", "0 12 * * 0", writes=True, tags=("ferflow", "labels")),
-    Entry(night_check, NightCheckParams, "daily", "0 6 * * *", writes=False, tags=("ferflow", "labels")),
-    Entry(report, ReportParams, "daily", "30 6 * * *", writes=False, tags=("ferflow", "labels")),
-    Entry(retrain, RetrainParams, "weekly", "0 3 * * 6", writes=False, tags=("ferflow", "models")),
+    DeploymentSpec(label_collection, LabelParams, "nightly", "0 2 * * *", writes=True, tags=("ferflow", "labels")),
+    DeploymentSpec(relabel, RelabelParams, "by-hand", None, writes=True, tags=("ferflow", "labels")),
+    DeploymentSpec(housekeeping, HousekeepingParams, "weekly", "0 12 * * 0", writes=True, tags=("ferflow", "labels")),
+    DeploymentSpec(night_check, NightCheckParams, "daily", "0 6 * * *", writes=False, tags=("ferflow", "labels")),
+    DeploymentSpec(report, ReportParams, "daily", "30 6 * * *", writes=False, tags=("ferflow", "labels")),
+    DeploymentSpec(retrain, RetrainParams, "weekly", "0 3 * * 6", writes=False, tags=("ferflow", "models")),
 )
 """Cron is in the time zone of the wishes. Deployments are known as FLOW/NAME: `label-collection/nightly`."""
 
 
-def filled(entry: Entry, wishes: Wishes) -> dict[str, str]:
+def form_values(spec: DeploymentSpec, options: ServeOptions) -> dict[str, str]:
     """What the wishes put into the form."""
-    page = f"{wishes.to.rstrip('/')}-report.html" if wishes.to else None  # beside the root: nothing but tables lies in it
+    page = f"{options.to.rstrip('/')}-report.html" if options.to else None  # beside the root: nothing but tables lies in it
     fields: dict[type[BaseModel], dict[str, str | None]] = {
-        LabelParams: {"source": wishes.source, "to": wishes.to, "model": wishes.models},
-        RelabelParams: {"root": wishes.to, "model": wishes.models},
-        HousekeepingParams: {"root": wishes.to},
-        NightCheckParams: {"root": wishes.to},
-        ReportParams: {"root": wishes.to, "to": page},
-        RetrainParams: {"models": wishes.models, "reviewed": wishes.to},
+        LabelParams: {"source": options.source, "to": options.to, "model": options.models},
+        RelabelParams: {"root": options.to, "model": options.models},
+        HousekeepingParams: {"root": options.to},
+        NightCheckParams: {"root": options.to},
+        ReportParams: {"root": options.to, "to": page},
+        RetrainParams: {"models": options.models, "reviewed": options.to},
     }
-    return {name: value for name, value in fields[entry.form].items() if value is not None}
+    return {name: value for name, value in fields[spec.form].items() if value is not None}
 
 
 def complete(form: type[BaseModel], values: dict[str, Any]) -> bool:

@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectNotFound
 
 from fer_core.errors import OrchestrationError
 from fer_core.storage.store import open_store
-from flows.output import answer, tell
+from flows.output import print_line, print_result
 from tasks.drift import EVENT, resource_of
 
 NAME: Final = "retrain on drift"
@@ -70,9 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         made = install(args.deployment, args.root, args.cooldown)
     except OrchestrationError as error:
-        tell(str(error))
+        print_line(str(error))
         return 1
-    answer(False, {}, f"automation {made.name!r} starts {args.deployment} on {EVENT}")
+    print_result(False, {}, f"automation {made.name!r} starts {args.deployment} on {EVENT}")
     return 0
 
 

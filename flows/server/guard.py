@@ -34,7 +34,7 @@ _LONGEST: Final = 270
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class HostPort:
     """A host's name or address, and a port."""
 
     host: str
@@ -57,9 +57,9 @@ class Place:
         return self.host == "localhost" or (address is not None and address.is_loopback)
 
 
-def allowed_hosts(text: str) -> frozenset[Place]:
+def allowed_hosts(text: str) -> frozenset[HostPort]:
     """As `FERFLOW_ALLOWED_HOSTS` has them. ValueError for what is no name."""
-    places = {name: Place.of(name) for name in (part.strip() for part in text.split(",")) if name}
+    places = {name: HostPort.of(name) for name in (part.strip() for part in text.split(",")) if name}
     wrong = [name for name, place in places.items() if place is None]
     if wrong:
         raise ValueError(f"{wrong[0]!r} is no host: give NAME or NAME:PORT, without http://")
@@ -67,10 +67,10 @@ def allowed_hosts(text: str) -> frozenset[Place]:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class AccessRule:
     """Which requests are refused, and in which words."""
 
-    allowed: frozenset[Place] = frozenset()
+    allowed: frozenset[HostPort] = frozenset()
 
     def refusal(self, headers: Iterable[tuple[bytes, bytes]], local: str) -> str | None:
         """None for a request that may pass. local: this machine's end of the connection."""
@@ -78,30 +78,30 @@ class Rule:
         for name, value in headers:
             given.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
         hosts = given.get("host", [])
-        host = Place.of(hosts[0]) if len(hosts) == 1 else None
+        host = HostPort.of(hosts[0]) if len(hosts) == 1 else None
         if host is None or not self._answers_to(host, local):
             return _sentence(f"this server does not answer to the name {_shown(hosts)}", hosts)
         origins = given.get("origin", [])
         for origin in origins:
             if not self._takes(origin, host):
                 return _sentence(f"pages of {_shown([origin])} may not use this server", [origin.partition("://")[2]])
-        if not origins and _is_drawn_into_a_page(given):
+        if not origins and _is_embedded_request(given):
             return "pages of other servers may not use this one"
         return None
 
-    def _answers_to(self, host: Place, local: str) -> bool:
+    def _answers_to(self, host: HostPort, local: str) -> bool:
         """A name that only this server can have. An address in `Host` is one that the browser itself has connected to."""
-        named = host in self.allowed or Place(host.host, None) in self.allowed
+        named = host in self.allowed or HostPort(host.host, None) in self.allowed
         return named or host.is_loopback or (_address(host.host) is not None and _address(host.host) == _address(local))
 
-    def _takes(self, origin: str, host: Place) -> bool:
+    def _takes(self, origin: str, host: HostPort) -> bool:
         """The server's own pages, by the name that the request has. A proxy may have changed that: then by a name that is allowed."""
         found = _ORIGIN.fullmatch(origin)
-        page = Place.of(found[1]) if found else None
+        page = HostPort.of(found[1]) if found else None
         return page is not None and (page == host or page in self.allowed)
 
 
-def guarded(application: Application, rule: Rule) -> Application:
+def guarded(application: Application, rule: AccessRule) -> Application:
     """The same application behind the rule. What it refuses gets 403 and one line, WebSockets before they are open."""
 
     async def answer(scope: Message, receive: Receive, send: Send) -> None:
@@ -117,14 +117,14 @@ def guarded(application: Application, rule: Rule) -> Application:
     return answer
 
 
-def rule_of_environment() -> Rule:
+def rule_from_environment() -> AccessRule:
     """With the names that the environment allows. ValueError for what is no name."""
-    return Rule(allowed_hosts(os.environ.get(ALLOWED_HOSTS, "")))
+    return AccessRule(allowed_hosts(os.environ.get(ALLOWED_HOSTS, "")))
 
 
 def create_app() -> Application:
     """Prefect's plain application, without pages, behind the guard."""
-    rule = rule_of_environment()
+    rule = rule_from_environment()
     from prefect.server.api.server import create_app as prefect_app
 
     return guarded(prefect_app(), rule)
@@ -147,14 +147,14 @@ async def _refuse(scope: Message, send: Send, line: str) -> None:
     await send({"type": f"{kind}.body", "body": body})
 
 
-def _is_drawn_into_a_page(given: dict[str, list[str]]) -> bool:
+def _is_embedded_request(given: dict[str, list[str]]) -> bool:
     """Fetched for a page of another server, as pictures and scripts are, without `Origin`. A link that a person follows is not."""
     foreign = {"cross-site", "same-site"}.intersection(given.get("sec-fetch-site", []))
     return bool(foreign) and given.get("sec-fetch-mode") != ["navigate"]
 
 
 def _sentence(what: str, names: list[str]) -> str:
-    place = Place.of(names[0]) if len(names) == 1 else None
+    place = HostPort.of(names[0]) if len(names) == 1 else None
     if place is None:
         return what
     name = names[0].strip().lower()

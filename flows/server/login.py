@@ -33,7 +33,7 @@ interfaces keep what was typed into their own form.
 """
 
 
-def link(url: str, password: str) -> str:
+def login_url(url: str, password: str) -> str:
     """url: of the pages."""
     return f"{url}{PATH}#{quote(password, safe='')}"
 

@@ -20,8 +20,8 @@ from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
 from fer_core.errors import OrchestrationError
-from flows.output import answer, tell
-from flows.server.automations import put
+from flows.output import print_line, print_result
+from flows.server.automations import upsert_automation
 from tasks.drift import resource_of
 from tasks.freshness_check import EVENT as MISSING
 from tasks.quarantine import EVENT as QUARANTINED
@@ -89,7 +89,7 @@ async def install(block: UUID) -> None:
     """Put all of them in place, beside what is there."""
     async with get_client() as client:
         for made in automations(block):
-            await put(client, made)
+            await upsert_automation(client, made)
 
 
 async def block_named(name: str) -> UUID:
@@ -129,9 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         block = asyncio.run(block_named(args.block))
         asyncio.run(install(block))
     except OrchestrationError as error:
-        tell(str(error))
+        print_line(str(error))
         return 1
-    answer(False, {}, [f"automation {made.name!r} tells {args.block}" for made in automations(block)])
+    print_result(False, {}, [f"automation {made.name!r} tells {args.block}" for made in automations(block)])
     return 0
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from fer_core.errors import OrchestrationError
-from flows.server.prefect_process import in_words, prefect_home
+from flows.server.prefect_process import explain, prefect_home
 
 OURS: Final = "PREFECT_API_AUTH_STRING"
 """What a client shows."""
@@ -39,7 +39,7 @@ def new_password() -> str:
     return f"ferflow:{secrets.token_urlsafe(32)}"
 
 
-def kept_password() -> Password:
+def stored_password() -> Password:
     """That which the environment gives the server, else the one of this home, made on the first call.
 
     OrchestrationError where it cannot be kept.
@@ -55,11 +55,11 @@ def kept_password() -> Password:
         made = new_password()
         _write(file, made)
     except OSError as error:
-        raise OrchestrationError(f"the password of the pages cannot be kept in {file}: {in_words(error)}") from error
+        raise OrchestrationError(f"the password of the pages cannot be kept in {file}: {explain(error)}") from error
     return Password(made, file, is_new=True)
 
 
-def of_running(url: str, lock: str) -> str | None:
+def password_of_running_server(url: str, lock: str) -> str | None:
     """The password of the `ferflow up` that serves `url` from this home now, else None.
 
     lock: name of its lock's file, which holds its address. Where nobody holds the lock, whatever answers there is somebody else.

@@ -16,8 +16,8 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from fer_core.errors import OrchestrationError
-from flows.server.password import FILE, OURS, THEIRS, new_password, of_running
-from flows.server.prefect_process import ANSWER_SECONDS, LOCK, START_SECONDS, PrefectServer, answer_to, in_words, prefect_home
+from flows.server.password import FILE, OURS, THEIRS, new_password, password_of_running_server
+from flows.server.prefect_process import ANSWER_SECONDS, LOCK, START_SECONDS, PrefectServer, explain, http_get, prefect_home
 
 QUIET: Final = {
     "DO_NOT_TRACK": "1",
@@ -162,7 +162,7 @@ def _configured(name: str, profile: Mapping[str, object]) -> str | None:
 
 def _shown_to(url: str, profile: Mapping[str, object]) -> dict[str, str]:
     """The password of `ferflow up`, where that is what serves the address and no other one is configured."""
-    found = None if _configured(OURS, profile) else of_running(url, LOCK)
+    found = None if _configured(OURS, profile) else password_of_running_server(url, LOCK)
     return {OURS: found} if found else {}
 
 
@@ -175,10 +175,10 @@ def _check_answers(url: str, profile: Mapping[str, object]) -> None:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("not an http address")
         path = parts.path.rstrip("/")
-        health = answer_to(parts, f"{path}/health", ANSWER_SECONDS)
-        asked = health if _proven_otherwise(parts, profile) else answer_to(parts, f"{path}/admin/version", ANSWER_SECONDS, _basic(profile))
+        health = http_get(parts, f"{path}/health", ANSWER_SECONDS)
+        asked = health if _proven_otherwise(parts, profile) else http_get(parts, f"{path}/admin/version", ANSWER_SECONDS, _basic(profile))
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise OrchestrationError(f"the Prefect server at {shown} (PREFECT_API_URL) does not answer: {in_words(error)}") from error
+        raise OrchestrationError(f"the Prefect server at {shown} (PREFECT_API_URL) does not answer: {explain(error)}") from error
     if health.status == 403 and health.line.startswith("ferflow: "):
         raise OrchestrationError(f"the server at {shown} (PREFECT_API_URL) refuses: {health.line.removeprefix('ferflow: ')}")
     if asked.status == 401:

@@ -72,13 +72,13 @@ class PrefectServer:
         parts = urlsplit(self.url)
         while time.monotonic() - self._started < limit:
             if self._process.poll() is not None:
-                raise OrchestrationError(f"the Prefect API did not start: {self.last_words()}")
+                raise OrchestrationError(f"the Prefect API did not start: {self.last_log_lines()}")
             with suppress(OSError, http.client.HTTPException):
-                if answer_to(parts, parts.path + "/health", ANSWER_SECONDS).status == 200:
+                if http_get(parts, parts.path + "/health", ANSWER_SECONDS).status == 200:
                     self._unlock()
                     return
             time.sleep(0.05)
-        raise OrchestrationError(f"the Prefect API did not start within {limit:g} s: {self.last_words()}")
+        raise OrchestrationError(f"the Prefect API did not start within {limit:g} s: {self.last_log_lines()}")
 
     def has_ended(self) -> bool:
         """Whether it is gone although nobody stopped it."""
@@ -95,7 +95,7 @@ class PrefectServer:
         self._unlock()
         self._words.close()
 
-    def last_words(self) -> str:
+    def last_log_lines(self) -> str:
         """The reason in what it said last."""
         self._words.seek(0)
         lines = self._words.read().decode(errors="replace").splitlines()
@@ -136,12 +136,12 @@ def lock_in_home(name: str) -> IO[bytes]:
         return file
     except OSError as error:
         raise OrchestrationError(
-            f"Prefect cannot keep its database in {prefect_home()}: {in_words(error)} (PREFECT_HOME names another place)"
+            f"Prefect cannot keep its database in {prefect_home()}: {explain(error)} (PREFECT_HOME names another place)"
         ) from error
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """To a GET."""
 
     status: int
@@ -149,7 +149,7 @@ class Answer:
     """The first."""
 
 
-def answer_to(parts: SplitResult, path: str, timeout: float, headers: Mapping[str, str] | None = None) -> Answer:
+def http_get(parts: SplitResult, path: str, timeout: float, headers: Mapping[str, str] | None = None) -> HttpResponse:
     """Ask the server of that address. OSError, ValueError or HTTPException where it gives none."""
     assert parts.hostname is not None
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -157,12 +157,12 @@ def answer_to(parts: SplitResult, path: str, timeout: float, headers: Mapping[st
     try:
         connection.request("GET", path, headers=dict(headers or {}))
         answer = connection.getresponse()
-        return Answer(answer.status, answer.read(1000).decode(errors="replace").partition("\n")[0])
+        return HttpResponse(answer.status, answer.read(1000).decode(errors="replace").partition("\n")[0])
     finally:
         connection.close()
 
 
-def in_words(error: BaseException) -> str:
+def explain(error: BaseException) -> str:
     """What an error of a system call says, in one line."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join((text or type(error).__name__).split()).lower()

@@ -34,11 +34,11 @@ from prefect.states import AwaitingRetry, Cancelled, Crashed
 from prefect.types.entrypoint import EntrypointType
 
 from flows.retrain_params import RetrainParams
-from flows.server.automations import put
-from flows.server.deployments import TIMETABLE, Entry, Wishes, complete, filled
+from flows.server.automations import upsert_automation
+from flows.server.deployments import TIMETABLE, DeploymentSpec, ServeOptions, complete, form_values
 from flows.server.drift_automation import retrain_on_drift
 from flows.server.notifications import block_named, install
-from flows.server.webhook import keep, move_out
+from flows.server.webhook import migrate_webhook_block, save_webhook
 
 ATTEMPTS: Final = 3
 """How often a run is begun that `ferflow up` does not survive: it may be what kills the machine."""
@@ -52,7 +52,7 @@ class Interrupted:
     cancelling: bool
 
 
-def verdict_on(run: Interrupted) -> State[Any]:
+def recovery_state(run: Interrupted) -> State[Any]:
     """What becomes of it. Nobody works on it any more: it is gone on with, unless it was to be cancelled or was begun too often."""
     if run.cancelling:
         return Cancelled(message="cancelled while ferflow up was not running")
@@ -61,35 +61,35 @@ def verdict_on(run: Interrupted) -> State[Any]:
     return AwaitingRetry(message="ferflow up ended during this run, which is resumed")
 
 
-async def serve(wishes: Wishes, out: int) -> None:
+async def serve(options: ServeOptions, out: int) -> None:
     """Until the process is killed."""
     # The limit of a runner goes across deployments: whatever writes to labels roots waits for its turn, and no run that died keeps a place.
     writers, others = Runner("writers", limit=1, pause_on_shutdown=False), Runner("others", limit=4, pause_on_shutdown=False)
     ids = {}
-    for entry in TIMETABLE:
-        runner = writers if entry.writes else others
-        ids[entry] = await runner.aadd_deployment(await deployment(entry, wishes))
-    await automate(wishes, ids)
-    await take_up(list(ids.values()))
-    tell(out, {"served": [_known_as(entry) for entry in TIMETABLE]})
+    for spec in TIMETABLE:
+        runner = writers if spec.writes else others
+        ids[spec] = await runner.aadd_deployment(await deployment(spec, options))
+    await automate(options, ids)
+    await recover_interrupted_runs(list(ids.values()))
+    write_status(out, {"served": [_known_as(spec) for spec in TIMETABLE]})
     await asyncio.gather(writers.start(), others.start())
 
 
-async def deployment(entry: Entry, wishes: Wishes) -> RunnerDeployment:
+async def deployment(spec: DeploymentSpec, options: ServeOptions) -> RunnerDeployment:
     """Its definition. What was changed in the UI stays: the form's other fields, and a schedule that was switched off."""
-    kept = await _kept(_known_as(entry))
-    fields = {name: value for name, value in kept.items() if name in entry.form.model_fields}  # a release may drop a field
-    values = {**fields, **filled(entry, wishes)}
+    kept = await _kept(_known_as(spec))
+    fields = {name: value for name, value in kept.items() if name in spec.form.model_fields}  # a release may drop a field
+    values = {**fields, **form_values(spec, options)}
     schedules = []
-    if entry.cron is not None and complete(entry.form, values):
+    if spec.cron is not None and complete(spec.form, values):
         # `active` is left out: on for a new schedule, as it was for one that is there
-        schedules.append(DeploymentScheduleCreate(schedule=CronSchedule(cron=entry.cron, timezone=wishes.timezone), slug=entry.name))
+        schedules.append(DeploymentScheduleCreate(schedule=CronSchedule(cron=spec.cron, timezone=options.timezone), slug=spec.name))
     return RunnerDeployment.from_flow(
-        entry.flow,
-        entry.name,
+        spec.flow,
+        spec.name,
         schedules=schedules,
         parameters={"params": values},
-        tags=list(entry.tags),
+        tags=list(spec.tags),
         version=_version(),
         version_type=VersionType.SIMPLE,
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
@@ -97,19 +97,19 @@ async def deployment(entry: Entry, wishes: Wishes) -> RunnerDeployment:
     )
 
 
-async def automate(wishes: Wishes, ids: Mapping[Entry, UUID]) -> None:
+async def automate(options: ServeOptions, ids: Mapping[DeploymentSpec, UUID]) -> None:
     """Somebody is told what goes wrong, once there is somebody to be told; drift starts a retraining, once there is one that can start."""
-    await move_out()
-    if wishes.notify is not None:
-        block = await (keep(wishes.notify) if "://" in wishes.notify else block_named(wishes.notify))
+    await migrate_webhook_block()
+    if options.notify is not None:
+        block = await (save_webhook(options.notify) if "://" in options.notify else block_named(options.notify))
         await install(block)
-    for entry, deployment_id in ids.items():
-        if entry.form is RetrainParams and complete(entry.form, await _kept(_known_as(entry))):
+    for spec, deployment_id in ids.items():
+        if spec.form is RetrainParams and complete(spec.form, await _kept(_known_as(spec))):
             async with get_client() as client:
-                await put(client, retrain_on_drift(deployment_id))
+                await upsert_automation(client, retrain_on_drift(deployment_id))
 
 
-async def take_up(deployments: Sequence[UUID]) -> None:
+async def recover_interrupted_runs(deployments: Sequence[UUID]) -> None:
     """Settle what an earlier `ferflow up` left unfinished. There is one at a time on a home, so nobody works on it."""
     at_work = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
     unfinished = FlowRunFilter(
@@ -118,10 +118,10 @@ async def take_up(deployments: Sequence[UUID]) -> None:
     )
     async with get_client() as client:
         for run in await client.read_flow_runs(flow_run_filter=unfinished):
-            await client.set_flow_run_state(run.id, verdict_on(_interrupted(run)), force=True)
+            await client.set_flow_run_state(run.id, recovery_state(_interrupted(run)), force=True)
 
 
-def tell(out: int, what: dict[str, object]) -> None:
+def write_status(out: int, what: dict[str, object]) -> None:
     """One line to whoever waits for it."""
     with os.fdopen(out, "w") as stream:
         stream.write(json.dumps(what) + "\n")
@@ -131,8 +131,8 @@ def _interrupted(run: FlowRun) -> Interrupted:
     return Interrupted(run.run_count, run.state is not None and run.state.type is StateType.CANCELLING)
 
 
-def _known_as(entry: Entry) -> str:
-    return f"{entry.flow.name}/{entry.name}"
+def _known_as(spec: DeploymentSpec) -> str:
+    return f"{spec.flow.name}/{spec.name}"
 
 
 async def _kept(name: str) -> dict[str, Any]:
@@ -157,10 +157,10 @@ def main() -> None:
     out = int(sys.argv[1])
     os.set_inheritable(out, False)
     try:
-        asyncio.run(serve(Wishes(**json.load(sys.stdin)), out))
+        asyncio.run(serve(ServeOptions(**json.load(sys.stdin)), out))
     except Exception as error:
         with suppress(OSError):  # where it has served already, nobody waits
-            tell(out, {"error": " ".join(str(error).split())[:300]})
+            write_status(out, {"error": " ".join(str(error).split())[:300]})
         raise
 
 

@@ -20,11 +20,11 @@ from urllib.parse import urlsplit
 from fer_core.errors import OrchestrationError
 from flows.server.child_processes import empty_folder, environment, python
 from flows.server.guard import ALLOWED_HOSTS
-from flows.server.password import OURS, THEIRS, Password, kept_password
+from flows.server.password import OURS, THEIRS, Password, stored_password
 from flows.server.prefect_api import configure
-from flows.server.prefect_process import LOCK, PrefectServer, in_words, lock_in_home, prefect_home
+from flows.server.prefect_process import LOCK, PrefectServer, explain, lock_in_home, prefect_home
 from flows.server.session import session
-from flows.server.watchdog import sweep
+from flows.server.watchdog import kill_marked
 from tasks.clusters.trust import ALLOWED_CLUSTERS
 
 START_SECONDS: Final = 600.0
@@ -55,7 +55,7 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
-class Up:
+class RunningServer:
     """What is there once everything serves."""
 
     url: str
@@ -64,8 +64,10 @@ class Up:
     password: Password | None
 
 
-def keep_up(address: Address, wishes: dict[str, str | None], access: Access, ready: Callable[[Up], None], *, verbose: bool = False) -> None:
-    """Serve until interrupted. wishes: the fields of `flows.server.deployments.Wishes`. ready: called once.
+def run_server(
+    address: Address, options: dict[str, str | None], access: Access, ready: Callable[[RunningServer], None], *, verbose: bool = False
+) -> None:
+    """Serve until interrupted. options: the fields of `flows.server.deployments.ServeOptions`. ready: called once.
 
     OrchestrationError in one line: another one is at work on this home, the port is taken, something does not start, or it ended.
     """
@@ -75,7 +77,7 @@ def keep_up(address: Address, wishes: dict[str, str | None], access: Access, rea
         lock.write(url.encode())
         lock.flush()
         configure(verbose)
-        password = kept_password() if access.password else None
+        password = stored_password() if access.password else None
         for name in (OURS, THEIRS):
             os.environ.pop(name, None)
         os.environ.update(_settings(url))
@@ -84,35 +86,37 @@ def keep_up(address: Address, wishes: dict[str, str | None], access: Access, rea
         if password is not None:
             os.environ[OURS] = password.text
             settings[THEIRS] = password.text
-        if not verbose:  # nobody reads it but `last_words`: why a database cannot be had
+        if not verbose:  # nobody reads it but `last_log_lines`: why a database cannot be had
             settings["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "ERROR"
         server = PrefectServer("flows.server.application:create_app", listening, f"{url}/api", settings, verbose=verbose)
         listening.close()
         try:
             server.wait(START_SECONDS)
-            _serve(server, mark, wishes, lambda deployments: ready(Up(url, deployments, password)))
+            _serve(server, mark, options, lambda deployments: ready(RunningServer(url, deployments, password)))
         finally:
             server.stop()
 
 
-def _serve(server: PrefectServer, mark: str, wishes: dict[str, str | None], ready: Callable[[tuple[str, ...]], None]) -> None:
-    serving = _Serving(wishes)
+def _serve(server: PrefectServer, mark: str, options: dict[str, str | None], ready: Callable[[tuple[str, ...]], None]) -> None:
+    serving = _Serving(options)
     try:
         ready(serving.wait())
         while not serving.has_ended() and not server.has_ended():
             time.sleep(LOOK_SECONDS)
         raise OrchestrationError(
-            f"the Prefect server ended: {server.last_words()}" if server.has_ended() else "the process that serves the deployments ended"
+            f"the Prefect server ended: {server.last_log_lines()}"
+            if server.has_ended()
+            else "the process that serves the deployments ended"
         )
     finally:
         serving.kill()
-        sweep(mark, server.pid)  # the runs it has started, and their workers
+        kill_marked(mark, server.pid)  # the runs it has started, and their workers
 
 
 class _Serving:
     """The process that serves the deployments; its log is this command's standard error."""
 
-    def __init__(self, wishes: dict[str, str | None]) -> None:
+    def __init__(self, options: dict[str, str | None]) -> None:
         reading, writing = os.pipe()
         self._process = subprocess.Popen(
             python("-m", "flows.server.serve", str(writing)),
@@ -127,7 +131,7 @@ class _Serving:
         self._told = os.fdopen(reading)
         assert self._process.stdin is not None
         with self._process.stdin as stream, suppress(BrokenPipeError):
-            stream.write(json.dumps(wishes).encode())
+            stream.write(json.dumps(options).encode())
 
     def wait(self) -> tuple[str, ...]:
         """Until it serves; the names of the deployments."""
@@ -186,7 +190,7 @@ def _listening(address: Address) -> Iterator[socket.socket]:
         family, kind, _, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listening = socket.socket(family, kind)
     except OSError as error:
-        raise OrchestrationError(f"there is no address {address.host} on this machine: {in_words(error)}") from error
+        raise OrchestrationError(f"there is no address {address.host} on this machine: {explain(error)}") from error
     with listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of an earlier server may linger
         try:
@@ -194,7 +198,7 @@ def _listening(address: Address) -> Iterator[socket.socket]:
             listening.listen(128)  # bound alone, a second server could bind it too
         except OSError as error:
             raise OrchestrationError(
-                f"cannot serve on {address.host} port {address.port}: {in_words(error)} (--port names another one, 0 any that is free)"
+                f"cannot serve on {address.host} port {address.port}: {explain(error)} (--port names another one, 0 any that is free)"
             ) from error
         yield listening
 

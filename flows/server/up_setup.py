@@ -13,7 +13,7 @@ from fer_core.errors import ModelError, UsageError
 from fer_core.models.registry import champion, promote, promotions
 from fer_core.storage.store import open_store
 from fer_core.storage.uri import scheme
-from flows.output import tell
+from flows.output import print_line
 from flows.server.guard import ALLOWED_HOSTS, allowed_hosts
 from flows.server.up import Access
 from flows.setup.checks import check_apart, images_at_least, label_params
@@ -26,10 +26,10 @@ ENVIRONMENT: Final = "FERFLOW_NOTIFY"
 LOCALTIME: Final = Path("/etc/localtime")
 
 
-def checked(
+def validated_options(
     source: str | None, to: str | None, models: str | None, timezone: str | None, notify: str | None = None
 ) -> dict[str, str | None]:
-    """The fields of `flows.server.deployments.Wishes`, local paths absolute.
+    """The fields of `flows.server.deployments.ServeOptions`, local paths absolute.
 
     UsageError, SourceError, StoreError or ModelError in one line for what no night could work with.
     """
@@ -64,14 +64,14 @@ def given_address(notify: str | None) -> str | None:
             reason = error.strerror if isinstance(error, OSError) else "it is no text"
             raise UsageError(f"cannot read the webhook's address from {notify[1:]}: {reason}") from error
     elif "://" in notify:
-        tell("note: every user of this machine can read an address on a command line: --notify @FILE, - or $FERFLOW_NOTIFY")
+        print_line("note: every user of this machine can read an address on a command line: --notify @FILE, - or $FERFLOW_NOTIFY")
     if notify is None:
         return None
     check_address(notify.strip())
     return notify.strip()
 
 
-def checked_access(hosts: Sequence[str], clusters: Sequence[str], *, password: bool) -> Access:
+def validated_access(hosts: Sequence[str], clusters: Sequence[str], *, password: bool) -> Access:
     """With what the environment allows as well. UsageError in one line for what is no name, or no cluster."""
     names = [*hosts, *os.environ.get(ALLOWED_HOSTS, "").split(",")]
     try:

@@ -12,7 +12,7 @@ SWEEP_SECONDS: Final = 6.0
 """Processes may still be starting others; after two sweeps that find nothing, none is left that could."""
 
 
-def marked(mark: str, watched: int) -> list[int]:
+def marked_processes(mark: str, watched: int) -> list[int]:
     """Processes of this user whose environment carries the mark, but for the watched one, this, and, while the watched one is there to make
     use of it, its tracker of semaphores: that ends with the last who uses it, and where it is missed there are complaints on the terminal.
     """
@@ -34,11 +34,11 @@ def marked(mark: str, watched: int) -> list[int]:
     return found
 
 
-def sweep(mark: str, watched: int) -> None:
+def kill_marked(mark: str, watched: int) -> None:
     """Kill them until there are none."""
     deadline, quiet = time.monotonic() + SWEEP_SECONDS, 0
     while quiet < 2 and time.monotonic() < deadline:
-        left = marked(mark, watched)
+        left = marked_processes(mark, watched)
         quiet = 0 if left else quiet + 1
         for pid in left:
             try:
@@ -53,7 +53,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.stdin.buffer.read()
-    sweep(sys.argv[1], int(sys.argv[2]))
+    kill_marked(sys.argv[1], int(sys.argv[2]))
 
 
 if __name__ == "__main__":

@@ -63,14 +63,14 @@ def webhook() -> FerflowWebhook:
     )
 
 
-async def keep(url: str) -> UUID:
+async def save_webhook(url: str) -> UUID:
     """Keep the address for the block `ferflow-webhook/ferflow`, in place of an earlier one. The block's id, which stays the same."""
     replace_file(str(prefect_home() / FILE), url.encode())
     saved: Any = await webhook().save(NAME, overwrite=True)
     return UUID(str(saved))
 
 
-async def move_out() -> None:
+async def migrate_webhook_block() -> None:
     """Take the address out of a block that an earlier release has put it in."""
     async with get_client() as client:
         try:
@@ -79,7 +79,7 @@ async def move_out() -> None:
             return
     address = (found.data.get("secrets") or {}).get("address")
     if address and address != ELSEWHERE:
-        await keep(str(address))
+        await save_webhook(str(address))
 
 
 def _without_address(error: httpx.HTTPError) -> str:

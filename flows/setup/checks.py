@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from fer_core.collection.inventory import OPTIONS, SourceOptions, at_first_sight, list_images
+from fer_core.collection.inventory import OPTIONS, SourceOptions, list_images, quick_count
 from fer_core.collection.local_listing import FolderLinks, walk
-from fer_core.commit.lease import refuse_beside
+from fer_core.commit.lease import refuse_concurrent_writer
 from fer_core.commit.publish import is_committed
 from fer_core.errors import CommitError, UsageError
 from fer_core.storage.file_mode import BY_NAME
@@ -19,10 +19,10 @@ from fer_core.storage.store import open_store
 from fer_core.storage.system_files import is_system_file
 from fer_core.storage.uri import OBJECT_STORES, S3, holds_credentials, scheme
 from flows.label_params import LabelParams
-from flows.setup.label import pipeline, take_up
+from flows.setup.label import load_resumable_plan, pipeline
 from tasks.clusters.preflight import check_cluster
-from tasks.clusters.sizing import hands, sized
-from tasks.clusters.text_syntax import told
+from tasks.clusters.sizing import max_concurrency, with_workers
+from tasks.clusters.text_syntax import validation_message
 
 
 def label_params(values: dict[str, object]) -> LabelParams:
@@ -35,7 +35,7 @@ def label_params(values: dict[str, object]) -> LabelParams:
 
 def refusal(error: ValidationError) -> str:
     """In one line what is wrong, after the option it is wrong in."""
-    reason, first = told(error), error.errors()[0]
+    reason, first = validation_message(error), error.errors()[0]
     if not first["loc"]:
         return reason
     option, found = str(first["loc"][0]), str(first["input"])
@@ -48,13 +48,13 @@ def refusal(error: ValidationError) -> str:
 def check_label(params: LabelParams) -> int:
     """Raise the error a run would end with, where that is known by now. Returns how many images there are, or enough of
     them to keep every worker busy."""
-    cluster = sized(params.cluster, params.workers)
+    cluster = with_workers(params.cluster, params.workers)
     store = open_store(params.to)
     if params.resume is not None:
-        plan = take_up(params)
+        plan = load_resumable_plan(params)
         images: int = plan.images.num_rows
     else:
-        images = images_at_least(params.source, hands(cluster) * (params.shard_size or 1000), params.source_options)
+        images = images_at_least(params.source, max_concurrency(cluster) * (params.shard_size or 1000), params.source_options)
         check_apart(params.source, params.to)
         if params.run_id is not None and store.exists(plan_file(params.run_id)):
             done = "is committed already" if is_committed(store, params.run_id) else "was begun already: resume it"
@@ -63,7 +63,7 @@ def check_label(params: LabelParams) -> int:
     store.settle(BY_NAME.get(params.file_mode or ""))
     store.check_writable()
     if params.resume is None or not is_committed(store, params.resume):
-        refuse_beside(store)
+        refuse_concurrent_writer(store)
     check_cluster(cluster)
     return images
 
@@ -74,7 +74,7 @@ def images_at_least(source: str, enough: int, options: SourceOptions = OPTIONS) 
     Object stores are listed once, by the run itself; of S3 the first page is looked at, which tells what is wrong before anything starts.
     """
     if scheme(source) in S3:
-        found = at_first_sight(source)
+        found = quick_count(source)
         return enough if found is None else found
     if scheme(source) != "file":
         return enough

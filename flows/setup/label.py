@@ -59,7 +59,7 @@ def configure(params: LabelParams) -> RunConfig:
     )
 
 
-def take_up(params: LabelParams) -> Plan:
+def load_resumable_plan(params: LabelParams) -> Plan:
     """The plan of the run to be resumed, its root where it is now: the folder may have been moved since.
 
     CommitError when it is unknown, UsageError when it was begun with other things to do.

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
-from fer_core.commit.lease import refuse_beside
+from fer_core.commit.lease import refuse_concurrent_writer
 from fer_core.commit.publish import Plan, is_committed, read_manifest, read_plan
 from fer_core.errors import CommitError, UsageError
 from fer_core.models.store import resolve_model, shipped_names
 from fer_core.relabel.changes import changes_of
-from fer_core.relabel.configuration import NewModel
+from fer_core.relabel.configuration import RelabelOptions
 from fer_core.relabel.survey import SOURCE, survey
 from fer_core.storage.paths import manifest_file, plan_file
 from fer_core.storage.store import open_store
@@ -19,7 +19,7 @@ from flows.setup.checks import refusal
 from tasks.artifacts.label import Summary
 from tasks.artifacts.relabel import RelabelSummary
 from tasks.clusters.preflight import check_cluster
-from tasks.clusters.sizing import sized
+from tasks.clusters.sizing import with_workers
 
 
 def relabel_params(values: dict[str, object]) -> RelabelParams:
@@ -30,16 +30,16 @@ def relabel_params(values: dict[str, object]) -> RelabelParams:
         raise UsageError(refusal(error).replace("--root", "ROOT")) from error
 
 
-def wanted(params: RelabelParams) -> NewModel:
+def relabel_options(params: RelabelParams) -> RelabelOptions:
     """What a new run is to do. ModelError when the model is unknown, absent or damaged."""
     assert params.run_id is not None
     model = resolve_model(params.model)
     # a shipped model is found by its name on every machine, a folder by its path
     where = params.model if params.model in shipped_names() else str(model.path)
-    return NewModel(params.run_id, where, model.name, model.digest, params.purpose, params.shard_size or 0, params.device)
+    return RelabelOptions(params.run_id, where, model.name, model.digest, params.purpose, params.shard_size or 0, params.device)
 
 
-def take_up(params: RelabelParams) -> Plan:
+def load_resumable_plan(params: RelabelParams) -> Plan:
     """The plan of the relabelling to be resumed, its root where it is now.
 
     CommitError when it is unknown, UsageError when it was begun with another model or is no relabelling.
@@ -54,9 +54,9 @@ def take_up(params: RelabelParams) -> Plan:
     return replace(plan, config=replace(plan.config, root=store.url()))
 
 
-def already(params: RelabelParams) -> RelabelSummary:
+def committed_summary(params: RelabelParams) -> RelabelSummary:
     """What there is to say about a relabelling that was committed before."""
-    store, plan = open_store(params.root), take_up(params)
+    store, plan = open_store(params.root), load_resumable_plan(params)
     manifest = read_manifest(store, plan.config.run_id)
     now = time.time()
     run = Summary(manifest, store.url(manifest_file(manifest.run_id)), sum(manifest.statuses.values()), now, now)
@@ -67,7 +67,7 @@ def check_relabel(params: RelabelParams) -> int:
     """Raise the error a run would end with, where that is known by now. Returns how many images there are to do."""
     store = open_store(params.root)
     if params.resume is not None:
-        images = int(take_up(params).images.num_rows)
+        images = int(load_resumable_plan(params).images.num_rows)
     else:
         model = resolve_model(params.model)
         if params.run_id is not None and store.exists(plan_file(params.run_id)):
@@ -76,6 +76,6 @@ def check_relabel(params: RelabelParams) -> int:
         images = int(survey(store, model.digest).images.num_rows)
     store.check_writable()
     if params.resume is None or not is_committed(store, params.resume):
-        refuse_beside(store)
-    check_cluster(sized(params.cluster, params.workers))
+        refuse_concurrent_writer(store)
+    check_cluster(with_workers(params.cluster, params.workers))
     return images

@@ -52,7 +52,7 @@ def _row(name: str, counts: Iterable[int]) -> Markdown:
     return Markdown("| {} | {} |").format(name, Markdown(" | ").join(f"{count:,}" for count in counts))
 
 
-def moves_told(changes: Changes) -> list[str]:
+def describe_moves(changes: Changes) -> list[str]:
     """The most frequent changes, a line each."""
     moves = changes.moves()
     lines = [f"  {old:<10} -> {new:<10} {count:>9,}" for old, new, count in moves[:MOVES]]

@@ -9,7 +9,7 @@ from fer_core.evaluation.evaluate import Evaluation
 from fer_core.models.card import ModelRef
 from fer_core.models.registry import Promotion
 from fer_core.training.promotion_gate import Verdict
-from fer_core.training.retraining import Lesson
+from fer_core.training.retraining import RetrainingPlan
 from fer_core.training.train import CURVES
 from tasks.artifacts.markdown import Markdown, code, lines
 
@@ -40,7 +40,7 @@ def headline(outcome: Outcome) -> str:
     return f"kept, not promoted: {told}"
 
 
-def page(outcome: Outcome, found: Lesson) -> Markdown:
+def page(outcome: Outcome, found: RetrainingPlan) -> Markdown:
     """Pictures inside; names no image of anybody."""
     parts = _verdict(outcome), _figures(outcome), _cards(outcome), _classes(outcome), _confusions(outcome), _curves(outcome, found)
     return lines(*parts)
@@ -127,7 +127,7 @@ def _confusions(outcome: Outcome) -> Iterator[Markdown]:
         yield Markdown()
 
 
-def _curves(outcome: Outcome, found: Lesson) -> Iterator[Markdown]:
+def _curves(outcome: Outcome, found: RetrainingPlan) -> Iterator[Markdown]:
     lesson = Markdown("## Training\n\n{} epochs at most, batch {}, seed {}, ")
     yield lesson.format(found.config.epochs, found.config.batch, found.config.seed)
     yield Markdown("learning rate {:g}. Challenger: {}.").format(found.config.learning_rate, code(str(outcome.challenger.path)))

@@ -14,7 +14,7 @@ from tornado.ioloop import IOLoop
 from fer_core.errors import ClusterError
 from tasks.clusters.spec import AddressCluster
 from tasks.clusters.tls import Certificates, check_answer
-from tasks.clusters.versions import check_agreement, hush
+from tasks.clusters.versions import check_agreement, silence_version_warning
 
 CONNECT_SECONDS: Final = 8
 WORKERS_SECONDS: Final = 10
@@ -23,10 +23,10 @@ END_SECONDS: Final = 5
 
 
 @contextmanager
-def connected_to(spec: AddressCluster) -> Iterator[Client]:
+def connect(spec: AddressCluster) -> Iterator[Client]:
     """A client with workers behind it that run this very release. ClusterError in one line when there is none."""
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    hush()
+    silence_version_warning()
     check_answer(spec)
     with _loop() as loop:
         try:

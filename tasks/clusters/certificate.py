@@ -14,7 +14,7 @@ CLOCKS: Final = timedelta(days=1)
 """By which those of a cluster's machines may differ."""
 
 
-def own_security() -> Security:
+def ephemeral_tls() -> Security:
     """As `Security.temporary` makes it, in memory, on an elliptic curve: an RSA key takes 50 ms, half a second of a busy core."""
     key = ec.generate_private_key(ec.SECP256R1())
     name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ferflow")]), datetime.now(UTC)

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from fer_core.errors import ClusterError
-from tasks.clusters.sizing import trimmed
+from tasks.clusters.sizing import cap_workers
 from tasks.clusters.spec import GpuCluster, Kind, LocalCluster
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ _early: list[EarlyCluster] = []
 
 
 @contextmanager
-def starting_early(spec: Kind, images: int, shard_size: int | None, verbose: bool = False) -> Iterator[None]:
+def start_early(spec: Kind, images: int, shard_size: int | None, verbose: bool = False) -> Iterator[None]:
     """Inside, workers of this machine are on their way, none without a shard of its own when there are at most so many images.
 
     The first `open_client` takes them, whatever size it asks for. Of other kinds of clusters nothing is started.
@@ -75,7 +75,7 @@ def starting_early(spec: Kind, images: int, shard_size: int | None, verbose: boo
     if not isinstance(spec, LocalCluster | GpuCluster):
         yield
         return
-    cluster = EarlyCluster(trimmed(spec, images, shard_size) if isinstance(spec, LocalCluster) else spec, verbose)
+    cluster = EarlyCluster(cap_workers(spec, images, shard_size) if isinstance(spec, LocalCluster) else spec, verbose)
     _early.append(cluster)
     try:
         yield
@@ -85,7 +85,7 @@ def starting_early(spec: Kind, images: int, shard_size: int | None, verbose: boo
 
 
 @contextmanager
-def early_or_own(spec: LocalCluster | GpuCluster) -> "Iterator[distributed.Client]":
+def early_or_new_cluster(spec: LocalCluster | GpuCluster) -> "Iterator[distributed.Client]":
     """The client of what is on its way already, else of workers that live as long as this does."""
     if _early:
         yield _early[-1].client()

@@ -12,7 +12,7 @@ from distributed.deploy.cluster import Cluster
 from fer_core.errors import ClusterError
 from tasks.clusters.preflight import check_cluster
 from tasks.clusters.settings import UNSEEN, as_environment
-from tasks.clusters.sizing import least
+from tasks.clusters.sizing import min_size
 from tasks.clusters.spec import Adaptive, KubernetesCluster
 from tasks.clusters.versions import check_agreement
 from tasks.execution.worker_entrypoint import GPU
@@ -43,7 +43,7 @@ def manifest(spec: KubernetesCluster, name: str) -> dict[str, Any]:
     made: dict[str, Any] = make_cluster_spec(
         name,
         image=spec.image,
-        n_workers=least(spec.pods),
+        n_workers=min_size(spec.pods),
         env=as_environment(),
         worker_command=command,
         idle_timeout=spec.patience,

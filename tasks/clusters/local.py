@@ -10,9 +10,9 @@ import dask
 from distributed import Client, LocalCluster, fire_and_forget
 
 from fer_core.storage.file_mode import temporary_folder
-from tasks.clusters.certificate import own_security
+from tasks.clusters.certificate import ephemeral_tls
 from tasks.clusters.settings import ENVIRONMENT, IDLE_LOOKS, settings
-from tasks.clusters.sizing import least, most, processes, threads_of
+from tasks.clusters.sizing import max_size, min_size, processes, threads_of
 from tasks.clusters.spec import Adaptive
 from tasks.clusters.spec import LocalCluster as LocalSpec
 from tasks.execution.worker_entrypoint import warm_up
@@ -25,9 +25,9 @@ def start_local(spec: LocalSpec, verbose: bool) -> tuple[Client, LocalCluster]:
     """The processes, each with its libraries on the way, and a client. Whatever keeps them from starting is raised as it is."""
     configure(verbose)
     size = spec.processes or processes()
-    network_threads = os.environ.get("FERFLOW_THREADS") or str(threads_of(most(size) * spec.threads))
+    network_threads = os.environ.get("FERFLOW_THREADS") or str(threads_of(max_size(size) * spec.threads))
     given = {**options(verbose), "env": {"FERFLOW_THREADS": network_threads}}
-    cluster = LocalCluster(n_workers=least(size), threads_per_worker=spec.threads, **given)
+    cluster = LocalCluster(n_workers=min_size(size), threads_per_worker=spec.threads, **given)
     client = connected(cluster)
     if isinstance(size, Adaptive):
         cluster.adapt(minimum=size.minimum, maximum=size.maximum, wait_count=IDLE_LOOKS)
@@ -53,7 +53,7 @@ def options(verbose: bool) -> dict[str, Any]:
         "processes": True,
         "host": "127.0.0.1",
         "protocol": "tls://",
-        "security": own_security(),
+        "security": ephemeral_tls(),
         "silence_logs": logging.WARNING if verbose else logging.CRITICAL,
         "dashboard_address": None,
         # without a dashboard the scheduler still serves HTTP: on this machine only, on any free port

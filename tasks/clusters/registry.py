@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tasks.clusters.early_start import early_or_own
+from tasks.clusters.early_start import early_or_new_cluster
 from tasks.clusters.spec import AddressCluster, GpuCluster, Kind, KubernetesCluster, LocalCluster, SlurmCluster
 from tasks.execution.worker_entrypoint import GPU
 
@@ -17,11 +17,11 @@ def open_client(spec: Kind) -> "Iterator[Client]":
     """A client with at least one worker behind it. ClusterError in one line when there is none."""
     # loading Dask takes a third of a second, which a command spends while its workers start
     if isinstance(spec, LocalCluster | GpuCluster):
-        opened = early_or_own(spec)
+        opened = early_or_new_cluster(spec)
     elif isinstance(spec, AddressCluster):
-        from tasks.clusters.address import connected_to
+        from tasks.clusters.address import connect
 
-        opened = connected_to(spec)
+        opened = connect(spec)
     elif isinstance(spec, SlurmCluster):
         from tasks.clusters.slurm import slurm_client
 

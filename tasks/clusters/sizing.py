@@ -11,7 +11,7 @@ from fer_core.run import MAX_BYTES, MAX_PIXELS
 from tasks.clusters.gpus import visible_gpus
 from tasks.clusters.spec import Adaptive, AddressCluster, GpuCluster, Kind, KubernetesCluster, LocalCluster, SlurmCluster
 
-SUPPOSED: Final = 32
+ASSUMED_CONCURRENCY: Final = 32
 """Workers of a scheduler that is not asked."""
 
 
@@ -37,18 +37,18 @@ def threads_of(workers: int) -> int:
     return max(1, cores() // workers)
 
 
-def short_of_memory(spec: Kind) -> str | None:
+def memory_warning(spec: Kind) -> str | None:
     """What to say where the workers asked for may need more memory than there is, with pictures as large as are read at all."""
     if not isinstance(spec, LocalCluster) or spec.processes is None:
         return None
-    need = most(spec.processes) * worker_memory(MAX_BYTES, MAX_PIXELS)
+    need = max_size(spec.processes) * worker_memory(MAX_BYTES, MAX_PIXELS)
     if need <= memory():
         return None
-    told = f"{most(spec.processes)} workers may need {need / 2**30:.1f} GiB together for images of {MAX_PIXELS // 10**6} megapixels"
+    told = f"{max_size(spec.processes)} workers may need {need / 2**30:.1f} GiB together for images of {MAX_PIXELS // 10**6} megapixels"
     return f"{told}, this machine has {memory() / 2**30:.1f} GiB; {processes()} would fit"
 
 
-def sized(spec: Kind, workers: int | None) -> Kind:
+def with_workers(spec: Kind, workers: int | None) -> Kind:
     """The same with the number of local processes that `--workers` says. UsageError where there are none to count."""
     if workers is None:
         return spec
@@ -59,35 +59,35 @@ def sized(spec: Kind, workers: int | None) -> Kind:
     return spec.model_copy(update={"processes": workers})
 
 
-def least(size: int | Adaptive) -> int:
+def min_size(size: int | Adaptive) -> int:
     """How many there are to begin with."""
     return size.minimum if isinstance(size, Adaptive) else size
 
 
-def most(size: int | Adaptive) -> int:
+def max_size(size: int | Adaptive) -> int:
     """How many there can be."""
     return size.maximum if isinstance(size, Adaptive) else size
 
 
-def hands(spec: Kind) -> int:
+def max_concurrency(spec: Kind) -> int:
     """Shards that can be worked on at a time. 1 for a scheduler that runs elsewhere: it is not asked."""
     if isinstance(spec, LocalCluster):
-        return most(spec.processes or processes()) * spec.threads
+        return max_size(spec.processes or processes()) * spec.threads
     if isinstance(spec, GpuCluster):
         return spec.gpus or max(1, len(visible_gpus()))
     if isinstance(spec, SlurmCluster):
-        return most(spec.jobs) * (1 if spec.gpu else spec.cores)
-    return most(spec.pods) if isinstance(spec, KubernetesCluster) else 1
+        return max_size(spec.jobs) * (1 if spec.gpu else spec.cores)
+    return max_size(spec.pods) if isinstance(spec, KubernetesCluster) else 1
 
 
-def hands_to_plan_for(spec: Kind) -> int:
+def planning_concurrency(spec: Kind) -> int:
     """The same for cutting shards. Behind a scheduler that runs elsewhere many are supposed: more shards cost little, idle workers much."""
-    return SUPPOSED if isinstance(spec, AddressCluster) else hands(spec)
+    return ASSUMED_CONCURRENCY if isinstance(spec, AddressCluster) else max_concurrency(spec)
 
 
-def trimmed(spec: LocalCluster, images: int, shard_size: int | None) -> LocalCluster:
+def cap_workers(spec: LocalCluster, images: int, shard_size: int | None) -> LocalCluster:
     """The same with no process that would have no shard of its own when there are at most so many images."""
-    shards = math.ceil(images / (shard_size or shard_size_for(images, hands(spec))))
+    shards = math.ceil(images / (shard_size or shard_size_for(images, max_concurrency(spec))))
     enough = max(1, math.ceil(shards / spec.threads))
     size = spec.processes or processes()
     if not isinstance(size, Adaptive):

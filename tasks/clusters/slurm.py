@@ -11,10 +11,10 @@ import dask
 from distributed import Client, Security, Status
 
 from fer_core.errors import ClusterError
-from tasks.clusters.certificate import own_security
+from tasks.clusters.certificate import ephemeral_tls
 from tasks.clusters.preflight import certificate_folder, check_cluster
 from tasks.clusters.settings import IDLE_LOOKS, UNSEEN, as_environment, settings
-from tasks.clusters.sizing import least
+from tasks.clusters.sizing import min_size
 from tasks.clusters.spec import Adaptive, SlurmCluster
 from tasks.clusters.versions import check_agreement
 from tasks.execution.worker_entrypoint import GPU
@@ -68,7 +68,7 @@ def scheduler(spec: SlurmCluster) -> "Iterator[SLURMCluster]":
 
 def _certificates(folder: Path) -> Security:
     """Made for this run. One for all, in files of a folder that only this user reads."""
-    made = own_security().get_tls_config_for_role("worker")
+    made = ephemeral_tls().get_tls_config_for_role("worker")
     ca, cert, key = folder / "ca.pem", folder / "cert.pem", folder / "key.pem"
     for file, text in ((ca, made["ca_file"]), (cert, made["cert"]), (key, made["key"])):
         file.touch(mode=0o600)
@@ -97,7 +97,7 @@ def _job(spec: SlurmCluster) -> dict[str, Any]:
 
 def _submit(cluster: "SLURMCluster", spec: SlurmCluster) -> None:
     try:
-        for _ in range(least(spec.jobs)):
+        for _ in range(min_size(spec.jobs)):
             cluster.worker_spec.update(cluster.new_worker_spec())
         cluster.sync(cluster._correct_state)  # as `scale` does, which would tell nobody what sbatch says
     except (OSError, RuntimeError, ValueError) as error:

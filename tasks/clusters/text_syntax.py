@@ -57,7 +57,7 @@ def as_text(spec: Kind) -> str:
     return json.dumps({"kind": spec.kind, **said})
 
 
-def told(error: ValidationError, where: str = "") -> str:
+def validation_message(error: ValidationError, where: str = "") -> str:
     """Its first complaint, in one line. where: put before the names of fields that are wrong."""
     every = error.errors(include_url=False, include_input=False)
     first = next((one for one in every if not one["type"].endswith("_type")), every[0])  # of a choice, what it comes closest to
@@ -89,5 +89,5 @@ def _from_json(text: str, kind: str | None, where: str) -> Kind:
     try:
         found: Kind = _KINDS.validate_python(value)
     except ValidationError as error:
-        raise UsageError(f"{where}: {told(error)}") from error
+        raise UsageError(f"{where}: {validation_message(error)}") from error
     return found

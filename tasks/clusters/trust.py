@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from fer_core.errors import ClusterError, UsageError
 from tasks.clusters.spec import AddressCluster, GpuCluster, Kind, KubernetesCluster, LocalCluster, SlurmCluster
-from tasks.clusters.text_syntax import told
+from tasks.clusters.text_syntax import validation_message
 
 ALLOWED_CLUSTERS: Final = "FERFLOW_ALLOWED_CLUSTERS"
 """Addresses of schedulers, with commas between, and `slurm` or `kubernetes`: what every deployed run may name."""
@@ -70,4 +70,6 @@ def _address(text: str) -> str:
     try:
         return AddressCluster(address=text).address
     except ValidationError as error:
-        raise UsageError(f"--allow-cluster takes tcp://host:port, tls://host:port, slurm or kubernetes: {told(error)}") from error
+        raise UsageError(
+            f"--allow-cluster takes tcp://host:port, tls://host:port, slurm or kubernetes: {validation_message(error)}"
+        ) from error

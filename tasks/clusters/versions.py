@@ -32,7 +32,7 @@ def check_agreement(client: Client, where: str) -> None:
         _compare(f"worker {worker}", theirs, ours)
 
 
-def hush() -> None:
+def silence_version_warning() -> None:
     """Dask's own word on versions is a table of warnings; ours is an error."""
     warnings.filterwarnings("ignore", category=VersionMismatchWarning)
 

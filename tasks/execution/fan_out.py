@@ -12,14 +12,14 @@ from distributed import Client
 
 from fer_core.run import ShardJob, ShardReceipt
 from tasks.execution.image_timeout import IMAGE_SECONDS
-from tasks.execution.poison_isolation import after_death, isolate
-from tasks.execution.submission import Flights
+from tasks.execution.poison_isolation import isolate, next_jobs
+from tasks.execution.submission import TaskSubmitter
 from tasks.execution.worker_entrypoint import label_job
 
 PATIENCE_SECONDS: Final = 120.0
 """How long no worker, or no scheduler, may answer. A nanny needs a few seconds to restart a worker, on a busy machine half a minute."""
 MANY_WORKERS: Final = 8
-"""From so many on, a worker's death is rather its machine's matter than that of an image."""
+"""From so many on, a worker's failure is rather its machine's matter than that of an image."""
 
 
 def fan_out(
@@ -34,13 +34,13 @@ def fan_out(
 ) -> list[ShardReceipt]:
     """Run every job and return the receipts in the order in which they came; `on_receipt` is called with each, in the calling thread.
 
-    jobs: taken one by one as there is room. work: runs on workers, `label_job` or a stand-in that tells `time_limit.turn_to` of each image.
-    limit: seconds an image may take, see `time_limit`. resources: what a job takes up of a worker, such as `{"GPU": 1}`. When nothing waits
-    any more, what takes a worker much longer than others is given to a second one as well, see `speculation`. ClusterError when workers or
-    scheduler are gone for `patience` seconds, or when more workers die than `blame.DeathCount` allows; any error that a shard
-    reports is raised. However it ends, nothing is left on the scheduler.
+    jobs: taken one by one as there is room. work: runs on workers, `label_job` or a stand-in that tells `image_timeout.heartbeat` of each
+    image. limit: seconds an image may take, see `image_timeout`. resources: what a job takes up of a worker, such as `{"GPU": 1}`. When
+    nothing waits any more, what takes a worker much longer than others is given to a second one as well, see `stragglers`. ClusterError
+    when workers or scheduler are gone for `patience` seconds, or when more workers fail than `poison_isolation.FailureCount` allows; any
+    error that a shard reports is raised. However it ends, nothing is left on the scheduler.
     """
-    flights = Flights(client, work, limit, patience, resources)
+    submitter = TaskSubmitter(client, work, limit, patience, resources)
     receipts: list[ShardReceipt] = []
 
     def take(receipt: ShardReceipt) -> None:
@@ -49,10 +49,10 @@ def fan_out(
 
     waiting = _Jobs(jobs)
     try:
-        while suspects := _all_at_once(flights, waiting, take):
-            _one_at_a_time(flights, suspects, take, limit)
+        while suspects := _run_concurrently(submitter, waiting, take):
+            _run_isolated(submitter, suspects, take, limit)
     finally:
-        flights.close()
+        submitter.close()
     return receipts
 
 
@@ -71,7 +71,7 @@ class _Jobs:
         return self.cleared.popleft() if self.cleared else next(self._jobs)
 
 
-def _all_at_once(flights: Flights, waiting: _Jobs, take: Callable[[ShardReceipt], None]) -> list[ShardJob]:
+def _run_concurrently(submitter: TaskSubmitter, waiting: _Jobs, take: Callable[[ShardReceipt], None]) -> list[ShardJob]:
     """The jobs that were at work when their worker died; when they are many, the others wait until those are settled. None where all is
     done. Where the image is known, the rest of its shard goes on.
 
@@ -79,13 +79,13 @@ def _all_at_once(flights: Flights, waiting: _Jobs, take: Callable[[ShardReceipt]
     tried with all others idle.
     """
     suspects = list[ShardJob]()
-    while (flights.may_suspect(len(suspects)) and flights.fill(waiting)) or len(flights):
-        job, answer = flights.land(repeat=flights.room > 0)
+    while (submitter.may_suspect(len(suspects)) and submitter.fill(waiting)) or len(submitter):
+        job, answer = submitter.next_completed(repeat=submitter.room > 0)
         if isinstance(answer, ShardReceipt):
             take(answer)
             continue
         if answer.image is None:
-            excused = flights.most_workers >= MANY_WORKERS and job.part not in waiting.heard
+            excused = submitter.most_workers >= MANY_WORKERS and job.part not in waiting.heard
             waiting.heard.add(job.part)
             (waiting.cleared if excused else suspects).append(job)
             continue
@@ -95,15 +95,15 @@ def _all_at_once(flights: Flights, waiting: _Jobs, take: Callable[[ShardReceipt]
     return suspects
 
 
-def _one_at_a_time(flights: Flights, suspects: Iterable[ShardJob], take: Callable[[ShardReceipt], None], limit: float) -> None:
+def _run_isolated(submitter: TaskSubmitter, suspects: Iterable[ShardJob], take: Callable[[ShardReceipt], None], limit: float) -> None:
     """Alone on the cluster, a job whose worker dies has no excuse. Of several images, the worker tells which one it turns to."""
     waiting = [(job, 0) for job in reversed(list(suspects))]
     while waiting:
-        job, deaths = waiting.pop()
-        flights.launch(job, tell_images=len(job.images) > 1)
-        job, answer = flights.land()
+        job, failures = waiting.pop()
+        submitter.submit(job, report_images=len(job.images) > 1)
+        job, answer = submitter.next_completed()
         if isinstance(answer, ShardReceipt):
             take(answer)
             continue
-        following = after_death(job, answer, deaths + 1, limit)
-        waiting.extend((next_job, deaths + 1 if len(following) == 1 else 0) for next_job in reversed(following))
+        following = next_jobs(job, answer, failures + 1, limit)
+        waiting.extend((next_job, failures + 1 if len(following) == 1 else 0) for next_job in reversed(following))

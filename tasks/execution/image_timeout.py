@@ -21,7 +21,7 @@ FAREWELL_SECONDS: Final = 1.0
 _thread = threading.local()
 
 
-class GivenUpError(BaseException):
+class WorkAbandonedError(BaseException):
     """Nobody waits any more for what this thread works at. No `Exception`: those become a row of the image that was looked at."""
 
 
@@ -45,16 +45,16 @@ class TimeLimit:
         self._done = threading.Event()
         self._guard = threading.Thread(target=self._watch, name="time-limit", daemon=True)
 
-    def turn_to(self, image: str | None) -> None:
-        """The work gets on: to an image, or to what is none. GivenUpError where it need not."""
+    def heartbeat(self, image: str | None) -> None:
+        """The work gets on: to an image, or to what is none. WorkAbandonedError where it need not."""
         if self._given_up():
-            raise GivenUpError
+            raise WorkAbandonedError
         seconds = max(self._seconds, OTHER_SECONDS) if image is None else self._seconds
         self._turned_to(image)
         self._at = (time.monotonic() + seconds, image)
 
     def __enter__(self) -> Self:
-        self.turn_to(None)
+        self.heartbeat(None)
         _thread.limit = self
         self._guard.start()
         return self
@@ -78,8 +78,8 @@ class TimeLimit:
         return min(max(self._at[0] - time.monotonic(), 0.0), self._seconds)
 
 
-def turn_to(image: str | None) -> None:
-    """The work in this thread gets on. Does nothing where no limit is set. GivenUpError where nobody waits for it any more."""
+def heartbeat(image: str | None) -> None:
+    """The work in this thread gets on. Does nothing where no limit is set. WorkAbandonedError where nobody waits for it any more."""
     limit: TimeLimit | None = getattr(_thread, "limit", None)
     if limit is not None:
-        limit.turn_to(image)
+        limit.heartbeat(image)

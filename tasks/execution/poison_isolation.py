@@ -1,4 +1,4 @@
-"""What a worker's death says of the images it was looking at, and what to run next. Pure decisions; `fanout` carries them out."""
+"""What a worker's failure says of the images it was looking at, and what to run next. Pure decisions; `fan_out` carries them out."""
 
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -7,21 +7,21 @@ from typing import Final
 from fer_core.errors import ClusterError
 from fer_core.run import ShardJob
 
-DEATHS_TO_CRASH: Final = 2
+FAILURES_TO_QUARANTINE: Final = 2
 """Workers that a single image may kill while nothing else runs: one death may be the machine's, two are the image's."""
 PASSED_OVER: Final = 2
 """How often a job that had not begun when its worker died is not to blame. A worker may die before its word that it began gets away."""
-DEATHS_FORGIVEN: Final = 50
+MIN_FAILURE_BUDGET: Final = 50
 """Workers that may die at unknown images: at the first death of a shard nobody knows yet which one it was."""
-NAMED_FORGIVEN: Final = 200
+MAX_NAMED_FAILURES: Final = 200
 """Workers that may die at known images before a single image was labelled."""
-DEATHS_A_WORKER: Final = 3
+FAILURES_PER_WORKER: Final = 3
 """All workers of a large cluster may go at once, more than once."""
-IMAGES_A_DEATH: Final = 5
+IMAGES_PER_FAILURE: Final = 5
 """Images that have to be labelled for one more death. One in fifty may be poison."""
 
 
-class Cause(Enum):
+class FailureCause(Enum):
     """Why a worker ended, as far as anybody has told."""
 
     DIED = "the worker died each time it processed this image; either a library crashed, or the machine ran out of memory"
@@ -31,10 +31,10 @@ class Cause(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
+class WorkerFailure:
     """A worker that ended while it had a job."""
 
-    cause: Cause
+    cause: FailureCause
     began: bool = True
     """Whether the job is known to have begun; else it may have waited there."""
     image: str | None = None
@@ -42,7 +42,7 @@ class Death:
 
     def reason(self, limit: float) -> str:
         """What the row of a single image says. limit: seconds an image may take."""
-        return f"processing this image took longer than {limit:g} s, each time" if self.cause is Cause.STUCK else self.cause.value
+        return f"processing this image took longer than {limit:g} s, each time" if self.cause is FailureCause.STUCK else self.cause.value
 
 
 def bisect(job: ShardJob) -> tuple[ShardJob, ...]:
@@ -64,40 +64,40 @@ def isolate(job: ShardJob, uri: str) -> tuple[ShardJob, ...]:
     return tuple(piece for half in bisect(job) for piece in isolate(half, uri))
 
 
-def after_death(job: ShardJob, death: Death, deaths: int, limit: float) -> tuple[ShardJob, ...]:
-    """What to run next, in order, after a job that ran with nothing beside it has killed its worker for the `deaths`-th time.
+def next_jobs(job: ShardJob, failure: WorkerFailure, failures: int, limit: float) -> tuple[ShardJob, ...]:
+    """What to run next, in order, after a job that ran with nothing beside it has killed its worker for the `failures`-th time.
 
-    limit: seconds an image may take. ClusterError when workers die, or stand still, even where they do not look at an image.
+    limit: seconds an image may take. ClusterError when workers fail, or stand still, even where they do not look at an image.
     """
     if job.crashed:
         raise ClusterError(f"workers die before they process any image: {job.part}")
-    if death.cause is Cause.STUCK and death.image is None:
-        if deaths < DEATHS_TO_CRASH:
+    if failure.cause is FailureCause.STUCK and failure.image is None:
+        if failures < FAILURES_TO_QUARANTINE:
             return (job,)
         raise ClusterError(f"workers hang before they process any image (for longer than {limit:g} s): {job.part}")
     if len(job.images) > 1:
-        pieces = isolate(job, death.image) if death.image is not None else (job,)
+        pieces = isolate(job, failure.image) if failure.image is not None else (job,)
         return pieces if len(pieces) > 1 else bisect(job)
-    return (job if deaths < DEATHS_TO_CRASH else replace(job, crashed=True, reason=death.reason(limit)),)
+    return (job if failures < FAILURES_TO_QUARANTINE else replace(job, crashed=True, reason=failure.reason(limit)),)
 
 
-def deaths_allowed(labelled: int, workers: int) -> int:
+def failure_budget(labelled: int, workers: int) -> int:
     """Workers that may die of jobs at unknown images before the machine, the detector or the model is to blame rather than single images.
 
     labelled: images that were looked at and survived. workers: the most there were at a time.
     """
-    return max(DEATHS_FORGIVEN, DEATHS_A_WORKER * workers) + labelled // IMAGES_A_DEATH
+    return max(MIN_FAILURE_BUDGET, FAILURES_PER_WORKER * workers) + labelled // IMAGES_PER_FAILURE
 
 
-def suspects_at_once(labelled: int, workers: int) -> int:
+def max_suspects(labelled: int, workers: int) -> int:
     """Jobs whose worker died that may wait to be tried alone: a third of as many as would end the run, since each may be an image's fault,
     and those that are on their way meanwhile, two a worker, may die as well.
     """
-    return max(1, deaths_allowed(labelled, workers) // 3)
+    return max(1, failure_budget(labelled, workers) // 3)
 
 
 @dataclass(slots=True)
-class DeathCount:
+class FailureCount:
     """Workers that died in one go. Those that died of an image that is known never count against a run that has labelled any image."""
 
     unknown: int = 0
@@ -116,6 +116,6 @@ class DeathCount:
         """An image was given up, which explains the death that made its shard a suspect."""
         self.unknown = max(0, self.unknown - 1)
 
-    def are_too_many(self, labelled: int, workers: int) -> bool:
-        """Whether to end the run. labelled, workers: see `deaths_allowed`."""
-        return self.unknown > deaths_allowed(labelled, workers) or (not labelled and self.named > NAMED_FORGIVEN)
+    def exceeds_budget(self, labelled: int, workers: int) -> bool:
+        """Whether to end the run. labelled, workers: see `failure_budget`."""
+        return self.unknown > failure_budget(labelled, workers) or (not labelled and self.named > MAX_NAMED_FAILURES)

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from fer_core.run import ShardReceipt
-from tasks.execution.signals import stop_if_asked
+from tasks.execution.signals import raise_if_stop_requested
 
 
 @dataclass(slots=True)
@@ -85,9 +85,9 @@ def stage(line: str) -> None:
         shown(line)
 
 
-def tell(progress: Progress) -> None:
+def report_progress(progress: Progress) -> None:
     """Report progress. KeyboardInterrupt when the run was asked to stop."""
-    stop_if_asked()
+    raise_if_stop_requested()
     listener = _listener.get()
     if listener is not None:
         listener(progress)

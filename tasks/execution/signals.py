@@ -27,14 +27,14 @@ def listen() -> None:
     atexit.register(_no_retry)
 
 
-def asked() -> bool:
+def stop_requested() -> bool:
     """Whether somebody wants this process to stop."""
     return _asked_at is not None
 
 
-def stop_if_asked() -> None:
+def raise_if_stop_requested() -> None:
     """KeyboardInterrupt when somebody wants this process to stop."""
-    if asked():
+    if stop_requested():
         raise KeyboardInterrupt
 
 

@@ -18,7 +18,7 @@ from fer_core import errors
 from fer_core.errors import ClusterError, FerflowError, OutageError
 from fer_core.planning.cost_model import expected_seconds
 from fer_core.run import ShardJob, ShardReceipt
-from tasks.execution.poison_isolation import PASSED_OVER, Cause, Death, DeathCount, suspects_at_once
+from tasks.execution.poison_isolation import PASSED_OVER, FailureCause, FailureCount, WorkerFailure, max_suspects
 from tasks.execution.stragglers import Running, straggler
 from tasks.execution.worker_entrypoint import watched
 
@@ -42,7 +42,7 @@ _MEMORY, _SCHEDULER = "worker-restart-memory", "scheduler"
 
 
 @dataclass(frozen=True, slots=True)
-class _Flight:
+class _Submission:
     job: ShardJob
     future: "Future[Any]"
     attempt: int
@@ -51,13 +51,13 @@ class _Flight:
     """How often it was sent because the worker where it waited died."""
     repeated: bool = False
     """Whether another sending of the same job was on its way already."""
-    tell_images: bool = False
+    report_images: bool = False
     cost: float = 1.0
-    """See `speculation.Running`."""
+    """See `stragglers.Running`."""
     sent_at: float = field(default_factory=time.monotonic)
 
 
-class Flights:
+class TaskSubmitter:
     """Sends jobs and takes their answers. Used by one thread."""
 
     def __init__(
@@ -66,20 +66,20 @@ class Flights:
         """limit: seconds an image may take. patience: seconds that workers or scheduler may be gone. resources: see `fan_out`."""
         self._resources = dict(resources) if resources else None
         self._client, self._work, self._limit, self._patience = client, work, limit, patience
-        self._flying: dict[str, _Flight] = {}
-        self._landed: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._launched: dict[str, int] = {}
+        self._in_flight: dict[str, _Submission] = {}
+        self._completed: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._submitted: dict[str, int] = {}
         self._room, self._most_workers = 0, 0
         self._room_known_at = -1e9
         self._last_seen_alive = time.monotonic()
-        self._labelled, self._deaths = 0, DeathCount()
+        self._labelled, self._failures = 0, FailureCount()
         self._paces: deque[float] = deque(maxlen=PACES_KEPT)
         self._repeated: set[str] = set()
         self._looked_at = 0.0
-        self._news = _News(client)
+        self._news = _WorkerEvents(client)
 
     def __len__(self) -> int:
-        return len(self._flying)
+        return len(self._in_flight)
 
     @property
     def most_workers(self) -> int:
@@ -88,128 +88,128 @@ class Flights:
 
     def may_suspect(self, suspects: int) -> bool:
         """Whether more jobs may be tried beside each other while so many wait to be tried alone."""
-        return suspects < suspects_at_once(self._labelled, self._most_workers)
+        return suspects < max_suspects(self._labelled, self._most_workers)
 
     @property
     def room(self) -> int:
         """Jobs that may be sent now. Where some is left after `fill`, nothing waits."""
-        return self._window() - len(self._flying)
+        return self._window() - len(self._in_flight)
 
     def fill(self, waiting: Iterable[ShardJob]) -> bool:
         """Launch what there is room for; False when nothing was waiting."""
-        launched = False
+        submitted = False
         for _, job in zip(range(self.room), waiting, strict=False):
-            self.launch(job)
-            launched = True
-        return launched
+            self.submit(job)
+            submitted = True
+        return submitted
 
-    def launch(self, job: ShardJob, attempt: int = 1, passed_over: int = 0, repeated: bool = False, *, tell_images: bool = False) -> None:
+    def submit(self, job: ShardJob, attempt: int = 1, passed_over: int = 0, repeated: bool = False, *, report_images: bool = False) -> None:
         """Send one job. Its key names run, part and time of sending, so that no answer of an earlier sending is taken for it.
 
-        tell_images: have the worker tell of each image before it turns to it, see `work.watched`.
+        report_images: have the worker tell of each image before it turns to it, see `worker_entrypoint.watched`.
         """
-        number = self._launched[job.part] = self._launched.get(job.part, 0) + 1
+        number = self._submitted[job.part] = self._submitted.get(job.part, 0) + 1
         key = f"{job.config.run_id}/{job.part}/{number}"
         text = json.dumps(job.to_json())
         try:
-            given = (self._work, text, self._news.topic, self._limit, tell_images)
+            given = (self._work, text, self._news.topic, self._limit, report_images)
             future = self._client.submit(watched, *given, key=key, pure=False, resources=self._resources)
         except (ClosedClientError, OSError) as error:
             raise self._gone() from error
         cost = 0.0 if job.crashed else expected_seconds(image.size for image in job.images)
-        self._flying[key] = _Flight(job, future, attempt, passed_over, repeated, tell_images, cost)
-        future.add_done_callback(lambda done: self._landed.put(done.key))
+        self._in_flight[key] = _Submission(job, future, attempt, passed_over, repeated, report_images, cost)
+        future.add_done_callback(lambda done: self._completed.put(done.key))
 
-    def land(self, repeat: bool = False) -> tuple[ShardJob, ShardReceipt | Death]:
-        """Wait for the next job that ends, with its receipt or with the death of the worker that was at it.
+    def next_completed(self, repeat: bool = False) -> tuple[ShardJob, ShardReceipt | WorkerFailure]:
+        """Wait for the next job that ends, with its receipt or with the failure of the worker that was at it.
 
         repeat: nothing else is waiting, so that workers without work may do again what takes another one too long; the first receipt of a
         job counts, and of two workers that are at it the one that dies first is no death of the job. ClusterError when nobody is there any
-        more, or when workers die of too much.
+        more, or when too many workers fail.
         """
         while True:
             if repeat and time.monotonic() - self._looked_at >= LOOK_SECONDS:
-                self._repeat_late()
+                self._repeat_stragglers()
             try:
-                flight = self._flying.pop(self._landed.get(timeout=LOOK_SECONDS))
+                sent = self._in_flight.pop(self._completed.get(timeout=LOOK_SECONDS))
             except queue.Empty:
                 self._check_alive()
                 continue
             except KeyError:  # cancelled since
                 continue
-            answer = self._answer(flight)
-            if self._goes_on_elsewhere(flight, answer):
+            answer = self._answer(sent)
+            if self._has_running_duplicate(sent, answer):
                 continue
             if answer is None:
-                self._again(flight)
+                self._resubmit(sent)
                 continue
             self._last_seen_alive = time.monotonic()
             if isinstance(answer, ShardReceipt):
-                self._labelled += sum(answer.statuses.values()) if not flight.job.crashed else 0
-                if flight.job.crashed:
-                    self._deaths.excuse()
-                self._note_pace(flight)
-                return flight.job, answer
-            elif isinstance(answer, Death):
-                if answer.began or flight.passed_over >= PASSED_OVER:
-                    self._count(flight, answer)
-                    return flight.job, answer
-                self._again(flight, passed_over=1)
-            elif isinstance(answer, OutageError) and flight.attempt < STORE_TRIES:
-                self._again(flight, attempts=1)
+                self._labelled += sum(answer.statuses.values()) if not sent.job.crashed else 0
+                if sent.job.crashed:
+                    self._failures.excuse()
+                self._note_pace(sent)
+                return sent.job, answer
+            elif isinstance(answer, WorkerFailure):
+                if answer.began or sent.passed_over >= PASSED_OVER:
+                    self._count(sent, answer)
+                    return sent.job, answer
+                self._resubmit(sent, passed_over=1)
+            elif isinstance(answer, OutageError) and sent.attempt < STORE_TRIES:
+                self._resubmit(sent, attempts=1)
             else:
                 raise answer
 
-    def _again(self, flight: _Flight, *, attempts: int = 0, passed_over: int = 0) -> None:
-        tell = flight.tell_images
-        self.launch(flight.job, flight.attempt + attempts, flight.passed_over + passed_over, tell_images=tell)
+    def _resubmit(self, sent: _Submission, *, attempts: int = 0, passed_over: int = 0) -> None:
+        tell = sent.report_images
+        self.submit(sent.job, sent.attempt + attempts, sent.passed_over + passed_over, report_images=tell)
 
     def close(self) -> None:
         """Forget whatever still flies."""
-        flying, self._flying = self._flying, {}
+        in_flight, self._in_flight = self._in_flight, {}
         if self._client.status == "running":
             self._news.close()
-            if flying:
-                self._client.cancel([flight.future for flight in flying.values()], force=True)
+            if in_flight:
+                self._client.cancel([sent.future for sent in in_flight.values()], force=True)
 
-    def _repeat_late(self) -> None:
+    def _repeat_stragglers(self) -> None:
         """Send the latest of the late jobs once more for each worker that has nothing to do. A job is repeated once at most."""
         self._looked_at = time.monotonic()
-        free = sum(self._threads().values()) - len(self._flying)
-        alone = {key: flight for key, flight in self._flying.items() if flight.job.part not in self._repeated and flight.cost > 0}
+        free = sum(self._threads().values()) - len(self._in_flight)
+        alone = {key: sent for key, sent in self._in_flight.items() if sent.job.part not in self._repeated and sent.cost > 0}
         for _ in range(free):
-            running = [Running(key, flight.cost, self._looked_at - self._since(key, flight)) for key, flight in alone.items()]
+            running = [Running(key, sent.cost, self._looked_at - self._since(key, sent)) for key, sent in alone.items()]
             late = straggler(running, self._paces)
             if late is None:
                 return
             job = alone.pop(late).job
             self._repeated.add(job.part)
-            self.launch(job, repeated=True)
+            self.submit(job, repeated=True)
 
-    def _goes_on_elsewhere(self, flight: _Flight, answer: ShardReceipt | Death | FerflowError | None) -> bool:
+    def _has_running_duplicate(self, sent: _Submission, answer: ShardReceipt | WorkerFailure | FerflowError | None) -> bool:
         """Whether another sending of the same job still flies and decides; else what flies beside a decision is called back."""
-        beside = [key for key, other in self._flying.items() if other.job.part == flight.job.part] if self._repeated else []
+        beside = [key for key, other in self._in_flight.items() if other.job.part == sent.job.part] if self._repeated else []
         if not beside:
             return False
-        told = isinstance(answer, Death) and answer.image is not None
-        undecided = answer is None or isinstance(answer, OutageError) or (isinstance(answer, Death) and not told)
+        told = isinstance(answer, WorkerFailure) and answer.image is not None
+        undecided = answer is None or isinstance(answer, OutageError) or (isinstance(answer, WorkerFailure) and not told)
         if not undecided:
-            self._client.cancel([self._flying.pop(key).future for key in beside], force=True)
-        elif isinstance(answer, Death) and answer.began:
-            self._count(flight, answer)
+            self._client.cancel([self._in_flight.pop(key).future for key in beside], force=True)
+        elif isinstance(answer, WorkerFailure) and answer.began:
+            self._count(sent, answer)
         return undecided
 
-    def _note_pace(self, flight: _Flight) -> None:
-        seconds = time.monotonic() - self._since(str(flight.future.key), flight)
-        if flight.cost > 0:
-            self._paces.append(seconds / flight.cost)
+    def _note_pace(self, sent: _Submission) -> None:
+        seconds = time.monotonic() - self._since(str(sent.future.key), sent)
+        if sent.cost > 0:
+            self._paces.append(seconds / sent.cost)
 
-    def _since(self, key: str, flight: _Flight) -> float:
-        return self._news.began_at(key) or flight.sent_at
+    def _since(self, key: str, sent: _Submission) -> float:
+        return self._news.began_at(key) or sent.sent_at
 
-    def _answer(self, flight: _Flight) -> ShardReceipt | Death | FerflowError | None:
+    def _answer(self, sent: _Submission) -> ShardReceipt | WorkerFailure | FerflowError | None:
         """What a worker said, or what became of it; None where its answer died with it. Whatever else the work raised is raised."""
-        future = flight.future
+        future = sent.future
         try:
             if future.status == "finished":
                 answer: dict[str, Any] = json.loads(future.result(timeout=ANSWER_SECONDS))
@@ -230,19 +230,19 @@ class Flights:
             return None
         if isinstance(error, KilledWorker):
             # only of an image that was looked at alone does anybody ask why; else nobody need wait to hear it
-            alone = len(flight.job.images) == 1 and not self._flying
-            return self._news.death(str(future.key), error.last_worker.address, CAUSE_SECONDS if alone else 0.0)
+            alone = len(sent.job.images) == 1 and not self._in_flight
+            return self._news.failure(str(future.key), error.last_worker.address, CAUSE_SECONDS if alone else 0.0)
         raise error
 
-    def _count(self, flight: _Flight, death: Death) -> None:
+    def _count(self, sent: _Submission, failure: WorkerFailure) -> None:
         """One more death. ClusterError when there are too many."""
-        job = flight.job
-        alone = len(job.images) == 1 and not self._flying
-        self._deaths.add(named=death.image is not None or alone)
-        if job.crashed or not self._deaths.are_too_many(self._labelled, self._most_workers):
+        job = sent.job
+        alone = len(job.images) == 1 and not self._in_flight
+        self._failures.add(named=failure.image is not None or alone)
+        if job.crashed or not self._failures.exceeds_budget(self._labelled, self._most_workers):
             return
         raise ClusterError(
-            f"{self._deaths.total} workers died while {self._labelled} images were labelled: the cause is the machine, "
+            f"{self._failures.total} workers died while {self._labelled} images were labelled: the cause is the machine, "
             f"the detector or the model rather than single images (the last failure was at {_shown(job)})"
         )
 
@@ -274,7 +274,7 @@ class Flights:
         return ClusterError(f"the Dask scheduler{' at ' + address if address else ''} went away")
 
 
-class _News:
+class _WorkerEvents:
     """What workers, nannies and the scheduler tell beside the answers. Written by the client's thread, read by another."""
 
     def __init__(self, client: Client) -> None:
@@ -283,19 +283,19 @@ class _News:
         self._began: dict[str, float] = {}
         self._stuck: dict[str, str | None] = {}
         self._turned_to: dict[str, str | None] = {}
-        self._ended: dict[str, Cause] = {}
+        self._ended: dict[str, FailureCause] = {}
         self._told = threading.Condition()
         client.subscribe_topic(self.topic, self._hear_work)
         client.subscribe_topic(_MEMORY, self._hear_memory)
         client.subscribe_topic(_SCHEDULER, self._hear_scheduler)
 
-    def death(self, key: str, worker: str, seconds: float) -> Death:
+    def failure(self, key: str, worker: str, seconds: float) -> WorkerFailure:
         """What is known of the end of a worker that had this task. worker: its address. seconds: to wait for a word of why it ended."""
         if key in self._stuck:
-            return Death(Cause.STUCK, image=self._stuck[key])
+            return WorkerFailure(FailureCause.STUCK, image=self._stuck[key])
         with self._told:
             self._told.wait_for(lambda: worker in self._ended, timeout=seconds)
-        return Death(self._ended.get(worker, Cause.DIED), began=key in self._began, image=self._turned_to.get(key))
+        return WorkerFailure(self._ended.get(worker, FailureCause.DIED), began=key in self._began, image=self._turned_to.get(key))
 
     def began_at(self, key: str) -> float | None:
         """When it was told that this task began, by the monotonic clock."""
@@ -315,14 +315,14 @@ class _News:
             self._stuck[told["key"]] = told["stuck_at"]
 
     def _hear_memory(self, event: tuple[float, dict[str, Any]]) -> None:
-        self._note_end(event[1]["worker"], Cause.MEMORY)
+        self._note_end(event[1]["worker"], FailureCause.MEMORY)
 
     def _hear_scheduler(self, event: tuple[float, dict[str, Any]]) -> None:
         if event[1].get("action") == "worker-ttl-timed-out":
             for worker in event[1]["workers"]:
-                self._note_end(worker, Cause.FROZEN)
+                self._note_end(worker, FailureCause.FROZEN)
 
-    def _note_end(self, worker: str, cause: Cause) -> None:
+    def _note_end(self, worker: str, cause: FailureCause) -> None:
         with self._told:
             self._ended[worker] = cause
             self._told.notify_all()

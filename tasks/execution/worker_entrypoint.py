@@ -11,7 +11,7 @@ from typing import Final
 from fer_core.errors import FerflowError
 from fer_core.run import ALIGNMENT, QUALITY, ShardJob
 from fer_core.storage.file_mode import private_process
-from tasks.execution.image_timeout import GivenUpError, TimeLimit, turn_to
+from tasks.execution.image_timeout import TimeLimit, WorkAbandonedError, heartbeat
 
 GPU: Final = "GPU"
 """Dask's name for what a worker has one of when a GPU is its own, and a shard needs one of there."""
@@ -24,19 +24,19 @@ def label_job(text: str) -> str:
     from fer_core.pipeline.shard import label_shard
 
     try:
-        return json.dumps({"receipt": label_shard(ShardJob.from_json(json.loads(text)), on_image=turn_to).to_json()})
+        return json.dumps({"receipt": label_shard(ShardJob.from_json(json.loads(text)), on_progress=heartbeat).to_json()})
     except FerflowError as error:
         return json.dumps({"error": type(error).__name__, "message": str(error)})
 
 
-def watched(work: Callable[[str], str], text: str, topic: str, seconds: float, tell_images: bool = False) -> str:
+def watched(work: Callable[[str], str], text: str, topic: str, seconds: float, report_images: bool = False) -> str:
     """`work(text)` on a Dask worker that tells when it begins, and that ends, telling where, when an image takes longer than `seconds`.
 
     What it tells are events of `topic`: `{"key": of the Dask task}`, and `{"key": ..., "stuck_at": URI or None}`. Where the task is
     cancelled meanwhile, since another worker was done with it first, it ends at the next image, before anything more is written.
 
-    tell_images: also tell, `{"key": ..., "image": URI}`, of each image before it is turned to, so that it is known at which one the process
-    died. It costs some hundredths of a second each; only a job whose worker has died before is worth that.
+    report_images: also tell, `{"key": ..., "image": URI}`, of each image before it is turned to, so that it is known at which one the
+    process died. It costs some hundredths of a second each; only a job whose worker has died before is worth that.
     """
     from distributed import get_worker
 
@@ -55,7 +55,7 @@ def watched(work: Callable[[str], str], text: str, topic: str, seconds: float, t
         worker.log_event(topic, {"key": key, "stuck_at": image})
 
     def turned_to(image: str | None) -> None:
-        if tell_images:
+        if report_images:
             tell(image=image)
 
     def cancelled() -> bool:
@@ -66,7 +66,7 @@ def watched(work: Callable[[str], str], text: str, topic: str, seconds: float, t
     try:
         with TimeLimit(seconds, stuck, given_up=cancelled, turned_to=turned_to):
             return work(text)
-    except GivenUpError:
+    except WorkAbandonedError:
         return ""
 
 

@@ -8,7 +8,7 @@ import time
 
 import duckdb
 
-from fer_core.commit.lease import living_claims
+from fer_core.commit.lease import live_claims
 from fer_core.commit.publish import committed_runs
 from fer_core.commit.verify import verify
 from fer_core.storage.store import open_store
@@ -73,7 +73,7 @@ def test_the_second_run_is_refused_and_a_killed_one_is_in_nobodys_way(on_server,
     assert third.code == 0, third.err
     assert third.json["images"]["labeled"] == 2
     assert committed_runs(store) == ["three"]
-    assert living_claims(store) == []
+    assert live_claims(store) == []
     seen = duckdb.sql(f"select count(*), count(distinct image_uri), min(run_id) from '{root}/images/**/*.parquet'").fetchall()
     assert seen == [(2, 2, "three")]
     assert verify(store).problems == ()

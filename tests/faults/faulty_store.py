@@ -34,7 +34,7 @@ CHANGES = ("pipe_file", "put_file", "cp_file", "rm_file")
 
 
 @dataclass
-class Weather:
+class FaultSchedule:
     """What goes wrong."""
 
     folder: str
@@ -76,19 +76,19 @@ def _can(kind: str, operation: str) -> bool:
     return kind in TRANSIENT or (kind == SHORT and operation == "cat_file") or (kind == REPORTED and operation in CHANGES)
 
 
-_current: list[Weather] = []
+_current: list[FaultSchedule] = []
 
 
-def weather() -> Weather:
+def current_schedule() -> FaultSchedule:
     """The weather of this process."""
     if not _current:
         told = json.loads(os.environ["FAULTY_STORE"])
-        _current.append(Weather(**{**told, "kinds": tuple(told["kinds"])}))
+        _current.append(FaultSchedule(**{**told, "kinds": tuple(told["kinds"])}))
     return _current[-1]
 
 
 @contextmanager
-def under(this: Weather) -> Iterator[Weather]:
+def under(this: FaultSchedule) -> Iterator[FaultSchedule]:
     """`gs://` under this weather, in this process."""
     fsspec.register_implementation("gs", FaultyFileSystem, clobber=True)
     _current.append(this)
@@ -153,14 +153,14 @@ class FaultyFileSystem(AbstractFileSystem):
     def find(self, path, detail=False, **_):
         self._ask("find", path)
         keys = self._keys()
-        recent = weather().changes[len(weather().changes) - weather().late :] if weather().late else []
+        recent = current_schedule().changes[len(current_schedule().changes) - current_schedule().late :] if current_schedule().late else []
         keys = (keys | {key for change, key in recent if change == "rm_file"}) - {key for change, key in recent if change != "rm_file"}
         names = sorted(key for key in keys if key == path or key.startswith(f"{path.rstrip('/')}/"))
         infos = {name: self._look(name) or {"name": name, "size": 1, "type": "file", "created": time.time()} for name in names}
         return infos if detail else names
 
     def _ask(self, operation, path):
-        kind = weather().strike(operation, path)
+        kind = current_schedule().strike(operation, path)
         if kind in TRANSIENT:
             raise TRANSIENT[kind]()
         return kind
@@ -168,17 +168,17 @@ class FaultyFileSystem(AbstractFileSystem):
     @contextmanager
     def _changing(self, operation, path):
         kind = self._ask(operation, path)
-        with weather().lock:
-            number = len(weather().changes)
-            if weather().broken_from is not None and number >= weather().broken_from:
+        with current_schedule().lock:
+            number = len(current_schedule().changes)
+            if current_schedule().broken_from is not None and number >= current_schedule().broken_from:
                 raise PermissionError("Access Denied")
-            weather().changes.append((operation, path))
+            current_schedule().changes.append((operation, path))
         yield
         if kind == REPORTED:
             raise TimeoutError("timed out")
 
     def _keys(self):
-        return {unquote(file.name) for file in Path(weather().folder).iterdir() if not file.name.endswith(".tmp")}
+        return {unquote(file.name) for file in Path(current_schedule().folder).iterdir() if not file.name.endswith(".tmp")}
 
     def _look(self, path):
         try:
@@ -188,4 +188,4 @@ class FaultyFileSystem(AbstractFileSystem):
         return {"name": path, "size": status.st_size, "type": "file", "created": status.st_mtime, "ETag": f'"{status.st_mtime_ns}"'}
 
     def _file(self, path):
-        return Path(weather().folder) / quote(path, safe="")
+        return Path(current_schedule().folder) / quote(path, safe="")

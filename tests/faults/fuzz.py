@@ -150,9 +150,9 @@ def _decoded(_: str, data: bytes) -> str:
 
 
 def _listed(name: str, data: bytes) -> str:
-    from fer_core.collection.list_file import entries
+    from fer_core.collection.list_file import read_list
 
-    found = entries(f"list.{name.partition('/')[0]}", data)
+    found = read_list(f"list.{name.partition('/')[0]}", data)
     assert all(isinstance(entry, str) and entry.strip() for entry in found)
     return "fine"
 

@@ -31,5 +31,5 @@ def harmful(data, limits, side=None, admit=lambda _: None):
 
 
 fer_core.decode.decoder.decode = harmful
-fer_core.pipeline.shard.tools_for = lambda config: fakes.tools()
+fer_core.pipeline.shard.load_worker_models = lambda config: fakes.tools()
 fer_core.pipeline.worker_models.prepare_process = lambda: None

@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fer_core.commit.lease import lease, living_claims
-from fer_core.commit.publish import Plan, committed_runs, is_committed, read_manifest, staged_receipts, unfinished
+from fer_core.commit.lease import lease, live_claims
+from fer_core.commit.publish import Plan, committed_runs, is_committed, read_manifest, staged_receipts, unfinished_shards
 from fer_core.commit.verify import verify
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import jobs
@@ -95,30 +95,30 @@ def label(params: LabelParams, scheduler: str | None = None) -> None:
     """
     from prefect.logging import disable_run_logger
 
-    from flows.label_summary import already
-    from flows.setup.label import configure, take_up
+    from flows.label_summary import committed_summary
+    from flows.setup.label import configure, load_resumable_plan
     from tasks.commit import commit_run
     from tasks.inventory import list_inventory
-    from tasks.label import Labelled
+    from tasks.label import ShardResults
     from tasks.plan import plan_run
 
     store = open_store(params.to)
     if params.resume is not None and is_committed(store, params.resume):
-        take_up(params)
-        already(params.to, params.resume)
+        load_resumable_plan(params)
+        committed_summary(params.to, params.resume)
         return
     with lease(store, f"run {params.resume or params.run_id}") as held, disable_run_logger():
         if params.resume is None:
             plan = plan_run.fn(configure(params), list_inventory.fn(params.source, params.source_options), 1, params.force, held)
         else:
-            plan = take_up(params)
-        commit_run.fn(plan.config, Labelled(_receipts(plan, scheduler), 0, 0.0), held)
+            plan = load_resumable_plan(params)
+        commit_run.fn(plan.config, ShardResults(_receipts(plan, scheduler), 0, 0.0), held)
 
 
 def _receipts(plan: Plan, scheduler: str | None) -> tuple[ShardReceipt, ...]:
     """What task `label-shards` does, without its progress bar in the orchestrator."""
     done = staged_receipts(open_store(plan.config.root), plan.config.run_id)
-    todo = jobs(plan.config, plan.images, unfinished(plan, done))
+    todo = jobs(plan.config, plan.images, unfinished_shards(plan, done))
     if scheduler is None:
         new = [label_shard(job, tools()) for job in todo]
     else:
@@ -152,7 +152,7 @@ def problems(nights: Nights, store: Store, *, same_runs: bool, abandoned: frozen
     found += [note for note in report.notes if not any(f"run {name} " in f"{note} " for name in abandoned)]
     left = {path.split("/")[1] for path in store.list_files(STAGING)}
     found += [f"staging of {name} is left" for name in sorted(left - abandoned)]
-    found += [f"{claim.work} holds a lease" for claim in living_claims(store)]
+    found += [f"{claim.work} holds a lease" for claim in live_claims(store)]
     return found + _miscounted(nights, store)
 
 

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 from fer_core.run import ImageRef, RunConfig, ShardJob, ShardReceipt
-from tasks.execution.image_timeout import turn_to
+from tasks.execution.image_timeout import heartbeat
 
 DEADLY, HUNGRY, HANGING = "deadly", "hungry", "hanging"
 """Kills its worker as a decoder that aborts does; takes memory until its worker is killed; never ends."""
@@ -34,12 +34,12 @@ def look(text: str) -> str:
     job = ShardJob.from_json(json.loads(text))
     root = Path(job.config.root)
     for image in job.images if not job.crashed else ():
-        turn_to(image.uri)
+        heartbeat(image.uri)
         name = image.uri.rpartition("/")[2]
         with (root / "looks").open("a") as file:
             file.write(f"{os.getpid()} {image.uri}\n")
         _suffer(name.partition(".")[0], image.uri, root)
-    turn_to(None)
+    heartbeat(None)
     status = "crashed" if job.crashed else "labeled"
     rows = {image.uri: f"{status}: {job.reason}" if job.crashed else status for image in job.images}
     (root / f"{job.part}.json").write_text(json.dumps(rows))
@@ -55,7 +55,7 @@ def _suffer(kind: str, uri: str, root: Path) -> None:
             if len(eaten) < FILLED:
                 eaten.append(b"x" * 2**25)
             threading.Event().wait(0.01)  # the nanny looks ten times a second
-            turn_to(uri)  # where it looks late, it shall find a hungry one, neither one that takes long nor a machine out of memory
+            heartbeat(uri)  # where it looks late, it shall find a hungry one, neither one that takes long nor a machine out of memory
     elif kind == HANGING:
         threading.Event().wait()
     elif kind == FROZEN_ONCE and _first(root / kind):

@@ -4,5 +4,5 @@ import fer_core.pipeline.shard
 import fer_core.pipeline.worker_models
 from tests.support import fakes
 
-fer_core.pipeline.shard.tools_for = lambda config: fakes.tools()
+fer_core.pipeline.shard.load_worker_models = lambda config: fakes.tools()
 fer_core.pipeline.worker_models.prepare_process = lambda: None

@@ -6,4 +6,4 @@ from fer_core.commit.coalesce import coalesce
 LARGEST = 50_000
 """Bytes. A part of a single picture has 15,000 to 22,500."""
 
-fer_core.commit.publish.coalesce = lambda store, config, receipts, still_ours, _: coalesce(store, config, receipts, still_ours, LARGEST)
+fer_core.commit.publish.coalesce = lambda store, config, receipts, assert_lease, _: coalesce(store, config, receipts, assert_lease, LARGEST)

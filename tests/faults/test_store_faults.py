@@ -7,16 +7,16 @@ from itertools import count
 import pytest
 
 from fer_core.commit.lease import lease
-from fer_core.commit.publish import publish, read_plan, staged_receipts, unfinished, write_plan
-from fer_core.commit.recovery import finish_begun
+from fer_core.commit.publish import publish, read_plan, staged_receipts, unfinished_shards, write_plan
+from fer_core.commit.recovery import finish_interrupted_commits
 from fer_core.commit.verify import verify
 from fer_core.errors import ImageError, LeaseError, OutageError, StoreError
 from fer_core.pipeline.shard import label_shard
 from fer_core.run import ImageRef
 from fer_core.storage.paths import part_name, plan_file
-from fer_core.storage.retry import Patience
+from fer_core.storage.retry import RetryPolicy
 from fer_core.storage.store import open_store, read_uri
-from tests.faults.faulty_store import REPORTED, SHORT, TRANSIENT, Weather, under
+from tests.faults.faulty_store import REPORTED, SHORT, TRANSIENT, FaultSchedule, under
 from tests.support import fakes
 
 FACES = [0, 1, 2, 3, 0, 1, 2]
@@ -28,7 +28,7 @@ RUN = fakes.config(ROOT)
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch):
     """As many tries as ever, without the waiting."""
-    monkeypatch.setattr(Patience, "_waits", lambda self: iter([0.0] * (self.tries - 1)))
+    monkeypatch.setattr(RetryPolicy, "_waits", lambda self: iter([0.0] * (self.tries - 1)))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def new(tmp_path_factory):
     folder = tmp_path_factory.mktemp("objects")
     photos = folder / "photos"
     photos.mkdir()
-    with under(Weather(str(photos))):
+    with under(FaultSchedule(str(photos))):
         for number, faces in enumerate(FACES):
             open_store("gs://photos").write_bytes(f"image-{number}.png", fakes.picture(faces, seed=number))
     numbers = count()
@@ -55,7 +55,7 @@ def go_on():
         write_plan(store, RUN, fakes.plan_table(images(), SHARD), listed=len(FACES), unchanged=0, deleted=0)
     plan = read_plan(store, RUN.run_id)
     done = staged_receipts(store, RUN.run_id)
-    todo = {part_name(shard) for shard in unfinished(plan, done)}
+    todo = {part_name(shard) for shard in unfinished_shards(plan, done)}
     kept = [receipt for part, receipt in done.items() if part[: len("part-00000")] not in todo]
     made = [label_shard(job, fakes.tools()) for job in fakes.jobs(RUN, images(), SHARD) if job.part in todo]
     return publish(store, RUN, [*kept, *made])
@@ -63,7 +63,7 @@ def go_on():
 
 def tables(folder, passing=()):
     """Every Parquet file of the root, byte by byte, where nothing is wrong with it. passing: what may lie there besides."""
-    with under(Weather(folder)):
+    with under(FaultSchedule(folder)):
         store = open_store(ROOT)
         report = verify(store)
         assert report.problems == ()
@@ -75,135 +75,135 @@ def tables(folder, passing=()):
 
 @pytest.fixture(scope="module")
 def undisturbed(new):
-    with under(Weather(new())) as weather:
+    with under(FaultSchedule(new())) as schedule:
         go_on()
-    assert not weather.failed
-    return tables(weather.folder)
+    assert not schedule.failed
+    return tables(schedule.folder)
 
 
 @pytest.mark.parametrize("kind", [*TRANSIENT, REPORTED, SHORT])
 def test_every_request_may_fail_at_first_and_nothing_is_different(new, undisturbed, kind):
-    with under(Weather(new(), kinds=(kind,), first=2)) as weather:
+    with under(FaultSchedule(new(), kinds=(kind,), first=2)) as schedule:
         go_on()
-    assert tables(weather.folder) == undisturbed
-    assert weather.failed[kind] > 5
+    assert tables(schedule.folder) == undisturbed
+    assert schedule.failed[kind] > 5
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_whole_run_under_changing_weather(new, undisturbed, seed):
-    with under(Weather(new(), seed=seed, rate=0.2)) as weather:
+    with under(FaultSchedule(new(), seed=seed, rate=0.2)) as schedule:
         go_on()
-    assert weather.failed.total() > 4
-    assert tables(weather.folder) == undisturbed
+    assert schedule.failed.total() > 4
+    assert tables(schedule.folder) == undisturbed
 
 
 def test_wherever_it_fails_for_good_it_ends_in_one_line_and_is_resumed_to_the_same_end(new, undisturbed):
-    with under(Weather(new())) as weather:
+    with under(FaultSchedule(new())) as schedule:
         go_on()
-    changes = len(weather.changes)
+    changes = len(schedule.changes)
     assert changes > 20
     for number in range(changes):
-        with under(Weather(new(), broken_from=number)) as weather:
+        with under(FaultSchedule(new(), broken_from=number)) as schedule:
             with pytest.raises(StoreError) as error:
                 go_on()
             assert str(error.value).startswith("cannot ")
             assert str(error.value).endswith("Access Denied")
             assert not isinstance(error.value, OutageError), "nobody waits for a permission"
-            weather.broken_from = None
+            schedule.broken_from = None
             assert go_on().run_id == RUN.run_id
-        assert tables(weather.folder) == undisturbed, number
+        assert tables(schedule.folder) == undisturbed, number
 
 
 @pytest.mark.parametrize("late", [1, 10, 1000])
 def test_late_listings_cost_at_most_work_and_leftovers(new, undisturbed, late):
     """Interrupted after each change, gone on with under listings that do not know of the last ones."""
-    with under(Weather(new())) as weather:
+    with under(FaultSchedule(new())) as schedule:
         go_on()
-    last = next(number for number, (_, path) in enumerate(weather.changes) if path.endswith("manifest.json"))
+    last = next(number for number, (_, path) in enumerate(schedule.changes) if path.endswith("manifest.json"))
     for number in range(0, last + 1, 2):  # the later ones remove what is listed, which may be nothing
-        with under(Weather(new(), broken_from=number, late=late)) as weather:
+        with under(FaultSchedule(new(), broken_from=number, late=late)) as schedule:
             with pytest.raises(StoreError, match="Access Denied"):
                 go_on()
-            weather.broken_from = None
+            schedule.broken_from = None
             go_on()
-        assert tables(weather.folder, passing=["_staging/run-a/"]) == undisturbed, number
+        assert tables(schedule.folder, passing=["_staging/run-a/"]) == undisturbed, number
 
 
 def test_pieces_that_are_not_listed_yet_still_give_way_to_the_whole(new, undisturbed):
     """A commit of a shard in halves is cut off; then the whole shard is there. No reader may see both."""
     folder = new()
-    with under(Weather(folder)):
+    with under(FaultSchedule(folder)):
         store, plan = open_store(ROOT), fakes.plan_table(images(), SHARD)
         write_plan(store, RUN, plan, listed=len(FACES), unchanged=0, deleted=0)
         first, *others = fakes.jobs(RUN, images(), SHARD)
         halves = [fakes.replace(first, part=f"{first.part}-{half}", images=first.images[half::2]) for half in (0, 1)]
         staged = [label_shard(job, fakes.tools()) for job in (*halves, *others)]
-    with under(Weather(folder)) as weather:
-        weather.broken_from = 8  # changes: one file that says what is begun, then two to a move
+    with under(FaultSchedule(folder)) as schedule:
+        schedule.broken_from = 8  # changes: one file that says what is begun, then two to a move
         with pytest.raises(StoreError, match="Access Denied"):
             publish(store, RUN, staged)
-    assert [key for change, key in weather.changes if change == "cp_file" and "part-00000-" in key]
-    with under(Weather(folder)):
+    assert [key for change, key in schedule.changes if change == "cp_file" and "part-00000-" in key]
+    with under(FaultSchedule(folder)):
         whole = label_shard(first, fakes.tools())
-    with under(Weather(folder, late=1000, changes=list(weather.changes))):
+    with under(FaultSchedule(folder, late=1000, changes=list(schedule.changes))):
         publish(store, RUN, [whole, *staged[2:]])
     assert tables(folder, passing=["_staging/run-a/"]) == undisturbed
 
 
 def test_half_published_runs_are_finished_under_late_listings_without_losing_a_row(new, undisturbed):
     for number in range(12, 24):
-        with under(Weather(new(), broken_from=number)) as weather:
+        with under(FaultSchedule(new(), broken_from=number)) as schedule:
             with pytest.raises(StoreError, match="Access Denied"):
                 go_on()
-            weather.broken_from, weather.late = None, 4
-            finish_begun(open_store(ROOT))
-            weather.late = 0
+            schedule.broken_from, schedule.late = None, 4
+            finish_interrupted_commits(open_store(ROOT))
+            schedule.late = 0
             go_on()
-        assert tables(weather.folder, passing=["_staging/run-a/"]) == undisturbed, number
+        assert tables(schedule.folder, passing=["_staging/run-a/"]) == undisturbed, number
 
 
 def test_no_lease_is_had_from_a_listing_that_is_late(new, monkeypatch):
     monkeypatch.setattr("fer_core.commit.lease.EXPIRY_SECONDS", 0.5)
-    with under(Weather(new(), late=1000)) as weather, pytest.raises(LeaseError) as error, lease(open_store(ROOT), "run a"):
+    with under(FaultSchedule(new(), late=1000)) as schedule, pytest.raises(LeaseError) as error, lease(open_store(ROOT), "run a"):
         pass
     assert "does not list what was written" in str(error.value)
-    assert weather.changes[-1][0] == "rm_file", "the claim was withdrawn"
+    assert schedule.changes[-1][0] == "rm_file", "the claim was withdrawn"
 
 
 class TestImages:
     def test_one_that_cannot_be_had_is_that_images_fault(self, new, monkeypatch):
-        with under(Weather(new())) as weather:
-            struck = weather.strike
-            monkeypatch.setattr(weather, "strike", lambda what, path: "500" if path.endswith("2.png") else struck(what, path))
+        with under(FaultSchedule(new())) as schedule:
+            struck = schedule.strike
+            monkeypatch.setattr(schedule, "strike", lambda what, path: "500" if path.endswith("2.png") else struck(what, path))
             receipt = label_shard(fakes.jobs(RUN, images(), 10)[0], fakes.tools())
         assert receipt.statuses == {"labeled": 4, "missing": 1, "no_face": 2}
 
     def test_a_storage_that_does_not_answer_ends_the_shard_soon(self, new):
-        with under(Weather(new(), kinds=("refused",), first=10**6)) as weather:
+        with under(FaultSchedule(new(), kinds=("refused",), first=10**6)) as schedule:
             with pytest.raises(OutageError, match=r"cannot read gs://photos/image-0.png: Connection refused"):
                 read_uri("gs://photos/image-0.png", 10**6)
             many = [ImageRef(f"gs://photos/image-{number:03d}.png", 1, None, 1) for number in range(200)]
             with pytest.raises(OutageError):
                 label_shard(fakes.jobs(RUN, many, 200)[0], fakes.tools())
-        assert len(weather.asked) < 100, "it gave up with the first image, and what was read ahead"
+        assert len(schedule.asked) < 100, "it gave up with the first image, and what was read ahead"
 
     def test_a_short_answer_is_asked_for_again_unless_the_image_is_shorter_now(self, new):
-        with under(Weather(new(), kinds=(SHORT,), first=2)) as weather:
+        with under(FaultSchedule(new(), kinds=(SHORT,), first=2)) as schedule:
             whole = read_uri("gs://photos/image-1.png", 10**6, len(fakes.picture(1)))
             assert whole == fakes.picture(1, seed=1)
-            weather.first = 0
+            schedule.first = 0
             assert read_uri("gs://photos/image-1.png", 10**6, 10**5) == whole, "it was replaced since it was listed"
 
     def test_one_that_is_not_there_is_missing_at_once(self, new):
-        with under(Weather(new())) as weather, pytest.raises(ImageError) as error:
+        with under(FaultSchedule(new())) as schedule, pytest.raises(ImageError) as error:
             read_uri("gs://photos/none.png", 100)
         assert error.value.status == "missing"
-        assert weather.asked.total() == 1
+        assert schedule.asked.total() == 1
 
 
 def test_the_weather_hangs_on_the_seed_alone(tmp_path):
-    told = json.loads(Weather("x", seed=3, rate=0.5).told())
-    one, two = (Weather(**{**told, "kinds": tuple(told["kinds"])}) for _ in range(2))
+    told = json.loads(FaultSchedule("x", seed=3, rate=0.5).told())
+    one, two = (FaultSchedule(**{**told, "kinds": tuple(told["kinds"])}) for _ in range(2))
     requests = [("cat_file", str(number % 5)) for number in range(50)]
     assert [one.strike(*request) for request in requests] == [two.strike(*request) for request in requests]
     assert one.failed.total() > 10

@@ -7,7 +7,7 @@ import pytest
 
 from fer_core.commit.verify import verify
 from fer_core.storage.store import open_store
-from tests.faults.faulty_store import Weather, hook, under
+from tests.faults.faulty_store import FaultSchedule, hook, under
 
 PASSING = {"run_id", "labeled_at", "seen_at"}
 
@@ -28,20 +28,20 @@ def test_it_rides_out_what_passes_ends_in_one_line_with_what_does_not_and_goes_o
     words = ["label", labelled.source, "--to", "gs://bucket/labels", "--workers", 1, "--shard-size", 1, "--json"]
     path = hook(tmp_path / "hook")
 
-    def run(weather, *which):
-        return commands.run(*words, *which, env={"PYTHONPATH": path, "FAULTY_STORE": weather.told()}, timeout=400)
+    def run(schedule, *which):
+        return commands.run(*words, *which, env={"PYTHONPATH": path, "FAULTY_STORE": schedule.told()}, timeout=400)
 
     # in each process: the probe, the lease, the plan, receipts and parts are changes; a commit's moves come last
-    broken = run(Weather(str(objects), seed=2, rate=0.02, broken_from=12), "--run-id", "one")
+    broken = run(FaultSchedule(str(objects), seed=2, rate=0.02, broken_from=12), "--run-id", "one")
     assert broken.code == 1, broken.err
     assert "Access Denied" in broken.line
     assert broken.json["error"].startswith("cannot ")
     assert "Traceback" not in broken.err
 
-    done = run(Weather(str(objects), seed=3, rate=0.02), "--resume", "one")
+    done = run(FaultSchedule(str(objects), seed=3, rate=0.02), "--resume", "one")
     assert done.code == 0, done.err
     assert done.json["images"]["labeled"] == 2
-    with under(Weather(str(objects))):
+    with under(FaultSchedule(str(objects))):
         store = open_store("gs://bucket/labels")
         report = verify(store)
         assert (report.problems, report.runs) == ((), 1)

@@ -7,7 +7,7 @@ import pytest
 from fer_core.collection.inventory import list_images
 from fer_core.commit.verify import verify
 from fer_core.errors import OutageError, SourceError, StoreError
-from fer_core.storage.retry import Patience
+from fer_core.storage.retry import RetryPolicy
 from fer_core.storage.store import open_store, read_uri
 from tests.faults.faulty_proxy import BROKEN, BUSY, CUT, DENIED, GARBLED, LATE, RESET, STALL, FaultyProxy, seeded
 from tests.support import fakes
@@ -21,7 +21,7 @@ def hurried(monkeypatch):
     import s3fs
 
     sleep = asyncio.sleep
-    monkeypatch.setattr(Patience, "_waits", lambda self: iter([0.0] * (self.tries - 1)))
+    monkeypatch.setattr(RetryPolicy, "_waits", lambda self: iter([0.0] * (self.tries - 1)))
     monkeypatch.setattr(s3fs.S3FileSystem, "read_timeout", 3)
     monkeypatch.setattr("aiobotocore.endpoint.asyncio.sleep", lambda seconds, *rest: sleep(min(seconds, 0.1), *rest))
 
@@ -86,7 +86,7 @@ def test_nothing_is_multiplied(proxy, s3_root):
     assert proxy.asked.total() == 3 * 4 + 3, "and once whether the bucket is there"
     proxy.asked.clear()
     with pytest.raises(OutageError):
-        store.impatient().read_bytes("x")
+        store.without_retries().read_bytes("x")
     assert proxy.asked.total() == 3
 
 
@@ -121,7 +121,7 @@ def test_a_server_that_says_nothing_is_given_up_and_one_that_comes_back_is_not(p
     assert proxy.failed.total() == 5
     proxy.judge = lambda method, path: STALL
     with pytest.raises(OutageError, match=r"cannot look for .*[Tt]imeout"):
-        store.impatient().exists("x")
+        store.without_retries().exists("x")
 
 
 def test_nobody_there(s3_root, monkeypatch):

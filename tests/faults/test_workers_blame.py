@@ -1,4 +1,4 @@
-"""Who is to blame for a worker's death, as pure decisions: every image ends once, whatever it does, and the dead are counted."""
+"""Who is to blame for a worker's failure, as pure decisions: every image ends once, whatever it does, and the dead are counted."""
 
 import math
 
@@ -10,15 +10,15 @@ from fer_core.errors import ClusterError
 from fer_core.run import ImageRef, RunConfig, ShardJob
 from tasks.execution import poison_isolation
 from tasks.execution.poison_isolation import (
-    DEATHS_TO_CRASH,
-    Cause,
-    Death,
-    DeathCount,
-    after_death,
+    FAILURES_TO_QUARANTINE,
+    FailureCause,
+    FailureCount,
+    WorkerFailure,
     bisect,
-    deaths_allowed,
+    failure_budget,
     isolate,
-    suspects_at_once,
+    max_suspects,
+    next_jobs,
 )
 
 CONFIG = RunConfig("run-a", "2026-01-01", "photos", "/labels", "builtin", "builtin-1", "tiny", "tiny", "0" * 64)
@@ -64,16 +64,16 @@ class Doomed:
         self.deaths = 0
         self.ends: list[ShardJob] = []
 
-    def death(self, job: ShardJob) -> Death | None:
+    def death(self, job: ShardJob) -> WorkerFailure | None:
         """The first bad image of the job decides."""
         for image in job.images if not job.crashed else ():
             if image.uri in self.deadly:
-                return Death(Cause.DIED)
+                return WorkerFailure(FailureCause.DIED)
             if image.uri in self.hanging:
-                return Death(Cause.STUCK, image=image.uri) if self.tells else Death(Cause.FROZEN)
+                return WorkerFailure(FailureCause.STUCK, image=image.uri) if self.tells else WorkerFailure(FailureCause.FROZEN)
         return None
 
-    def work_off(self, whole: ShardJob) -> None:
+    def run_shards(self, whole: ShardJob) -> None:
         waiting = [(whole, 0)]
         while waiting:
             current, deaths = waiting.pop()
@@ -82,7 +82,7 @@ class Doomed:
                 self.ends.append(current)
                 continue
             self.deaths += 1
-            following = after_death(current, death, deaths + 1, LIMIT)
+            following = next_jobs(current, death, deaths + 1, LIMIT)
             waiting += [(piece, deaths + 1 if len(following) == 1 else 0) for piece in reversed(following)]
 
 
@@ -92,7 +92,7 @@ def test_each_image_ends_once_and_only_the_bad_ones_are_given_up(count, data, te
     whole = job(count)
     bad = data.draw(st.dictionaries(st.sampled_from(uris([whole])), st.booleans(), max_size=6))
     cluster = Doomed({uri for uri, dies in bad.items() if dies}, {uri for uri, dies in bad.items() if not dies}, tells)
-    cluster.work_off(whole)
+    cluster.run_shards(whole)
     assert uris(cluster.ends) == uris([whole])
     assert len({end.part for end in cluster.ends}) == len(cluster.ends)
     given_up = [end for end in cluster.ends if end.crashed]
@@ -101,7 +101,7 @@ def test_each_image_ends_once_and_only_the_bad_ones_are_given_up(count, data, te
         hung = not bad[end.images[0].uri]
         assert ("took longer than 300 s" in end.reason) == (hung and tells)
     levels = math.ceil(math.log2(count))
-    assert cluster.deaths <= len(bad) * (levels + DEATHS_TO_CRASH)
+    assert cluster.deaths <= len(bad) * (levels + FAILURES_TO_QUARANTINE)
 
 
 @given(st.integers(2, 1000), st.data())
@@ -109,58 +109,58 @@ def test_each_image_ends_once_and_only_the_bad_ones_are_given_up(count, data, te
 def test_one_that_hangs_costs_three_limits_however_large_its_shard(count, data):
     whole = job(count)
     cluster = Doomed(set(), {data.draw(st.sampled_from(uris([whole])))}, tells=True)
-    cluster.work_off(whole)
-    assert cluster.deaths == 1 + DEATHS_TO_CRASH
+    cluster.run_shards(whole)
+    assert cluster.deaths == 1 + FAILURES_TO_QUARANTINE
 
 
 def test_nothing_but_bad_images_are_all_found_or_the_run_ends():
     whole = job(16)
     cluster = Doomed(set(uris([whole])), set(), tells=True)
-    cluster.work_off(whole)
+    cluster.run_shards(whole)
     assert all(end.crashed for end in cluster.ends)
-    assert cluster.deaths == 15 + 16 * DEATHS_TO_CRASH
-    assert cluster.deaths <= deaths_allowed(0, 1)  # a small collection is worked off
-    assert deaths_allowed(0, 1) < 1000  # and one of nothing but poison is not
+    assert cluster.deaths == 15 + 16 * FAILURES_TO_QUARANTINE
+    assert cluster.deaths <= failure_budget(0, 1)  # a small collection is worked off
+    assert failure_budget(0, 1) < 1000  # and one of nothing but poison is not
 
 
 @given(st.integers(0, 10**7), st.integers(0, 10**4))
 @settings(deadline=None, max_examples=60)
 def test_deaths_are_bounded_and_success_buys_more(labelled, workers):
-    allowed = deaths_allowed(labelled, workers)
+    allowed = failure_budget(labelled, workers)
     assert allowed <= 50 + 3 * workers + labelled / 5
-    assert deaths_allowed(labelled + 5, workers) == allowed + 1
+    assert failure_budget(labelled + 5, workers) == allowed + 1
     assert allowed >= 3 * workers  # a whole cluster may go, and come back
 
 
 def test_a_single_image_is_given_up_after_its_second_death_and_then_not_looked_at():
-    single, death = job(1), Death(Cause.MEMORY)
-    assert after_death(single, death, 1, LIMIT) == (single,)
-    (last,) = after_death(single, death, DEATHS_TO_CRASH, LIMIT)
+    single, death = job(1), WorkerFailure(FailureCause.MEMORY)
+    assert next_jobs(single, death, 1, LIMIT) == (single,)
+    (last,) = next_jobs(single, death, FAILURES_TO_QUARANTINE, LIMIT)
     assert (last.crashed, last.part) == (True, single.part)
     assert "memory" in last.reason
     with pytest.raises(ClusterError, match="before they process"):
-        after_death(last, death, 1, LIMIT)
+        next_jobs(last, death, 1, LIMIT)
 
 
 @pytest.mark.parametrize("count", [1, 8])
 def test_images_are_not_blamed_for_what_hangs_beside_them(count):
-    death = Death(Cause.STUCK)
-    assert after_death(job(count), death, 1, LIMIT) == (job(count),)
+    death = WorkerFailure(FailureCause.STUCK)
+    assert next_jobs(job(count), death, 1, LIMIT) == (job(count),)
     with pytest.raises(ClusterError, match=r"hang before they process any image \(for longer than 300 s\)"):
-        after_death(job(count), death, 2, LIMIT)
+        next_jobs(job(count), death, 2, LIMIT)
 
 
-def settled(count: DeathCount, shards: list[ShardJob], bad: set[str], labelled: int) -> int:
-    """`fanout` over shards whose bad images kill, told as workers tell it when a job is alone. Returns the images labelled."""
+def settled(count: FailureCount, shards: list[ShardJob], bad: set[str], labelled: int) -> int:
+    """`fan_out` over shards whose bad images kill, told as workers tell it when a job is alone. Returns the images labelled."""
     waiting, suspects = list(shards), list[ShardJob]()
     while waiting or suspects:
-        while waiting and len(suspects) < suspects_at_once(labelled, 2):
+        while waiting and len(suspects) < max_suspects(labelled, 2):
             shard = waiting.pop(0)
             if bad.isdisjoint(uris([shard])):
                 labelled += len(shard.images)
                 continue
             count.add(named=False)
-            assert not count.are_too_many(labelled, 2), (count, labelled)
+            assert not count.exceeds_budget(labelled, 2), (count, labelled)
             suspects.append(shard)
         alone = [(suspect, 0) for suspect in reversed(suspects)]
         suspects.clear()
@@ -174,8 +174,8 @@ def settled(count: DeathCount, shards: list[ShardJob], bad: set[str], labelled: 
                 labelled += len(current.images)
                 continue
             count.add(named=True)
-            assert not count.are_too_many(labelled, 2), (count, labelled)
-            following = after_death(current, Death(Cause.DIED, image=first), deaths + 1, LIMIT)
+            assert not count.exceeds_budget(labelled, 2), (count, labelled)
+            following = next_jobs(current, WorkerFailure(FailureCause.DIED, image=first), deaths + 1, LIMIT)
             alone += [(piece, deaths + 1 if len(following) == 1 else 0) for piece in reversed(following)]
     return labelled
 
@@ -189,26 +189,26 @@ def test_any_number_of_bombs_among_good_images_ends_as_rows(bombs, shard, random
     names = [False] * shard + names
     images = [ImageRef(f"/photos/{number:05d}{'-bomb' * dies}.jpg", 1, None, 0) for number, dies in enumerate(names)]
     shards = [ShardJob(CONFIG, f"part-{at:05d}", tuple(images[at : at + shard])) for at in range(0, len(images), shard)]
-    labelled = settled(DeathCount(), shards, {image.uri for image in images if "bomb" in image.uri}, 0)
+    labelled = settled(FailureCount(), shards, {image.uri for image in images if "bomb" in image.uri}, 0)
     assert labelled == names.count(False)
 
 
 def test_sixty_bombs_may_come_before_the_first_good_image():
     images = [ImageRef(f"/photos/{number:05d}.jpg", 1, None, 0) for number in range(64)]
     shards = [ShardJob(CONFIG, "part-00000", tuple(images))]
-    assert settled(DeathCount(), shards, {image.uri for image in images[:60]}, 0) == 4
+    assert settled(FailureCount(), shards, {image.uri for image in images[:60]}, 0) == 4
 
 
 def test_a_machine_on_which_everything_dies_ends_the_run():
-    count = DeathCount()
-    for _ in range(poison_isolation.NAMED_FORGIVEN):
+    count = FailureCount()
+    for _ in range(poison_isolation.MAX_NAMED_FAILURES):
         count.add(named=True)
-        assert not count.are_too_many(0, 2)
+        assert not count.exceeds_budget(0, 2)
     count.add(named=True)
-    assert count.are_too_many(0, 2)
-    assert not count.are_too_many(1, 2)  # known images never count against a run that labels others
-    for _ in range(deaths_allowed(1, 2) + 1):
+    assert count.exceeds_budget(0, 2)
+    assert not count.exceeds_budget(1, 2)  # known images never count against a run that labels others
+    for _ in range(failure_budget(1, 2) + 1):
         count.add(named=False)
-    assert count.are_too_many(1, 2)
+    assert count.exceeds_budget(1, 2)
     count.excuse()
-    assert not count.are_too_many(1, 2)
+    assert not count.exceeds_budget(1, 2)

@@ -10,8 +10,8 @@ from distributed import KilledWorker
 from fer_core.errors import ClusterError
 from fer_core.run import ShardReceipt
 from tasks.execution import submission
-from tasks.execution.poison_isolation import Cause, Death
-from tasks.execution.submission import Flights
+from tasks.execution.poison_isolation import FailureCause, WorkerFailure
+from tasks.execution.submission import TaskSubmitter
 from tests.faults import odd_pictures
 
 
@@ -49,7 +49,7 @@ class Client:
     def __init__(self, *scripts):
         self.scripts, self.sent, self.handlers = list(scripts), [], {}
 
-    def submit(self, watched, work, text, topic, limit, tell_images, key, pure, resources):
+    def submit(self, watched, work, text, topic, limit, report_images, key, pure, resources):
         self.sent.append(key)
         return Future(key, json.loads(text)["part"], self.scripts.pop(0))
 
@@ -62,9 +62,9 @@ class Client:
 
 def landed(tmp_path, *scripts):
     client = Client(*scripts)
-    sent = Flights(client, odd_pictures.look, 300, 60)
-    sent.launch(*odd_pictures.jobs(tmp_path, ["a"]))
-    return client, sent.land()[1]
+    sent = TaskSubmitter(client, odd_pictures.look, 300, 60)
+    sent.submit(*odd_pictures.jobs(tmp_path, ["a"]))
+    return client, sent.next_completed()[1]
 
 
 KILLED = KilledWorker("key", SimpleNamespace(address="tcp://worker:1"), 0)
@@ -79,7 +79,7 @@ def test_an_answer_that_died_with_its_worker_is_asked_for_again(tmp_path, loss):
 
 def test_a_worker_that_dies_of_doing_it_again_is_one_more_death(tmp_path):
     client, answer = landed(tmp_path, KILLED, KILLED, KILLED)
-    assert answer == Death(Cause.DIED, began=False)
+    assert answer == WorkerFailure(FailureCause.DIED, began=False)
     assert len(client.sent) == 3  # not known to have begun, it is passed over twice
 
 
@@ -87,21 +87,21 @@ def test_a_worker_that_dies_of_doing_it_again_is_one_more_death(tmp_path):
     ("topic", "told", "cause"),
     [
         # what Dask says, as a worker showed that was stopped and one that ate up its memory
-        ("scheduler", {"action": "worker-ttl-timed-out", "workers": ["tcp://worker:1"], "ttl": 60}, Cause.FROZEN),
-        ("scheduler", {"action": "worker-ttl-timed-out", "workers": ["tcp://worker:2"], "ttl": 60}, Cause.DIED),
-        ("scheduler", {"action": "restart-workers", "workers": ["tcp://worker:1"]}, Cause.DIED),
-        ("worker-restart-memory", {"worker": "tcp://worker:1", "pid": 7, "rss": 10**9}, Cause.MEMORY),
-        ("worker-restart-memory", {"worker": "tcp://worker:2", "pid": 7, "rss": 10**9}, Cause.DIED),
+        ("scheduler", {"action": "worker-ttl-timed-out", "workers": ["tcp://worker:1"], "ttl": 60}, FailureCause.FROZEN),
+        ("scheduler", {"action": "worker-ttl-timed-out", "workers": ["tcp://worker:2"], "ttl": 60}, FailureCause.DIED),
+        ("scheduler", {"action": "restart-workers", "workers": ["tcp://worker:1"]}, FailureCause.DIED),
+        ("worker-restart-memory", {"worker": "tcp://worker:1", "pid": 7, "rss": 10**9}, FailureCause.MEMORY),
+        ("worker-restart-memory", {"worker": "tcp://worker:2", "pid": 7, "rss": 10**9}, FailureCause.DIED),
     ],
 )
 def test_why_a_worker_was_ended_is_heard(tmp_path, topic, told, cause):
     client = Client(KILLED)
-    sent = Flights(client, odd_pictures.look, 300, 60)
-    sent.launch(*odd_pictures.jobs(tmp_path, ["a"]))
+    sent = TaskSubmitter(client, odd_pictures.look, 300, 60)
+    sent.submit(*odd_pictures.jobs(tmp_path, ["a"]))
     mine = next(name for name in client.handlers if name.startswith("ferflow-"))
     client.handlers[mine]((0.0, {"key": "run-a/part-00000/1"}))
     client.handlers[topic]((0.0, told))
-    assert sent.land()[1] == Death(cause)
+    assert sent.next_completed()[1] == WorkerFailure(cause)
 
 
 @pytest.mark.parametrize("loss", ["cancelled", CancelledError()])

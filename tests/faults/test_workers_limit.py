@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from tasks.execution import image_timeout
-from tasks.execution.image_timeout import TimeLimit, turn_to
+from tasks.execution.image_timeout import TimeLimit, heartbeat
 
 
 class Ends:
@@ -28,7 +28,7 @@ def _quick(monkeypatch):
 def test_an_image_that_takes_too_long_is_told_and_ends_the_process():
     ends = Ends()
     with ends.limit(0.05):
-        turn_to("/photos/a.jpg")
+        heartbeat("/photos/a.jpg")
         assert ends.ended.wait(240)
     assert ends.at == ["/photos/a.jpg"]
 
@@ -46,10 +46,10 @@ def test_work_that_gets_on_is_left_alone(monkeypatch):
     ends = Ends()
     limit = ends.limit(10.0)
     for number in range(1000):  # all together far more than the limit
-        limit.turn_to(f"/photos/{number}.jpg")
+        limit.heartbeat(f"/photos/{number}.jpg")
         now += 9.0
         assert limit._wait() == pytest.approx(1.0)
-    limit.turn_to(None)
+    limit.heartbeat(None)
     assert limit._wait() == pytest.approx(10.0)
     assert not ends.at
 
@@ -58,7 +58,7 @@ def test_an_image_after_a_long_beginning_is_not_given_the_beginnings_time(monkey
     monkeypatch.setattr(image_timeout, "OTHER_SECONDS", 3600.0)
     ends = Ends()
     with ends.limit(0.05):  # an hour to begin with
-        turn_to("/photos/a.jpg")
+        heartbeat("/photos/a.jpg")
         assert ends.ended.wait(240)
     assert ends.at == ["/photos/a.jpg"]
 
@@ -67,15 +67,15 @@ def test_what_gets_on_in_the_last_moment_goes_on(monkeypatch):
     monkeypatch.setattr(image_timeout, "FAREWELL_SECONDS", 3600.0)
     told, ended = threading.Event(), threading.Event()
     with TimeLimit(0.05, lambda _: told.set(), ended.set):
-        turn_to("/photos/a.jpg")
+        heartbeat("/photos/a.jpg")
         assert told.wait(240)
     assert not ended.is_set()
 
 
 def test_without_a_limit_nothing_is_kept():
-    turn_to("/photos/a.jpg")
+    heartbeat("/photos/a.jpg")
     ends = Ends()
     with ends.limit(3600.0):
         pass
-    turn_to("/photos/b.jpg")
+    heartbeat("/photos/b.jpg")
     assert image_timeout._thread.limit is None

@@ -6,7 +6,7 @@ import sys
 import uuid
 
 from flows.server.session import MARK
-from flows.server.watchdog import marked
+from flows.server.watchdog import marked_processes
 
 
 def test_the_tracker_of_semaphores_is_left_to_a_command_that_still_runs():
@@ -20,8 +20,8 @@ def test_the_tracker_of_semaphores_is_left_to_a_command_that_still_runs():
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     try:
-        assert marked(mark, os.getpid()) == [started["worker"].pid]
-        assert sorted(marked(mark, gone.pid)) == sorted(process.pid for process in started.values())
+        assert marked_processes(mark, os.getpid()) == [started["worker"].pid]
+        assert sorted(marked_processes(mark, gone.pid)) == sorted(process.pid for process in started.values())
     finally:
         for process in started.values():
             process.kill()

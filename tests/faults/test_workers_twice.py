@@ -18,10 +18,10 @@ from fer_core.storage.local import remove_folder
 from tasks.execution import fan_out as fanout
 from tasks.execution import poison_isolation, stragglers, submission
 from tasks.execution.fan_out import fan_out
-from tasks.execution.image_timeout import turn_to
-from tasks.execution.poison_isolation import Cause, Death
+from tasks.execution.image_timeout import heartbeat
+from tasks.execution.poison_isolation import FailureCause, WorkerFailure
 from tasks.execution.stragglers import LEAST_ENDED, LEAST_SECONDS, REPEAT_AFTER, Running, straggler
-from tasks.execution.submission import Flights
+from tasks.execution.submission import TaskSubmitter
 from tests.faults import odd_pictures
 from tests.support.quick_workers import quick_workers
 
@@ -84,7 +84,7 @@ class Client:
         self.sent, self.handlers, self.called_back = {}, {}, []
         self.submitted = threading.Semaphore(0)
 
-    def submit(self, watched, work, text, topic, limit, tell_images, key, pure, resources):
+    def submit(self, watched, work, text, topic, limit, report_images, key, pure, resources):
         self.sent[key] = Future(key)
         self.submitted.release()
         return self.sent[key]
@@ -118,12 +118,12 @@ def twice(tmp_path, monkeypatch):
     monkeypatch.setattr(stragglers, "LEAST_ENDED", 1)
     monkeypatch.setattr(submission, "LOOK_SECONDS", 0.01)
     client = Client()
-    flying = Flights(client, odd_pictures.look, 300, 60)
+    flying = TaskSubmitter(client, odd_pictures.look, 300, 60)
     flying._paces.append(1e-9)
-    flying.launch(*odd_pictures.jobs(tmp_path, ["a"]))
+    flying.submit(*odd_pictures.jobs(tmp_path, ["a"]))
     client.began(FIRST)
     landed = []
-    thread = threading.Thread(target=lambda: landed.append(flying.land(repeat=True)[1]))
+    thread = threading.Thread(target=lambda: landed.append(flying.next_completed(repeat=True)[1]))
     thread.start()
     assert client.submitted.acquire(timeout=280)
     assert client.submitted.acquire(timeout=280)
@@ -145,7 +145,7 @@ def test_the_first_receipt_counts_and_the_other_is_called_back(twice, winner, lo
     assert client.called_back == [loser]
     assert len(flying) == 0
     client.sent[loser].end(KILLED)  # in its own time
-    assert flying._deaths.total == 0
+    assert flying._failures.total == 0
 
 
 @pytest.mark.parametrize("dies", [FIRST, SECOND])
@@ -154,22 +154,22 @@ def test_one_death_of_two_makes_no_suspect_but_is_counted(twice, dies):
     client.sent[dies].end(KILLED)
     client.sent[FIRST if dies == SECOND else SECOND].end(answer())
     assert isinstance(outcome(), ShardReceipt)
-    assert flying._deaths.total == 1
+    assert flying._failures.total == 1
 
 
 def test_two_deaths_of_two_are_one_death_of_the_job(twice):
     client, flying, outcome = twice
     client.sent[SECOND].end(KILLED)
     client.sent[FIRST].end(KILLED)
-    assert outcome() == Death(Cause.DIED)
-    assert (flying._deaths.total, len(flying), list(client.sent)) == (2, 0, [FIRST, SECOND])
+    assert outcome() == WorkerFailure(FailureCause.DIED)
+    assert (flying._failures.total, len(flying), list(client.sent)) == (2, 0, [FIRST, SECOND])
 
 
 def test_where_one_tells_the_image_that_it_hangs_at_both_are_decided(twice):
     client, flying, outcome = twice
     client.began(FIRST, stuck_at="/00/a")
     client.sent[FIRST].end(KILLED)
-    assert outcome() == Death(Cause.STUCK, image="/00/a")
+    assert outcome() == WorkerFailure(FailureCause.STUCK, image="/00/a")
     assert (client.called_back, len(flying)) == ([SECOND], 0)
 
 
@@ -183,11 +183,11 @@ def test_an_outage_at_one_waits_for_the_other(twice):
 
 def test_deaths_of_second_sendings_are_bounded_too(twice, monkeypatch):
     client, flying, _ = twice
-    monkeypatch.setattr(poison_isolation, "DEATHS_FORGIVEN", 0)
-    monkeypatch.setattr(poison_isolation, "DEATHS_A_WORKER", 0)
-    flight = flying._flying.pop(SECOND)
+    monkeypatch.setattr(poison_isolation, "MIN_FAILURE_BUDGET", 0)
+    monkeypatch.setattr(poison_isolation, "FAILURES_PER_WORKER", 0)
+    flight = flying._in_flight.pop(SECOND)
     with pytest.raises(ClusterError, match="1 workers died"):
-        flying._goes_on_elsewhere(flight, Death(Cause.DIED))
+        flying._has_running_duplicate(flight, WorkerFailure(FailureCause.DIED))
     client.sent[FIRST].end(answer())
 
 
@@ -196,17 +196,17 @@ def test_nothing_is_repeated_while_others_wait_or_nobody_is_free(tmp_path, monke
     monkeypatch.setattr(stragglers, "LEAST_ENDED", 1)
     monkeypatch.setattr(submission, "LOOK_SECONDS", 0.0)
     client = Client()
-    flying = Flights(client, odd_pictures.look, 300, 60)
+    flying = TaskSubmitter(client, odd_pictures.look, 300, 60)
     flying._paces.append(1e-9)
     for job in odd_pictures.jobs(tmp_path, ["a"], ["b"], ["c"]):
-        flying.launch(job)
-    flying._repeat_late()
+        flying.submit(job)
+    flying._repeat_stragglers()
     assert len(client.sent) == 3  # three workers, three jobs
     client.sent["run-a/part-00001/1"].end(answer())
-    flying.land()
+    flying.next_completed()
     assert len(client.sent) == 3  # not asked to
-    flying._repeat_late()
-    flying._repeat_late()
+    flying._repeat_stragglers()
+    flying._repeat_stragglers()
     assert len(client.sent) == 4  # once, and nobody is free after it
 
 
@@ -215,14 +215,14 @@ def dawdle(text: str) -> str:
     job = ShardJob.from_json(json.loads(text))
     root = Path(job.config.root)
     for image in job.images:
-        turn_to(image.uri)
+        heartbeat(image.uri)
         if image.uri.endswith("slow") and odd_pictures._first(root / "begun"):
             while not (root / "overtaken").exists():
                 threading.Event().wait(0.02)
             while True:  # until it hears that it was given up
                 threading.Event().wait(0.02)
                 try:
-                    turn_to("/next")
+                    heartbeat("/next")
                 except BaseException as error:
                     (root / "ended").write_text(type(error).__name__)
                     raise
@@ -247,7 +247,7 @@ def test_a_slow_worker_is_overtaken_and_ends_at_its_next_image(tmp_path, monkeyp
             if (tmp_path / "ended").exists() and (tmp_path / "ended").read_text():
                 break
             waiting.wait(0.02)
-        assert (tmp_path / "ended").read_text() == "GivenUpError"
+        assert (tmp_path / "ended").read_text() == "WorkAbandonedError"
         again = fan_out(cluster.client(), odd_pictures.jobs(tmp_path, ["x"], ["y"], ["z"]), lambda _: None, work=odd_pictures.look)
         assert len(again) == 3  # both workers are there
 
@@ -270,18 +270,18 @@ def test_among_many_workers_a_job_is_no_suspect_before_its_second_death(tmp_path
             self.waiting += new
             return bool(new)
 
-        def land(self, repeat):
+        def next_completed(self, repeat):
             job = self.waiting.pop(0)
             self.landed.append(job.part)
-            return job, Death(Cause.DIED)
+            return job, WorkerFailure(FailureCause.DIED)
 
     crowd = Crowd()
-    suspects = fanout._all_at_once(crowd, fanout._Jobs(odd_pictures.jobs(tmp_path, ["a"], ["b"])), lambda _: None)
+    suspects = fanout._run_concurrently(crowd, fanout._Jobs(odd_pictures.jobs(tmp_path, ["a"], ["b"])), lambda _: None)
     assert crowd.landed == ["part-00000", "part-00001"] * 2
     assert [job.part for job in suspects] == ["part-00000", "part-00001"]
     few = Crowd()
     few.most_workers = fanout.MANY_WORKERS - 1
-    fanout._all_at_once(few, fanout._Jobs(odd_pictures.jobs(tmp_path, ["a"])), lambda _: None)
+    fanout._run_concurrently(few, fanout._Jobs(odd_pictures.jobs(tmp_path, ["a"])), lambda _: None)
     assert few.landed == ["part-00000"]
 
 

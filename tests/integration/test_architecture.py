@@ -11,10 +11,10 @@ from skimage import data, io
 
 from fer_core.collection.inventory import SourceOptions, collect
 from fer_core.commit.lease import lease
-from fer_core.commit.publish import publish, unfinished, write_plan
+from fer_core.commit.publish import publish, unfinished_shards, write_plan
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import jobs
-from fer_core.pipeline.worker_models import tools_for
+from fer_core.pipeline.worker_models import load_worker_models
 from fer_core.planning.draft import draft
 from fer_core.storage.store import open_store
 from flows.label_params import LabelParams
@@ -75,7 +75,7 @@ def entered(tmp_path_factory) -> list[Entered]:
     folder, root = tmp_path_factory.mktemp("photos"), tmp_path_factory.mktemp("labels")
     io.imsave(folder / "astronaut.png", data.astronaut(), check_contrast=False)
     run = configure(LabelParams(source=str(folder), to=str(root), run_id="walk", detector="builtin"))
-    tools_for(run)  # once a process, not once an image
+    load_worker_models(run)  # once a process, not once an image
     stage, found, both = [""], list[Entered](), threading.Lock()
 
     def note(frame, event, _):
@@ -102,9 +102,9 @@ def entered(tmp_path_factory) -> list[Entered]:
             counts = {"listed": drawn_up.listed, "unchanged": drawn_up.unchanged, "deleted": drawn_up.deleted}
             plan = write_plan(store, drawn_up.config, drawn_up.images, **counts)
             stage[0] = "label"
-            receipts = [label_shard(job) for job in jobs(plan.config, plan.images, unfinished(plan, {}))]
+            receipts = [label_shard(job) for job in jobs(plan.config, plan.images, unfinished_shards(plan, {}))]
             stage[0] = "commit"
-            publish(store, plan.config, receipts, still_ours=held.check)
+            publish(store, plan.config, receipts, assert_lease=held.check)
         finally:
             sys.setprofile(before[0])
             threading.setprofile(before[1])

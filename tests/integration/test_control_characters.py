@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_core.text import pieces, unseen, visible, visible_json, visible_lines
+from fer_core.text import is_invisible, pieces, visible, visible_json, visible_lines
 from flows import output as edge
 from tasks.log_records import clean_log_records
 from tests.support.fakes import config, label, refs, write_pictures
@@ -35,7 +35,7 @@ def test_what_is_shown_steers_nothing_and_is_one_line(text):
     assert steering(visible(text), allowed="") == []
     assert steering(visible_lines(text)) == []
     assert "".join(pieces(text)) == text
-    assert [piece for piece in pieces(text) if unseen(piece)] == [one for one in text if unseen(one)]
+    assert [piece for piece in pieces(text) if is_invisible(piece)] == [one for one in text if is_invisible(one)]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
@@ -58,12 +58,12 @@ def test_a_nasty_name():
 
 
 def test_answers_and_remarks_pass_the_edge(capsys):
-    edge.answer(False, {}, NASTY)
-    edge.answer(False, {}, ["first", NASTY])
-    edge.tell(NASTY)
-    edge.tell("10 faces", start="\r", end="")
-    edge.tell_lines(f"Traceback\n{NASTY}\n")
-    edge.answer(True, {"name": NASTY, "bytes": os.fsdecode(b"\xff")}, "")
+    edge.print_result(False, {}, NASTY)
+    edge.print_result(False, {}, ["first", NASTY])
+    edge.print_line(NASTY)
+    edge.print_line("10 faces", start="\r", end="")
+    edge.print_lines(f"Traceback\n{NASTY}\n")
+    edge.print_result(True, {"name": NASTY, "bytes": os.fsdecode(b"\xff")}, "")
     out, err = capsys.readouterr()
     assert out.splitlines()[:3] == [SHOWN, "first", SHOWN]
     assert json.loads(out.splitlines()[3]) == {"name": NASTY, "bytes": "\udcff"}

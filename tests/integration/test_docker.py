@@ -127,7 +127,7 @@ def test_the_server_is_the_one_of_ferflow_up():
 
 
 def test_the_server_knows_its_name_and_everyone_the_password():
-    from flows.server.guard import Rule, allowed_hosts
+    from flows.server.guard import AccessRule, allowed_hosts
 
     found = ours()
     server = found["server"]["environment"]
@@ -136,11 +136,11 @@ def test_the_server_knows_its_name_and_everyone_the_password():
         if url is not None:
             assert service["environment"]["PREFECT_API_AUTH_STRING"] == server["PREFECT_SERVER_API_AUTH_STRING"] == "ferflow:four", name
             host = url.removeprefix("http://").removesuffix("/api").encode()
-            assert Rule(allowed_hosts(server["FERFLOW_ALLOWED_HOSTS"])).refusal([(b"host", host)], "172.18.0.2") is None
+            assert AccessRule(allowed_hosts(server["FERFLOW_ALLOWED_HOSTS"])).refusal([(b"host", host)], "172.18.0.2") is None
     behind = compose({**GIVEN, "FERFLOW_ALLOWED_HOSTS": "prefect.example"})["services"]["server"]["environment"]["FERFLOW_ALLOWED_HOSTS"]
     proxied = [(b"host", b"server:4200"), (b"origin", b"https://prefect.example")]
-    assert Rule(allowed_hosts(behind)).refusal(proxied, "172.18.0.2") is None
-    assert Rule(allowed_hosts(server["FERFLOW_ALLOWED_HOSTS"])).refusal(proxied, "172.18.0.2") is not None
+    assert AccessRule(allowed_hosts(behind)).refusal(proxied, "172.18.0.2") is None
+    assert AccessRule(allowed_hosts(server["FERFLOW_ALLOWED_HOSTS"])).refusal(proxied, "172.18.0.2") is not None
 
 
 def test_every_variable_of_prefects_is_a_setting():

@@ -10,7 +10,7 @@ import pytest
 QUESTIONS = {
     "runs": ("SELECT flow_run.id, flow.name, flow_run.name, state_name FROM flow_run JOIN flow ON flow.id = flow_id", "id flow name state"),
     "tasks": ("SELECT flow_run_id, name, state_name, start_time FROM task_run", "run name state at"),
-    "logs": ("SELECT name, message FROM log WHERE task_run_id IS NOT NULL ORDER BY timestamp", "logger message"),
+    "logs": ("SELECT flow_run_id, message FROM log WHERE task_run_id IS NOT NULL ORDER BY timestamp", "run message"),
     "artifacts": ("SELECT flow_run_id, key, type, data FROM artifact", "run key type data"),
 }
 
@@ -40,7 +40,10 @@ def test_the_run_is_one_flow_of_five_tasks(known):
 
 def test_each_task_logs_what_it_found(known):
     """Regression: the log of a run in the orchestrator named its tasks and nothing that they found."""
-    lines = [entry["message"] for entry in known["logs"] if not entry["message"].startswith("Finished in state")]
+    run = next(run for run in known["runs"] if run["name"] == "first")
+    lines = [
+        entry["message"] for entry in known["logs"] if entry["run"] == run["id"] and not entry["message"].startswith("Finished in state")
+    ]
     listed, planned, start, *progress, committed, report = lines
     assert listed == "listed 2 images, excluded 0 folders"
     assert planned == "planned run first: 2 listed, 0 unchanged, 2 new in 2 shards, 0 deleted, 0 folders excluded"

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_core.collection.inventory import list_images
-from fer_core.commit.publish import publish, read_manifest, read_plan, staged_receipts, unfinished, write_plan
+from fer_core.commit.publish import publish, read_manifest, read_plan, staged_receipts, unfinished_shards, write_plan
 from fer_core.commit.reader import newest_run, read_images, read_labels
 from fer_core.commit.verify import verify
 from fer_core.pipeline.shard import label_shard
@@ -98,7 +98,7 @@ def test_its_interrupted_run_is_resumed(root, photos):
     store = open_store(str(root))
     plan = read_plan(store, "third")
     receipts = staged_receipts(store, "third")
-    assert unfinished(plan, receipts) == [0]
+    assert unfinished_shards(plan, receipts) == [0]
     here = replace(plan.config, root=str(root))
     done = [label_shard(job, fakes.tools()) for job in jobs(here, plan.images, [0])]
     manifest = publish(store, here, [*receipts.values(), *done])

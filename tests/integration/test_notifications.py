@@ -111,7 +111,7 @@ def installed_and_moved_out(served, home):
             with redirect_stdout(out), redirect_stderr(err):
                 code = main([block])
             said.append((code, out.getvalue(), err.getvalue()))
-        asyncio.run(webhook.move_out())
+        asyncio.run(webhook.migrate_webhook_block())
     return said
 
 

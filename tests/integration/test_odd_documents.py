@@ -16,9 +16,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from fer_core.commit.lease import lease, living_claims
+from fer_core.commit.lease import lease, live_claims
 from fer_core.commit.manifest import Manifest
-from fer_core.commit.publish import publish, read_manifest, read_plan, staged_receipts, unfinished
+from fer_core.commit.publish import publish, read_manifest, read_plan, staged_receipts, unfinished_shards
 from fer_core.commit.reader import newest_run, read_images
 from fer_core.commit.verify import verify
 from fer_core.detect.builtin.weights import SHIPPED, read_detector
@@ -33,7 +33,7 @@ from fer_core.models.registry import champion, promote, rollback
 from fer_core.models.store import read_weights, resolve_model
 from fer_core.monitoring.reference import read_reference, reference_file
 from fer_core.monitoring.runs import history as drift_history
-from fer_core.planning.incremental import known_images
+from fer_core.planning.incremental import load_processed_index
 from fer_core.relabel.survey import survey
 from fer_core.review.corrections import read_corrections
 from fer_core.review.history import FOLDER, history
@@ -74,7 +74,7 @@ def test_manifests(run, pictures):
         document,
         at(run, manifest_file(run.run_id)),
         lambda: read_manifest(store, run.run_id).run_config(),
-        lambda: known_images(store, run.source, run.pipeline_digest),
+        lambda: load_processed_index(store, run.source, run.pipeline_digest),
     )
 
 
@@ -102,7 +102,7 @@ def test_receipts_and_what_was_begun(run, pictures):
 
     def answered() -> None:
         found = staged_receipts(store, run.run_id)
-        unfinished(read_plan(store, run.run_id), found)
+        unfinished_shards(read_plan(store, run.run_id), found)
 
     document = receipts[0].to_json()
     document["parts"] = [dict(part) for part in document["parts"]]
@@ -148,7 +148,7 @@ def test_parts_of_other_columns(run, pictures, tmp_path):
     assert isinstance(manifest, Manifest)
     readers: tuple[Callable[[], object], ...] = (
         lambda: verify(store),
-        lambda: known_images(store, run.source, run.pipeline_digest),
+        lambda: load_processed_index(store, run.source, run.pipeline_digest),
         lambda: read_images(store, newest_run(store)),
         lambda: survey(store, "1" * 64),
         lambda: export_current(store, target),
@@ -199,7 +199,7 @@ def test_leases(run):
             pass
 
     path = f"_meta/leases/{'f' * 16}.json"
-    check(document, lambda data: store.write_bytes(path, data), lambda: living_claims(store))
+    check(document, lambda data: store.write_bytes(path, data), lambda: live_claims(store))
     for data in (b"[" * 100_000, b"null", b"{}", written({**document, "held": "yes"}), written({**document, "process": []})):
         store.write_bytes(path, data)
         with pytest.raises(FerflowError, match="a lease cannot be read; remove "):

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from fer_core.faceset import read_card, read_rows
-from fer_core.review.export import Asked, export_review
+from fer_core.review.export import ExportRequest, export_review
 from fer_core.review.face_set import Shares, import_reviewed
 from fer_core.review.incoming import import_reviews
 from fer_core.storage.store import open_store
@@ -81,7 +81,7 @@ def root(tmp_path):
 
 def test_three_faces_are_corrected_by_keyboard_and_are_in_the_next_face_set(root, tmp_path):
     store = open_store(str(root))
-    exported = export_review(store, open_store(str(tmp_path / "out")), Asked(budget=5))
+    exported = export_review(store, open_store(str(tmp_path / "out")), ExportRequest(budget=5))
     address = (tmp_path / "out" / "review.html").as_uri()
     with browser(tmp_path / "chromium") as driver:
         page = Page(driver, address)
@@ -122,7 +122,7 @@ def test_three_faces_are_corrected_by_keyboard_and_are_in_the_next_face_set(root
 
 
 def test_enter_agrees_and_the_end_is_told(root, tmp_path):
-    export_review(open_store(str(root)), open_store(str(tmp_path / "out")), Asked(budget=2))
+    export_review(open_store(str(root)), open_store(str(tmp_path / "out")), ExportRequest(budget=2))
     with browser(tmp_path / "chromium") as driver:
         page = Page(driver, (tmp_path / "out" / "review.html").as_uri())
         labelled = [face["expression"] for face in page.faces()]

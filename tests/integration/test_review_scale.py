@@ -13,7 +13,7 @@ from fer_core.errors import ReviewError
 from fer_core.review.attach import MOST_FACES, NOWHERE, attach
 from fer_core.review.corrections import read_corrections
 from fer_core.review.record import REVIEWS
-from fer_core.review.reviewed import latest
+from fer_core.review.reviewed import latest_reviews
 from tests.support import reviews
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -40,7 +40,7 @@ def kept(count: int, seed: int = 0, exports: int = 1, spread: float = 4000.0) ->
 
 
 def one_by_one(rows: pa.Table) -> list[int]:
-    """What `latest` keeps, said plainly."""
+    """What `latest_reviews` keeps, said plainly."""
     boxes = np.stack([rows[f"box_{name}"].to_numpy() for name in "xywh"], axis=1).astype(np.float64)
     exports, found = rows["export_id"].to_pylist(), list[int]()
 
@@ -61,29 +61,29 @@ def one_by_one(rows: pa.Table) -> list[int]:
 def test_the_newest_of_each_face_stands(exports: int, spread: float) -> None:
     rows = kept(120, exports, exports, spread)
     rows = pa.concat_tables([rows, rows.slice(0, 30)])  # the same boxes again
-    assert sorted(latest(rows)["reviewed_at"].cast(pa.int64()).to_pylist()) == sorted(
+    assert sorted(latest_reviews(rows)["reviewed_at"].cast(pa.int64()).to_pylist()) == sorted(
         rows["reviewed_at"].cast(pa.int64()).take(pa.array(one_by_one(rows))).to_pylist()
     )
 
 
 def test_of_one_image_the_newest_count() -> None:
     rows = kept(MOST_FACES + 500)
-    assert latest(rows)["reviewed_at"].cast(pa.int64()).to_numpy().min() == 500
-    assert latest(rows).num_rows == MOST_FACES
+    assert latest_reviews(rows)["reviewed_at"].cast(pa.int64()).to_numpy().min() == 500
+    assert latest_reviews(rows).num_rows == MOST_FACES
 
 
 _COST = """
 import sys, time
 sys.path[:0] = ["."]
 from tests.integration.test_review_scale import kept
-from fer_core.review.reviewed import latest
+from fer_core.review.reviewed import latest_reviews
 from fer_core.review.attach import attach
 from fer_core.review.present import boxes_of
 times = []
 for count in (2500, 10000):
     rows = kept(count)
     started = time.process_time()
-    found = latest(rows)
+    found = latest_reviews(rows)
     boxes, images = boxes_of(found), found["image_sha256"].to_pylist()
     attach(images, boxes, images, boxes)
     times.append(time.process_time() - started)

@@ -9,45 +9,51 @@ import pytest
 from fer_core.errors import SourceError, UsageError
 from fer_core.models.registry import promotions
 from flows.server.prefect_process import close_home, lock_in_home
-from flows.server.up_setup import checked, given_address, zone
+from flows.server.up_setup import given_address, validated_options, zone
 from tests.support.modes import modes_below
 
 
 def test_paths_become_absolute(two_pictures, tmp_path, monkeypatch):
     monkeypatch.chdir(two_pictures.parent)
     monkeypatch.setenv("HOME", str(tmp_path))
-    wishes = checked(two_pictures.name, "~/labels", None, "Asia/Tokyo")
-    assert wishes == {"source": str(two_pictures), "to": str(tmp_path / "labels"), "models": None, "timezone": "Asia/Tokyo", "notify": None}
+    options = validated_options(two_pictures.name, "~/labels", None, "Asia/Tokyo")
+    assert options == {
+        "source": str(two_pictures),
+        "to": str(tmp_path / "labels"),
+        "models": None,
+        "timezone": "Asia/Tokyo",
+        "notify": None,
+    }
 
 
 def test_a_folder_of_models_gets_a_first_champion_once(tmp_path):
     for _ in range(2):
-        checked(None, None, str(tmp_path / "models"), "UTC")
+        validated_options(None, None, str(tmp_path / "models"), "UTC")
     (first,) = promotions(tmp_path / "models")
     assert first.name == "tiny"
 
 
 def test_what_no_night_could_work_with_is_refused(two_pictures, tmp_path):
     with pytest.raises(SourceError):
-        checked(str(tmp_path / "absent"), str(tmp_path / "labels"), None, "UTC")
+        validated_options(str(tmp_path / "absent"), str(tmp_path / "labels"), None, "UTC")
     with pytest.raises(UsageError, match="lies inside the source"):
-        checked(str(two_pictures), str(two_pictures / "labels"), None, "UTC")
+        validated_options(str(two_pictures), str(two_pictures / "labels"), None, "UTC")
     with pytest.raises(UsageError, match="credentials"):
-        checked("s3://key:secret@bucket", str(tmp_path / "labels"), None, "UTC")
+        validated_options("s3://key:secret@bucket", str(tmp_path / "labels"), None, "UTC")
     with pytest.raises(UsageError, match="Europe/Atlantis"):
-        checked(None, None, None, "Europe/Atlantis")
+        validated_options(None, None, None, "Europe/Atlantis")
 
 
 @pytest.mark.parametrize("address", ["ftp://there/T0PSECRET", "https://", "T0PSECRET", "http://[T0PSECRET", "a/b/T0PSECRET", "/T0PSECRET"])
 def test_what_tells_nobody_is_refused_without_repeating_it(address):
     with pytest.raises(UsageError, match="--notify takes") as refused:
-        checked(None, None, None, "UTC", address)
+        validated_options(None, None, None, "UTC", address)
     assert "T0PSECRET" not in str(refused.value)
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:8080/hook", "https://hooks.example/services/a/b?c=d", "slack-webhook/team"])
 def test_who_can_be_told(address):
-    assert checked(None, None, None, "UTC", address)["notify"] == address
+    assert validated_options(None, None, None, "UTC", address)["notify"] == address
 
 
 def test_an_address_need_not_stand_on_the_command_line(tmp_path, monkeypatch, capsys):

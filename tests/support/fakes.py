@@ -20,7 +20,7 @@ from fer_core.commit.publish import publish, write_plan
 from fer_core.errors import DetectorError
 from fer_core.labels import EXPRESSIONS
 from fer_core.pipeline.shard import label_shard
-from fer_core.pipeline.worker_models import ShardTools
+from fer_core.pipeline.worker_models import WorkerModels
 from fer_core.run import ImageRef, RunConfig, ShardJob, ShardReceipt
 from fer_core.storage.paths import part_name
 from fer_core.storage.store import open_store
@@ -82,8 +82,8 @@ class FakePredictor:
         return Predictions(probabilities, index, confidence, np.full(len(crops), 0.7, np.float32), confidence < 0.5)
 
 
-def tools() -> ShardTools:
-    return ShardTools(FakeDetector(), FakePredictor())
+def tools() -> WorkerModels:
+    return WorkerModels(FakeDetector(), FakePredictor())
 
 
 def config(root: str | Path, run_id: str = "run-a", source: str = "/photos") -> RunConfig:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from flows.server.login import link
+from flows.server.login import login_url
 from tests.support.browser import browser
 
 WAIT_SECONDS = 240
@@ -35,7 +35,7 @@ def enter(driver: Any, url: str, password: str | None) -> None:
     """By the link that `ferflow up` shows. None: it asks for no password."""
     if password is None:
         return
-    driver.get(link(url, password))
+    driver.get(login_url(url, password))
     _until(lambda: "/ferflow-login" not in driver.current_url)
 
 

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.detector.training.material import LOOSE, PORTRAIT, SCENE, SMALL, Labelled
+from benchmarks.detector.training.material import LOOSE, PORTRAIT, SCENE, SMALL, TrainingImage
 from fer_core.types import Faces
 from tests.support import made_faces
 
@@ -16,7 +16,7 @@ POINTS: Final = np.array([[38.0, 52], [74, 52], [56, 68], [40, 90], [72, 90]])
 
 def picture(
     kind: str, name: str, size: tuple[int, int], faces: list[tuple[int, int, int, float]], seed: int = 0, level: int | None = None
-) -> Labelled:
+) -> TrainingImage:
     """`size` = (width, height) with drawn faces (x, y, side, score) on noise, or on one `level` of grey."""
     draws = np.random.default_rng(seed)
     pixels: NDArray[np.uint8] = draws.integers(90, 110, (size[1], size[0], 3), np.uint8)
@@ -31,10 +31,10 @@ def picture(
         points.append(POINTS * side / 112 + [x, y])
         scores.append(score)
     record = Faces(np.array(boxes, np.float32).reshape(-1, 4), np.array(points, np.float32).reshape(-1, 5, 2), np.array(scores, np.float32))
-    return Labelled(kind, name, pixels, record)
+    return TrainingImage(kind, name, pixels, record)
 
 
-def material() -> list[Labelled]:
+def material() -> list[TrainingImage]:
     """A little of every kind. Doubtful: 0.35 in pictures of one person, 0.4 in scenes."""
     return [
         picture(PORTRAIT, "portrait", (200, 240), [(40, 50, 112, 0.95), (160, 200, 30, 0.35)], 1),

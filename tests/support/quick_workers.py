@@ -1,4 +1,4 @@
-"""Dask workers of this machine for tests in which workers die: forked where Dask is loaded already, so that the next one costs little.
+"""Dask workers of this machine for tests in which workers fail: forked where Dask is loaded already, so that the next one costs little.
 
 Each is a process with a nanny all the same. Workers that are started anew as a command starts them die in `test_workers_command`.
 """

@@ -9,7 +9,7 @@ import numpy as np
 from fer_core.commit.publish import publish, write_plan
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import jobs
-from fer_core.relabel.configuration import NewModel, configured
+from fer_core.relabel.configuration import RelabelOptions, relabel_config
 from fer_core.relabel.shard import relabel_shard
 from fer_core.relabel.survey import survey
 from fer_core.storage.store import open_store
@@ -49,8 +49,8 @@ def plan(root, run_id, seed, hour, shard_size=2):
     """A relabelling made known: its configuration and its jobs."""
     store = open_store(str(root))
     found = survey(store, SeedPredictor(seed).digest)
-    wanted = NewModel(run_id, "fake", f"seed {seed}", SeedPredictor(seed).digest, shard_size=shard_size)
-    config = configured(store, found, wanted, datetime.fromtimestamp(fakes.STARTED_US / 1e6 + hour * 3600, UTC))
+    wanted = RelabelOptions(run_id, "fake", f"seed {seed}", SeedPredictor(seed).digest, shard_size=shard_size)
+    config = relabel_config(store, found, wanted, datetime.fromtimestamp(fakes.STARTED_US / 1e6 + hour * 3600, UTC))
     planned = found.plan(shard_size)
     count = found.images.num_rows
     write_plan(store, config, planned, listed=count + found.unchanged, unchanged=found.unchanged, deleted=0)

@@ -17,7 +17,7 @@ from fer_core.commit.publish import publish, write_plan
 from fer_core.decode.decoder import DecodeLimits, decode
 from fer_core.labels import EXPRESSIONS
 from fer_core.pipeline.shard import label_shard
-from fer_core.pipeline.worker_models import ShardTools
+from fer_core.pipeline.worker_models import WorkerModels
 from fer_core.review.present import present_labels
 from fer_core.run import RunConfig
 from fer_core.storage.store import open_store
@@ -104,7 +104,7 @@ def night(
     )
     images = fakes.refs(folder)
     write_plan(open_store(config.root), config, fakes.plan_table(images, 4), listed=len(images), unchanged=0, deleted=0)
-    receipts = [label_shard(job, ShardTools(detector, predictor)) for job in fakes.jobs(config, images, 4)]
+    receipts = [label_shard(job, WorkerModels(detector, predictor)) for job in fakes.jobs(config, images, 4)]
     return publish(open_store(config.root), config, receipts), config
 
 

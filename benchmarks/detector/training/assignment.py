@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from fer_core.detect.builtin.network import STRIDES, Places
+from fer_core.detect.builtin.network import STRIDES, DetectionOutputs
 
 FITTEST: Final = 9
 """Places a face."""
@@ -50,13 +50,13 @@ class Assignment:
 
 
 @torch.no_grad()
-def assigned(seen: Places, truth: Truth) -> Assignment:
+def assigned(seen: DetectionOutputs, truth: Truth) -> Assignment:
     """See the module's text."""
     places, allowed = _candidates(seen, truth)  # (B, M, C)
     batch, faces, count = places.shape
     flat = places.flatten(1)
     boxes = seen.boxes.gather(1, flat.unsqueeze(2).expand(-1, -1, 4)).view(batch, faces, count, 4)
-    overlap = overlaps(truth.boxes.unsqueeze(2), boxes)
+    overlap = box_iou(truth.boxes.unsqueeze(2), boxes)
     fitness = seen.logits.sigmoid().gather(1, flat).view_as(overlap) * overlap**OVERLAP_POWER
     fitness = torch.where(allowed, fitness + 1e-9, torch.zeros_like(fitness))
     fitness = torch.where(fitness >= fitness.topk(min(FITTEST, count), dim=2).values[..., -1:], fitness, torch.zeros_like(fitness))
@@ -74,7 +74,7 @@ def assigned(seen: Places, truth: Truth) -> Assignment:
     return Assignment(face, positive, target, positive | ~_doubtful(seen, truth))
 
 
-def _candidates(seen: Places, truth: Truth) -> tuple[Tensor, Tensor]:
+def _candidates(seen: DetectionOutputs, truth: Truth) -> tuple[Tensor, Tensor]:
     """(B, M, C) places around the middle of each face on each level, and whether they may answer for it."""
     centre, half = (truth.boxes[..., :2] + truth.boxes[..., 2:]) / 2, (truth.boxes[..., 2:] - truth.boxes[..., :2]) / 2
     side = (4 * half.prod(2)).clamp(min=0).sqrt().unsqueeze(2)
@@ -93,7 +93,7 @@ def _candidates(seen: Places, truth: Truth) -> tuple[Tensor, Tensor]:
     return torch.cat(places, 2), torch.cat(allowed, 2)
 
 
-def _doubtful(seen: Places, truth: Truth) -> Tensor:
+def _doubtful(seen: DetectionOutputs, truth: Truth) -> Tensor:
     """(B, N) bool: places inside the box of something that is neither rewarded nor punished."""
     scene, index = truth.unsure.nonzero(as_tuple=True)
     boxes = truth.boxes[scene, index].unsqueeze(1)
@@ -102,7 +102,7 @@ def _doubtful(seen: Places, truth: Truth) -> Tensor:
     return torch.zeros_like(seen.logits).index_add_(0, scene, inside.float()) > 0
 
 
-def overlaps(boxes: Tensor, others: Tensor) -> Tensor:
+def box_iou(boxes: Tensor, others: Tensor) -> Tensor:
     """Intersection over union of boxes (..., 4) and (..., 4), which broadcast."""
     wide = torch.minimum(boxes[..., 2], others[..., 2]) - torch.maximum(boxes[..., 0], others[..., 0])
     high = torch.minimum(boxes[..., 3], others[..., 3]) - torch.maximum(boxes[..., 1], others[..., 1])

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.detector.training.assignment import Assignment, Truth, assigned
-from fer_core.detect.builtin.network import Places
+from fer_core.detect.builtin.network import DetectionOutputs
 
 NEGATIVE_WEIGHT: Final = 2.0
 """Of places without a face: what is invented costs more than what is missed."""
@@ -30,7 +30,7 @@ class DetectionLoss:
         return self.score + BOX_WEIGHT * self.box + POINT_WEIGHT * self.points
 
 
-def detection_loss(seen: Places, truth: Truth) -> DetectionLoss:
+def detection_loss(seen: DetectionOutputs, truth: Truth) -> DetectionLoss:
     """Quality focal loss on scores (Li et al., "Generalized Focal Loss", NeurIPS 2020), GIoU on boxes (Rezatofighi et al., CVPR 2019),
     and the mean distance of the points in parts of the face's side, the latter two weighted by the place's score target."""
     assignment = assigned(seen, truth)

@@ -12,9 +12,9 @@ from torch import Tensor
 from benchmarks.detector.training.assignment import Truth
 from benchmarks.detector.training.batches import Batch, batches
 from benchmarks.detector.training.detection_loss import detection_loss
-from benchmarks.detector.training.material import Labelled, material_digest
+from benchmarks.detector.training.material import TrainingImage, material_digest
 from benchmarks.detector.training.scenes import SceneMaker
-from fer_core.detect.builtin.network import DetectionConfig, DetectionNet, unfolded
+from fer_core.detect.builtin.network import DetectionConfig, DetectionNet, unfold_batch_norm
 from fer_core.detect.builtin.weights import load_detector
 from fer_core.hashing import file_sha256
 from fer_core.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -51,7 +51,7 @@ class DetectorRun:
     """The network, its averaged weights, the optimiser and how far they are."""
 
     def __init__(
-        self, config: RunConfig, pictures: Sequence[Labelled], device: torch.device, folder: Path, start: Path | None = None
+        self, config: RunConfig, pictures: Sequence[TrainingImage], device: torch.device, folder: Path, start: Path | None = None
     ) -> None:
         """start: a weights file to learn on from; without it the weights are drawn.
 
@@ -98,7 +98,7 @@ class DetectorRun:
     def _learnt(self, start: Path) -> DetectionNet:
         """What a weights file holds, its batch norm settled on a few of the run's scenes."""
         scenes = next(batches(self._maker, SETTLING, 0, 1, 0))
-        return unfolded(load_detector(start), scenes.pictures.float())
+        return unfold_batch_norm(load_detector(start), scenes.pictures.float())
 
     def _update(self, batch: Batch) -> Tensor:
         """One step; returns (3,) score, box and point loss."""

@@ -40,7 +40,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class TrainingImage:
     """One picture with what the teacher sees in it."""
 
     kind: str
@@ -84,7 +84,7 @@ def write(pictures: Iterable[tuple[Found, Faces]], to: Path) -> int:
     return count
 
 
-def read(files: Iterable[Path]) -> list[Labelled]:
+def read(files: Iterable[Path]) -> list[TrainingImage]:
     """All pictures of files that `write` made, decoded. UsageError: a file is missing or is none of those."""
     pictures = []
     for file in files:
@@ -92,7 +92,7 @@ def read(files: Iterable[Path]) -> list[Labelled]:
             for row in batch.to_pylist():
                 rows = np.array(row["faces"], np.float32).reshape(-1, 15)
                 faces = Faces(rows[:, :4], rows[:, 4:14].reshape(-1, 5, 2), rows[:, 14])
-                pictures.append(Labelled(row["kind"], row["name"], decoded(row["picture"]), faces))
+                pictures.append(TrainingImage(row["kind"], row["name"], decoded(row["picture"]), faces))
     return pictures
 
 
@@ -108,7 +108,7 @@ def _opened(file: Path) -> pq.ParquetFile:
     return opened
 
 
-def material_digest(pictures: Iterable[Labelled]) -> str:
+def material_digest(pictures: Iterable[TrainingImage]) -> str:
     """SHA-256 over names, sizes and faces: whether two runs learn from the same."""
     digest = hashlib.sha256()
     for picture in pictures:

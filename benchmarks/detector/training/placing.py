@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.detector.training.material import Labelled
+from benchmarks.detector.training.material import TrainingImage
 from benchmarks.detector.training.teacher import SWAPPED
 
 Floats = NDArray[np.floating[Any]]
@@ -61,7 +61,7 @@ class Marks:
 class Source:
     """One labelled picture and its halves, quarters and so on, so that shrinking averages areas and is quick."""
 
-    def __init__(self, picture: Labelled) -> None:
+    def __init__(self, picture: TrainingImage) -> None:
         self.kind = picture.kind
         self.pixels = picture.pixels
         self.marks = Marks(picture.faces.boxes.astype(float), picture.faces.points.astype(float), picture.faces.scores.astype(float))

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.detector.training.material import SCENE, SMALL, Labelled
+from benchmarks.detector.training.material import SCENE, SMALL, TrainingImage
 from benchmarks.detector.training.placing import Floats, Marks, Pixels, Source, similarity
-from benchmarks.detector.training.spoiling import covered, spoilt
+from benchmarks.detector.training.spoiling import corrupt, occlude
 from benchmarks.detector.training.textures import texture
 from fer_core.align.quality import head_pose
 from fer_core.errors import TrainingError
@@ -53,7 +53,7 @@ class Scene:
 class SceneMaker:
     """Composes scenes. The same seed and number always give the same scene. TrainingError: too few kinds of pictures to compose any."""
 
-    def __init__(self, pictures: Sequence[Labelled], side: int, seed: int) -> None:
+    def __init__(self, pictures: Sequence[TrainingImage], side: int, seed: int) -> None:
         self._side, self._seed = side, seed
         sources = [Source(_decided(picture)) for picture in pictures]
         self._photographs = [source for source in sources if source.kind == SCENE]
@@ -80,7 +80,7 @@ class SceneMaker:
         else:
             pixels, marks = self._background(draws, faces=False)
         pixels = np.ascontiguousarray(pixels)
-        return self._finished(spoilt(covered(pixels, marks.take(marks.scores >= KNOWN), draws), draws), marks)
+        return self._finished(corrupt(occlude(pixels, marks.take(marks.scores >= KNOWN), draws), draws), marks)
 
     def _finished(self, pixels: Pixels, marks: Marks) -> Scene:
         """Clip the boxes, drop what lies outside or is nothing, and say what is asked for."""
@@ -185,7 +185,7 @@ class SceneMaker:
         return _faceless(pixels, marks, draws), Marks.none()
 
 
-def _decided(picture: Labelled) -> Labelled:
+def _decided(picture: TrainingImage) -> TrainingImage:
     """What the teacher says, with two corrections that a look at its findings asks for.
 
     Large faces that it is not sure of are only doubtful, but for the best one of a picture; and in pictures of one person what is less

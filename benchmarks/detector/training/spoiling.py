@@ -11,7 +11,7 @@ GREY, TINT, LIGHT, BLUR, DISTANT, GRAIN, JPEG, COVERED = 0.15, 0.5, 0.7, 0.15, 0
 """Shares of scenes, of faces for the last."""
 
 
-def spoilt(scene: Pixels, draws: np.random.Generator) -> Pixels:
+def corrupt(scene: Pixels, draws: np.random.Generator) -> Pixels:
     """(H, W, 3) RGB -> the same shape."""
     if draws.random() < TINT:
         scene = _tinted(scene, draws)
@@ -31,7 +31,7 @@ def spoilt(scene: Pixels, draws: np.random.Generator) -> Pixels:
     return scene
 
 
-def covered(scene: Pixels, marks: Marks, draws: np.random.Generator) -> Pixels:
+def occlude(scene: Pixels, marks: Marks, draws: np.random.Generator) -> Pixels:
     """Some faces behind a disc or a piece of the scene, or with one side hidden as by a head in front: half the face at most."""
     height, width = scene.shape[:2]
     for box in marks.boxes[draws.random(len(marks.boxes)) < COVERED]:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.detect.base import overlaps
+from fer_core.detect.base import box_iou
 from fer_core.detect.yunet import YuNet
 from fer_core.types import Faces
 
@@ -58,7 +58,7 @@ class Teacher:
                 for flip in (False, True):
                     rows = self._look(network, cut, max(1, round(side / longest * max(cut.shape[:2]))), flip)
                     rows[:, :14] += np.tile(low, 7)
-                    overlap = overlaps(rough[None, :4], rows[:, :4])[0]
+                    overlap = box_iou(rough[None, :4], rows[:, :4])[0]
                     if overlap.size and overlap.max() >= SAME_FACE:
                         seen.append(rows[overlap.argmax()])
         if not seen:
@@ -99,7 +99,7 @@ def grouped(rows: Floats, looks: NDArray[np.intp], best: int) -> Floats:
     order = np.argsort(-rows[:, 14], kind="stable")
     rows, looks, faces = rows[order], looks[order], []
     while len(rows):
-        same = overlaps(rows[:1, :4], rows[:, :4])[0] >= SAME_FACE
+        same = box_iou(rows[:1, :4], rows[:, :4])[0] >= SAME_FACE
         same[0] = True
         first = np.unique(looks[same], return_index=True)[1]  # of several rows of one look the best one counts
         together = rows[same][np.sort(first)]

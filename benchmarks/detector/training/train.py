@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.detector.training.detector_run import DetectorRun, RunConfig
 from benchmarks.detector.training.material import held_out, read
-from fer_core.detect.builtin.network import folded, mixed
+from fer_core.detect.builtin.network import fold_batch_norm, interpolate_weights
 from fer_core.detect.builtin.weights import load_detector, save_detector
 from fer_core.errors import FerflowError
 
@@ -44,8 +44,10 @@ def main() -> None:
     config = RunConfig(steps=args.steps, batch=args.batch, rate=args.rate, seed=args.seed, bfloat16=args.bfloat16)
     run = DetectorRun(config, pictures, torch.device(args.device), args.to, args.start)
     run.learn(args.until or args.steps, args.processes, lambda line: print(line, flush=True))
-    learnt = folded(run.averaged())
-    save_detector(learnt if args.start is None else mixed(load_detector(args.start), learnt, args.mix), args.to / "builtin.safetensors")
+    learnt = fold_batch_norm(run.averaged())
+    save_detector(
+        learnt if args.start is None else interpolate_weights(load_detector(args.start), learnt, args.mix), args.to / "builtin.safetensors"
+    )
 
 
 if __name__ == "__main__":

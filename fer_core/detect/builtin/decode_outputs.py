@@ -29,7 +29,7 @@ def finite(levels: Levels) -> Levels:
 def rows_from(levels: Levels, lowest: float) -> tuple[Rows, NDArray[np.intp]]:
     """What is seen where the score is at least `lowest`, each row in its own picture's pixels, and in which picture of the batch it is.
 
-    By picture, then finest level first, row by row. As `detection_net._places` computes them.
+    By picture, then finest level first, row by row. As `network._places` computes them.
     """
     flat = np.concatenate([numbers.reshape(len(numbers), NUMBERS, -1) for numbers in levels], axis=2)
     pictures, places = np.nonzero(flat[:, 0] >= _logit(lowest) - 1e-3)  # without an exponential at every place

@@ -8,11 +8,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.detect.base import cleaned, overlaps, suppressed
+from fer_core.detect.base import box_iou, clean_detections, nms
 from fer_core.detect.builtin.decode_outputs import Rows, rows_from
-from fer_core.detect.builtin.refinement import looked_again
-from fer_core.detect.builtin.runtime import eyes_on
-from fer_core.detect.builtin.tiling import Piece, pieces
+from fer_core.detect.builtin.refinement import refine_detections
+from fer_core.detect.builtin.runtime import load_runtime
+from fer_core.detect.builtin.tiling import ImageTile, tile_image
 from fer_core.detect.builtin.weights import SHIPPED
 from fer_core.hashing import file_sha256
 from fer_core.types import Faces
@@ -39,13 +39,13 @@ EDGE: Final = 3.0
 """A box that comes so near to the cut edge of a tile, in pixels, is seen whole elsewhere."""
 
 
-class Builtin:
+class BuiltinDetector:
     """A `Detector`. On a GPU where `device` says so; the same pixels always give the same faces on the same kind of device."""
 
     def __init__(
         self, file: Path = SHIPPED, score_threshold: float = SCORE_THRESHOLD, largest_side: int = LARGEST_SIDE, device: str = "cpu"
     ) -> None:
-        self._eyes = eyes_on(file, device)
+        self._detector_runtime = load_runtime(file, device)
         self._threshold, self.largest_side = score_threshold, largest_side
         self._lowest = max(0.0, score_threshold - LENIENCE)
         self.identity = f"builtin-{file_sha256(file)[:12]}-t{score_threshold:g}-s{largest_side}-r{REVISION}"
@@ -56,10 +56,10 @@ class Builtin:
 
     def detect_many(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Faces]:
         """Pictures (H, W, 3) RGB uint8 of any sizes -> the faces of each. Pieces of one shape pass the network together."""
-        waiting: dict[tuple[int, ...], list[tuple[int, Piece]]] = defaultdict(list)
+        waiting: dict[tuple[int, ...], list[tuple[int, ImageTile]]] = defaultdict(list)
         found: list[list[Rows]] = [[] for _ in pictures]
         for number, pixels in enumerate(pictures):
-            for piece in pieces(pixels, self.largest_side):
+            for piece in tile_image(pixels, self.largest_side):
                 alike = waiting[piece.pixels.shape]
                 alike.append((number, piece))
                 if (len(alike) + 1) * piece.pixels[..., 0].size > BATCH_PIXELS:
@@ -68,9 +68,9 @@ class Builtin:
             self._look(alike, found)
         return [self._joined(rows, pixels) for rows, pixels in zip(found, pictures, strict=True)]
 
-    def _look(self, alike: list[tuple[int, Piece]], found: list[list[Rows]]) -> None:
+    def _look(self, alike: list[tuple[int, ImageTile]], found: list[list[Rows]]) -> None:
         """Pass pieces of one shape through the network; findings go to their pictures."""
-        rows, pieces_of = rows_from(self._eyes([piece.pixels for _, piece in alike]), min(WEAK, self._lowest**2))
+        rows, pieces_of = rows_from(self._detector_runtime([piece.pixels for _, piece in alike]), min(WEAK, self._lowest**2))
         for index, (number, piece) in enumerate(alike):
             found[number].append(_placed(rows[pieces_of == index], piece))
 
@@ -79,16 +79,16 @@ class Builtin:
         rows = np.concatenate(parts)
         rows = rows[np.isfinite(rows).all(axis=1)]
         rows = rows[np.argsort(-rows[:, 14], kind="stable")[:CANDIDATES]]
-        kept = suppressed(rows[:, :4], rows[:, 14], NMS_THRESHOLD)
+        kept = nms(rows[:, :4], rows[:, 14], NMS_THRESHOLD)
         promising = kept[rows[kept, 14] >= self._lowest**2]  # what the second look can raise to the threshold
-        faces = looked_again(self._eyes, pixels, averaged(rows, promising), self._lowest**2)
+        faces = refine_detections(self._detector_runtime, pixels, averaged(rows, promising), self._lowest**2)
         small = np.sqrt(np.prod(faces[:, 2:4] - faces[:, :2], axis=1)) < SMALL
         faces = faces[faces[:, 14] >= np.where(small, self._lowest, self._threshold)]
-        faces = faces[suppressed(faces[:, :4], faces[:, 14], NMS_THRESHOLD)]  # two that were apart may be one now
-        return cleaned(faces[:, :4], faces[:, 4:14].reshape(-1, 5, 2), faces[:, 14], pixels.shape[1], pixels.shape[0])
+        faces = faces[nms(faces[:, :4], faces[:, 14], NMS_THRESHOLD)]  # two that were apart may be one now
+        return clean_detections(faces[:, :4], faces[:, 4:14].reshape(-1, 5, 2), faces[:, 14], pixels.shape[1], pixels.shape[0])
 
 
-def _placed(rows: Rows, piece: Piece) -> Rows:
+def _placed(rows: Rows, piece: ImageTile) -> Rows:
     """Rows in a piece's pixels -> in the picture's; without those that a tile's edge cuts."""
     low, high = rows[:, :2] > piece.cut[:2] + EDGE, rows[:, 2:4] < piece.cut[2:] - EDGE
     rows = rows[(low & high).all(axis=1)]
@@ -101,7 +101,7 @@ def averaged(rows: Rows, kept: NDArray[np.intp]) -> Rows:
 
     Weighted by score, as in Gidaris and Komodakis' box voting (ICCV 2015). The score stays that of the best.
     """
-    weights = np.where(overlaps(rows[kept, :4], rows[:, :4]) >= AGREEING, rows[:, 14], 0)
+    weights = np.where(box_iou(rows[kept, :4], rows[:, :4]) >= AGREEING, rows[:, 14], 0)
     out = weights @ rows / np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
     out[:, 14] = rows[kept, 14]
     return np.asarray(out, np.float32)

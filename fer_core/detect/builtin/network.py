@@ -22,12 +22,12 @@ __all__ = [
     "Convolution",
     "DetectionConfig",
     "DetectionNet",
-    "Places",
+    "DetectionOutputs",
     "Residual",
     "Stage",
-    "folded",
-    "mixed",
-    "unfolded",
+    "fold_batch_norm",
+    "interpolate_weights",
+    "unfold_batch_norm",
 ]
 
 RARE: Final = -4.6
@@ -35,7 +35,7 @@ RARE: Final = -4.6
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class DetectionOutputs:
     """What the network says at every place of a batch. N places of all levels, finest level first, row by row."""
 
     logits: Tensor
@@ -110,7 +110,7 @@ class DetectionNet(nn.Module):
             nn.init.zeros_(bias)
             nn.init.constant_(bias[:1], RARE)
 
-    def forward(self, pictures: Tensor) -> Places:
+    def forward(self, pictures: Tensor) -> DetectionOutputs:
         """(B, 3, H, W) RGB, 0 to 255, H and W multiples of 32 -> what is seen at every place."""
         return _places(self.levels(pictures))
 
@@ -136,8 +136,8 @@ class DetectionNet(nn.Module):
         return numbers
 
 
-def _places(levels: list[Tensor]) -> Places:
-    """Raw numbers of each level, (B, 15, h, w) -> `Places`."""
+def _places(levels: list[Tensor]) -> DetectionOutputs:
+    """Raw numbers of each level, (B, 15, h, w) -> `DetectionOutputs`."""
     grids = tuple((numbers.shape[2], numbers.shape[3]) for numbers in levels)
     device = levels[0].device
     centre = torch.cat([_centres(rows, columns, stride, device) for (rows, columns), stride in zip(grids, STRIDES, strict=True)])
@@ -147,7 +147,7 @@ def _places(levels: list[Tensor]) -> Places:
     middle = centre + flat[..., 1:3] * step
     half = flat[..., 3:5].clamp(max=LARGEST).exp() * step / 2
     points = centre[:, None] + flat[..., 5:].view(*flat.shape[:2], 5, 2) * step[:, None]
-    return Places(flat[..., 0], torch.cat([middle - half, middle + half], 2), points, centre, grids)
+    return DetectionOutputs(flat[..., 0], torch.cat([middle - half, middle + half], 2), points, centre, grids)
 
 
 def _centres(rows: int, columns: int, stride: int, device: torch.device) -> Tensor:
@@ -156,7 +156,7 @@ def _centres(rows: int, columns: int, stride: int, device: torch.device) -> Tens
     return (torch.stack([x, y], -1).view(-1, 2) + 0.5) * stride
 
 
-def folded(network: DetectionNet) -> DetectionNet:
+def fold_batch_norm(network: DetectionNet) -> DetectionNet:
     """The same answers without batch norm, in evaluation mode: its statistics go into the convolutions."""
     plain = DetectionNet(network.config)
     theirs, ours = dict(network.named_modules()), dict(plain.named_modules())
@@ -176,7 +176,7 @@ def folded(network: DetectionNet) -> DetectionNet:
     return plain.eval()
 
 
-def mixed(one: DetectionNet, other: DetectionNet, share: float) -> DetectionNet:
+def interpolate_weights(one: DetectionNet, other: DetectionNet, share: float) -> DetectionNet:
     """Networks without batch norm, of which one learnt on from the other, averaged weight by weight: `share` of the second.
 
     Such averages are often better than either (Wortsman et al., "Model soups", ICML 2022). ValueError: they are of different sizes.
@@ -189,8 +189,8 @@ def mixed(one: DetectionNet, other: DetectionNet, share: float) -> DetectionNet:
 
 
 @torch.no_grad()
-def unfolded(plain: DetectionNet, pictures: Tensor) -> DetectionNet:
-    """The same answers with batch norm, in evaluation mode, so that a network as it is shipped can learn on: what `folded` undoes.
+def unfold_batch_norm(plain: DetectionNet, pictures: Tensor) -> DetectionNet:
+    """The same answers with batch norm, in evaluation mode, so that a network as it is shipped can learn on: what `fold_batch_norm` undoes.
 
     pictures: (B, 3, H, W) RGB, 0 to 255, as they will come in training; the norms' statistics are those of these pictures.
     """

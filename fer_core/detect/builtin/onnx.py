@@ -17,17 +17,17 @@ GREY: Final = 128
 """What is 0 to the network."""
 
 
-class CpuEyes:
-    """An `Eyes` with as many threads as `onnx_graph.threads` says."""
+class OnnxDetectorRuntime:
+    """A `DetectorRuntime` with as many threads as `onnx_builder.threads` says."""
 
     def __init__(self, config: DetectionConfig, tensors: Tensors) -> None:
-        """tensors: of a network without batch norm, as `weights_file.read_detector` gives them. KeyError: one is missing."""
+        """tensors: of a network without batch norm, as `weights.read_detector` gives them. KeyError: one is missing."""
         with np.errstate(over="ignore", invalid="ignore"):  # what is too large is found as it is written down
-            model = written(config, tensors)
+            model = build_onnx(config, tensors)
         self._session = Session(model)
 
     def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> Levels:
-        """See `Eyes`."""
+        """See `DetectorRuntime`."""
         return finite(self._session(framed(pictures)))
 
 
@@ -40,8 +40,8 @@ def framed(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return stacked
 
 
-def written(config: DetectionConfig, tensors: Tensors) -> Model:
-    """The graph from (B, H + 1, W + 1, 3) bytes, framed as `CpuEyes` does it, to `Levels`. KeyError: a tensor is missing."""
+def build_onnx(config: DetectionConfig, tensors: Tensors) -> Model:
+    """The graph from (B, H + 1, W + 1, 3) bytes, framed as `OnnxDetectorRuntime` does it, to `Levels`. KeyError: a tensor is missing."""
     graph, layers, stages = Graph(), _Layers(tensors), list[str]()
     x = _first(graph, *layers.of("stem.0.conv"), graph.node("Cast", [graph.permute("x", [0, 3, 1, 2])], {"to": Graph.FLOAT}))
     x = graph.relu(graph.convolution(x, *layers.of("stem.1.conv"), 2))

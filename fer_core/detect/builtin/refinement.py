@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.detect.base import overlap
+from fer_core.detect.base import iou
 from fer_core.detect.builtin.decode_outputs import Rows, rows_from
-from fer_core.detect.builtin.runtime import Eyes
+from fer_core.detect.builtin.runtime import DetectorRuntime
 
 SIDE: Final = 128
 """Of the cut-out, in pixels."""
@@ -40,16 +40,16 @@ class _Cut:
     """(2,) of the box, in the picture, which lies in the middle of the cut-out."""
 
 
-def looked_again(eyes: Eyes, pixels: NDArray[np.uint8], rows: Rows, telling: float) -> Rows:
+def refine_detections(runtime: DetectorRuntime, pixels: NDArray[np.uint8], rows: Rows, min_score: float) -> Rows:
     """(H, W, 3) RGB and what a first look found, in its pixels -> the same rows, in the same order, after a second look at each.
 
-    telling: a second score below it counts as none, since the two together could not reach the threshold.
+    min_score: a second score below it counts as none, since the two together could not reach the threshold.
     """
     out = np.empty_like(rows)
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
         cuts = [_cut(pixels, row[:4].astype(np.float64)) for row in part]
-        found, faces = rows_from(eyes([cut.pixels for cut in cuts]), min(SEEN, telling))
+        found, faces = rows_from(runtime([cut.pixels for cut in cuts]), min(SEEN, min_score))
         out[start : start + BATCH] = _together(part, found, faces, cuts)
     return out
 
@@ -59,7 +59,7 @@ def _together(rows: Rows, found: Rows, faces: NDArray[np.intp], cuts: Sequence[_
     placed = found.astype(np.float64)
     scales, centres = np.array([[cut.scale] for cut in cuts]), np.stack([np.tile(cut.centre, 7) for cut in cuts])
     placed[:, :14] = (placed[:, :14] - SIDE / 2) / scales[faces] + centres[faces]
-    same = overlap(rows[faces, :4].astype(np.float64), placed[:, :4]) >= SAME_FACE
+    same = iou(rows[faces, :4].astype(np.float64), placed[:, :4]) >= SAME_FACE
     placed, faces = placed[same], faces[same]
     order = np.lexsort((-placed[:, 14], faces))  # the best of each face comes first
     seen, first = np.unique(faces[order], return_index=True)

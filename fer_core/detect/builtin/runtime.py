@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.detect.builtin.decode_outputs import Levels
-from fer_core.detect.builtin.weights import load_detector, not_one_of_these, read_detector
+from fer_core.detect.builtin.weights import incompatible_weights, load_detector, read_detector
 
 
-class Eyes(Protocol):
+class DetectorRuntime(Protocol):
     """See `DetectionNet.levels`. What is seen in a picture does not depend on those it comes with."""
 
     def __call__(self, pictures: Sequence[NDArray[np.uint8]], /) -> Levels:
@@ -20,18 +20,18 @@ class Eyes(Protocol):
         ...
 
 
-def eyes_on(file: Path, device: str) -> Eyes:
+def load_runtime(file: Path, device: str) -> DetectorRuntime:
     """What suits the device. A CPU without ONNX Runtime gets the same answers from torch, in twice the time.
 
     DetectorError: no such file, or not one of the built-in detector.
     """
     if device == "cpu" and find_spec("onnxruntime") is not None:
-        from fer_core.detect.builtin.onnx import CpuEyes
+        from fer_core.detect.builtin.onnx import OnnxDetectorRuntime
 
         try:
-            return CpuEyes(*read_detector(file))
+            return OnnxDetectorRuntime(*read_detector(file))
         except (LookupError, ValueError, RuntimeError) as error:
-            raise not_one_of_these(file, error) from error
-    from fer_core.detect.builtin.torch_runtime import TorchEyes
+            raise incompatible_weights(file, error) from error
+    from fer_core.detect.builtin.torch_runtime import TorchDetectorRuntime
 
-    return TorchEyes(load_detector(file), device)
+    return TorchDetectorRuntime(load_detector(file), device)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.detect.image_pyramid import looks
+from fer_core.detect.image_pyramid import pyramid_levels
 
 SHRINK: Final = 2.5
 COARSEST: Final = 320
@@ -28,7 +28,7 @@ STEP: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ImageTile:
     """A part of one look at a picture."""
 
     pixels: NDArray[np.uint8]
@@ -51,16 +51,16 @@ def sides(height: int, width: int, largest: int) -> list[int]:
     return found
 
 
-def pieces(pixels: NDArray[np.uint8], largest: int) -> Iterator[Piece]:
+def tile_image(pixels: NDArray[np.uint8], largest: int) -> Iterator[ImageTile]:
     """(H, W, 3) RGB -> all pieces of all looks."""
-    for look, scale in looks(pixels, sides(pixels.shape[0], pixels.shape[1], largest)):
+    for look, scale in pyramid_levels(pixels, sides(pixels.shape[0], pixels.shape[1], largest)):
         height, width = look.shape[:2]
         for top, bottom in _spans(height):
             for left, right in _spans(width):
                 origin = np.array([left, top], np.float32)
                 edges = [-np.inf if left == 0 else 0, -np.inf if top == 0 else 0]
                 edges += [np.inf if right == width else right - left, np.inf if bottom == height else bottom - top]
-                yield Piece(_filled(look[top:bottom, left:right]), origin, scale, np.array(edges, np.float32))
+                yield ImageTile(_filled(look[top:bottom, left:right]), origin, scale, np.array(edges, np.float32))
 
 
 def _spans(length: int) -> list[tuple[int, int]]:

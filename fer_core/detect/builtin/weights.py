@@ -22,9 +22,9 @@ def save_detector(network: "DetectionNet", file: Path) -> None:
     """Write a network with batch norm, averaged or not, as it is shipped."""
     from safetensors.torch import save_file
 
-    from fer_core.detect.builtin.network import folded
+    from fer_core.detect.builtin.network import fold_batch_norm
 
-    tensors = {name: tensor.half().contiguous() for name, tensor in folded(network).state_dict().items()}
+    tensors = {name: tensor.half().contiguous() for name, tensor in fold_batch_norm(network).state_dict().items()}
     file.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, file, metadata={"config": json.dumps(network.config.to_json())})
 
@@ -38,7 +38,7 @@ def read_detector(file: Path) -> tuple[DetectionConfig, dict[str, NDArray[np.flo
         config = DetectionConfig.from_json(parse_object(stored.metadata["config"]))
         return config, stored.tensors(config.tensor_shapes())
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise not_one_of_these(file, error) from error
+        raise incompatible_weights(file, error) from error
 
 
 def load_detector(file: Path) -> "DetectionNet":
@@ -52,10 +52,10 @@ def load_detector(file: Path) -> "DetectionNet":
         network = DetectionNet(config)
         network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
     except (ValueError, RuntimeError) as error:
-        raise not_one_of_these(file, error) from error
+        raise incompatible_weights(file, error) from error
     return network.eval()
 
 
-def not_one_of_these(file: Path, reason: Exception) -> DetectorError:
+def incompatible_weights(file: Path, reason: Exception) -> DetectorError:
     """What to raise where a file does not hold a network that it describes itself."""
     return DetectorError(f"not a file of the built-in detector ({type(reason).__name__}: {reason}): {file}")

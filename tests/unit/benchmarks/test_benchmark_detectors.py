@@ -65,7 +65,7 @@ def test_low_scores_change_no_earlier_match(truth: list[tuple[int, ...]], boxes:
     every = matches(real, seen, limit)
     used = every[every >= 0]
     assert len(set(used.tolist())) == len(used)
-    assert (figures.overlaps(real, seen)[every >= 0, used] >= limit).all()
+    assert (figures.box_iou(real, seen)[every >= 0, used] >= limit).all()
     assert matches(real, seen[:first], limit).tolist() == np.where(every < first, every, -1).tolist()
 
 
@@ -86,9 +86,9 @@ def test_false_is_what_nobody_else_finds() -> None:
 def test_only_sure_witnesses_vouch() -> None:
     sure, unsure = [0, 0, 10, 10], [20, 20, 30, 30]
     first, second = [found([sure, unsure], [0.7, 0.59]), found([])], [found([unsure], [0.5]), found([unsure], [0.49])]
-    boxes = detectors.vouching([(0.6, first), (0.5, second)], 2)
+    boxes = detectors.witness_boxes([(0.6, first), (0.5, second)], 2)
     assert [scene.tolist() for scene in boxes] == [[sure, unsure], []]
-    assert [scene.shape for scene in detectors.vouching([], 2)] == [(0, 4), (0, 4)]
+    assert [scene.shape for scene in detectors.witness_boxes([], 2)] == [(0, 4), (0, 4)]
 
 
 def test_recall_counts_faces_of_a_size() -> None:
@@ -183,7 +183,7 @@ def made_row(name: str) -> figures.Row:
     made = scene([[0, 0, 40, 40]])
     truth = Truth([made], [made], [])
     seen = Found(f"{name}-identity", [found([[0, 0, 40, 40]])], [found([[100, 100, 140, 140], [0, 0, 10, 10]])], [])
-    result = detectors.judged(truth, seen, detectors.Vouched([NOBODY], [NOBODY]))
+    result = detectors.judged(truth, seen, detectors.WitnessBoxes([NOBODY], [NOBODY]))
     contender = Contender(name, 0.25, lambda _: Counting(name, []))
     return detectors.row(contender, truth, seen, result, Speed(30.0, 31.0))
 
@@ -346,7 +346,6 @@ def test_the_whole_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
 
 def test_no_data_is_said_in_one_line(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.detector.compare", str(tmp_path)], cwd=ROOT, check=False, capture_output=True, text=True
-    )
+    command = [sys.executable, "-m", "benchmarks.detector.compare", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, f"no photographs in {tmp_path}\n")

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.detector.training.assignment import CELLS, FITTEST, REACHES, Truth, assigned, overlaps
+from benchmarks.detector.training.assignment import CELLS, FITTEST, REACHES, Truth, assigned, box_iou
 from benchmarks.detector.training.detection_loss import detection_loss, generalised_overlap
 from fer_core.detect.builtin.network import STRIDES, DetectionConfig, DetectionNet
 from tests.support import made_faces  # noqa: F401  (one thread)
@@ -265,7 +265,7 @@ class TestLoss:
             costs.append(loss.item())
         assert np.mean(costs[-5:]) < 0.2 * np.mean(costs[:5])
         best = parts[0][0].topk(2).indices
-        found = overlaps(parts[1][0][best][:, None], told.boxes[0]).amax(0)
+        found = box_iou(parts[1][0][best][:, None], told.boxes[0]).amax(0)
         assert found.max() > 0.7
 
 
@@ -290,7 +290,7 @@ def plain_overlap(one, two):
 def test_overlaps_are_those_of_the_book(pairs):
     one, two = (torch.tensor([pair[side] for pair in pairs]).view(-1, 4) for side in (0, 1))
     expected = np.array([plain_overlap(*pair) for pair in zip(one.double().tolist(), two.double().tolist(), strict=True)])
-    assert np.allclose(overlaps(one, two), expected[:, 0], atol=2e-3)
+    assert np.allclose(box_iou(one, two), expected[:, 0], atol=2e-3)
     assert np.allclose(generalised_overlap(one, two), expected[:, 1], atol=2e-3)
     assert np.allclose(generalised_overlap(two, one), generalised_overlap(one, two), atol=1e-6)
 
@@ -298,13 +298,13 @@ def test_overlaps_are_those_of_the_book(pairs):
 @given(box)
 def test_a_box_overlaps_itself(one):
     single = torch.tensor([one])
-    assert overlaps(single, single).item() == pytest.approx(1, abs=2e-3)
+    assert box_iou(single, single).item() == pytest.approx(1, abs=2e-3)
     assert generalised_overlap(single, single).item() == pytest.approx(1, abs=2e-3)
 
 
 def test_empty_boxes_have_finite_overlaps():
     empty = torch.zeros(1, 4, requires_grad=True)
-    value = generalised_overlap(empty, torch.zeros(1, 4)) + overlaps(empty, torch.zeros(1, 4))
+    value = generalised_overlap(empty, torch.zeros(1, 4)) + box_iou(empty, torch.zeros(1, 4))
     value.sum().backward()
     assert torch.isfinite(value).all()
     assert torch.isfinite(empty.grad).all()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.detector.training.material import PORTRAIT, Labelled
+from benchmarks.detector.training.material import PORTRAIT, TrainingImage
 from benchmarks.detector.training.placing import Marks, Source, similarity
 from benchmarks.detector.training.teacher import SWAPPED
 from fer_core.types import Faces
@@ -155,7 +155,7 @@ def spotted(place, reach, shape=(243, 301)):
 )
 def test_a_dot_is_drawn_where_its_mark_goes(place, target, scale, degrees, mirror):
     """Below half size the halves, quarters and eighths are what is drawn from."""
-    source = Source(Labelled(PORTRAIT, "dot", spotted(place, max(2.5, 1.5 / scale)), Faces.none()))
+    source = Source(TrainingImage(PORTRAIT, "dot", spotted(place, max(2.5, 1.5 / scale)), Faces.none()))
     centre = place + [3, -2] / np.array(scale)  # not the dot itself: the turn has to be right too
     matrix = similarity(centre, target, scale, degrees, mirror=mirror)
     drawn = source.warped(matrix, (120, 80), 0)  # cv2.BORDER_CONSTANT
@@ -169,7 +169,7 @@ def test_a_dot_is_drawn_where_its_mark_goes(place, target, scale, degrees, mirro
 
 def test_nothing_changes_at_full_size():
     pixels = np.random.default_rng(0).integers(0, 256, (60, 70, 3), dtype=np.uint8)
-    source = Source(Labelled(PORTRAIT, "noise", pixels, Faces.none()))
+    source = Source(TrainingImage(PORTRAIT, "noise", pixels, Faces.none()))
     assert np.array_equal(source.warped(similarity(np.zeros(2), np.zeros(2), 1, 0, mirror=False), (70, 60)), pixels)
     mirror = similarity(np.array([35.0, 0]), np.array([35.0, 0]), 1, 0, mirror=True)
     assert np.array_equal(source.warped(mirror, (70, 60)), pixels[:, ::-1])
@@ -179,14 +179,14 @@ def test_nothing_changes_at_full_size():
 def test_shrinking_averages_areas(scale):
     """Fine checks become grey instead of a moiré."""
     checks = (np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8)
-    source = Source(Labelled(PORTRAIT, "checks", np.repeat(checks[..., None], 3, 2), Faces.none()))
+    source = Source(TrainingImage(PORTRAIT, "checks", np.repeat(checks[..., None], 3, 2), Faces.none()))
     drawn = source.warped(similarity(np.zeros(2), np.zeros(2), scale, 0, mirror=False), (20, 20))
     assert np.abs(drawn.astype(int) - 128).max() <= 2
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 90), (40, 1), (33, 500)])
 def test_pictures_of_any_shape_shrink(shape):
-    source = Source(Labelled(PORTRAIT, "thin", np.full((*shape, 3), 77, np.uint8), Faces.none()))
+    source = Source(TrainingImage(PORTRAIT, "thin", np.full((*shape, 3), 77, np.uint8), Faces.none()))
     for scale in (0.01, 0.5, 3):
         drawn = source.warped(similarity(source.size / 2, np.array([8.0, 8]), scale, 20, mirror=False), (16, 16))
         assert (drawn == 77).all()

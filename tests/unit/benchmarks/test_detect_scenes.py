@@ -11,7 +11,7 @@ from benchmarks.detector.training.batches import MOST_FACES, batched, batches, t
 from benchmarks.detector.training.material import LOOSE, PORTRAIT, SCENE, SMALL
 from benchmarks.detector.training.placing import Marks
 from benchmarks.detector.training.scenes import DOUBTFUL, KINDS, KNOWN, SEEN, SMALLEST, Scene, SceneMaker
-from benchmarks.detector.training.spoiling import covered, spoilt
+from benchmarks.detector.training.spoiling import corrupt, occlude
 from fer_core.errors import TrainingError
 from tests.support import labelled_pictures
 
@@ -195,7 +195,7 @@ class TestSpoiling:
         changed = 0
         for seed in range(40):
             kept = scene.copy()
-            out = spoilt(scene, np.random.default_rng(seed))
+            out = corrupt(scene, np.random.default_rng(seed))
             assert out.shape == scene.shape
             assert out.dtype == np.uint8
             assert np.array_equal(scene, kept)
@@ -205,7 +205,7 @@ class TestSpoiling:
     def test_the_same_draws_spoil_alike(self):
         scene = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
         for seed in range(10):
-            assert np.array_equal(spoilt(scene, np.random.default_rng(seed)), spoilt(scene, np.random.default_rng(seed)))
+            assert np.array_equal(corrupt(scene, np.random.default_rng(seed)), corrupt(scene, np.random.default_rng(seed)))
 
     def test_the_picture_stays_in_place(self):
         """No spoiling moves anything: marks need no change."""
@@ -213,14 +213,14 @@ class TestSpoiling:
         scene[30:50, 56:76] = 255
         y, x = np.mgrid[:96, :96] + 0.5
         for seed in range(60):
-            light = spoilt(scene, np.random.default_rng(seed)).astype(float).sum(2)
+            light = corrupt(scene, np.random.default_rng(seed)).astype(float).sum(2)
             light = np.where(light > (light.max() + light.min()) / 2, 1.0, 0.0)
             middle = np.array([(x * light).sum(), (y * light).sum()]) / light.sum()
             assert np.allclose(middle, [66, 40], atol=1.0)
 
     def test_grey_scenes_are_among_them(self):
         scene = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-        grey = sum(np.ptp(spoilt(scene, np.random.default_rng(seed)).astype(int), axis=2).max() == 0 for seed in range(100))
+        grey = sum(np.ptp(corrupt(scene, np.random.default_rng(seed)).astype(int), axis=2).max() == 0 for seed in range(100))
         assert 3 <= grey <= 30
 
     def test_covers_hide_half_of_a_face_at_most(self):
@@ -228,7 +228,7 @@ class TestSpoiling:
         box = np.array([[20.0, 20, 70, 80], [60, 60, 110, 120]])
         hidden = []
         for seed in range(150):
-            out = covered(scene.copy(), Marks(box, np.zeros((2, 5, 2)), np.ones(2)), np.random.default_rng(seed))
+            out = occlude(scene.copy(), Marks(box, np.zeros((2, 5, 2)), np.ones(2)), np.random.default_rng(seed))
             changed = (out != scene).any(2)
             hidden.append(changed[20:80, 20:70].mean())
         assert 0.42 < max(hidden) <= 0.53
@@ -236,7 +236,7 @@ class TestSpoiling:
 
     def test_nothing_is_covered_without_a_face(self):
         scene = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-        assert np.array_equal(covered(scene.copy(), Marks.none(), np.random.default_rng(0)), scene)
+        assert np.array_equal(occlude(scene.copy(), Marks.none(), np.random.default_rng(0)), scene)
 
 
 def made_scene(sides, unsure=(), level=0):

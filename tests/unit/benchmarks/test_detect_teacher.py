@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from benchmarks.detector.training.teacher import FACE_SIDES, WORTH, Teacher, grouped, mirrored
-from fer_core.detect.base import overlaps
+from fer_core.detect.base import box_iou
 from tests.support import made_faces  # noqa: F401  (one thread)
 
 PLACES = np.array([[0.25, 0.3], [0.75, 0.35], [0.55, 0.55], [0.3, 0.8], [0.7, 0.75]])
@@ -108,7 +108,7 @@ class TestGrouping:
         assert len(faces) <= len(table)
         if len(table):
             assert faces[0, 14] <= table[:, 14].max() + 1e-9
-            assert overlaps(table[:, :4], faces[:, :4]).max(axis=1).min() > 0.1
+            assert box_iou(table[:, :4], faces[:, :4]).max(axis=1).min() > 0.1
 
 
 class TestTeacher:

@@ -14,7 +14,7 @@ from benchmarks.detector.training.detection_loss import detection_loss
 from benchmarks.detector.training.detector_run import DetectorRun, RunConfig
 from benchmarks.detector.training.material import PORTRAIT, SCENE, SCHEMA, Found, held_out, material_digest, read, write
 from benchmarks.detector.training.scenes import SceneMaker
-from fer_core.detect.builtin.network import folded
+from fer_core.detect.builtin.network import fold_batch_norm
 from fer_core.detect.builtin.weights import load_detector, save_detector
 from fer_core.errors import DetectorError, TrainingError, UsageError
 from fer_core.types import Faces
@@ -201,7 +201,7 @@ class TestResuming:
         assert loaded.config == run.network.config
         look = 255 * torch.rand(1, 3, 64, 64)
         with torch.no_grad():
-            told, expected, plain = loaded(look), average(look), folded(run.network)(look)
+            told, expected, plain = loaded(look), average(look), fold_batch_norm(run.network)(look)
         assert torch.allclose(told.boxes, expected.boxes, atol=0.1)
         assert torch.allclose(told.logits, expected.logits, atol=0.02)
         assert not torch.equal(plain.logits, expected.logits)  # averaged, not the last

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from fer_core.faceset import read_split
 from fer_core.labels import EXPRESSIONS
 from fer_core.predict.predictor import load_predictor
-from fer_core.training.dataset import balanced, material, taught
+from fer_core.training.dataset import balanced, distill, training_data
 from tests.support.made_faces import faces, made_faceset, small_model
 
 
 def test_faces_targets_and_weights(tmp_path) -> None:
     split = read_split(made_faceset(tmp_path, {"train": 24}, "single", colour=True), "train", luma=True)
-    own = material(split, smoothing=0.08, balance=0.0)
+    own = training_data(split, smoothing=0.08, balance=0.0)
     assert own.faces.shape == (24, 1, 112, 112)
     assert own.faces.dtype == torch.uint8
     assert own.targets[0].tolist() == pytest.approx([0.93] + 7 * [0.01])
@@ -26,31 +26,31 @@ def test_faces_in_which_nobody_saw_an_expression_are_left_out(tmp_path) -> None:
     split = read_split(made_faceset(tmp_path, {"train": 24}), "train", luma=True)
     split.votes[5] = 0
     split.votes[6, :8], split.votes[6, 8] = 0, 10
-    own = material(split, 0.0, 0.0)
+    own = training_data(split, 0.0, 0.0)
     assert len(own) == 22
     assert torch.equal(own.faces[5, 0], torch.from_numpy(split.crops[7]))
 
 
 def test_teachers_are_mixed_in(tmp_path) -> None:
     split = read_split(made_faceset(tmp_path / "set", {"train": 16}), "train", luma=True)
-    own = material(split, 0.0, 0.0)
+    own = training_data(split, 0.0, 0.0)
     teachers = [load_predictor(str(small_model(tmp_path / name, temperature=t).path), "cpu") for name, t in (("a", 0.5), ("b", 2.0))]
     said = sum(teacher.probabilities(split.crops) for teacher in teachers) / 2
-    mixed = taught(own, teachers, 0.25)
+    mixed = distill(own, teachers, 0.25)
     np.testing.assert_allclose(mixed.targets.numpy(), 0.75 * own.targets.numpy() + 0.25 * said, atol=1e-6)
-    assert taught(own, [], 0.25) is own
+    assert distill(own, [], 0.25) is own
     assert mixed.faces is own.faces
 
 
 def test_teachers_have_no_say_in_what_somebody_has_settled(tmp_path) -> None:
     split = read_split(made_faceset(tmp_path / "set", {"train": 16}), "train", luma=True)
     split.votes[2] = 0  # nobody saw an expression: what follows moves up
-    own = material(split, 0.0, 0.0, {split.pictures[5], split.pictures[9]})
-    assert own.settled.nonzero().flatten().tolist() == [4, 8]
+    own = training_data(split, 0.0, 0.0, {split.pictures[5], split.pictures[9]})
+    assert own.skip_teacher.nonzero().flatten().tolist() == [4, 8]
     teacher = load_predictor(str(small_model(tmp_path / "model").path), "cpu")
-    mixed = taught(own, [teacher], 0.5)
+    mixed = distill(own, [teacher], 0.5)
     changed = (mixed.targets != own.targets).any(1)
-    assert torch.equal(changed, ~own.settled)
+    assert torch.equal(changed, ~own.skip_teacher)
 
 
 def test_balance_by_hand() -> None:

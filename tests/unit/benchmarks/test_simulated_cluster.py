@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.scalability import simulated_cluster
 from benchmarks.scalability.simulated_cluster import Size, busy, draw, makespan, measured, planned, table
-from benchmarks.scalability.simulated_workers import Weather
+from benchmarks.scalability.simulated_workers import WorkerProfile
 
 SIZE = Size(16, 1.5, 0.5, 0.02, 1)
 
@@ -25,7 +25,7 @@ def runs(client):
     """In rough weather; what is answered for twice or never ends the benchmark, see `measured`."""
     found = []
     for twice in (True, False):
-        weather = Weather(SIZE.image_seconds, simulated_cluster.USUAL_BYTES, stragglers=0.03, slowness=20.0, deaths=0.03)
+        weather = WorkerProfile(SIZE.image_seconds, simulated_cluster.USUAL_BYTES, stragglers=0.03, slowness=20.0, deaths=0.03)
         found.append({"weather": "calm" if twice else "rough", **measured(client, SIZE, weather, twice=twice)})
     return found
 
@@ -55,7 +55,7 @@ def test_what_a_perfect_scheduler_would_take():
 
 
 def test_the_weather_is_the_same_in_every_run_and_as_frequent_as_said():
-    weather = Weather(0.1, 1000, stragglers=0.1, deaths=0.05)
+    weather = WorkerProfile(0.1, 1000, stragglers=0.1, deaths=0.05)
     lots = [weather.lot(f"part-{number:05d}") for number in range(4000)]
     assert lots == [weather.lot(f"part-{number:05d}") for number in range(4000)]
     assert sum(noise for noise, _, _ in lots) / 4000 == pytest.approx(1.0, abs=0.02)

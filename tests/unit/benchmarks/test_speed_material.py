@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from benchmarks.accuracy.matched import Said, agreement, of_labels, pairs
+from benchmarks.accuracy.matched import LabelledFaces, agreement, of_labels, pairs
 from benchmarks.common import pictures
 from benchmarks.throughput import one_by_one
 from fer_core.detect.registry import build
@@ -76,7 +76,7 @@ def test_one_face_at_a_time_gets_the_pipelines_labels(faces, tmp_path):
 
 
 def said(boxes, expressions, confidence):
-    return Said(np.array(boxes, np.float32).reshape(-1, 4), tuple(expressions), np.array(confidence))
+    return LabelledFaces(np.array(boxes, np.float32).reshape(-1, 4), tuple(expressions), np.array(confidence))
 
 
 def test_faces_are_matched_once_and_compared():

@@ -22,21 +22,21 @@ def look(face_size_px=80.0, sharpness=0.7, exposure=0.95, yaw_deg=0.0, pitch_deg
 
 def test_an_ordinary_face_is_not_marked_however_it_leans():
     for lean in (-180, -90, 45, 170):
-        assert RULE.marks(look(roll_deg=lean, pitch_deg=-60)).tolist() == [False]
+        assert RULE.flags(look(roll_deg=lean, pitch_deg=-60)).tolist() == [False]
 
 
 @pytest.mark.parametrize("limit", [{"face_size_px": 18}, {"sharpness": 0.3}, {"exposure": 0.6}, {"yaw_deg": 60}, {"yaw_deg": -60}])
 def test_each_limit_marks_alone_and_the_limit_itself_is_good(limit):
     ((name, value),) = limit.items()
     worse = np.nextafter(np.float32(value), np.float32(2 * value if name == "yaw_deg" else 0))
-    assert RULE.marks(look(**limit)).tolist() == [False]
-    assert RULE.marks(look(**{name: worse})).tolist() == [True]
-    assert RULE.marks(look(**{name: np.nan})).tolist() == [True]
+    assert RULE.flags(look(**limit)).tolist() == [False]
+    assert RULE.flags(look(**{name: worse})).tolist() == [True]
+    assert RULE.flags(look(**{name: np.nan})).tolist() == [True]
 
 
 def test_no_faces_have_no_marks():
     none = np.zeros(0, np.float32)
-    marks = RULE.marks(Quality(none, none, none, none, none, none))
+    marks = RULE.flags(Quality(none, none, none, none, none, none))
     assert (marks.shape, marks.dtype) == ((0,), np.bool_)
 
 
@@ -51,17 +51,17 @@ values = st.lists(
 def test_a_stricter_rule_marks_no_fewer_and_faces_are_judged_alone(rows, size, sharpness, exposure, yaw):
     quality = Quality(*np.array(rows, np.float32).T)
     rule = QualityRule(size, sharpness, exposure, yaw)
-    marks = rule.marks(quality)
+    marks = rule.flags(quality)
     for index, row in enumerate(rows):
-        assert rule.marks(Quality(*np.array([row], np.float32).T))[0] == marks[index]
+        assert rule.flags(Quality(*np.array([row], np.float32).T))[0] == marks[index]
     for stricter in (
         replace(rule, face_size_px=size * 2),
         replace(rule, sharpness=sharpness + 0.1),
         replace(rule, exposure=exposure + 0.1),
         replace(rule, yaw_deg=yaw / 2),
     ):
-        assert (stricter.marks(quality) >= marks).all()
-    assert not QualityRule(0, 0, 0, 180).marks(quality).any()
+        assert (stricter.flags(quality) >= marks).all()
+    assert not QualityRule(0, 0, 0, 180).flags(quality).any()
 
 
 @pytest.mark.parametrize("wrong", [{"face_size_px": -1}, {"sharpness": np.nan}, {"yaw_deg": np.inf}])

@@ -158,7 +158,7 @@ def test_an_image_without_faces_has_an_empty_quality():
 @pytest.mark.shared_data
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data are not beside the repository")
 def test_yaw_agrees_with_annotated_heads():
-    from fer_core.detect.base import overlaps
+    from fer_core.detect.base import box_iou
     from fer_core.detect.yunet import YuNet
 
     detector = YuNet(SHARED / "data" / "detectors" / "face_detection_yunet_2023mar.onnx")
@@ -167,7 +167,7 @@ def test_yaw_agrees_with_annotated_heads():
     errors = []
     for name in sorted(annotated)[::9]:
         faces = detector.detect(cv2.cvtColor(cv2.imread(str(folder / name)), cv2.COLOR_BGR2RGB))
-        overlap = overlaps(np.array(annotated[name]["boxes_xyxy"]), faces.boxes)
+        overlap = box_iou(np.array(annotated[name]["boxes_xyxy"]), faces.boxes)
         for index, face in enumerate(overlap.argmax(axis=1)):
             if overlap[index, face] >= 0.4:
                 truth = np.degrees(annotated[name]["pose_yaw_pitch_roll_rad"][index][0])

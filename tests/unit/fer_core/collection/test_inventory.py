@@ -258,11 +258,11 @@ class TestListFiles:
         ],
     )
     def test_csv(self, text, expected):
-        assert list_file.entries("list.CSV", text.encode()) == expected
+        assert list_file.read_list("list.CSV", text.encode()) == expected
 
     def test_txt_keeps_everything_but_line_ends(self):
         names = [" leading", "trailing ", "#hash", "a\u2028b\x0bc\x85d", "quote\"'", "tab\there"]
-        assert list_file.entries("list.txt", ("\ufeff" + "\r\n".join(names) + "\n\n  \n").encode()) == names
+        assert list_file.read_list("list.txt", ("\ufeff" + "\r\n".join(names) + "\n\n  \n").encode()) == names
 
     def test_parquet_takes_the_named_or_the_first_column(self):
         for table, expected in (
@@ -271,7 +271,7 @@ class TestListFiles:
         ):
             sink = pa.BufferOutputStream()
             pq.write_table(table, sink)
-            assert list_file.entries("x.parquet", sink.getvalue().to_pybytes()) == expected
+            assert list_file.read_list("x.parquet", sink.getvalue().to_pybytes()) == expected
 
     def test_unusable(self, tmp_path):
         pq.write_table(pa.table({"n": [1]}), tmp_path / "numbers.parquet")
@@ -290,4 +290,4 @@ class TestListFiles:
         )
     )
     def test_txt_round_trip(self, names):
-        assert list_file.entries("x.txt", "\n".join(names).encode()) == names
+        assert list_file.read_list("x.txt", "\n".join(names).encode()) == names

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_core.collection.list_file import entries
+from fer_core.collection.list_file import read_list
 from fer_core.errors import SourceError
 
 
 def reads_or_says_why(name, data):
     try:
-        found = entries(name, data)
+        found = read_list(name, data)
     except SourceError as error:
         told = str(error)
     else:
@@ -36,7 +36,7 @@ def test_any_bytes(name, data):
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.text(st.characters(exclude_characters="\r\n\ufeff", exclude_categories=["Cs"]), max_size=20), max_size=10))
 def test_a_text_list_gives_its_lines_back(lines):
-    assert entries("x.txt", "\n".join(lines).encode()) == [line for line in lines if line and not line.isspace()]
+    assert read_list("x.txt", "\n".join(lines).encode()) == [line for line in lines if line and not line.isspace()]
 
 
 @pytest.mark.parametrize(
@@ -50,15 +50,15 @@ def test_a_text_list_gives_its_lines_back(lines):
 )
 def test_tables_that_are_none_are_said_in_one_line(data):
     with pytest.raises(SourceError, match=r"x\.csv is not"):
-        entries("x.csv", data)
+        read_list("x.csv", data)
 
 
 def test_names_with_zero_bytes_are_names():
-    assert entries("x.txt", b"a\0b.jpg\nc.jpg") == ["a\0b.jpg", "c.jpg"]
+    assert read_list("x.txt", b"a\0b.jpg\nc.jpg") == ["a\0b.jpg", "c.jpg"]
 
 
 def test_a_huge_line_is_one_name():
-    assert entries("x.txt", b"a" * 5_000_000 + b"\nb") == ["a" * 5_000_000, "b"]
+    assert read_list("x.txt", b"a" * 5_000_000 + b"\nb") == ["a" * 5_000_000, "b"]
 
 
 def parquet(table):
@@ -70,13 +70,13 @@ def parquet(table):
 @pytest.mark.parametrize("kind", [pa.list_(pa.string()), pa.struct({"uri": pa.string()}), pa.int64(), pa.binary(), pa.null()])
 def test_a_column_of_anything_but_text_is_refused(kind):
     with pytest.raises(SourceError, match="has no column of texts"):
-        entries("x.parquet", parquet(pa.table({"uri": pa.nulls(3, kind)})))
+        read_list("x.parquet", parquet(pa.table({"uri": pa.nulls(3, kind)})))
 
 
 def test_text_that_is_none_is_refused():
     data = parquet(pa.table({"uri": ["s3://a/caf0.jpg", "s3://a/b.jpg"]}))
     with pytest.raises(SourceError, match="is not a readable Parquet file"):
-        entries("x.parquet", data.replace(b"caf0", b"caf\xe9"))
+        read_list("x.parquet", data.replace(b"caf0", b"caf\xe9"))
 
 
 def test_a_dictionary_that_is_too_short_is_refused():
@@ -85,4 +85,4 @@ def test_a_dictionary_that_is_too_short_is_refused():
     packed = bytes([0b00100100, 0])
     assert data.count(packed) == 1
     with pytest.raises(SourceError, match="is not a readable Parquet file"):
-        entries("x.parquet", data.replace(packed, bytes([0b00111111, 0])))
+        read_list("x.parquet", data.replace(packed, bytes([0b00111111, 0])))

@@ -17,18 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_core.collection.inventory import list_images
-from fer_core.commit.coalesce import coalesce, groups
+from fer_core.commit.coalesce import coalesce, group_receipts
 from fer_core.commit.lease import lease
 from fer_core.commit.manifest import Manifest
 from fer_core.commit.part_reader import part_rows
-from fer_core.commit.publish import is_committed, publish, read_manifest, read_plan, staged_receipts, unfinished, write_plan
-from fer_core.commit.recovery import collect_abandoned, finish_begun
+from fer_core.commit.publish import is_committed, publish, read_manifest, read_plan, staged_receipts, unfinished_shards, write_plan
+from fer_core.commit.recovery import finish_interrupted_commits, gc_staging
 from fer_core.commit.verify import verify
 from fer_core.errors import CommitError
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import jobs
 from fer_core.planning.draft import draft
-from fer_core.planning.incremental import known_images
+from fer_core.planning.incremental import load_processed_index
 from fer_core.run import PartReceipt, ShardReceipt
 from fer_core.storage.paths import TABLES, manifest_file, shard_number, staged_file
 from fer_core.storage.store import open_store
@@ -108,7 +108,7 @@ def test_groups_are_neighbours_and_no_larger_than_allowed(sizes, largest, order)
         for number, size in enumerate(sizes)
     ]
     shuffled = order.sample(receipts, len(receipts))
-    found = list(groups(shuffled, largest))
+    found = list(group_receipts(shuffled, largest))
     assert [receipt for group in found for receipt in group] == receipts, "in the order of shards, also beyond five digits"
     for group in found:
         total = {table: sum(part.size for receipt in group for part in receipt.parts if part.table == table) for table in TABLES}
@@ -277,7 +277,7 @@ def test_roots_of_earlier_releases_are_readable_and_verifiable(golden):
         data = golden.read_bytes(manifest_file(run_id))
         assert Manifest.from_bytes(Manifest.from_bytes(data).to_bytes()) == Manifest.from_bytes(data)
     source, digest = (getattr(read_manifest(golden, "first"), name) for name in ("source", "pipeline_digest"))
-    assert known_images(golden, source, digest).num_rows == 4
+    assert load_processed_index(golden, source, digest).num_rows == 4
 
 
 def test_roots_of_earlier_releases_are_extended(golden, earlier_photos, request):
@@ -295,7 +295,7 @@ def test_roots_of_earlier_releases_are_extended(golden, earlier_photos, request)
 
 def test_what_a_cut_off_compaction_left_is_collected(golden):
     with lease(golden, "housekeeping"):
-        collect_abandoned(golden)
+        gc_staging(golden)
     assert golden.list_files("_staging") == []
     test_roots_of_earlier_releases_are_readable_and_verifiable(golden)
 
@@ -306,8 +306,8 @@ def test_a_commit_that_an_earlier_release_began_goes_on_as_it_began(tmp_path):
     store = open_store(str(tmp_path / "root"))
     visible = {path: hashlib.sha256(store.read_bytes(path)).hexdigest() for path in store.list_files("faces")}
     assert len(visible) == 2
-    assert unfinished(read_plan(store, "first"), staged_receipts(store, "first")) == []
-    assert finish_begun(store) == ["first"]
+    assert unfinished_shards(read_plan(store, "first"), staged_receipts(store, "first")) == []
+    assert finish_interrupted_commits(store) == ["first"]
     manifest = read_manifest(store, "first")
     assert visible.items() <= {part.path: part.sha256 for part in manifest.parts}.items()
     assert len(manifest.parts) == 12

@@ -10,7 +10,7 @@ import pytest
 from fer_core.commit import publish as commit
 from fer_core.commit.lease import lease
 from fer_core.commit.publish import staged_receipts
-from fer_core.commit.recovery import collect_abandoned
+from fer_core.commit.recovery import gc_staging
 from fer_core.commit.verify import verify
 from fer_core.pipeline.shard import label_shard
 from fer_core.run import ShardReceipt
@@ -54,7 +54,7 @@ def test_after_the_commit_it_leaves_files_that_nobody_reads_and_the_next_run_rem
     assert verify(store).problems == ()
     assert store.list_files(STAGING)
     with lease(store, "the next run"):
-        assert collect_abandoned(store) == [run.run_id]
+        assert gc_staging(store) == [run.run_id]
     assert store.list_files(STAGING) == []
     assert tables(run.root) == committed
 

@@ -13,8 +13,8 @@ import pytest
 
 from fer_core.commit import lease as module
 from fer_core.commit import process_identity
-from fer_core.commit.lease import Claim, lease, living_claims, refuse_beside
-from fer_core.commit.process_identity import Whereabouts, here, is_beside, is_gone
+from fer_core.commit.lease import Claim, lease, live_claims, refuse_concurrent_writer
+from fer_core.commit.process_identity import ProcessIdentity, current_process, has_exited, is_running_here
 from fer_core.errors import LeaseError, StoreError
 from fer_core.storage.store import open_store
 
@@ -28,7 +28,7 @@ with lease(open_store(sys.argv[1]), "run " + sys.argv[2]):
     sys.stdin.read()
 """
 
-ELSEWHERE = Whereabouts("far-away", "another boot/pid:[1]", 77, "123")
+ELSEWHERE = ProcessIdentity("far-away", "another boot/pid:[1]", 77, "123")
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def quick(monkeypatch):
 
 
 @pytest.fixture
-def impatient(quick, monkeypatch):
+def without_retries(quick, monkeypatch):
     """Claims that stand still expire at once: only for tests in which nothing that should live depends on its beats."""
     monkeypatch.setattr(module, "EXPIRY_SECONDS", 0.4)
 
@@ -72,20 +72,20 @@ def until(condition):
 
 
 def test_a_process_knows_itself_and_its_dead():
-    me = here()
-    assert is_beside(me)
-    assert not is_gone(me)
+    me = current_process()
+    assert is_running_here(me)
+    assert not has_exited(me)
     child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     its = replace(me, pid=child.pid)
-    assert is_gone(replace(its, started="1")), "the number is somebody's, but not of one that began then"
+    assert has_exited(replace(its, started="1")), "the number is somebody's, but not of one that began then"
     alive = replace(its, started=process_identity._started(child.pid))
-    assert is_beside(alive)
+    assert is_running_here(alive)
     child.kill()
-    until(lambda: is_gone(alive))  # ended, though its parent has not asked for it
+    until(lambda: has_exited(alive))  # ended, though its parent has not asked for it
     child.communicate()
-    assert is_gone(alive)
-    assert not is_gone(ELSEWHERE)
-    assert not is_beside(ELSEWHERE)
+    assert has_exited(alive)
+    assert not has_exited(ELSEWHERE)
+    assert not is_running_here(ELSEWHERE)
 
 
 def test_one_after_the_other(store):
@@ -93,15 +93,15 @@ def test_one_after_the_other(store):
         with lease(store, "run a") as held:
             held.check()
             held.check_now()
-            assert [found.work for found in living_claims(store)] == ["run a"]
+            assert [found.work for found in live_claims(store)] == ["run a"]
         assert store.list_files("_meta/leases") == []
 
 
 def test_the_second_is_refused_in_one_line_and_the_first_goes_on(store):
-    refuse_beside(store)
+    refuse_concurrent_writer(store)
     with lease(store, "run a") as held:
         with pytest.raises(LeaseError, match=r"another process is writing to .*run a, process \d+ on .*: wait until it has ended"):
-            refuse_beside(store)
+            refuse_concurrent_writer(store)
         with pytest.raises(LeaseError, match="run a"), lease(store, "run b"):
             pytest.fail("both hold it")
         held.check_now()
@@ -113,7 +113,7 @@ def test_the_second_is_refused_in_one_line_and_the_first_goes_on(store):
 def test_whatever_ends_the_work_gives_the_lease_back(store):
     with pytest.raises(KeyboardInterrupt), lease(store, "run a"):
         raise KeyboardInterrupt
-    assert living_claims(store) == []
+    assert live_claims(store) == []
 
 
 def test_of_many_at_once_never_two_hold_it(store, quick):
@@ -192,10 +192,10 @@ def test_a_living_lease_elsewhere_refuses_as_soon_as_it_beats(store, quick):
     finally:
         ended.set()
         thread.join()
-    refuse_beside(store)  # nobody here can tell at once
+    refuse_concurrent_writer(store)  # nobody here can tell at once
 
 
-def test_a_lease_elsewhere_that_stands_still_is_taken_over_and_fenced(store, impatient):
+def test_a_lease_elsewhere_that_stands_still_is_taken_over_and_fenced(store, without_retries):
     write(store, claim())
     started = time.monotonic()
     with lease(store, "run a") as held:
@@ -207,15 +207,15 @@ def test_a_lease_elsewhere_that_stands_still_is_taken_over_and_fenced(store, imp
         with pytest.raises(LeaseError, match="run a"), lease(store, "run b"):
             pytest.fail("two hold it")
     with lease(store, "run c"):
-        assert [found.work for found in living_claims(store)] == ["run c"]
+        assert [found.work for found in live_claims(store)] == ["run c"]
 
 
-def test_a_holder_that_slept_learns_of_it_before_it_publishes(store, impatient, monkeypatch):
+def test_a_holder_that_slept_learns_of_it_before_it_publishes(store, without_retries, monkeypatch):
     with lease(store, "run a") as held:
         held._ended.set()  # it stands still
         held._thread.join()
         # to whoever looks from another machine
-        monkeypatch.setattr(module, "is_beside", lambda process: False)
+        monkeypatch.setattr(module, "is_running_here", lambda process: False)
         with lease(store, "run b") as other:
             other.check_now()
             with pytest.raises(LeaseError, match="its lease was taken over"):
@@ -233,23 +233,23 @@ def test_a_lease_outlives_a_storage_that_does_not_answer_for_a_while(store, quic
                 raise StoreError("slow down")
             return getattr(store, name)
 
-        def impatient(self):
+        def without_retries(self):
             return self
 
     moody = Moody()
     with lease(moody, "run a") as held:
         moody.down = True
         until(lambda: moody.refused >= 2)
-        (before,) = living_claims(store)
+        (before,) = live_claims(store)
         moody.down = False
-        until(lambda: living_claims(store)[0].beat > before.beat)
+        until(lambda: live_claims(store)[0].beat > before.beat)
         held.check_now()
 
 
 def test_what_is_no_lease_is_told(store):
     store.write_bytes("_meta/leases/x.json", b"{}")
     with pytest.raises(LeaseError, match=r"a lease cannot be read; remove .*_meta/leases/x\.json if nothing writes there"):
-        refuse_beside(store)
+        refuse_concurrent_writer(store)
 
 
 def test_a_killed_holder_is_seen_as_dead_at_once(tmp_path, monkeypatch):
@@ -262,7 +262,7 @@ def test_a_killed_holder_is_seen_as_dead_at_once(tmp_path, monkeypatch):
     assert second.returncode == 1
     assert f"run first, process {first.pid} on" in err
     first.send_signal(signal.SIGKILL)  # and nobody waits for it: a zombie holds no lease
-    until(lambda: not living_claims(open_store(root)))
+    until(lambda: not live_claims(open_store(root)))
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: pytest.fail("waits for the dead")))
     with lease(open_store(root), "run third"):
         first.communicate()

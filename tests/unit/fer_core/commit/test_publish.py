@@ -14,12 +14,12 @@ from fer_core.commit import publish as commit
 from fer_core.commit.manifest import Manifest
 from fer_core.commit.publish import (
     committed_runs,
+    final_receipts,
     is_committed,
     read_manifest,
     read_plan,
-    settled,
     staged_receipts,
-    unfinished,
+    unfinished_shards,
     write_plan,
 )
 from fer_core.errors import CommitError, UsageError
@@ -180,7 +180,7 @@ def test_resuming_finds_what_is_whole(run, pictures):
     receipts = fakes.stage_run(run, pictures)
     store = open_store(run.root)
     assert staged_receipts(store, "run-a") == {receipt.part: receipt for receipt in receipts}
-    assert unfinished(read_plan(store, "run-a"), staged_receipts(store, "run-a")) == []
+    assert unfinished_shards(read_plan(store, "run-a"), staged_receipts(store, "run-a")) == []
 
 
 @pytest.mark.parametrize("harm", ["part gone", "part torn", "receipt gone", "receipt torn", "receipt foreign"])
@@ -195,7 +195,7 @@ def test_resuming_does_torn_shards_again(run, pictures, harm):
         store.write_bytes(path, b"[1, 2]" if how == "foreign" else store.read_bytes(path)[:-7])
     found = staged_receipts(store, "run-a")
     assert sorted(found) == ["part-00000", "part-00002"]
-    assert unfinished(read_plan(store, "run-a"), found) == [1]
+    assert unfinished_shards(read_plan(store, "run-a"), found) == [1]
     found["part-00001"] = label_shard(fakes.jobs(run, pictures, 3)[1], fakes.tools())
     assert publish(store, run, found.values()).faces == 9
 
@@ -307,7 +307,7 @@ NAMES = st.lists(st.integers(0, 2), min_size=1, max_size=4).map(
 @settings(deadline=None, max_examples=100)
 @given(st.lists(NAMES, max_size=12))
 def test_settled_keeps_the_largest_answers(names):
-    kept = [receipt.part for receipt in settled(receipt(name, 1) for name in names)]
+    kept = [receipt.part for receipt in final_receipts(receipt(name, 1) for name in names)]
     assert kept == sorted(set(kept))
     below = [(whole, part) for whole in kept for part in kept if part.startswith(f"{whole}-")]
     assert below == []

@@ -18,14 +18,14 @@ from fer_core.collection.inventory import list_images
 from fer_core.commit import publish as commit
 from fer_core.commit.lease import lease
 from fer_core.commit.publish import committed_runs, is_committed, read_manifest, staged_receipts
-from fer_core.commit.recovery import KEEP, collect_abandoned, discard, finish_begun
+from fer_core.commit.recovery import KEEP, discard, finish_interrupted_commits, gc_staging
 from fer_core.commit.verify import verify
 from fer_core.errors import CommitError
 from fer_core.planning.draft import draft
-from fer_core.planning.incremental import known_images
+from fer_core.planning.incremental import load_processed_index
 from fer_core.storage.paths import TABLES
 from fer_core.storage.store import open_store
-from flows.label_summary import already
+from flows.label_summary import committed_summary
 from tests.support import fakes
 
 publish = partial(commit.publish, largest_part=0)  # parts stay apart, see tests/unit/fer_core/commit/test_coalesce.py
@@ -36,7 +36,7 @@ KILLED = """
 import os, signal, sys
 from datetime import timedelta
 from fer_core.commit.lease import lease
-from fer_core.commit.recovery import collect_abandoned
+from fer_core.commit.recovery import gc_staging
 from fer_core.storage.store import open_store
 
 left = int(sys.argv[2])
@@ -52,7 +52,7 @@ def counted(*args, **kwargs):
 store = open_store(sys.argv[1])
 with lease(store, "run other"):
     os.unlink = counted
-    collect_abandoned(store, timedelta(days=-1))
+    gc_staging(store, timedelta(days=-1))
 """
 
 
@@ -68,7 +68,7 @@ def run(tmp_path):
 
 def collect(store, keep=KEEP):
     with lease(store, "run collector"):
-        return collect_abandoned(store, keep)
+        return gc_staging(store, keep)
 
 
 def grow_old(root, run_id, days):
@@ -92,20 +92,20 @@ def test_a_commit_that_was_cut_off_anywhere_is_finished_by_the_next_run(run, pic
         except fakes.CutOffError:
             pass
         began = change < 6  # the note of what is begun, four moves, then the manifest
-        assert finish_begun(store) == (["run-a"] if began else [])
+        assert finish_interrupted_commits(store) == (["run-a"] if began else [])
         assert replace(read_manifest(store, "run-a"), committed_at=undisturbed.committed_at) == undisturbed
         assert {path: digest for path, digest in fakes.tree(root).items() if path.startswith(TABLES)} == tables
         assert verify(store).ok
         night = replace(run, run_id="run-b", started_us=run.started_us + 1)
         assert draft(store, night, list_images(run.source), workers=1, force=False).unchanged == 4
-        assert finish_begun(store) == []
+        assert finish_interrupted_commits(store) == []
     assert change == 8
 
 
 def test_a_run_that_has_published_nothing_is_left_to_be_resumed(run, pictures):
     receipts = fakes.stage_run(run, pictures, 2)
     store = open_store(run.root)
-    assert finish_begun(store) == []
+    assert finish_interrupted_commits(store) == []
     assert not is_committed(store, "run-a")
     assert staged_receipts(store, "run-a") == {receipt.part: receipt for receipt in receipts}
 
@@ -116,9 +116,9 @@ def test_what_cannot_be_finished_is_taken_back(run, pictures, tmp_path):
     with pytest.raises(fakes.CutOffError):
         publish(fakes.FaultyStore(store, 4, "after"), run, receipts)
     store.remove_tree("_staging/run-a/receipts")
-    assert finish_begun(store) == []
+    assert finish_interrupted_commits(store) == []
     assert [path for table in TABLES for path in store.list_files(table)] == []
-    assert known_images(store, run.source, run.pipeline_digest).num_rows == 0
+    assert load_processed_index(store, run.source, run.pipeline_digest).num_rows == 0
     assert verify(store).ok
     # and it can be resumed, from the beginning
     fakes_again = [fakes.label_shard(job, fakes.tools()) for job in fakes.jobs(run, pictures, 2)]
@@ -136,7 +136,7 @@ def test_whoever_finds_the_lease_lost_stops(run, pictures):
         raise fakes.CutOffError
 
     with pytest.raises(fakes.CutOffError):
-        finish_begun(store, lost)
+        finish_interrupted_commits(store, lost)
     assert store.list_files() == before
 
 
@@ -165,7 +165,7 @@ def test_staging_of_a_committed_run_goes_at_once(any_root, pictures):
     assert is_committed(store, "run-a")
     assert store.list_files("_staging/run-a") != []
     with lease(store, "run run-a"):
-        assert collect_abandoned(store) == []
+        assert gc_staging(store) == []
     fakes.stage_run(replace(run, run_id="run-b"), pictures, 2)
     assert collect(store) == ["run-a"]
     assert {path.split("/")[1] for path in store.list_files("_staging")} == {"run-b"}
@@ -178,7 +178,7 @@ def test_resuming_a_committed_run_tidies_up(run, pictures):
     with pytest.raises(fakes.CutOffError):
         publish(fakes.FaultyStore(store, 7, "before"), run, receipts)
     assert store.list_files("_staging") != []
-    assert already(run.root, "run-a").manifest == read_manifest(store, "run-a")
+    assert committed_summary(run.root, "run-a").manifest == read_manifest(store, "run-a")
     assert store.list_files("_staging") == []
 
 
@@ -196,15 +196,15 @@ def test_never_that_of_a_run_at_work(run, pictures, tmp_path):
     fakes.stage_run(run, pictures, 2)
     grow_old(tmp_path / "labels", "run-a", 400)
     with lease(store, "run run-a"):
-        assert collect_abandoned(store) == []
-        assert collect_abandoned(store, ANY_AGE) == []
+        assert gc_staging(store) == []
+        assert gc_staging(store, ANY_AGE) == []
     assert store.list_files("_staging/run-a") != []
     assert collect(store) == ["run-a"]
 
 
 def test_without_a_lease_nothing_is_collected(run, pictures):
     fakes.stage_run(run, pictures, 2)
-    assert collect_abandoned(open_store(run.root), ANY_AGE) == []
+    assert gc_staging(open_store(run.root), ANY_AGE) == []
 
 
 def test_a_resumed_run_whose_staging_was_collected_does_its_shards_again(run, pictures):

@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fer_core.commit.publish import publish, read_manifest, read_plan, staged_receipts, unfinished
+from fer_core.commit.publish import publish, read_manifest, read_plan, staged_receipts, unfinished_shards
 from fer_core.commit.verify import verify
 from fer_core.errors import ClusterError, CommitError
 from fer_core.export.current_view import views
 from fer_core.labels import EXPRESSIONS
-from fer_core.planning.incremental import known_images, select_new
+from fer_core.planning.incremental import load_processed_index, select_changed
 from fer_core.relabel.changes import changes_of
 from fer_core.relabel.shard import relabel_shard
 from fer_core.relabel.survey import survey
@@ -85,9 +85,9 @@ def test_the_next_night_with_the_same_model_reads_nothing_and_with_another_every
     inventory = fakes.inventory(fakes.refs(photos))
     store = open_store(root)
     same = replace(fakes.config(root), model_digest=SeedPredictor(2).digest).pipeline_digest
-    assert select_new(inventory, known_images(store, "/photos", same)).unchanged == 7
+    assert select_changed(inventory, load_processed_index(store, "/photos", same)).unchanged == 7
     other = replace(fakes.config(root), model_digest=SeedPredictor(3).digest).pipeline_digest
-    selection = select_new(inventory, known_images(store, "/photos", other))
+    selection = select_changed(inventory, load_processed_index(store, "/photos", other))
     assert (selection.unchanged, selection.deleted) == (0, 0)
 
 
@@ -99,7 +99,7 @@ def test_pictures_without_kept_crops_are_left_to_the_night(root, photos, tmp_pat
     assert (found.images.num_rows, found.without_crops) == (8, 1)  # what has no face needs no crop
     relabel(root, "again", 2, hour=2)
     digest = replace(fakes.config(root), model_digest=SeedPredictor(2).digest).pipeline_digest
-    left = select_new(fakes.inventory(fakes.refs(more)), known_images(open_store(root), "/photos", digest)).new
+    left = select_changed(fakes.inventory(fakes.refs(more)), load_processed_index(open_store(root), "/photos", digest)).new
     assert left["image_uri"].to_pylist() == [str(more / "image-000.png")]
     assert {run for uri, _, run, _ in current(root) if uri == str(more / "image-000.png")} == {"second"}
 
@@ -155,7 +155,7 @@ def test_rows_of_several_detectors_keep_their_own(root, photos, tmp_path):
     for folder, identity in ((photos, "fake-1"), (more, "fake-2")):
         digest = replace(fakes.config(root), detector_identity=identity, model_digest=SeedPredictor(2).digest).pipeline_digest
         assert {row["pipeline_digest"] for row in [*labels, *images] if row["image_uri"].startswith(str(folder))} == {digest}
-        assert select_new(fakes.inventory(fakes.refs(folder)), known_images(open_store(root), "/", digest)).new.num_rows == 0
+        assert select_changed(fakes.inventory(fakes.refs(folder)), load_processed_index(open_store(root), "/", digest)).new.num_rows == 0
     third = relabel(root, "third", 3, hour=3)  # looks of rows, not of runs, lead to the crops
     assert third.faces == len(labels)
     assert [row["detector"] for row in rows(root, "labels", "third")] == [row["detector"] for row in labels]
@@ -201,7 +201,7 @@ def test_cut_off_and_resumed(root, photos):
     assert current(root) == before
     resumed = read_plan(store, "again")
     kept = staged_receipts(store, "again")
-    assert unfinished(resumed, kept) == [1, 2, 3]
+    assert unfinished_shards(resumed, kept) == [1, 2, 3]
     receipts = [*kept.values(), *(relabel_shard(job, SeedPredictor(2)) for job in todo[1:])]
     manifest = publish(store, config, receipts)
     assert manifest.faces == 11

@@ -10,7 +10,7 @@ from fer_core.commit.publish import publish, read_manifest
 from fer_core.commit.reader import read_images
 from fer_core.commit.verify import verify
 from fer_core.errors import CommitError
-from fer_core.planning.incremental import known_images
+from fer_core.planning.incremental import load_processed_index
 from fer_core.storage.paths import manifest_file, run_folder
 from fer_core.storage.store import open_store
 from fer_core.tables.parquet_writer import write_part
@@ -219,4 +219,4 @@ def test_readers_take_no_part_that_is_not_the_one_committed(run, store, pictures
     with pytest.raises(CommitError, match="is not the file that was committed"):
         read_images(store, manifest)
     with pytest.raises(CommitError, match="is not the file that was committed"):
-        known_images(store, run.source, run.pipeline_digest)
+        load_processed_index(store, run.source, run.pipeline_digest)

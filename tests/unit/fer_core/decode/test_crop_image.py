@@ -157,7 +157,7 @@ _decoded(pq.read_table(sys.argv[2]), lambda uri: None)
     nothing, said = run_bounded(imports, code, str(root), str(root / part.path))
     assert nothing == "{}"
     assert said.startswith("CommitError: the kept crop of face 0 of ")
-    assert said.endswith("is no 112x112 picture (no 112x112 PNG image of 8-bit grey or colour)")
+    assert said.endswith("is no 112x112 image (no 112x112 PNG image of 8-bit grey or colour)")
 
 
 def test_parts_that_unpack_to_gigabytes(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fer_core.decode import decode_prefetch
-from fer_core.decode.decode_prefetch import DecodeAhead
+from fer_core.decode.decode_prefetch import DecodePrefetcher
 from fer_core.decode.decoder import DecodeLimits, decode
 from fer_core.errors import ImageError
 from fer_core.run import ImageRef
@@ -43,7 +43,7 @@ def plainly(data: bytes, admit: Callable[[int], None]) -> Picture:
 @pytest.mark.parametrize("threads", [0, 1, 4])
 def test_each_picture_at_its_turn_with_its_own_error(threads: int, place: str) -> None:
     images = refs(40, place)
-    with DecodeAhead(images, LIMIT, read, plainly, threads=threads, waiting=3) as ahead:
+    with DecodePrefetcher(images, LIMIT, read, plainly, threads=threads, waiting=3) as ahead:
         for number, ref in enumerate(images):
             decoded = ahead.take(ref)
             assert (decoded.picture is None) == (decoded.error is not None) == (number % 5 >= 3)
@@ -52,7 +52,7 @@ def test_each_picture_at_its_turn_with_its_own_error(threads: int, place: str) -
             if decoded.picture is not None:
                 assert int(decoded.picture.pixels[0, 0, 0]) == number
             assert min(decoded.read_seconds, decoded.decode_seconds) >= 0
-            ahead.give_back(decoded)
+            ahead.release(decoded)
         with pytest.raises(ValueError, match="not the turn"):
             ahead.take(images[0])
 
@@ -73,13 +73,13 @@ def test_pixels_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return decode(data, DecodeLimits(), None, told)
 
-    with DecodeAhead(images, LIMIT, lambda uri, limit, size: png(20, 0), counted, threads=4, waiting=20) as ahead:
+    with DecodePrefetcher(images, LIMIT, lambda uri, limit, size: png(20, 0), counted, threads=4, waiting=20) as ahead:
         for ref in images:
             decoded = ahead.take(ref)
             assert several.wait(240)  # more than one at a time
             with lock:
                 alive[0] -= decoded.held
-            ahead.give_back(decoded)
+            ahead.release(decoded)
     assert most[0] <= 500  # no more than fit
 
 
@@ -87,11 +87,11 @@ def test_one_larger_than_the_budget_comes_alone(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(decode_prefetch, "PIXELS_A_PICTURE", 1)
     monkeypatch.setattr(decode_prefetch, "PIXELS_AHEAD", 50)
     images = refs(8)
-    with DecodeAhead(images, LIMIT, lambda uri, limit, size: png(20, 0), plainly, threads=3, waiting=3) as ahead:
+    with DecodePrefetcher(images, LIMIT, lambda uri, limit, size: png(20, 0), plainly, threads=3, waiting=3) as ahead:
         for ref in images:
             decoded = ahead.take(ref)
             assert decoded.picture is not None
-            ahead.give_back(decoded)
+            ahead.release(decoded)
 
 
 def test_leaving_early_leaves_no_thread_behind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def test_leaving_early_leaves_no_thread_behind(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(decode_prefetch, "PIXELS_A_PICTURE", 1)
     monkeypatch.setattr(decode_prefetch, "PIXELS_AHEAD", 200)
     before = set(threading.enumerate())
-    with DecodeAhead(refs(30), LIMIT, lambda uri, limit, size: png(20, 0), plainly, threads=3, waiting=5) as ahead:
+    with DecodePrefetcher(refs(30), LIMIT, lambda uri, limit, size: png(20, 0), plainly, threads=3, waiting=5) as ahead:
         ahead.take(refs(30)[0])  # and never gives it back
     for thread in set(threading.enumerate()) - before:
         thread.join(60)
@@ -113,7 +113,7 @@ def test_what_an_odd_decoder_raises_stays_with_its_picture() -> None:
         return decode(data, DecodeLimits(), None, admit)
 
     images = refs(3)
-    with DecodeAhead(images, LIMIT, lambda uri, limit, size: png(20, int(uri[-7:-4])), odd, threads=2, waiting=2) as ahead:
+    with DecodePrefetcher(images, LIMIT, lambda uri, limit, size: png(20, int(uri[-7:-4])), odd, threads=2, waiting=2) as ahead:
         found = [ahead.take(ref) for ref in images]
         kinds = [type(decoded.error) for decoded in found]
     expected = [KeyError if np.frombuffer(png(20, number), np.uint8).sum() % 2 else type(None) for number in range(3)]
@@ -126,13 +126,13 @@ def test_it_is_told_who_waits_for_what_is_held(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(decode_prefetch, "PIXELS_A_PICTURE", 1)
     monkeypatch.setattr(decode_prefetch, "PIXELS_AHEAD", 500)  # two pictures and a half
     images = refs(6)
-    with DecodeAhead(images, LIMIT, lambda uri, limit, size: png(20, 0), plainly, threads=threads, waiting=3) as ahead:
+    with DecodePrefetcher(images, LIMIT, lambda uri, limit, size: png(20, 0), plainly, threads=threads, waiting=3) as ahead:
         held = []
         for ref in images[:2]:
             assert not ahead.is_short(ref)
             held.append(ahead.take(ref))
         assert ahead.is_short(images[2])
-        ahead.give_back(held[0])
+        ahead.release(held[0])
         assert not ahead.is_short(images[2])
         held.append(ahead.take(images[2]))
         assert ahead.is_short(images[3])

@@ -45,7 +45,7 @@ def test_every_picture_comes_in_its_order_and_the_limit_holds(pixels: list[int |
             if need:
                 with lock:
                     held.remove(need)
-                budget.give_back(need)
+                budget.release(need)
     assert sorted(granted) == [turn for turn in order if pixels[turn] is not None]
     assert all(together <= LIMIT or count == 1 for together, count in most)
 
@@ -90,5 +90,5 @@ def test_skipping_a_turn_that_is_over_changes_nothing() -> None:
     budget.skip(0)
     budget.skip(2)
     budget.take(1, 40)  # would wait for ever if turn 1 had been taken for over
-    budget.give_back(60)
+    budget.release(60)
     budget.take(3, 60)

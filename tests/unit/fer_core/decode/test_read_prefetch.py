@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from fer_core.decode import read_prefetch
-from fer_core.decode.read_prefetch import REQUESTS_AHEAD, ReadAhead
+from fer_core.decode.read_prefetch import REQUESTS_AHEAD, ReadPrefetcher
 from fer_core.errors import ImageError, OutageError
 from fer_core.run import ImageRef
 
@@ -44,7 +44,7 @@ class Storage:
 
 def test_images_come_in_their_order():
     storage, wanted = Storage(), images(100)
-    with ReadAhead(wanted, LIMIT, storage.read) as ahead:
+    with ReadPrefetcher(wanted, LIMIT, storage.read) as ahead:
         assert [ahead.take(ref) for ref in wanted] == [ref.uri.encode() for ref in wanted]
         with pytest.raises(ValueError, match="not the turn"):
             ahead.take(wanted[0])
@@ -53,7 +53,7 @@ def test_images_come_in_their_order():
 
 def test_some_are_on_their_way_while_one_is_looked_at_and_never_more():
     storage, wanted = Storage(), images(3 * REQUESTS_AHEAD)
-    with ReadAhead(wanted, LIMIT, storage.read) as ahead:
+    with ReadPrefetcher(wanted, LIMIT, storage.read) as ahead:
         ahead.take(wanted[0])
         storage.wait_for(1 + REQUESTS_AHEAD)  # nobody has asked for the second one yet
         assert len(storage.asked) == 1 + REQUESTS_AHEAD
@@ -66,12 +66,12 @@ def test_requests_are_really_made_at_once():
     storage, wanted = Storage(), images(REQUESTS_AHEAD)
     storage.let.clear()
     taken = []
-    with ReadAhead(wanted, LIMIT, storage.read) as ahead:
-        looker = threading.Thread(target=lambda: taken.extend(ahead.take(ref) for ref in wanted))
-        looker.start()
+    with ReadPrefetcher(wanted, LIMIT, storage.read) as ahead:
+        extractor = threading.Thread(target=lambda: taken.extend(ahead.take(ref) for ref in wanted))
+        extractor.start()
         storage.wait_for(REQUESTS_AHEAD)  # though none was answered
         storage.let.set()
-        looker.join(60)
+        extractor.join(60)
     assert len(taken) == storage.most == REQUESTS_AHEAD
 
 
@@ -80,7 +80,7 @@ def test_bytes_are_bounded_and_a_large_one_comes_alone(monkeypatch, sizes, ahead
     monkeypatch.setattr(read_prefetch, "BYTES_AHEAD", 100)
     storage = Storage()
     wanted = [ImageRef(f"s3://bucket/{number}.jpg", size, None, None) for number, size in enumerate(sizes)]
-    with ReadAhead(wanted, LIMIT, storage.read) as ahead:
+    with ReadPrefetcher(wanted, LIMIT, storage.read) as ahead:
         ahead.take(wanted[0])
         storage.wait_for(1 + ahead_of_first)
         # those after it may have been asked for together with the first; after it, what fits
@@ -91,7 +91,7 @@ def test_bytes_are_bounded_and_a_large_one_comes_alone(monkeypatch, sizes, ahead
 def test_an_error_comes_at_its_images_turn_and_the_next_image_after_it():
     storage = Storage()
     wanted = [ImageRef(f"s3://bucket/{name}.jpg", 1, None, None) for name in ("a", "broken", "c")]
-    with ReadAhead(wanted, LIMIT, storage.read) as ahead:
+    with ReadPrefetcher(wanted, LIMIT, storage.read) as ahead:
         assert ahead.take(wanted[0]) == b"s3://bucket/a.jpg"
         with pytest.raises(ImageError):
             ahead.take(wanted[1])
@@ -100,7 +100,7 @@ def test_an_error_comes_at_its_images_turn_and_the_next_image_after_it():
 
 def test_local_images_are_read_when_it_is_their_turn():
     storage, wanted = Storage(), images(5, place="/photos")
-    with ReadAhead(wanted, LIMIT, storage.read) as ahead:
+    with ReadPrefetcher(wanted, LIMIT, storage.read) as ahead:
         ahead.take(wanted[0])
         assert storage.asked == [(wanted[0].uri, True)]
         ahead.take(wanted[1])
@@ -116,7 +116,7 @@ def test_whoever_gives_up_waits_for_nobody():
         return storage.read(uri, limit, listed)
 
     storage.let.clear()
-    with pytest.raises(OutageError), ReadAhead(wanted, LIMIT, read) as ahead:
+    with pytest.raises(OutageError), ReadPrefetcher(wanted, LIMIT, read) as ahead:
         ahead.take(wanted[0])
     assert len(storage.asked) <= REQUESTS_AHEAD
     storage.let.set()

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_core.detect.base import overlaps
+from fer_core.detect.base import box_iou
 from fer_core.detect.registry import build
 from fer_core.errors import DetectorError
 
@@ -54,7 +54,7 @@ def test_the_astronaut_is_found_with_her_eyes_nose_and_mouth(any_detector):
 
     faces = any_detector.detect(data.astronaut())
     assert len(faces) == 1
-    assert overlaps(faces.boxes, np.array([[180, 67, 270, 177]]))[0, 0] > 0.5
+    assert box_iou(faces.boxes, np.array([[180, 67, 270, 177]]))[0, 0] > 0.5
     assert np.hypot(*(faces.points[0] - ASTRONAUT).T).max() < 12
     assert 0 < faces.scores[0] <= 1
 
@@ -129,7 +129,7 @@ class TestWithFiles:
             seen = found.detect(cv2.cvtColor(cv2.imread(str(folder / name)), cv2.COLOR_BGR2RGB)).boxes
             seen = seen[(seen[:, 2:] - seen[:, :2]).min(axis=1) >= 16]
             large = np.flatnonzero((truth[:, 2:] - truth[:, :2]).min(axis=1) >= 40)
-            overlap = overlaps(truth, seen)
+            overlap = box_iou(truth, seen)
             matched = set()
             while overlap.size and overlap.max() >= 0.4:
                 face, box = np.unravel_index(overlap.argmax(), overlap.shape)

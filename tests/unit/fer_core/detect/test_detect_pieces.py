@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fer_core.detect.builtin.tiling import COARSEST, OVERLAP, SMALL, STEP, TILE, pieces, sides
-from fer_core.detect.image_pyramid import looks
+from fer_core.detect.builtin.tiling import COARSEST, OVERLAP, SMALL, STEP, TILE, sides, tile_image
+from fer_core.detect.image_pyramid import pyramid_levels
 
 shapes = st.tuples(st.integers(1, 3000), st.integers(1, 300)).flatmap(lambda shape: st.sampled_from([shape, shape[::-1]]))
 largests = st.sampled_from([300, 1280, 2000, 4096])
@@ -17,8 +17,8 @@ largests = st.sampled_from([300, 1280, 2000, 4096])
 
 def by_look(picture, largest):
     """Each look with its scale and its pieces."""
-    everything = list(pieces(picture, largest))
-    for look, scale in looks(picture, sides(*picture.shape[:2], largest)):
+    everything = list(tile_image(picture, largest))
+    for look, scale in pyramid_levels(picture, sides(*picture.shape[:2], largest)):
         yield look, scale, [piece for piece in everything if np.array_equal(piece.scale, scale)]
 
 
@@ -60,7 +60,7 @@ def test_pieces_show_every_pixel_of_every_look(shape, largest, seed):
             covered[top : top + down, left : left + across] += 1
         assert covered.min() >= 1
         counted += len(theirs)
-    assert counted == len(list(pieces(picture, largest)))
+    assert counted == len(list(tile_image(picture, largest)))
 
 
 @settings(deadline=None, max_examples=60)
@@ -82,7 +82,9 @@ def test_an_edge_is_cut_exactly_where_the_look_goes_on(shape, largest):
 @given(st.integers(TILE + 1, 4096), st.integers(0, OVERLAP - 1), st.data())
 def test_what_is_smaller_than_the_overlap_is_whole_in_some_piece(length, size, data):
     start = data.draw(st.integers(0, length - size))
-    edges = [(piece.origin[0], piece.origin[0] + TILE) for piece in pieces(np.zeros((8, length, 3), np.uint8), 4096) if piece.scale[0] == 1]
+    edges = [
+        (piece.origin[0], piece.origin[0] + TILE) for piece in tile_image(np.zeros((8, length, 3), np.uint8), 4096) if piece.scale[0] == 1
+    ]
     assert any(left <= start and start + size <= right for left, right in edges)
 
 
@@ -123,7 +125,7 @@ def test_a_dot_is_found_again_from_every_piece_that_shows_it(shape, largest, dow
     ],
 )
 def test_pictures_of_many_shapes(height, width, count):
-    found = list(pieces(np.full((height, width, 3), 7, np.uint8), 4096))
+    found = list(tile_image(np.full((height, width, 3), 7, np.uint8), 4096))
     assert len(found) == count
     last = found[-1]
     assert np.isinf(last.cut).all()  # the whole picture
@@ -136,7 +138,7 @@ def test_pictures_of_many_shapes(height, width, count):
 def test_a_large_picture_is_looked_at_as_it_is():
     picture = np.zeros((3000, 4000, 3), np.uint8)
     cv2.circle(picture, (3990, 2990), 4, (255, 255, 255), -1)
-    finest = [piece for piece in pieces(picture, 4096) if (piece.scale == 1).all()]
+    finest = [piece for piece in tile_image(picture, 4096) if (piece.scale == 1).all()]
     lit = [piece for piece in finest if piece.pixels.max() == 255]
     assert len(finest) == 12
     assert len(lit) == 1
@@ -145,5 +147,5 @@ def test_a_large_picture_is_looked_at_as_it_is():
 
 def test_the_same_shapes_batch():
     """Tiles of one look have one shape."""
-    found = list(pieces(np.zeros((3000, 4000, 3), np.uint8), 4096))
+    found = list(tile_image(np.zeros((3000, 4000, 3), np.uint8), 4096))
     assert len({piece.pixels.shape for piece in found if (piece.scale == 1).all()}) == 1

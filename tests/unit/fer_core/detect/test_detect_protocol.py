@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fer_core.detect.base import cleaned, overlaps, suppressed
-from fer_core.detect.image_pyramid import MAX_SIDE, finest_side, looks, shrinkable_side
+from fer_core.detect.base import box_iou, clean_detections, nms
+from fer_core.detect.image_pyramid import MAX_SIDE, finest_side, pyramid_levels, shrinkable_side
 
 anything = st.floats(-200, 200, width=32) | st.sampled_from([np.nan, np.inf, -np.inf])
 findings = st.integers(0, 8).flatmap(
@@ -22,7 +22,7 @@ findings = st.integers(0, 8).flatmap(
 @settings(deadline=None, max_examples=150)
 @given(findings)
 def test_cleaned_faces_are_finite_inside_and_sorted(raw):
-    faces = cleaned(*raw, width=100, height=60)
+    faces = clean_detections(*raw, width=100, height=60)
     for column in (faces.boxes, faces.points, faces.scores):
         assert column.dtype == np.float32
         assert np.isfinite(column).all()
@@ -35,28 +35,28 @@ def test_cleaned_faces_are_finite_inside_and_sorted(raw):
 
 def test_a_sound_face_passes_unchanged():
     box, points = np.array([[10, 10, 30, 40.0]]), np.arange(10.0).reshape(1, 5, 2)
-    faces = cleaned(box, points, np.array([0.7]), width=100, height=60)
+    faces = clean_detections(box, points, np.array([0.7]), width=100, height=60)
     assert faces.boxes.tolist() == box.tolist()
     assert faces.points.tolist() == points.tolist()
     assert faces.scores[0] == np.float32(0.7)
 
 
 def test_points_outside_the_picture_stay_where_they_are():
-    faces = cleaned(np.array([[-20, 0, 30, 40.0]]), np.full((1, 5, 2), -3.0), np.array([0.7]), width=100, height=60)
+    faces = clean_detections(np.array([[-20, 0, 30, 40.0]]), np.full((1, 5, 2), -3.0), np.array([0.7]), width=100, height=60)
     assert faces.boxes[0, 0] == 0
     assert (faces.points == -3).all()
 
 
 def test_equal_scores_are_told_apart_by_place():
     boxes = np.array([[20, 5, 40, 50], [10, 9, 40, 50], [10, 2, 40, 50.0]])
-    faces = cleaned(boxes, np.zeros((3, 5, 2)), np.full(3, 0.5), width=100, height=60)
+    faces = clean_detections(boxes, np.zeros((3, 5, 2)), np.full(3, 0.5), width=100, height=60)
     assert faces.boxes[:, :2].tolist() == [[10, 2], [10, 9], [20, 5]]
 
 
 def test_overlap_is_intersection_over_union():
     a = np.array([[0, 0, 10, 10.0], [0, 0, 0, 0]])
     b = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30.0], [0, 0, 0, 0]])
-    assert np.allclose(overlaps(a, b), [[1, 1 / 3, 0, 0], [0, 0, 0, 0]])
+    assert np.allclose(box_iou(a, b), [[1, 1 / 3, 0, 0], [0, 0, 0, 0]])
 
 
 boxes = st.lists(st.tuples(st.floats(0, 50), st.floats(0, 50), st.floats(1, 40), st.floats(1, 40), st.floats(0, 1)), max_size=12)
@@ -67,12 +67,12 @@ boxes = st.lists(st.tuples(st.floats(0, 50), st.floats(0, 50), st.floats(1, 40),
 def test_suppression_keeps_the_best_of_each_crowd(rows, limit):
     raw = np.array(rows, np.float64).reshape(-1, 5)
     corners, scores = np.concatenate([raw[:, :2], raw[:, :2] + raw[:, 2:4]], axis=1), raw[:, 4]
-    kept = suppressed(corners, scores, limit)
+    kept = nms(corners, scores, limit)
     assert sorted(scores[kept], reverse=True) == list(scores[kept])
-    between = overlaps(corners[kept], corners[kept]) - np.eye(len(kept))
+    between = box_iou(corners[kept], corners[kept]) - np.eye(len(kept))
     assert (between < limit).all()
     for lost in set(range(len(raw))) - set(kept.tolist()):
-        rivals = kept[overlaps(corners[[lost]], corners[kept])[0] >= limit]
+        rivals = kept[box_iou(corners[[lost]], corners[kept])[0] >= limit]
         assert scores[rivals].max() >= scores[lost]
 
 
@@ -98,7 +98,7 @@ def test_the_finest_look_suits_the_picture(height, width, side):
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 400))
 def test_a_look_knows_the_way_back(height, width, side):
     picture = np.zeros((height, width, 3), np.uint8)
-    ((look, back),) = looks(picture, [side])
+    ((look, back),) = pyramid_levels(picture, [side])
     assert max(look.shape[:2]) == side
     assert np.allclose([look.shape[1] * back[0], look.shape[0] * back[1]], [width, height])
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fer_core.detect import download
-from fer_core.detect.download import pull_yunet
+from fer_core.detect.download import download_yunet
 from fer_core.detect.registry import YUNET_FILE, resolve
 from fer_core.errors import DetectorError, StoreError, UsageError
 from tests.support.file_server import BAD, DIGEST, GOOD
@@ -38,7 +38,7 @@ def left(folder):
 
 @pytest.mark.parametrize("path", ["good", "moved", "unsized", "chunked"])
 def test_the_file_comes_whole(home, detectors, path):
-    pulled = pull_yunet(url=home.url + path)
+    pulled = download_yunet(url=home.url + path)
     assert (pulled.file, pulled.sha256, pulled.size, pulled.downloaded) == (detectors / YUNET_FILE, DIGEST, len(GOOD), True)
     assert left(detectors) == {YUNET_FILE: GOOD}
     assert pulled.file.stat().st_mode & 0o777 == 0o600
@@ -46,8 +46,8 @@ def test_the_file_comes_whole(home, detectors, path):
 
 
 def test_a_file_that_is_there_is_not_fetched_again(home, detectors):
-    pull_yunet(url=home.url + "good")
-    again = pull_yunet(url=home.url + "good")
+    download_yunet(url=home.url + "good")
+    again = download_yunet(url=home.url + "good")
     assert not again.downloaded
     assert (again.file, again.size) == (detectors / YUNET_FILE, len(GOOD))
     assert home.asked == ["/good"]
@@ -75,21 +75,21 @@ def test_what_is_not_the_file_leaves_everything_as_it_was(home, detectors, path,
         detectors.mkdir(parents=True)
         (detectors / YUNET_FILE).write_bytes(before)
     with pytest.raises(DetectorError, match=told) as caught:
-        pull_yunet(url=home.url + path)
+        download_yunet(url=home.url + path)
     assert "\n" not in str(caught.value)
     assert left(detectors) == ({YUNET_FILE: before} if before else {})
 
 
 def test_too_much_is_not_read_to_its_end(home):
     with pytest.raises(DetectorError, match="more than"):
-        pull_yunet(url=home.url + "sends_much")
+        download_yunet(url=home.url + "sends_much")
     assert home.cut_off.wait(240)
 
 
 def test_another_content_is_replaced_by_a_good_download(home, detectors):
     detectors.mkdir(parents=True)
     (detectors / YUNET_FILE).write_bytes(BAD)
-    assert pull_yunet(url=home.url + "good").downloaded
+    assert download_yunet(url=home.url + "good").downloaded
     assert left(detectors) == {YUNET_FILE: GOOD}
 
 
@@ -97,22 +97,22 @@ def test_another_content_is_replaced_by_a_good_download(home, detectors):
 def test_silence_ends(home, detectors, monkeypatch, path):
     monkeypatch.setattr(download, "SILENCE_SECONDS", 0.3)
     with pytest.raises(DetectorError, match=rf"/{path} is silent for 0\.3 s$"):
-        pull_yunet(url=home.url + path)
+        download_yunet(url=home.url + path)
     assert left(detectors) == {}
 
 
 def test_a_drip_ends(home, detectors, monkeypatch):
     monkeypatch.setattr(download, "WHOLE_SECONDS", 0.3)
     with pytest.raises(DetectorError, match=r"/drips takes longer than 0\.3 s$"):
-        pull_yunet(url=home.url + "drips")
+        download_yunet(url=home.url + "drips")
     assert left(detectors) == {}
 
 
 def test_no_network_is_one_sentence(detectors):
     with pytest.raises(DetectorError, match=r"^cannot download YuNet from http://127\.0\.0\.1:9/x: Connection refused; is this machine"):
-        pull_yunet(url="http://127.0.0.1:9/x")
+        download_yunet(url="http://127.0.0.1:9/x")
     with pytest.raises(DetectorError, match=r"^cannot download YuNet from http://nowhere\.invalid/x: .*; is this machine online\?$"):
-        pull_yunet(url="http://nowhere.invalid/x")
+        download_yunet(url="http://nowhere.invalid/x")
     assert left(detectors) == {}
 
 
@@ -121,15 +121,15 @@ def test_no_network_is_one_sentence(detectors):
 )
 def test_what_is_no_address_is_wrong_use(url):
     with pytest.raises(UsageError):
-        pull_yunet(url=url)
+        download_yunet(url=url)
 
 
 def test_secrets_in_an_address_are_not_told(home):
     with pytest.raises(UsageError) as caught:
-        pull_yunet(url="https://me:secret@host/x")
+        download_yunet(url="https://me:secret@host/x")
     assert "secret" not in str(caught.value)
     with pytest.raises(DetectorError) as refused:
-        pull_yunet(url=home.url + "missing?token=secret")
+        download_yunet(url=home.url + "missing?token=secret")
     assert "secret" not in str(refused.value)
     assert home.asked == ["/missing?token=secret"]
 
@@ -138,14 +138,14 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_fetched(home
     (tmp_path / "file").write_text("in the way")
     for folder, told in ((tmp_path / "file", "it is a file"), (tmp_path / "file" / "below", "Not a directory")):
         with pytest.raises((StoreError, DetectorError), match=f"^cannot .*{folder}.*{told}"):
-            pull_yunet(folder, home.url + "good")
+            download_yunet(folder, home.url + "good")
     assert home.asked == []
 
 
 def test_a_folder_named_like_the_file_is_told(home, detectors):
     (detectors / YUNET_FILE).mkdir(parents=True)
     with pytest.raises(StoreError, match=r"cannot write .*Is a directory"):
-        pull_yunet(url=home.url + "good")
+        download_yunet(url=home.url + "good")
     assert list(detectors.iterdir()) == [detectors / YUNET_FILE]
 
 
@@ -161,7 +161,7 @@ def test_the_address_and_the_digest_are_those_of_the_release(monkeypatch):
 def test_the_real_file_has_the_digest_that_is_asked_for(monkeypatch, tmp_path):
     monkeypatch.undo()
     shutil.copy(REAL, tmp_path)
-    assert not pull_yunet(tmp_path).downloaded
+    assert not download_yunet(tmp_path).downloaded
 
 
 AS_IF = "import sys, fer_core.detect.download as d; d.YUNET_SHA256 = sys.argv.pop(1); from flows.cli.main import main; sys.exit(main())"
@@ -238,7 +238,7 @@ def test_killed_while_downloading_it_leaves_nothing(home, commands, by):
 def test_many_at_once_are_as_one(home, detectors):
     """Each writes a file of its own before the rename."""
     pulled = []
-    threads = [threading.Thread(target=lambda: pulled.append(pull_yunet(url=home.url + "good"))) for _ in range(6)]
+    threads = [threading.Thread(target=lambda: pulled.append(download_yunet(url=home.url + "good"))) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:

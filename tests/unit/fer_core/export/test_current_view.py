@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fer_core.errors import StoreError
 from fer_core.export.current_view import CURRENT, views
-from fer_core.planning.incremental import known_images, select_new
+from fer_core.planning.incremental import load_processed_index, select_changed
 from fer_core.storage.store import open_store
 from fer_core.tables.schema import IMAGE_STATUSES, LABELED, LABELS
 from fer_core.text import visible_lines
@@ -80,8 +80,8 @@ def test_an_answer_is_what_the_next_night_leaves_alone(tmp_path, status, read):
     for night in nights:
         histories.commit(tmp_path, night)
     listing = fakes.inventory([histories.facts_of("/x", outcome).ref])
-    known = known_images(open_store(str(tmp_path)), "/photos", histories.config(tmp_path, nights[0]).pipeline_digest)
-    left_alone = select_new(listing, known).new.num_rows == 0
+    known = load_processed_index(open_store(str(tmp_path)), "/photos", histories.config(tmp_path, nights[0]).pipeline_digest)
+    left_alone = select_changed(listing, known).new.num_rows == 0
     with duckdb.connect() as database:
         database.execute(views(open_store(str(tmp_path))))
         assert (database.sql("FROM current").fetchall() == []) == left_alone

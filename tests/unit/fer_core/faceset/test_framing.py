@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fer_core.align.aligner import TEMPLATE, align_one
-from fer_core.faceset.framing import ENLARGED_SIDE, enlarge, find_points, frame, usual_points
+from fer_core.faceset.framing import ENLARGED_SIDE, enlarge, find_points, frame, mean_points
 from fer_core.types import Faces
 from tests.support.made_faces import faces
 
@@ -101,13 +101,13 @@ def test_usual_points_are_the_median_face() -> None:
     rng = np.random.default_rng(0)
     found = (WHERE + rng.normal(0, 0.01, (200, 5, 2))).astype(np.float32)
     found[:20] = 9  # a tenth of the faces is found somewhere absurd
-    usual = usual_points(found)
+    usual = mean_points(found)
     assert (usual.shape, usual.dtype) == ((5, 2), np.float32)
     assert np.abs(usual - WHERE).max() < 0.01
 
 
 def test_usual_points_without_any_face_look_like_a_face() -> None:
-    left, right, nose, mouth_left, mouth_right = usual_points(np.zeros((0, 5, 2), np.float32))
+    left, right, nose, mouth_left, mouth_right = mean_points(np.zeros((0, 5, 2), np.float32))
     assert 0 < left[0] < nose[0] < right[0] < 1
     assert left[1] < nose[1] < mouth_left[1] < 1
     assert left[0] < mouth_left[0] < mouth_right[0] < right[0]

@@ -13,7 +13,7 @@ from fer_core.align.aligner import align_one
 from fer_core.errors import DetectorError, FaceSetError, FerflowError
 from fer_core.faceset import FaceSetCard, read_split
 from fer_core.faceset import face_workers as module
-from fer_core.faceset.framing import usual_points
+from fer_core.faceset.framing import mean_points
 from fer_core.faceset.importers.samples import Sample
 from fer_core.faceset.prepare import import_aligned
 from fer_core.labels import EXPRESSIONS
@@ -143,7 +143,7 @@ def test_no_face_is_found_at_all(tmp_path: Path) -> None:
     blind[20:28, 20:28] = 0
     card, splits = prepared([voted("a", "train", encoded(blind))], tmp_path)
     assert card.framed_by_points == 0
-    expected = align_one(blind, usual_points(np.zeros((0, 5, 2), np.float32)) * 48)
+    expected = align_one(blind, mean_points(np.zeros((0, 5, 2), np.float32)) * 48)
     assert np.array_equal(splits["train"].crops[0], expected[..., 0])
 
 

@@ -138,7 +138,7 @@ def test_batches_end_by_number_and_by_size(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(module, "BATCH_BYTES", 100)
     tasks = [({"sample_id": i, "crop": bytes(200 if i == 4 else 1)}, i) for i in range(9)]
     with module.face_workers("fake", 1) as pool:
-        done = list(module.in_order(pool, count, tasks))
+        done = list(module.ordered_map(pool, count, tasks))
     assert sizes == [3, 2, 3, 1]
     assert [(row["sample_id"], result) for row, result in done] == [(i, -i) for i in range(9)]
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_core.gpu.resize import area_weights, enlarged_to, shrunk_to
+from fer_core.gpu.resize import area_weights, downsample_to, upsample_to
 
 CPU = torch.device("cpu")
 
@@ -18,7 +18,7 @@ def picture(height, width, seed=0):
 
 def by_products(pixels, height, width, shrink):
     planar = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
-    return (shrunk_to if shrink else enlarged_to)(planar, height, width)[0].permute(1, 2, 0).numpy()
+    return (downsample_to if shrink else upsample_to)(planar, height, width)[0].permute(1, 2, 0).numpy()
 
 
 def differences(pixels, height, width, shrink):

@@ -8,16 +8,16 @@ from skimage import data
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from fer_core.align.face_extractor import OneByOne
-from fer_core.detect.base import overlaps
-from fer_core.detect.builtin.detector import CANDIDATES, Builtin
+from fer_core.align.face_extractor import CpuFaceExtractor
+from fer_core.detect.base import box_iou
+from fer_core.detect.builtin.detector import CANDIDATES, BuiltinDetector
 from fer_core.gpu.capacity import Capacity
-from fer_core.gpu.face_extractor import BATCH_PICTURES, BATCH_PIXELS, GpuLooker, _batches, _Room, pieces_a_batch
+from fer_core.gpu.face_extractor import BATCH_PICTURES, BATCH_PIXELS, GpuFaceExtractor, _batches, _Room, tiles_per_batch
 from fer_core.gpu.integral import Pictures
 from fer_core.gpu.places import Findings
-from fer_core.gpu.plan import planned
+from fer_core.gpu.plan import plan_batch
 from fer_core.gpu.predictor import FacePass
-from fer_core.gpu.pyramid import pieces_of
+from fer_core.gpu.pyramid import batch_tiles
 from fer_core.models.store import load_model, resolve_model
 from fer_core.timing import Stopwatch
 
@@ -26,13 +26,13 @@ CPU = torch.device("cpu")
 LEAST = 16.0
 
 
-def looker(dtype=torch.float32):
+def extractor(dtype=torch.float32):
     """Filling up batches costs a CPU what it does not cost a GPU."""
-    return GpuLooker(device=CPU, dtype=dtype, piece_pixels=1, second_looks=8)
+    return GpuFaceExtractor(device=CPU, dtype=dtype, piece_pixels=1, second_looks=8)
 
 
 def look(with_, pictures, least=LEAST):
-    return with_.look(pictures, least, Stopwatch())
+    return with_.extract(pictures, least, Stopwatch())
 
 
 def face(side):
@@ -64,14 +64,14 @@ def photographs():
     ]
 
 
-def same(looked, wanted, pixels=0.1, share=0.02, levels=2.0, scores=0.01):
+def same(extracted, wanted, pixels=0.1, share=0.02, levels=2.0, scores=0.01):
     """Whether two lookers agree: to `pixels`, or a `share` of the face's side. Faces of nearly one score may change places."""
-    assert len(looked) == len(wanted)
-    for ours, theirs in zip(looked, wanted, strict=True):
+    assert len(extracted) == len(wanted)
+    for ours, theirs in zip(extracted, wanted, strict=True):
         assert len(ours.faces) == len(theirs.faces) == len(ours.crops)
         if not len(ours.faces):
             continue
-        order = overlaps(theirs.faces.boxes, ours.faces.boxes).argmax(axis=1)
+        order = box_iou(theirs.faces.boxes, ours.faces.boxes).argmax(axis=1)
         assert len(set(order)) == len(order)
         found = ours.faces.take(order)
         near = np.maximum(pixels, share * np.sqrt(np.prod(found.boxes[:, 2:] - found.boxes[:, :2], axis=1)))
@@ -81,8 +81,8 @@ def same(looked, wanted, pixels=0.1, share=0.02, levels=2.0, scores=0.01):
         assert np.abs(ours.crops[order].astype(float) - theirs.crops).mean() < levels
 
 
-def identical(looked, wanted):
-    for ours, theirs in zip(looked, wanted, strict=True):
+def identical(extracted, wanted):
+    for ours, theirs in zip(extracted, wanted, strict=True):
         for name in ("boxes", "points", "scores"):
             assert (getattr(ours.faces, name) == getattr(theirs.faces, name)).all()
         assert (ours.crops == theirs.crops).all()
@@ -95,12 +95,12 @@ def shown():
 
 @pytest.fixture(scope="module")
 def reference(shown):
-    return look(OneByOne(Builtin()), shown)
+    return look(CpuFaceExtractor(BuiltinDetector()), shown)
 
 
 @pytest.fixture(scope="module")
 def in_single(shown):
-    return look(looker(), shown)
+    return look(extractor(), shown)
 
 
 def test_single_precision_is_the_reference(in_single, reference):
@@ -109,34 +109,34 @@ def test_single_precision_is_the_reference(in_single, reference):
 
 
 def test_half_precisions_are_close(shown, reference):
-    same(look(looker(torch.float16), shown[:3]), reference[:3], pixels=0.3)
-    same(look(looker(torch.bfloat16), shown[:3]), reference[:3], pixels=1.0, levels=4, scores=0.02)
+    same(look(extractor(torch.float16), shown[:3]), reference[:3], pixels=0.3)
+    same(look(extractor(torch.bfloat16), shown[:3]), reference[:3], pixels=1.0, levels=4, scores=0.02)
 
 
 def test_the_company_changes_nothing(shown, in_single):
     """Not even a bit, in another order and in other batches."""
-    alone = looker()
+    alone = extractor()
     some = [3, 1, 6]
     identical([each for number in some for each in look(alone, [shown[number]])], [in_single[number] for number in some])
     identical(look(alone, [shown[number] for number in (5, 3, 3)]), [in_single[number] for number in (5, 3, 3)])
 
 
 def test_nothing_to_look_at():
-    assert look(looker(), []) == []
+    assert look(extractor(), []) == []
 
 
 def test_small_faces_do_not_count(shown, reference):
     size = float(np.min(reference[0].faces.boxes[0, 2:] - reference[0].faces.boxes[0, :2]))
-    assert len(look(looker(), shown[:1], size + 1)[0].faces) == 0
-    assert len(look(looker(), shown[:1], size - 1)[0].faces) == 1
+    assert len(look(extractor(), shown[:1], size + 1)[0].faces) == 0
+    assert len(look(extractor(), shown[:1], size - 1)[0].faces) == 1
 
 
 def test_a_crowd_and_a_batch_that_did_not_expect_it():
     """Room is made once, and kept for the pictures that follow."""
     picture = crowd(5, 8, 56)
-    wanted = look(OneByOne(Builtin()), [picture])
+    wanted = look(CpuFaceExtractor(BuiltinDetector()), [picture])
     assert len(wanted[0].faces) > 32
-    ours = looker()
+    ours = extractor()
     found = look(ours, [picture])
     assert ours.repeated == 1
     same(found, wanted)
@@ -145,9 +145,9 @@ def test_a_crowd_and_a_batch_that_did_not_expect_it():
 
 def test_too_many_faces_for_a_batch_are_looked_at_in_halves():
     pictures = [crowd(3, 4, 56), face(120), crowd(3, 3, 56)]
-    wanted = look(looker(), pictures)
+    wanted = look(extractor(), pictures)
     assert len(wanted[0].faces) > 10
-    narrow = looker()
+    narrow = extractor()
     narrow._faces = Capacity(4, 16)
     identical(look(narrow, pictures), wanted)
     assert narrow.repeated >= 1
@@ -156,8 +156,8 @@ def test_too_many_faces_for_a_batch_are_looked_at_in_halves():
 def test_more_candidates_than_any_room_are_cut_as_the_reference_cuts_them(monkeypatch):
     monkeypatch.setattr("fer_core.detect.builtin.detector.CANDIDATES", 20)
     picture = crowd(4, 6, 48)
-    wanted = look(OneByOne(Builtin()), [picture])
-    narrow = looker()
+    wanted = look(CpuFaceExtractor(BuiltinDetector()), [picture])
+    narrow = extractor()
     narrow._candidates = Capacity(16, 20)
     found = look(narrow, [picture])
     assert 0 < len(found[0].faces) < 24
@@ -169,9 +169,9 @@ def test_a_picture_of_many_tiles():
     picture = np.stack([60 + x / 40, 120 + y / 60, 200 - x / 60], -1).astype(np.uint8)
     for side, left, top in ((60, 1200, 800), (110, 1260, 1500), (900, 300, 400)):
         picture[top : top + side, left : left + side] = face(side)
-    wanted = look(OneByOne(Builtin()), [picture])
+    wanted = look(CpuFaceExtractor(BuiltinDetector()), [picture])
     assert len(wanted[0].faces) >= 3
-    same(look(looker(), [picture]), wanted)
+    same(look(extractor(), [picture]), wanted)
 
 
 def test_batches_are_bounded_by_pictures_and_by_pixels():
@@ -181,7 +181,7 @@ def test_batches_are_bounded_by_pictures_and_by_pixels():
 
 
 def test_how_many_pieces_pass_together_hangs_on_their_shape_alone():
-    assert [pieces_a_batch(area, 2**22) for area in (64 * 64, 640 * 640, 1280 * 1280, 2**23)] == [1024, 8, 2, 1]
+    assert [tiles_per_batch(area, 2**22) for area in (64 * 64, 640 * 640, 1280 * 1280, 2**23)] == [1024, 8, 2, 1]
 
 
 def on_meta(module):
@@ -191,15 +191,15 @@ def on_meta(module):
 def test_the_host_is_never_asked(monkeypatch):
     """On tensors without values, every question about a value and every stray tensor of another device is an error."""
     meta = torch.device("meta")
-    plan = planned([(300, 400), (1400, 900), (300, 400)], 4096)
-    ours = looker(torch.float16)
+    plan = plan_batch([(300, 400), (1400, 900), (300, 400)], 4096)
+    ours = extractor(torch.float16)
     ours._device, ours._network, ours._downloads = meta, on_meta(ours._network), Telling()
     flat = torch.empty((int(plan.sizes.prod(1).sum()), 3), dtype=torch.uint8, device=meta)
     with torch.inference_mode(), NothingFromTheHost() as watched:
         pictures = Pictures.of(flat, plan.groups, torch.from_numpy(plan.sizes).to(meta))
         findings = [
             Findings(ours._through(pieces), *(torch.from_numpy(table).to(meta) for table in (each.picture, each.slot, each.geometry)))
-            for each, pieces in zip(plan.passes, pieces_of(plan, flat, torch.float16), strict=True)
+            for each, pieces in zip(plan.passes, batch_tiles(plan, flat, torch.float16), strict=True)
         ]
         told, boxes, rows, picture, crops = ours._settled(pictures, LEAST, findings, plan.pieces, _Room(CANDIDATES, 128, 16))
         assert [each.shape for each in (boxes, rows, picture, crops)] == [(128, 4), (128, 15), (128,), (128, 112, 112, 3)]

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from fer_core.detect import base
 from fer_core.detect.builtin import detector
-from fer_core.detect.builtin.tiling import Piece
+from fer_core.detect.builtin.tiling import ImageTile
 from fer_core.gpu.capacity import Capacity
-from fer_core.gpu.places import Candidates, Findings, averaged, gathered, ordered, overlaps, packed, suppressed
+from fer_core.gpu.places import Candidates, Findings, averaged, box_iou, gather_candidates, nms, ordered, pack_faces
 
 INF = np.inf
 
@@ -35,7 +35,7 @@ def candidates(rows, capacity):
 
 def kept_of(rows, rounds=64):
     found = candidates(rows, len(rows) + 5)
-    keep, settled = suppressed(found.rows[..., :4], found.valid, torch.zeros(found.valid.shape), detector.NMS_THRESHOLD, rounds)
+    keep, settled = nms(found.rows[..., :4], found.valid, torch.zeros(found.valid.shape), detector.NMS_THRESHOLD, rounds)
     return found.rows[0][keep[0]].numpy(), bool(settled)
 
 
@@ -45,7 +45,7 @@ def test_suppression_is_the_references(count, seed):
     rows = findings(count, seed)
     kept, settled = kept_of(rows)
     assert settled
-    assert (kept == rows[base.suppressed(rows[:, :4], rows[:, 14], detector.NMS_THRESHOLD)]).all()
+    assert (kept == rows[base.nms(rows[:, :4], rows[:, 14], detector.NMS_THRESHOLD)]).all()
 
 
 def chain(length):
@@ -67,7 +67,7 @@ def test_a_chain_longer_than_the_rounds_is_told():
 
 def test_only_boxes_of_one_owner_suppress_each_other():
     boxes = torch.tensor([[[0.0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 10]]])
-    keep, _ = suppressed(boxes, torch.ones(1, 3, dtype=torch.bool), torch.tensor([[0, 1, 0]]), 0.4, 8)
+    keep, _ = nms(boxes, torch.ones(1, 3, dtype=torch.bool), torch.tensor([[0, 1, 0]]), 0.4, 8)
     assert keep.tolist() == [[True, True, False]]
 
 
@@ -85,14 +85,14 @@ def pieces_of_two_pictures():
     wanted = [[], []]
     for owner, part, told in zip((1, 0, 1), rows, geometry, strict=True):
         strong = part[part[:, 14] >= detector.WEAK].copy()
-        placed = detector._placed(strong, Piece(np.zeros((1, 1, 3), np.uint8), told[:2], told[2:4], told[4:]))
+        placed = detector._placed(strong, ImageTile(np.zeros((1, 1, 3), np.uint8), told[:2], told[2:4], told[4:]))
         wanted[owner].append(placed[np.isfinite(placed).all(1)])
     return found, [np.concatenate(parts) for parts in wanted]
 
 
 def test_what_is_gathered_is_what_the_reference_keeps():
     found, wanted = pieces_of_two_pictures()
-    got = gathered(found, 2, 2, detector.WEAK, 128)
+    got = gather_candidates(found, 2, 2, detector.WEAK, 128)
     assert got.counts.tolist() == [len(rows) for rows in wanted]
     for rows, valid, expected in zip(got.rows, got.valid, wanted, strict=True):
         order = np.lexsort((expected[:, 1], expected[:, 0], -expected[:, 14]))
@@ -101,7 +101,7 @@ def test_what_is_gathered_is_what_the_reference_keeps():
 
 def test_with_too_little_room_the_best_are_kept_and_all_are_counted():
     found, wanted = pieces_of_two_pictures()
-    got, all_of_them = gathered(found, 2, 2, detector.WEAK, 16), gathered(found, 2, 2, detector.WEAK, 128)
+    got, all_of_them = gather_candidates(found, 2, 2, detector.WEAK, 16), gather_candidates(found, 2, 2, detector.WEAK, 128)
     assert got.counts.tolist() == [len(rows) for rows in wanted]
     assert (got.rows[..., 14] == all_of_them.rows[:, :16, 14]).all()
 
@@ -110,10 +110,10 @@ def test_with_too_little_room_the_best_are_kept_and_all_are_counted():
 def test_averages_are_the_references_whatever_the_room(capacity):
     rows = findings(80, 5)
     found = candidates(rows, capacity)
-    keep, _ = suppressed(found.rows[..., :4], found.valid, torch.zeros(found.valid.shape), detector.NMS_THRESHOLD, 64)
-    index, total = packed(keep, 64)
+    keep, _ = nms(found.rows[..., :4], found.valid, torch.zeros(found.valid.shape), detector.NMS_THRESHOLD, 64)
+    index, total = pack_faces(keep, 64)
     got, picture = averaged(found, index)
-    kept = base.suppressed(rows[:, :4], rows[:, 14], detector.NMS_THRESHOLD)
+    kept = base.nms(rows[:, :4], rows[:, 14], detector.NMS_THRESHOLD)
     assert int(total) == len(kept)
     assert np.allclose(got[: len(kept)].numpy(), detector.averaged(rows, kept), atol=1e-3)
     assert picture.tolist() == [0] * len(kept) + [1] * (64 - len(kept))
@@ -122,26 +122,26 @@ def test_averages_are_the_references_whatever_the_room(capacity):
 
 def test_packing_counts_what_does_not_fit():
     keep = torch.tensor([[False, True, True], [True, False, True]])
-    index, total = packed(keep, 3)
+    index, total = pack_faces(keep, 3)
     assert (index.tolist(), int(total)) == ([1, 2, 3], 4)
-    index, total = packed(keep, 6)
+    index, total = pack_faces(keep, 6)
     assert (index.tolist(), int(total)) == ([1, 2, 3, 5, 6, 6], 4)
-    index, total = packed(torch.zeros(2, 3, dtype=torch.bool), 2)
+    index, total = pack_faces(torch.zeros(2, 3, dtype=torch.bool), 2)
     assert (index.tolist(), int(total)) == ([6, 6], 0)
 
 
 def test_overlaps_are_the_references():
     rows = findings(40, 9)[:, :4]
     rows[0, 2:] = rows[0, :2]
-    assert np.allclose(overlaps(torch.from_numpy(rows), torch.from_numpy(rows)).numpy(), base.overlaps(rows, rows), atol=1e-5)
+    assert np.allclose(box_iou(torch.from_numpy(rows), torch.from_numpy(rows)).numpy(), base.box_iou(rows, rows), atol=1e-5)
 
 
 def test_room_doubles_is_bounded_and_is_forgotten_again():
     room = Capacity(64, 1000)
     assert [room.at_least(count) for count in (0, 1, 64, 65, 300, 5000)] == [64, 64, 64, 128, 512, 1000]
     assert room.size == 64
-    room.saw(130)
+    room.observe(130)
     assert room.size == 256
     for _ in range(8):
-        room.saw(10)
+        room.observe(10)
     assert room.size == 64

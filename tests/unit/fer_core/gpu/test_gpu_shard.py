@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from skimage import data
 
-from fer_core.detect.builtin.detector import Builtin
-from fer_core.gpu.face_extractor import GpuLooker
+from fer_core.detect.builtin.detector import BuiltinDetector
+from fer_core.gpu.face_extractor import GpuFaceExtractor
 from fer_core.gpu.predictor import GpuPredictor
 from fer_core.pipeline.shard import label_shard
-from fer_core.pipeline.worker_models import ShardTools
+from fer_core.pipeline.worker_models import WorkerModels
 from fer_core.predict.predictor import load_predictor
 from fer_core.run import ShardJob
 from fer_core.storage.paths import staged_file
@@ -46,10 +46,10 @@ def test_labels_are_the_references(tmp_path):
     for number, pixels in enumerate(shown):
         (folder / f"{number}.jpg").write_bytes(encoded(np.ascontiguousarray(pixels)))
     (folder / "4.jpg").write_bytes(b"\xff\xd8\xff nothing more")
-    detector, images = Builtin(), tuple(fakes.refs(folder))
-    reference = ShardTools(detector, load_predictor("tiny", "cpu"))
-    looker = GpuLooker(device=CPU, dtype=torch.float16, piece_pixels=1, second_looks=8)
-    gpu = ShardTools(detector, GpuPredictor("tiny", CPU, torch.float16, 16), looker)
+    detector, images = BuiltinDetector(), tuple(fakes.refs(folder))
+    reference = WorkerModels(detector, load_predictor("tiny", "cpu"))
+    extractor = GpuFaceExtractor(device=CPU, dtype=torch.float16, piece_pixels=1, second_looks=8)
+    gpu = WorkerModels(detector, GpuPredictor("tiny", CPU, torch.float16, 16), extractor)
     wanted, found = (rows(fakes.config(tmp_path / name), images, tools) for name, tools in (("reference", reference), ("gpu", gpu)))
     assert len(wanted) >= 3
     assert [(row["image_uri"], row["face_index"], row["expression"]) for row in found] == [

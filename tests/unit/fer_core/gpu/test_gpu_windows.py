@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from fer_core.align.aligner import TEMPLATE, align, similarity
 from fer_core.detect.builtin.refinement import _cut
-from fer_core.gpu.alignment import aligned, similarities
-from fer_core.gpu.integral import Pictures, Windows, shrunk
-from fer_core.gpu.plan import planned
+from fer_core.gpu.alignment import align_faces, similarities
+from fer_core.gpu.integral import Pictures, Windows, area_downsample
+from fer_core.gpu.plan import plan_batch
 from fer_core.gpu.refinement import cut_out
 from fer_core.types import Faces
 
@@ -27,7 +27,7 @@ def smooth(height, width, seed=0):
 
 def on_device(*pictures):
     """In the order of their sizes, as an upload has them."""
-    plan = planned([picture.shape[:2] for picture in pictures], 4096)
+    plan = plan_batch([picture.shape[:2] for picture in pictures], 4096)
     assert list(plan.order) == list(range(len(pictures)))
     flat = torch.from_numpy(np.concatenate([picture.reshape(-1, 3) for picture in pictures]))
     return Pictures.of(flat, plan.groups, torch.from_numpy(plan.sizes))
@@ -45,7 +45,7 @@ def test_windows_shrink_as_in_opencv(y, x, height, width, scale):
     high = min(300, x + width), min(90, y + height)
     size = max(1, round((high[0] - x) * scale)), max(1, round((high[1] - y) * scale))
     windows = Windows(torch.tensor([0]), torch.tensor([[x, y]]), torch.tensor([high]), torch.tensor([size]))
-    got = shrunk(on_device(pixels), windows, 300)[0, :, : size[1], : size[0]].permute(1, 2, 0).numpy()
+    got = area_downsample(on_device(pixels), windows, 300)[0, :, : size[1], : size[0]].permute(1, 2, 0).numpy()
     wanted = cv2.resize(pixels[y : high[1], x : high[0]], size, interpolation=cv2.INTER_AREA)
     different = np.abs(got - wanted)
     assert different.max() <= 1
@@ -56,7 +56,7 @@ def test_sums_stay_exact_in_large_pictures():
     """White, at the far end: a table in single precision would be off by levels."""
     pixels = np.full((3000, 3000, 3), 255, np.uint8)
     windows = Windows(torch.tensor([0]), torch.tensor([[2400, 2400]]), torch.tensor([[3000, 3000]]), torch.tensor([[7, 7]]))
-    small = shrunk(on_device(pixels), windows, 8)
+    small = area_downsample(on_device(pixels), windows, 8)
     assert (small[:, :, :7, :7] == 255).all()
     assert (small[:, :, 7] == 0).all()
 
@@ -108,7 +108,7 @@ PLACES = [
 def test_crops_are_the_references(two, number):
     points = np.stack([points_of(*place) for place in PLACES])
     faces = Faces(np.zeros((len(PLACES), 4), np.float32), points, np.zeros(len(PLACES), np.float32))
-    got = aligned(on_device(*two), torch.from_numpy(points), torch.full((len(PLACES),), number)).numpy()
+    got = align_faces(on_device(*two), torch.from_numpy(points), torch.full((len(PLACES),), number)).numpy()
     for index, wanted in enumerate(align(two[number], faces)):
         different = np.abs(got[index].astype(int) - wanted)
         assert np.quantile(different, 0.99) <= 3, PLACES[index]
@@ -129,7 +129,7 @@ def test_similarities_are_the_references(seed, spread):
 def test_points_without_a_similarity_give_black(two):
     points = np.stack([np.full((5, 2), 40), np.full((5, 2), np.nan), points_of((60, 45), 60, 0)]).astype(np.float32)
     points[1, 0] = np.inf
-    got = aligned(on_device(*two), torch.from_numpy(points), torch.zeros(3, dtype=torch.int64))
+    got = align_faces(on_device(*two), torch.from_numpy(points), torch.zeros(3, dtype=torch.int64))
     assert (got[:2] == 0).all()
     assert got[2].float().std() > 1
 
@@ -140,7 +140,7 @@ def test_tiny_pictures(shape):
     pictures = on_device(pixels)
     points = np.stack([points_of((shape[1] / 2, shape[0] / 2), side, 5) for side in (3, 100, 2000)])
     faces = Faces(np.zeros((3, 4), np.float32), points, np.zeros(3, np.float32))
-    got = aligned(pictures, torch.from_numpy(points), torch.zeros(3, dtype=torch.int64)).numpy()
+    got = align_faces(pictures, torch.from_numpy(points), torch.zeros(3, dtype=torch.int64)).numpy()
     assert np.abs(got.astype(int) - align(pixels, faces)).mean() < 2
     cuts = cut_out(pictures, torch.tensor([[-5.0, -5, 8, 8], [0, 0, 1, 1]], dtype=torch.float64), torch.zeros(2, dtype=torch.int64))
     for index, box in enumerate(([-5.0, -5, 8, 8], [0.0, 0, 1, 1])):
@@ -151,6 +151,6 @@ def test_the_company_changes_nothing(two):
     pictures = on_device(*two)
     points = torch.from_numpy(np.stack([points_of(*place) for place in PLACES]))
     owner = torch.tensor([0, 1, 0, 1, 1, 1, 0])
-    together = aligned(pictures, points, owner)
+    together = align_faces(pictures, points, owner)
     for index in range(len(points)):
-        assert (aligned(pictures, points[index : index + 1], owner[index : index + 1]) == together[index]).all()
+        assert (align_faces(pictures, points[index : index + 1], owner[index : index + 1]) == together[index]).all()

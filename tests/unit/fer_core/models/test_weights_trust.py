@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save, save_file
 
 from fer_core.detect.builtin.config import DetectionConfig
-from fer_core.detect.builtin.detector import Builtin
+from fer_core.detect.builtin.detector import BuiltinDetector
 from fer_core.detect.builtin.network import DetectionNet
 from fer_core.detect.builtin.weights import SHIPPED, load_detector, read_detector, save_detector
 from fer_core.errors import DetectorError, FerflowError, ModelError, TrainingError
@@ -253,14 +253,14 @@ def test_a_detector_of_other_numbers(tmp_path: Path) -> None:
         ("another", torch.zeros(1)),
     ):
         save_file({**whole, name: wrong}, file, metadata=metadata)
-        for load in (read_detector, load_detector, Builtin, lambda one: Builtin(one, device="meta")):
+        for load in (read_detector, load_detector, BuiltinDetector, lambda one: BuiltinDetector(one, device="meta")):
             with pytest.raises(DetectorError, match="not a file of the built-in detector"):
                 load(file)
     save_file({**whole, "outputs.0.weight": torch.full((15, 48, 1, 1), 3e38)}, file, metadata=metadata)
     with pytest.raises(DetectorError, match="no finite numbers"):
-        Builtin(file).detect(np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8))
+        BuiltinDetector(file).detect(np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8))
     save_detector(DetectionNet(DetectionConfig((4, 8), (8, 8, 8), (1, 1, 1), 8), norm=True), file)
-    Builtin(file)
+    BuiltinDetector(file)
 
 
 @pytest.mark.parametrize("harm", ["nan", "more", "less", "shape"])

@@ -15,11 +15,11 @@ from fer_core.monitoring.drift import (
     WATCH,
     Limits,
     Profile,
-    binned,
-    bins_of,
-    by_chance,
-    compared,
+    bin_names,
+    compare_profiles,
     drifted,
+    expected_psi,
+    histogram,
     psi,
 )
 
@@ -89,7 +89,7 @@ def sample(seed, faces, shares=(0.5, 0.3, 0.05, 0.05, 0.04, 0.03, 0.02, 0.01), s
         "detection_score": rng.beta(8, 2, faces),
     }
     marked, empty = rng.binomial(faces, 0.1), rng.binomial(faces, no_face)
-    counts = {name: tuple(binned(name, found).tolist()) for name, found in values.items()}
+    counts = {name: tuple(histogram(name, found).tolist()) for name, found in values.items()}
     counts |= {
         "expression": tuple(rng.multinomial(faces, shares).tolist()),
         "needs_review": (faces - marked, marked),
@@ -104,20 +104,20 @@ REFERENCE = sample(0, 20_000)
 def test_chance_is_what_samples_differ_by_on_average():
     rng, shares = np.random.default_rng(0), [0.4, 0.3, 0.1, 0.1, 0.05, 0.05]
     found = [psi(rng.multinomial(300, shares), rng.multinomial(500, shares)) for _ in range(400)]
-    assert np.mean(found) == pytest.approx(by_chance(6, 300, 500), rel=0.1)
+    assert np.mean(found) == pytest.approx(expected_psi(6, 300, 500), rel=0.1)
 
 
 @pytest.mark.parametrize("seed", range(1, 21))
 def test_two_small_samples_of_one_world_have_not_drifted_either(seed):
-    assert drifted(compared(sample(seed, ENOUGH), sample(seed + 100, ENOUGH))) == ()
+    assert drifted(compare_profiles(sample(seed, ENOUGH), sample(seed + 100, ENOUGH))) == ()
 
 
 @pytest.mark.parametrize("seed", range(1, 21))
 def test_another_sample_of_the_same_world_has_not_drifted(seed):
-    findings = compared(REFERENCE, sample(seed, ENOUGH))
+    findings = compare_profiles(REFERENCE, sample(seed, ENOUGH))
     assert [finding.measure for finding in findings] == list(MEASURES)
     assert drifted(findings) == ()
-    assert all(finding.psi < WATCH for finding in compared(REFERENCE, sample(seed, 10 * ENOUGH)))
+    assert all(finding.psi < WATCH for finding in compare_profiles(REFERENCE, sample(seed, 10 * ENOUGH)))
 
 
 @pytest.mark.parametrize(
@@ -129,31 +129,31 @@ def test_another_sample_of_the_same_world_has_not_drifted(seed):
     ],
 )
 def test_what_has_shifted_is_named_and_nothing_else(shifted, measures):
-    assert drifted(compared(REFERENCE, sample(1, 1000, **shifted))) == measures
+    assert drifted(compare_profiles(REFERENCE, sample(1, 1000, **shifted))) == measures
 
 
 def test_small_runs_are_told_and_not_judged():
-    findings = compared(REFERENCE, sample(1, ENOUGH - 1, size=10.0))
+    findings = compare_profiles(REFERENCE, sample(1, ENOUGH - 1, size=10.0))
     assert {finding.verdict for finding in findings} == {"too few"}
     assert max(finding.psi for finding in findings) > DRIFT
     assert drifted(findings) == ()
-    assert drifted(compared(REFERENCE, sample(1, ENOUGH - 1, size=10.0), Limits(enough=50))) == ("face_size_px",)
+    assert drifted(compare_profiles(REFERENCE, sample(1, ENOUGH - 1, size=10.0), Limits(enough=50))) == ("face_size_px",)
 
 
 def test_nothing_is_compared_with_nothing():
-    findings = compared(REFERENCE, Profile.empty())
+    findings = compare_profiles(REFERENCE, Profile.empty())
     assert {(finding.psi, finding.verdict, finding.now) for finding in findings} == {(None, "too few", None)}
 
 
 def test_verdicts_begin_at_their_limits():
-    found = next(finding for finding in compared(REFERENCE, sample(1, 1000, size=75.0)) if finding.measure == "face_size_px")
+    found = next(finding for finding in compare_profiles(REFERENCE, sample(1, 1000, size=75.0)) if finding.measure == "face_size_px")
     beyond = found.psi - found.by_chance
     for limits, verdict in (
         (Limits(beyond, beyond), "drift"),
         (Limits(beyond, beyond * 2), "watch"),
         (Limits(beyond * 1.01, beyond * 2), "stable"),
     ):
-        again = compared(REFERENCE, sample(1, 1000, size=75.0), limits)
+        again = compare_profiles(REFERENCE, sample(1, 1000, size=75.0), limits)
         assert next(finding.verdict for finding in again if finding.measure == "face_size_px") == verdict
 
 
@@ -167,10 +167,10 @@ def test_limits_that_make_no_sense(bad):
 def test_every_value_falls_into_one_bin(measure):
     edges = np.array(EDGES[measure])
     values = np.concatenate([edges, edges - 1e-3, [edges[0] - 1, edges[-1] + 1, np.nan, np.inf]]).astype(np.float32)
-    counts = binned(measure, values)
-    assert len(counts) == len(bins_of(measure)) == len(edges) + 1
+    counts = histogram(measure, values)
+    assert len(counts) == len(bin_names(measure)) == len(edges) + 1
     assert counts.sum() == 2 * len(edges) + 2
-    assert binned(measure, edges.astype(np.float32))[0] == 0  # an edge belongs to what is above it
+    assert histogram(measure, edges.astype(np.float32))[0] == 0  # an edge belongs to what is above it
 
 
 def test_profiles_add_up_and_survive_json():

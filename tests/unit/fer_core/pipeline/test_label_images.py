@@ -11,13 +11,13 @@ from PIL import Image
 from skimage import data
 
 from fer_core.align.aligner import align
-from fer_core.align.face_extractor import Looked, OneByOne
+from fer_core.align.face_extractor import CpuFaceExtractor, ExtractedFaces
 from fer_core.decode import decode_prefetch
-from fer_core.detect.builtin.detector import Builtin
+from fer_core.detect.builtin.detector import BuiltinDetector
 from fer_core.errors import DetectorError
 from fer_core.pipeline import label_images
-from fer_core.pipeline.label_images import Labelled, labelled
-from fer_core.pipeline.worker_models import ShardTools
+from fer_core.pipeline.label_images import LabelledImages, process_images
+from fer_core.pipeline.worker_models import WorkerModels
 from fer_core.predict.batching import FACES_A_BATCH, FaceBatch
 from fer_core.run import ImageRef, RunConfig
 from fer_core.storage.store import read_uri
@@ -35,17 +35,17 @@ class Together:
     def __init__(self) -> None:
         self.asked: list[int] = []
 
-    def look(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch) -> list[Looked]:
+    def extract(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch) -> list[ExtractedFaces]:
         self.asked.append(len(pictures))
-        return OneByOne(fakes.FakeDetector()).look(pictures, min_face_px, watch)
+        return CpuFaceExtractor(fakes.FakeDetector()).extract(pictures, min_face_px, watch)
 
 
-def run_over(folder: Path, tools: ShardTools, seen: list[str | None] | None = None, config: RunConfig | None = None) -> Labelled:
+def run_over(folder: Path, tools: WorkerModels, seen: list[str | None] | None = None, config: RunConfig | None = None) -> LabelledImages:
     note = (lambda _: None) if seen is None else seen.append
-    return labelled(fakes.refs(folder), config or fakes.config("/labels"), tools, Stopwatch(), on_image=note, read=read_uri)
+    return process_images(fakes.refs(folder), config or fakes.config("/labels"), tools, Stopwatch(), on_progress=note, read=read_uri)
 
 
-def told(found: Labelled) -> list[tuple[str, int]]:
+def told(found: LabelledImages) -> list[tuple[str, int]]:
     return [(row.status, row.n_faces) for row in found.facts]
 
 
@@ -59,9 +59,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_some_at_a_time_is_one_by_one(folder: Path) -> None:
-    looker = Together()
+    extractor = Together()
     alone = run_over(folder, fakes.tools())
-    together = run_over(folder, ShardTools(fakes.FakeDetector(), fakes.FakePredictor(), looker))
+    together = run_over(folder, WorkerModels(fakes.FakeDetector(), fakes.FakePredictor(), extractor))
     assert told(alone) == [
         ("labeled", 1),
         ("unsupported", 0),
@@ -83,13 +83,13 @@ def test_some_at_a_time_is_one_by_one(folder: Path) -> None:
             assert other.quality is not None
             assert np.array_equal(one.quality.sharpness, other.quality.sharpness)
     assert np.array_equal(alone.answers.predictions.probabilities, together.answers.predictions.probabilities)
-    assert looker.asked == [2, 3, 1, 1, 1, 2, 1, 1]  # groups in which one fails are looked at again, each by itself
+    assert extractor.asked == [2, 3, 1, 1, 1, 2, 1, 1]  # groups in which one fails are looked at again, each by itself
 
 
 def test_it_is_told_where_it_is(folder: Path) -> None:
     """A picture that is looked at again alone is turned to again: the time limit is on a picture, not on its group."""
     seen: list[str | None] = []
-    run_over(folder, ShardTools(fakes.FakeDetector(), fakes.FakePredictor(), Together()), seen)
+    run_over(folder, WorkerModels(fakes.FakeDetector(), fakes.FakePredictor(), Together()), seen)
     names = [uri if uri is None else int(uri[-7:-4]) for uri in seen]
     assert names == [0, 1, 2, 3, 4, 5, 3, 4, 5, 6, 7, 6, 7, None]
 
@@ -102,17 +102,17 @@ def test_a_group_is_no_larger_than_its_pixels_allow(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(decode_prefetch, "PIXELS_A_PICTURE", 1)
     monkeypatch.setenv("FERFLOW_DECODERS", decoders)
     folder = fakes.write_pictures(tmp_path / "photos", [1] * 20)
-    looker = Together()
-    found = run_over(folder, ShardTools(fakes.FakeDetector(), fakes.FakePredictor(), looker))
+    extractor = Together()
+    found = run_over(folder, WorkerModels(fakes.FakeDetector(), fakes.FakePredictor(), extractor))
     assert told(found) == [("labeled", 1)] * 20
-    assert sum(looker.asked) == 20
-    assert max(looker.asked) <= min(3, max(1, round(room + 0.5)))
+    assert sum(extractor.asked) == 20
+    assert max(extractor.asked) <= min(3, max(1, round(room + 0.5)))
 
 
 def test_broken_tools_are_no_fault_of_a_group(folder: Path) -> None:
     (folder / "image-003.png").write_bytes(fakes.picture(1, fakes.BROKEN_DETECTOR))
     with pytest.raises(DetectorError, match="the detector is broken"):
-        run_over(folder, ShardTools(fakes.FakeDetector(), fakes.FakePredictor(), Together()))
+        run_over(folder, WorkerModels(fakes.FakeDetector(), fakes.FakePredictor(), Together()))
 
 
 def test_faces_are_judged_and_packed_a_batch_at_a_time() -> None:
@@ -126,13 +126,13 @@ def test_faces_are_judged_and_packed_a_batch_at_a_time() -> None:
     with FaceBatch(fakes.FakePredictor(), Stopwatch(), keep_crops=True) as batch:
         for start in range(0, count, 50):
             index = np.arange(start, min(start + 50, count))
-            batch.add(Looked(faces.take(index), crops[index]))
-        answers = batch.answers()
+            batch.add(ExtractedFaces(faces.take(index), crops[index]))
+        answers = batch.results()
     assert len(answers.predictions) == len(answers.crops_png) == count
     for index in (0, 1, FACES_A_BATCH - 1, FACES_A_BATCH, count - 1):
         with FaceBatch(fakes.FakePredictor(), Stopwatch(), keep_crops=True) as batch:
-            batch.add(Looked(faces.take(np.array([index])), crops[[index]]))
-            alone = batch.answers()
+            batch.add(ExtractedFaces(faces.take(np.array([index])), crops[[index]]))
+            alone = batch.results()
         assert alone.predictions.expression[0] == answers.predictions.expression[index]
         assert alone.crops_png[0] == answers.crops_png[index]
         for name in ("face_size_px", "sharpness", "exposure", "yaw_deg", "pitch_deg", "roll_deg"):
@@ -154,7 +154,7 @@ class TestLargePhotographs:
         canvas.save(folder / "photo.jpg", quality=92)
         return folder
 
-    def look(self, folder: Path, side: int | None) -> tuple[Labelled, list[NDArray[np.uint8]]]:
+    def look(self, folder: Path, side: int | None) -> tuple[LabelledImages, list[NDArray[np.uint8]]]:
         kept: list[NDArray[np.uint8]] = []
 
         class Predictor(fakes.FakePredictor):
@@ -162,8 +162,8 @@ class TestLargePhotographs:
                 kept.extend(crops)
                 return super().predict(crops)
 
-        detector = Builtin(largest_side=600)
-        tools = ShardTools(detector, Predictor(), OneByOne(detector, side))  # type: ignore[arg-type]  # see above
+        detector = BuiltinDetector(largest_side=600)
+        tools = WorkerModels(detector, Predictor(), CpuFaceExtractor(detector, side))  # type: ignore[arg-type]  # see above
         return run_over(folder, tools), kept
 
     def test_shrunk_or_not_the_answers_agree(self, large: Path) -> None:
@@ -204,8 +204,8 @@ class TestLargePhotographs:
     def test_faces_too_small_in_the_photograph_do_not_count(self, large: Path) -> None:
         from dataclasses import replace
 
-        detector = Builtin(largest_side=600)
-        tools = ShardTools(detector, fakes.FakePredictor(), OneByOne(detector, 600))
+        detector = BuiltinDetector(largest_side=600)
+        tools = WorkerModels(detector, fakes.FakePredictor(), CpuFaceExtractor(detector, 600))
         config = replace(fakes.config("/labels"), min_face_px=300.0)
         (row,) = run_over(large, tools, config=config).facts
         assert row.n_faces == 1
@@ -218,8 +218,8 @@ def test_a_photograph_on_its_side_tells_its_own_size(tmp_path: Path) -> None:
     exif[0x0112] = 6
     Image.new("RGB", (1201, 803), (90, 120, 150)).save(stream, "JPEG", exif=exif)
     (tmp_path / "turned.jpg").write_bytes(stream.getvalue())
-    detector = Builtin(largest_side=300)
+    detector = BuiltinDetector(largest_side=300)
     images = [ImageRef(str(tmp_path / "turned.jpg"), None, None, None)]
-    tools = ShardTools(detector, fakes.FakePredictor(), OneByOne(detector, 300))
-    found = labelled(images, fakes.config("/labels"), tools, Stopwatch(), on_image=lambda _: None, read=read_uri)
+    tools = WorkerModels(detector, fakes.FakePredictor(), CpuFaceExtractor(detector, 300))
+    found = process_images(images, fakes.config("/labels"), tools, Stopwatch(), on_progress=lambda _: None, read=read_uri)
     assert (found.facts[0].width, found.facts[0].height) == (803, 1201)

@@ -16,7 +16,7 @@ from fer_core.commit.verify import verify
 from fer_core.pipeline import shard
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import jobs
-from fer_core.pipeline.worker_models import ShardTools
+from fer_core.pipeline.worker_models import WorkerModels
 from fer_core.planning.draft import draft
 from fer_core.run import ImageRef
 from fer_core.storage.paths import run_folder
@@ -58,7 +58,7 @@ def label(run, inventory=None, force=False):
     drawn = draft(store, replace(run, shard_size=2), listing, workers=1, force=force)
     plan = write_plan(store, drawn.config, drawn.images, listed=drawn.listed, unchanged=drawn.unchanged, deleted=drawn.deleted)
     shards = sorted(set(plan.images["shard"].to_pylist()))
-    tools = ShardTools(detector, fakes.FakePredictor())
+    tools = WorkerModels(detector, fakes.FakePredictor())
     receipts = [label_shard(job, tools) for job in jobs(plan.config, plan.images, shards)]
     return publish(store, plan.config, receipts), detector.looked
 
@@ -208,7 +208,7 @@ def test_whatever_is_wrong_with_the_earlier_part_the_image_is_labelled(run, phot
         rest = pq.read_table(pa.BufferReader(data)).slice(0, 1)
         store.write_bytes(path, data[:-9] if harm == "torn" else shard.write_part(rest, {}))
     detector = CountingDetector()
-    tools = ShardTools(detector, fakes.FakePredictor())
+    tools = WorkerModels(detector, fakes.FakePredictor())
     receipts = [label_shard(job, tools) for job in jobs(plan.config, plan.images, [0, 1, 2])]
     manifest = publish(store, plan.config, receipts)
     assert (manifest.faces, sum(manifest.statuses.values())) == (6, 5)
@@ -221,7 +221,7 @@ def test_where_all_is_taken_over_no_network_is_loaded(run, photos, monkeypatch):
     copied(photos)
     store, second = open_store(run.root), later(run, "run-b")
     drawn = draft(store, replace(second, shard_size=10), list_images(run.source), workers=1, force=False)
-    monkeypatch.setattr(shard, "tools_for", lambda config: pytest.fail("tools were loaded"))
+    monkeypatch.setattr(shard, "load_worker_models", lambda config: pytest.fail("tools were loaded"))
     (job,) = jobs(drawn.config, drawn.images, [0])
     receipt = label_shard(job)
     assert (receipt.reused, receipt.faces) == (5, 6)

@@ -33,20 +33,20 @@ def test_a_small_machine_starts_fewer_workers_by_itself(monkeypatch: pytest.Monk
     monkeypatch.setattr(sizing, "cores", lambda: 8)
     for memory, workers in ((100 * each, 8), (3 * each, 3), (3 * each - 1, 2), (each // 2, 1)):
         monkeypatch.setattr(sizing, "memory", lambda memory=memory: memory)
-        assert sizing.processes() == sizing.hands(LocalCluster()) == workers
+        assert sizing.processes() == sizing.max_concurrency(LocalCluster()) == workers
 
 
 def test_who_asks_for_more_than_fit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     each = worker_memory(MAX_BYTES, MAX_PIXELS)
     monkeypatch.setattr(sizing, "cores", lambda: 8)
     monkeypatch.setattr(sizing, "memory", lambda: 3 * each)
-    said = sizing.short_of_memory(LocalCluster(processes=4))
+    said = sizing.memory_warning(LocalCluster(processes=4))
     assert said is not None
     assert said.startswith("4 workers may need ")
     assert said.endswith("3 would fit")
-    assert sizing.short_of_memory(LocalCluster(processes=3)) is None
-    assert sizing.short_of_memory(LocalCluster()) is None
-    assert sizing.short_of_memory(AddressCluster(address="tcp://10.0.0.1:8786")) is None
+    assert sizing.memory_warning(LocalCluster(processes=3)) is None
+    assert sizing.memory_warning(LocalCluster()) is None
+    assert sizing.memory_warning(AddressCluster(address="tcp://10.0.0.1:8786")) is None
 
 
 @pytest.mark.parametrize(("cores", "workers", "threads"), [(2, 2, 1), (2, 1, 2), (8, 3, 2), (4, 8, 1), (1, 1, 1)])

@@ -14,7 +14,7 @@ import pytest
 from fer_core.errors import DetectorError, FerflowError, ImageError, StoreError
 from fer_core.pipeline import label_images, shard
 from fer_core.pipeline.shard import label_shard
-from fer_core.pipeline.worker_models import ShardTools
+from fer_core.pipeline.worker_models import WorkerModels
 from fer_core.quality_thresholds import QualityRule
 from fer_core.run import ImageRef, ShardJob, ShardReceipt
 from fer_core.storage.paths import receipt_file, staged_file
@@ -179,7 +179,7 @@ def test_a_store_that_cannot_be_written_is_told(run, folder, monkeypatch):
 
 def test_a_crashed_image_is_not_touched(run, monkeypatch):
     monkeypatch.setattr(shard, "read_uri", lambda uri, limit, listed: pytest.fail("it was read"))
-    monkeypatch.setattr(shard, "tools_for", lambda config: pytest.fail("tools were loaded"))
+    monkeypatch.setattr(shard, "load_worker_models", lambda config: pytest.fail("tools were loaded"))
     job = ShardJob(run, "part-00003-1", (ImageRef("/p/killer.png", 5, None, 7),), crashed=True)
     receipt = label_shard(job)
     (row,) = staged(run, receipt, "images")
@@ -197,10 +197,10 @@ def test_small_faces_are_left_out_and_the_rest_counted_from_0(run, folder):
             faces.boxes[:, 2:] = faces.boxes[:, :2] + sizes[: len(faces)]
             return faces
 
-    receipt = label_shard(job_of(run, fakes.refs(folder)), ShardTools(Detector(), fakes.FakePredictor()))
+    receipt = label_shard(job_of(run, fakes.refs(folder)), WorkerModels(Detector(), fakes.FakePredictor()))
     labels = [row for row in staged(run, receipt, "labels") if row["image_uri"].endswith("002.png")]
     assert [(row["face_index"], row["box_w"], row["box_h"]) for row in labels] == [(0, 16, 16), (1, 30, 36)]
-    receipt = label_shard(job_of(replace(run, min_face_px=30.5), fakes.refs(folder)), ShardTools(Detector(), fakes.FakePredictor()))
+    receipt = label_shard(job_of(replace(run, min_face_px=30.5), fakes.refs(folder)), WorkerModels(Detector(), fakes.FakePredictor()))
     assert receipt.statuses == {"no_face": 3}
 
 
@@ -208,7 +208,7 @@ def test_batches_are_bounded_and_answers_stay_with_their_faces(run, tmp_path):
     folder = fakes.write_pictures(tmp_path / "crowd", [200, 0, 200, 255, 1, 3])
     predictor = fakes.FakePredictor()
     images = fakes.refs(folder)
-    receipt = label_shard(job_of(run, images), ShardTools(fakes.FakeDetector(), predictor))
+    receipt = label_shard(job_of(run, images), WorkerModels(fakes.FakeDetector(), predictor))
     assert predictor.batches == [256, 256, 147]
     together = {(row["image_uri"], row["face_index"]): row for row in staged(run, receipt, "labels")}
     assert len(together) == 659
@@ -245,7 +245,7 @@ def test_crops_are_kept_as_the_network_saw_them(run, folder):
             seen.extend(crops)
             return super().predict(crops)
 
-    receipt = label_shard(job_of(run, fakes.refs(folder)), ShardTools(fakes.FakeDetector(), Predictor()))
+    receipt = label_shard(job_of(run, fakes.refs(folder)), WorkerModels(fakes.FakeDetector(), Predictor()))
     crops = staged(run, receipt, "faces")
     labels = staged(run, receipt, "labels")
     assert [row["face_id"] for row in crops] == [row["face_id"] for row in labels]

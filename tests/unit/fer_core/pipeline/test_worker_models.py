@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fer_core.align.face_extractor import OneByOne
+from fer_core.align.face_extractor import CpuFaceExtractor
 from fer_core.errors import DetectorError, ModelError
 from fer_core.models.review_thresholds import ReviewRule
 from fer_core.pipeline import worker_models
-from fer_core.pipeline.worker_models import tools_for
+from fer_core.pipeline.worker_models import load_worker_models
 from tests.support import fakes
 
 
@@ -35,10 +35,10 @@ def run(model, monkeypatch):
 
 
 def test_they_are_loaded_once_a_thread(run):
-    first = tools_for(run)
-    assert tools_for(replace(run, run_id="run-b", shard_size=5)) is first
+    first = load_worker_models(run)
+    assert load_worker_models(replace(run, run_id="run-b", shard_size=5)) is first
     found = []
-    thread = threading.Thread(target=lambda: found.append(tools_for(run)))
+    thread = threading.Thread(target=lambda: found.append(load_worker_models(run)))
     thread.start()
     thread.join()
     assert found[0].detector is not first.detector
@@ -46,9 +46,9 @@ def test_they_are_loaded_once_a_thread(run):
 
 def test_other_versions_than_planned_are_refused(run):
     with pytest.raises(DetectorError, match="detector fake is fake-1 on this worker, the run was planned with fake-2"):
-        tools_for(replace(run, detector_identity="fake-2"))
+        load_worker_models(replace(run, detector_identity="fake-2"))
     with pytest.raises(ModelError, match=r"on this worker, the run was planned with 111111111111"):
-        tools_for(replace(run, model_digest="1" * 64))
+        load_worker_models(replace(run, model_digest="1" * 64))
 
 
 def test_the_network_gets_as_many_threads_as_told(run, monkeypatch):
@@ -65,13 +65,13 @@ def test_the_network_gets_as_many_threads_as_told(run, monkeypatch):
     monkeypatch.setattr(onnxruntime, "SessionOptions", Options)
     monkeypatch.setenv("FERFLOW_THREADS", "2")
     worker_models.prepare_process.cache_clear()
-    tools_for(run)
+    load_worker_models(run)
     assert (told, cv2.getNumThreads()) == ([2], 1)
 
 
 def test_an_answer_depends_on_its_crop_alone(run):
     """However a face is batched, its probabilities are the same to the last bit."""
-    predictor = tools_for(run).predictor
+    predictor = load_worker_models(run).predictor
     crops = np.random.default_rng(1).integers(0, 256, (70, 112, 112, 3), np.uint8)
     together = predictor.predict(crops)
     np.testing.assert_allclose(together.probabilities.sum(axis=1), 1, atol=1e-6)
@@ -89,15 +89,15 @@ def test_on_a_gpu_pictures_are_looked_at_together(run, monkeypatch, detector):
             super().__init__(digest=run.model_digest)
             self.model = model
 
-    class Looker:
+    class FaceExtractor:
         pictures, side = 128, 4096
 
     monkeypatch.setattr("fer_core.predict.predictor.on_cpu", lambda device: device == "cpu")
     monkeypatch.setattr("fer_core.gpu.predictor.GpuPredictor", Predictor)
-    monkeypatch.setattr("fer_core.gpu.face_extractor.GpuLooker", Looker)
-    loaded = tools_for(replace(run, device="auto", detector=detector))
+    monkeypatch.setattr("fer_core.gpu.face_extractor.GpuFaceExtractor", FaceExtractor)
+    loaded = load_worker_models(replace(run, device="auto", detector=detector))
     assert loaded.predictor.model == run.model
-    assert isinstance(loaded.looker(), Looker if detector == "builtin" else OneByOne)
-    alone = tools_for(replace(run, device="cpu", detector=detector))
-    assert isinstance(alone.looker(), OneByOne)
+    assert isinstance(loaded.extractor(), FaceExtractor if detector == "builtin" else CpuFaceExtractor)
+    alone = load_worker_models(replace(run, device="cpu", detector=detector))
+    assert isinstance(alone.extractor(), CpuFaceExtractor)
     assert not isinstance(alone.predictor, Predictor)

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_core.pipeline.shard_jobs import shard_images
-from fer_core.planning.cost_model import UNTOLD_BYTES, CostRate, Cut, listed_sizes, shard_ends
+from fer_core.planning.cost_model import UNTOLD_BYTES, CostRate, ShardSizing, listed_sizes, shard_ends
 from fer_core.planning.sharding import plan_shards
 from fer_core.tables.schema import INVENTORY
 
 SIZES = st.lists(st.none() | st.integers(0, 30_000_000), max_size=400)
 CUTS = st.builds(
-    Cut, st.integers(1, 60), st.integers(1, 20), st.integers(20, 200), st.builds(CostRate, st.floats(1e-3, 1e3)), st.floats(0.5, 60)
+    ShardSizing, st.integers(1, 60), st.integers(1, 20), st.integers(20, 200), st.builds(CostRate, st.floats(1e-3, 1e3)), st.floats(0.5, 60)
 )
 
 
@@ -65,7 +65,7 @@ def test_workers_end_together_even_where_estimates_are_off_by_a_factor_of_two(si
 
 
 def test_the_even_end_is_what_shrinking_shards_bring():
-    costs, cut = np.full(40_000, 0.03), Cut(64, 8, 4000)
+    costs, cut = np.full(40_000, 0.03), ShardSizing(64, 8, 4000)
     shrinking = sums(costs, shard_ends(costs, cut))
     equal = np.full(len(costs) // 1000, 30.0)
     ideal = costs.sum() / cut.workers
@@ -79,14 +79,14 @@ def test_the_even_end_is_what_shrinking_shards_bring():
 
 
 def test_the_scheduler_of_many_workers_is_spared_short_shards():
-    assert Cut(2, 8, 4000).floor(1e6) == 1.0
-    assert Cut(1000, 8, 4000).floor(1e6) == 15.0
-    assert Cut(2, 8, 4000).floor(1.6) == pytest.approx(0.2)  # a small job is still shared
+    assert ShardSizing(2, 8, 4000).floor(1e6) == 1.0
+    assert ShardSizing(1000, 8, 4000).floor(1e6) == 15.0
+    assert ShardSizing(2, 8, 4000).floor(1.6) == pytest.approx(0.2)  # a small job is still shared
 
 
 def test_a_plan_by_time_is_by_uri_and_depends_on_its_arguments_alone():
     sizes = [100_000 + 7919 * number % 5_000_000 if number % 5 else None for number in range(3000)]
-    cut = Cut(3, 8, 1000)
+    cut = ShardSizing(3, 8, 1000)
     inventory = listing(sizes)
     plan = plan_shards(inventory, cut)
     count = plan["shard"].to_pylist()[-1] + 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fer_core.commit.manifest import Manifest, Part
 from fer_core.commit.publish import publish
 from fer_core.errors import CommitError
-from fer_core.planning.incremental import KNOWN, known_images, select_new
+from fer_core.planning.incremental import KNOWN, load_processed_index, select_changed
 from fer_core.run import PartReceipt
 from fer_core.storage import spill
 from fer_core.storage.paths import manifest_file, published_file
@@ -65,7 +65,7 @@ def test_the_selection_follows_the_rule(listed, answered, rows_at_once):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spill, "ROWS_AT_ONCE", rows_at_once)
         patch.setattr(spill, "FEWEST_ROWS", 1)
-        selection = select_new(inventory, known_table(answered))
+        selection = select_changed(inventory, known_table(answered))
     expected = [uri for uri in sorted(listed) if needs_reading(listed[uri], answered.get(uri))]
     assert selection.new["image_uri"].to_pylist() == expected
     assert selection.new.schema.equals(CANDIDATES)
@@ -78,13 +78,13 @@ def test_tables_in_many_chunks():
     rows = dict.fromkeys([f"/{number}" for number in range(6)], (1, None, 10))
     inventory = pa.concat_tables([listing(rows).slice(start, 2) for start in (0, 2, 4)])
     known = known_table(dict.fromkeys(list(rows)[:5], (1, None, 10, True, True, "images/x")))
-    selection = select_new(inventory, pa.concat_tables([known.slice(0, 1), known.slice(1)]))
+    selection = select_changed(inventory, pa.concat_tables([known.slice(0, 1), known.slice(1)]))
     assert (selection.new["image_uri"].to_pylist(), selection.unchanged) == (["/5"], 5)
 
 
 def test_nothing_known_and_nothing_listed():
-    assert select_new(listing({}), KNOWN.empty_table()).new.num_rows == 0
-    assert select_new(listing({"/a": (1, None, 1)}), KNOWN.empty_table()).new.num_rows == 1
+    assert select_changed(listing({}), KNOWN.empty_table()).new.num_rows == 0
+    assert select_changed(listing({"/a": (1, None, 1)}), KNOWN.empty_table()).new.num_rows == 1
 
 
 @pytest.fixture
@@ -102,11 +102,11 @@ def later(run, run_id, minutes=1, **changes):
 
 
 def known_of(run):
-    return known_images(open_store(run.root), run.source, run.pipeline_digest)
+    return load_processed_index(open_store(run.root), run.source, run.pipeline_digest)
 
 
 def select(run, photos):
-    return select_new(fakes.inventory(fakes.refs(photos)), known_of(run))
+    return select_changed(fakes.inventory(fakes.refs(photos)), known_of(run))
 
 
 def test_the_second_night_reads_what_changed(run, photos):
@@ -215,10 +215,10 @@ def test_what_lies_behind_a_folder_that_was_left_out_is_not_deleted(run, photos,
     """Nor is what such a link was listed as before."""
     fakes.label(run, fakes.refs(photos))
     here, known = fakes.inventory([]), known_of(run)
-    assert select_new(here, known).deleted == 4
-    assert select_new(here, known, (str(photos),)).deleted == 0
-    assert select_new(here, known, (str(photos / "image-001.png"),)).deleted == 3
-    assert select_new(here, known, (str(photos / "image-00"), f"{photos}0", "/a", "/z")).deleted == 4
+    assert select_changed(here, known).deleted == 4
+    assert select_changed(here, known, (str(photos),)).deleted == 0
+    assert select_changed(here, known, (str(photos / "image-001.png"),)).deleted == 3
+    assert select_changed(here, known, (str(photos / "image-00"), f"{photos}0", "/a", "/z")).deleted == 4
 
 
 def test_only_committed_runs_count(run, photos):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_core.models.network import BASE, TINY, WINDOW_SIZE, MultiscaleNet, NetworkConfig, luma
-from fer_core.predict.onnx_backend import BATCH, NetworkSession, cells_of, window
+from fer_core.predict.onnx_backend import BATCH, NetworkSession, cells_of, network_window
 from tests.support.made_faces import SMALL, faces
 
 KINDS = {
@@ -102,9 +102,9 @@ def test_nor_on_how_many_threads_there_are(threads: str, monkeypatch: pytest.Mon
 def test_the_window_is_the_networks_luma() -> None:
     crops = faces(5, seed=1, colour=True)
     whole = luma(torch.from_numpy(crops).permute(0, 3, 1, 2).float()).numpy()
-    assert window(crops).shape == (5, 1, WINDOW_SIZE, WINDOW_SIZE)
-    assert np.allclose(window(crops), whole[:, :, 16:112, 8:104], atol=1e-4)
-    assert np.array_equal(window(crops[..., 0]), window(np.repeat(crops[..., :1], 1, -1)[..., 0]))
+    assert network_window(crops).shape == (5, 1, WINDOW_SIZE, WINDOW_SIZE)
+    assert np.allclose(network_window(crops), whole[:, :, 16:112, 8:104], atol=1e-4)
+    assert np.array_equal(network_window(crops[..., 0]), network_window(np.repeat(crops[..., :1], 1, -1)[..., 0]))
 
 
 @settings(deadline=None, max_examples=50)

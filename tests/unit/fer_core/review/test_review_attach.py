@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_core.review.attach import NOWHERE, SAME_FACE, attach, overlap
+from fer_core.review.attach import NOWHERE, SAME_FACE, attach, iou
 from fer_core.review.record import REVIEWS
-from fer_core.review.reviewed import latest
+from fer_core.review.reviewed import latest_reviews
 
 _NUMBERS = st.integers(0, 60)
 _BOXES = st.tuples(_NUMBERS, _NUMBERS, st.integers(1, 60), st.integers(1, 60))
@@ -27,7 +27,7 @@ def test_overlap_is_what_counting_pixels_says(one, other):
     for grid, (x, y, w, h) in ((a, one), (b, other)):
         grid[y : y + h, x : x + w] = True
     counted = (a & b).sum() / (a | b).sum()
-    assert overlap(np.array([one], np.float32), np.array([other], np.float32))[0, 0] == pytest.approx(counted)
+    assert iou(np.array([one], np.float32), np.array([other], np.float32))[0, 0] == pytest.approx(counted)
 
 
 @given(_FACES, _FACES)
@@ -41,7 +41,7 @@ def test_no_face_is_meant_twice_and_each_pair_overlaps_in_one_image(asked, there
     for row, face in enumerate(found.tolist()):
         if face != NOWHERE:
             assert images[row] == there_images[face]
-            assert overlap(boxes[row : row + 1], there_boxes[face : face + 1])[0, 0] >= SAME_FACE
+            assert iou(boxes[row : row + 1], there_boxes[face : face + 1])[0, 0] >= SAME_FACE
 
 
 @given(_FACES, _FACES)
@@ -51,7 +51,7 @@ def test_who_is_left_out_had_only_faces_that_others_fit_as_well(asked, there):
     there_images, there_boxes = columns(there)
     found = attach(images, boxes, there_images, there_boxes)
     taken = {face: row for row, face in enumerate(found.tolist()) if face != NOWHERE}
-    shares = overlap(boxes, there_boxes)
+    shares = iou(boxes, there_boxes)
     for row in np.flatnonzero(found == NOWHERE).tolist():
         for face in range(len(there)):
             if images[row] == there_images[face] and shares[row, face] >= SAME_FACE:
@@ -95,7 +95,7 @@ def review(box, verdict, day, export="e1", image="a"):
 
 def said(*reviews):
     ordered = sorted(reviews, key=lambda row: row["reviewed_at"])
-    return [(row["image_sha256"], row["verdict"]) for row in latest(pa.Table.from_pylist(ordered, REVIEWS)).to_pylist()]
+    return [(row["image_sha256"], row["verdict"]) for row in latest_reviews(pa.Table.from_pylist(ordered, REVIEWS)).to_pylist()]
 
 
 def test_what_was_said_last_stands():
@@ -113,10 +113,10 @@ def test_faces_of_one_export_are_different_however_they_overlap():
 @settings(deadline=None, max_examples=40)
 def test_the_newest_of_all_reviews_always_stands(reviews):
     rows = [review(*given) for given in reviews]
-    kept = latest(pa.Table.from_pylist(sorted(rows, key=lambda row: row["reviewed_at"]), REVIEWS)).to_pylist()
+    kept = latest_reviews(pa.Table.from_pylist(sorted(rows, key=lambda row: row["reviewed_at"]), REVIEWS)).to_pylist()
     assert len(kept) <= len(rows)
     if rows:
         newest = max(row["reviewed_at"] for row in rows)
         assert newest in [row["reviewed_at"] for row in kept]
-    again = latest(pa.Table.from_pylist(sorted(kept, key=lambda row: row["reviewed_at"]), REVIEWS)).to_pylist()
+    again = latest_reviews(pa.Table.from_pylist(sorted(kept, key=lambda row: row["reviewed_at"]), REVIEWS)).to_pylist()
     assert again == kept

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fer_core.labels import EXPRESSIONS
 from fer_core.review.candidates import Candidates
-from fer_core.review.choice import HARDLY, TERMS, in_order_of_worth, in_random_order, worth
+from fer_core.review.choice import HARDLY, TERMS, by_priority, review_priority, shuffled
 from fer_core.review.opinions import disagreement
 from fer_core.review.present import present_labels
 from fer_core.review.slices import ENOUGH, drifted
@@ -48,7 +48,7 @@ def sure_of(expression, confidence):
 
 def asked(faces, **terms):
     nothing = np.zeros(len(faces))
-    return in_order_of_worth(faces, worth(faces, terms.get("disagreement", nothing), terms.get("drift", nothing)).total).tolist()
+    return by_priority(faces, review_priority(faces, terms.get("disagreement", nothing), terms.get("drift", nothing)).total).tolist()
 
 
 _ROWS = st.lists(st.lists(st.integers(1, 9), min_size=8, max_size=8), min_size=1, max_size=12)
@@ -75,8 +75,8 @@ def test_no_order_of_rows_changes_what_is_asked(crowd, random):
     again = asked(faces.take(moved), disagreement=differ[moved], drift=drift[moved])
     assert [order[face] for face in again] == first
     assert sorted(first) == list(range(len(faces)))
-    drawn = in_random_order(faces, 7).tolist()
-    assert [order[face] for face in in_random_order(faces.take(moved), 7)] == drawn
+    drawn = shuffled(faces, 7).tolist()
+    assert [order[face] for face in shuffled(faces.take(moved), 7)] == drawn
 
 
 @given(crowds())
@@ -92,7 +92,7 @@ def test_one_face_of_each_image_comes_before_a_second_of_any(crowd):
 @settings(deadline=None, max_examples=40)
 def test_terms_stay_in_their_bounds(crowd):
     faces, differ, drift = crowd
-    value = worth(faces, differ, drift)
+    value = review_priority(faces, differ, drift)
     assert (value.terms >= 0).all()
     assert (value.terms <= [1, 1, 0.5, 0.5]).all()
     assert (value.total <= 3).all()
@@ -104,7 +104,7 @@ def test_the_least_sure_is_asked_first():
 
 
 def test_one_who_knows_nothing_is_in_doubt_in_full():
-    value = worth(faces_of([np.full(8, 1 / 8), sure_of("fear", 1.0)]), np.zeros(2), np.zeros(2))
+    value = review_priority(faces_of([np.full(8, 1 / 8), sure_of("fear", 1.0)]), np.zeros(2), np.zeros(2))
     assert value.terms[:, TERMS.index("doubt")].tolist() == pytest.approx([1, 0])
 
 
@@ -128,7 +128,7 @@ def test_a_weight_from_elsewhere_counts_as_drift():
 def test_a_face_that_shows_too_little_counts_half(column):
     changes = {name: np.array(values, np.float64) for name, values in column.items()}
     faces = faces_of([sure_of("fear", 0.4), sure_of("fear", 0.6)], **changes)
-    value = worth(faces, np.zeros(2), np.zeros(2))
+    value = review_priority(faces, np.zeros(2), np.zeros(2))
     assert value.answerable.tolist() == [HARDLY, 1]
     assert asked(faces) == [1, 0]
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fer_core.errors import CommitError, StoreError, UsageError
 from fer_core.labels import EXPRESSIONS
-from fer_core.review.export import Asked, export_review
+from fer_core.review.export import ExportRequest, export_review
 from fer_core.review.incoming import import_reviews
 from fer_core.storage.store import open_store
 from tests.support import fakes, reviews
@@ -27,7 +27,7 @@ def root(tmp_path):
 
 
 def export(root, target, **asked):
-    return export_review(open_store(str(root)), open_store(str(target)), Asked(**asked))
+    return export_review(open_store(str(root)), open_store(str(target)), ExportRequest(**asked))
 
 
 def faces_in(target):
@@ -164,13 +164,13 @@ def test_labels_crops_and_export_may_lie_in_any_kind_of_storage(any_root, tmp_pa
     reviews.night(any_root, folder, keep_crops=True)
     (folder / "photo-003.png").unlink()
     target = open_store(f"{any_root.rpartition('/')[0]}/review")
-    found = export_review(open_store(any_root), target, Asked(budget=9))
+    found = export_review(open_store(any_root), target, ExportRequest(budget=9))
     assert (found.asked, found.gone) == (5, 0)
     assert target.list_files() == ["label-studio.xml", "review.html", "tasks.json"]
     pictures = [task["data"]["image"] for task in json.loads(target.read_bytes("tasks.json"))]
     assert sorted(opened(picture)[0] for picture in pictures) == ["jpeg"] * 4 + ["png"]
     with pytest.raises(UsageError, match="lies inside the labels root"):
-        export_review(open_store(any_root), open_store(f"{any_root}/review"), Asked())
+        export_review(open_store(any_root), open_store(f"{any_root}/review"), ExportRequest())
 
 
 def test_only_labels_of_a_model(root, tmp_path):
@@ -207,7 +207,7 @@ def test_places_that_are_not_for_faces_are_refused(root, tmp_path):
         export(root, tmp_path / "full" / "letter.txt")
     for budget in (0, 5001):
         with pytest.raises(UsageError, match="budget"):
-            Asked(budget=budget)
+            ExportRequest(budget=budget)
     with pytest.raises(CommitError, match="no run has been committed"):
         export(tmp_path / "empty", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_core.errors import CommitError, ReviewError
-from fer_core.review.history import FOLDER, forget, history
+from fer_core.review.history import FOLDER, delete_reviews, history
 from fer_core.review.incoming import import_reviews
 from fer_core.review.record import REVIEWS
 from fer_core.review.reviewed import count_by_verdict, reviewed_faces
@@ -133,7 +133,7 @@ def test_a_face_that_is_elsewhere_or_whose_picture_changed_is_an_orphan(root, tm
     assert (found.reviews, found.new, found.attached) == (8, 8, 0)
     reasons = {(Path(row.image_uri).name, row.reason) for row in found.orphans}
     assert ("photo-000.png", "the image has changed or has no labels any more") in reasons
-    assert ("photo-001.png", "no face is detected at this place any more") in reasons
+    assert ("photo-001.png", "no face is detected there any more") in reasons
     assert len(reviewed_faces(store_of(root)).orphans) == 8
 
 
@@ -164,13 +164,13 @@ def test_what_is_forgotten_does_not_come_back_with_the_same_file(root, tmp_path)
     rows = reviews.labels_of(root)
     file = save(tmp_path, [reviews.correction(row, "fear") for row in rows])
     import_reviews(store_of(root), file)
-    assert forget(store_of(root), [rows[0]["image_sha256"]], [rows[2]["image_uri"]]) == 4
+    assert delete_reviews(store_of(root), [rows[0]["image_sha256"]], [rows[2]["image_uri"]]) == 4
     rest = {rows[4]["image_sha256"], rows[6]["image_sha256"]}
     assert set(history(store_of(root))["image_sha256"].to_pylist()) == rest
     assert import_reviews(store_of(root), file).already_imported
     assert history(store_of(root)).num_rows == 4
-    assert forget(store_of(root), rest) == 4
-    assert (forget(store_of(root), rest), history(store_of(root)).num_rows) == (0, 0)
+    assert delete_reviews(store_of(root), rest) == 4
+    assert (delete_reviews(store_of(root), rest), history(store_of(root)).num_rows) == (0, 0)
 
 
 def test_damaged_reviews_are_told(root):

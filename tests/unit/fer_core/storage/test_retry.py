@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from fer_core.storage.retry import FOR_AN_IMAGE, ONCE, PATIENT, Patience, may_pass
+from fer_core.storage.retry import DEFAULT_RETRY, IMAGE_RETRY, NO_RETRY, RetryPolicy, is_transient
 
 
 class Clock:
@@ -18,7 +18,7 @@ class Clock:
         self.now += seconds
 
     def patience(self, **limits):
-        return Patience(**limits, sleep=self.sleep, clock=lambda: self.now, between=random.Random(3).uniform)
+        return RetryPolicy(**limits, sleep=self.sleep, clock=lambda: self.now, between=random.Random(3).uniform)
 
 
 def failing(clock, error, takes=0.0, until=10**9):
@@ -40,7 +40,7 @@ BUSY = OSError(errno.EBUSY, "slow down")
 def test_waits_are_drawn_below_a_bound_that_doubles():
     clock = Clock()
     asked, question = failing(clock, BUSY, until=6)
-    assert clock.patience(tries=7, longest_seconds=10.0, total_seconds=1000.0).ask(question) == "answer"
+    assert clock.patience(tries=7, longest_seconds=10.0, total_seconds=1000.0).call(question) == "answer"
     assert len(asked) == 7
     assert all(0 < wait <= bound for wait, bound in zip(clock.slept, (1, 2, 4, 8, 10, 10), strict=True))
     assert any(wait < bound / 2 for wait, bound in zip(clock.slept, (1, 2, 4, 8, 10, 10), strict=True)), "the jitter is full"
@@ -51,7 +51,7 @@ def test_tries_end():
     clock = Clock()
     asked, question = failing(clock, BUSY)
     with pytest.raises(OSError, match="slow down"):
-        clock.patience(tries=4).ask(question)
+        clock.patience(tries=4).call(question)
     assert len(asked) == 4
 
 
@@ -60,7 +60,7 @@ def test_no_try_begins_after_the_time_is_over(takes):
     clock = Clock()
     asked, question = failing(clock, BUSY, takes)
     with pytest.raises(OSError, match="slow down"):
-        clock.patience(tries=1000, longest_seconds=1.0).ask(question)
+        clock.patience(tries=1000, longest_seconds=1.0).call(question)
     assert asked[-1] <= 60 < asked[-1] + takes + 1
 
 
@@ -69,17 +69,17 @@ def test_what_cannot_pass_is_asked_once():
     for error in (PermissionError("Access Denied"), FileNotFoundError(2, "no"), OSError(errno.ENOSPC, "full"), ValueError("a bug")):
         asked, question = failing(clock, error)
         with pytest.raises(type(error)):
-            clock.patience().ask(question)
+            clock.patience().call(question)
         assert len(asked) == 1
     asked, question = failing(clock, BUSY)
     with pytest.raises(OSError, match="slow down"):
-        ONCE.ask(question)
+        NO_RETRY.call(question)
     assert len(asked) == 1
     assert clock.slept == []
 
 
 def test_an_image_is_worth_less_than_a_run():
-    assert FOR_AN_IMAGE.total_seconds < PATIENT.total_seconds <= 60
+    assert IMAGE_RETRY.total_seconds < DEFAULT_RETRY.total_seconds <= 60
 
 
 class Answered(Exception):  # noqa: N818
@@ -107,8 +107,8 @@ def translated(code, status):
     ],
 )
 def test_what_a_server_answered(code, status, passes):
-    assert may_pass(translated(code, status)) is passes
-    assert may_pass(Answered(code, status)) is passes
+    assert is_transient(translated(code, status)) is passes
+    assert is_transient(Answered(code, status)) is passes
 
 
 def test_what_the_network_did():
@@ -125,9 +125,9 @@ def test_what_the_network_did():
         *(client.ResponseStreamingError(error="x"), botocore.parsers.ResponseParserError("not XML")),
         *(aiohttp.ClientPayloadError("not all"), aiohttp.ServerDisconnectedError()),
     ]
-    assert [error for error in lost if not may_pass(error)] == []
+    assert [error for error in lost if not is_transient(error)] == []
     final = [
         *(client.NoCredentialsError(), client.ParamValidationError(report="x"), client.SSLError(**url, error="certificate verify failed")),
         *(OSError(errno.EIO, "bad sector"), OSError(errno.EDQUOT, "quota"), OSError(errno.EROFS, "read-only"), IsADirectoryError(21, "x")),
     ]
-    assert [error for error in final if may_pass(error)] == []
+    assert [error for error in final if is_transient(error)] == []

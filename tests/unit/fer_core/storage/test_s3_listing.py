@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from fer_core.collection.inventory import at_first_sight, list_images
+from fer_core.collection.inventory import list_images, quick_count
 from fer_core.errors import SourceError
 from fer_core.storage.store import open_store, read_uri
 from fer_core.storage.uri import split
@@ -44,11 +44,11 @@ def test_a_listing_of_more_than_a_page_is_whole(root, request, monkeypatch):
     assert store.list_files("photos") == names
     assert store.newest("photos") is not None
     assert list_images(f"{root}/photos")["image_uri"].to_pylist() == [f"{root}/{name}" for name in names]
-    assert at_first_sight(f"{root}/photos") is None
-    assert at_first_sight(f"{root}/photos/0007.jpg") == 1
-    assert at_first_sight(f"{root}/photos/00*.jpg") is None
+    assert quick_count(f"{root}/photos") is None
+    assert quick_count(f"{root}/photos/0007.jpg") == 1
+    assert quick_count(f"{root}/photos/00*.jpg") is None
     with pytest.raises(SourceError, match="there is nothing at"):
-        at_first_sight(f"{root}/photos/1")
+        quick_count(f"{root}/photos/1")
 
 
 def test_what_one_request_tells(root):
@@ -58,9 +58,9 @@ def test_what_one_request_tells(root):
     bucket = root.removeprefix("s3://").partition("/")[0]
     split(root)[0].call_s3("put_object", Bucket=bucket, Key="some/root/photos/marker/", Body=b"")
     for source, count in {"photos": 2, "photos/": 2, "one.jpg": 1, "set [1]*": 1, "p*/a.jpg": None, "tonight.csv": None, "": 7}.items():
-        assert at_first_sight(f"{root}/{source}") == count, source
+        assert quick_count(f"{root}/{source}") == count, source
     assert list_images(f"{root}/photos").num_rows == 2
-    assert at_first_sight(f"s3://{bucket}") == 7
+    assert quick_count(f"s3://{bucket}") == 7
 
 
 def test_any_name_is_listed_read_moved_and_removed_verbatim(root):

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_core.collection.inventory import inventory_of
-from fer_core.collection.local_listing import Listed
+from fer_core.collection.local_listing import ListedFile
 from fer_core.errors import StoreError
 from fer_core.storage import spill
-from fer_core.storage.spill import aligned, by_uri, sorted_runs, spooled
+from fer_core.storage.spill import merge_by_key, sort_by_uri, sorted_runs, spill_tables
 
 SCHEMA = pa.schema([("image_uri", pa.string()), ("came", pa.int64())])
 URIS = st.lists(st.sampled_from(["/a", "/a0", "/b", "/B", "/é", "/日", "/𝄞", "/￿"]), max_size=6)
@@ -45,7 +45,7 @@ def rows(found):
 def test_nothing_is_lost_or_moved_on_disk(lists, at_once):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spill, "ROWS_AT_ONCE", at_once)
-        assert rows(spooled(iter(tables(lists)), SCHEMA)) == [row for table in tables(lists) for row in rows(table)]
+        assert rows(spill_tables(iter(tables(lists)), SCHEMA)) == [row for table in tables(lists) for row in rows(table)]
 
 
 @settings(deadline=None, max_examples=300)
@@ -55,8 +55,8 @@ def test_runs_are_sorted_and_aligned_slices_part_no_uri(lists, at_once):
         patch.setattr(spill, "ROWS_AT_ONCE", at_once)
         given_rows = [row for table in tables(lists) for row in rows(table)]
         runs = sorted_runs(iter(tables(lists)), SCHEMA)
-        assert all(rows(by_uri(run)) == rows(run) for run in runs)
-        turns = [[rows(piece) for piece in pieces] for pieces in aligned(runs, at_once, 1)]
+        assert all(rows(sort_by_uri(run)) == rows(run) for run in runs)
+        turns = [[rows(piece) for piece in pieces] for pieces in merge_by_key(runs, at_once, 1)]
     assert sorted(row for pieces in turns for piece in pieces for row in piece) == sorted(given_rows)
     seen = [{uri for piece in pieces for uri, _ in piece} for pieces in turns]
     assert all(seen)  # each turn gets on
@@ -71,14 +71,14 @@ def test_slices_stay_small_where_no_uri_has_many_rows():
     names = [f"/{number:03d}" for number in range(90)]
     runs = sorted_runs(iter(tables([names[::3], names[1::3], names[2::3]])), SCHEMA)
     assert len(runs) == 3
-    sizes = [sum(piece.num_rows for piece in pieces) for pieces in aligned(runs, 3, 1)]
+    sizes = [sum(piece.num_rows for piece in pieces) for pieces in merge_by_key(runs, 3, 1)]
     assert sum(sizes) == 90
     assert max(sizes) <= 3
 
 
 @pytest.mark.usefixtures("few_rows")
 def test_a_listing_in_any_order_with_repeats_is_an_inventory():
-    listed = [Listed(f"s3://b/{number * 7 % 20:02d}", number) for number in range(40)]
+    listed = [ListedFile(f"s3://b/{number * 7 % 20:02d}", number) for number in range(40)]
     found = inventory_of(iter(listed))
     assert found["image_uri"].to_pylist() == [f"s3://b/{number:02d}" for number in range(20)]
     assert set(Counter(found["image_uri"].to_pylist()).values()) == {1}
@@ -94,7 +94,7 @@ def test_no_file_is_left_even_while_the_rows_are_there(monkeypatch, tmp_path):
             seen.extend(tmp_path.iterdir())  # as a kill would leave them
             yield table
 
-    found = spooled(listed(), SCHEMA)
+    found = spill_tables(listed(), SCHEMA)
     assert seen == list(tmp_path.iterdir()) == []
     maps = Path("/proc/self/maps")
     if maps.exists():
@@ -113,7 +113,7 @@ def test_where_nothing_can_be_written_one_line_says_so(monkeypatch, tmp_path, tr
         monkeypatch.setattr(spill, "TemporaryFile", lambda **_: open("/dev/full", "wb", buffering=0))  # noqa: SIM115  (closed there)
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     with pytest.raises(StoreError, match=rf"^cannot write to {folder}: (No such file|No space left)") as caught:
-        spooled(iter(tables([["/a"] * 4, ["/b"] * 4])), SCHEMA)
+        spill_tables(iter(tables([["/a"] * 4, ["/b"] * 4])), SCHEMA)
     assert "\n" not in str(caught.value)
 
 
@@ -124,4 +124,4 @@ def test_what_goes_wrong_in_listing_is_not_blamed_on_the_folder():
         raise OSError(5, "Input/output error", "/photos")
 
     with pytest.raises(OSError, match="/photos"):
-        spooled(broken(), SCHEMA)
+        spill_tables(broken(), SCHEMA)

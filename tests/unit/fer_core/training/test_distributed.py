@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fer_core.errors import TrainingError
-from fer_core.training.distributed import Ranks, joined
+from fer_core.training.distributed import Ranks, init_distributed
 from tests.support.made_faces import made_faceset
 
 CPU = torch.device("cpu")
@@ -24,24 +24,24 @@ import torch
 from tests.support.made_faces import QUICK
 from fer_core.training.checkpoint import load_checkpoint, save_checkpoint
 from fer_core.faceset import read_split
-from fer_core.training.dataset import material
-from fer_core.training.distributed import joined
+from fer_core.training.dataset import training_data
+from fer_core.training.distributed import init_distributed
 from fer_core.training.run import TrainingRun
 
 def digest(run):
     return sha256(b"".join(tensor.contiguous().numpy().tobytes() for tensor in run.tensors().values())).hexdigest()
 
 faceset, folder = Path(sys.argv[1]), Path(sys.argv[2])
-learned = material(read_split(faceset, "train", luma=True), 0.0, 0.0)
-with joined(torch.device("cpu")) as (ranks, device):
+learned = training_data(read_split(faceset, "train", luma=True), 0.0, 0.0)
+with init_distributed(torch.device("cpu")) as (ranks, device):
     config = replace(QUICK, sam_radius=0.05)
     run = TrainingRun(config, device, ranks, learned)
     losses = [run.epoch(lambda done, steps: None)]
-    verdicts = [ranks.agreed((0.25 + ranks.rank, 1 / 3 + ranks.rank), device)]
+    verdicts = [ranks.broadcast_from_rank0((0.25 + ranks.rank, 1 / 3 + ranks.rank), device)]
     run.judge(*verdicts[0])
     if ranks.first:
         save_checkpoint(folder / "state", run.tensors(), run.progress, {})
-    ranks.wait()
+    ranks.barrier()
     losses.append(run.epoch(lambda done, steps: None))
     resumed = TrainingRun(config, device, ranks, learned)
     resumed.progress = load_checkpoint(folder / "state", resumed.tensors(), {})
@@ -50,10 +50,10 @@ with joined(torch.device("cpu")) as (ranks, device):
     ranks.average([mean])
     said = {"digest": digest(run), "resumed": digest(resumed), "losses": losses, "verdicts": verdicts, "mean": mean.tolist()}
     (folder / f"{ranks.rank}.json").write_text(json.dumps(said))
-    ranks.wait()
+    ranks.barrier()
     if ranks.first:
         sys.exit("the disk is full")
-    ranks.wait()
+    ranks.barrier()
     (folder / "went on").touch()
 """
 
@@ -92,12 +92,12 @@ def test_an_error_in_one_process_ends_all(together: tuple[Path, subprocess.Compl
 
 
 def test_alone() -> None:
-    with joined(CPU) as (ranks, device):
+    with init_distributed(CPU) as (ranks, device):
         assert (ranks, device) == (Ranks(), CPU)
     assert ranks.first
     numbers = torch.arange(3.0)
     ranks.average([numbers])
-    assert ranks.agreed((0.1, 2.0), device) == [0.1, 2.0]
+    assert ranks.broadcast_from_rank0((0.1, 2.0), device) == [0.1, 2.0]
     assert numbers.tolist() == [0, 1, 2]
 
 
@@ -112,5 +112,5 @@ def test_more_processes_than_gpus_are_refused_by_each(monkeypatch: pytest.Monkey
         for name, value in {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}.items():
             monkeypatch.setenv(name, str(value))
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-        with pytest.raises(TrainingError, match="more processes than GPUs"), joined(torch.device("cuda")):
+        with pytest.raises(TrainingError, match="more processes than GPUs"), init_distributed(torch.device("cuda")):
             pass

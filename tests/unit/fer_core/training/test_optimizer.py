@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fer_core.training.optimizer import CLIP, Optimiser, rate, update_average, warmed
+from fer_core.training.optimizer import CLIP, SamOptimizer, rate, update_average, warmed
 
 
 def untouched(gradients: list[Tensor]) -> None:
@@ -28,7 +28,7 @@ class Bowl(nn.Module):
 
 def moved(sam_radius: float = 0.0, weight_decay: float = 0.0, share: float = 1.0) -> Bowl:
     bowl = Bowl()
-    Optimiser(bowl, nn.Module(), 0.1, weight_decay, sam_radius).step(bowl, share, untouched)
+    SamOptimizer(bowl, nn.Module(), 0.1, weight_decay, sam_radius).step(bowl, share, untouched)
     return bowl
 
 
@@ -45,7 +45,7 @@ def test_decay_is_for_matrices_only() -> None:
 
 def test_directions_are_not_decayed() -> None:
     bowl = Bowl()
-    Optimiser(bowl, nn.Module(), 0.1, 1.0, 0.0, [bowl.weight]).step(bowl, 1.0, untouched)
+    SamOptimizer(bowl, nn.Module(), 0.1, 1.0, 0.0, [bowl.weight]).step(bowl, 1.0, untouched)
     assert torch.equal(bowl.weight, moved().weight)
 
 
@@ -66,7 +66,7 @@ def test_batch_statistics_count_a_batch_once() -> None:
 def test_large_gradients_are_clipped() -> None:
     bowl = Bowl()
     before = copy.deepcopy(bowl.state_dict())
-    Optimiser(bowl, nn.Module(), 0.1, 0.0, 0.0).step(lambda: 1000 * bowl(), 1.0, untouched)
+    SamOptimizer(bowl, nn.Module(), 0.1, 0.0, 0.0).step(lambda: 1000 * bowl(), 1.0, untouched)
     steps = [(before[name] - now).norm() for name, now in bowl.state_dict().items() if name in ("weight", "bias")]
     assert float(torch.stack(steps).norm()) == pytest.approx(0.19 * CLIP, rel=1e-4)
 
@@ -74,7 +74,7 @@ def test_large_gradients_are_clipped() -> None:
 def test_the_loss_has_parameters_too() -> None:
     bowl, loss = Bowl(), nn.Linear(2, 1, dtype=torch.float64)
     before = loss.weight.detach().clone()
-    optimiser = Optimiser(bowl, loss, 0.1, 10.0, 0.0)
+    optimiser = SamOptimizer(bowl, loss, 0.1, 10.0, 0.0)
     optimiser.step(lambda: bowl() + loss(bowl.weight.detach()).sum(), 1.0, untouched)
     torch.testing.assert_close(loss.weight.detach(), before - 0.19 * torch.tensor([[1.0, -0.5]], dtype=torch.float64))  # not decayed
     assert len(optimiser.tensors()) == 4
@@ -87,7 +87,7 @@ def test_gradients_are_averaged_before_the_step() -> None:
         for gradient in gradients:
             gradient.div_(2)
 
-    Optimiser(bowl, nn.Module(), 0.1, 0.0, 0.0).step(bowl, 1.0, halved)
+    SamOptimizer(bowl, nn.Module(), 0.1, 0.0, 0.0).step(bowl, 1.0, halved)
     assert bowl.bias.tolist() == pytest.approx([0.25 - 0.095 * 0.25])
 
 

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from fer_core.evaluation.evaluate import score
 from fer_core.labels import EXPRESSIONS
-from fer_core.training.paired_bootstrap import compared
+from fer_core.training.paired_bootstrap import compare_paired
 
 
 def said(truth, right, seed):
@@ -36,7 +36,7 @@ classes = arrays(np.int64, st.integers(1, 60), elements=st.integers(0, 7))
 @settings(max_examples=12, deadline=None)
 def test_a_model_does_not_differ_from_itself(truth, seed):
     answers = said(truth, 0.7, seed)
-    found = compared(truth, answers, answers)
+    found = compare_paired(truth, answers, answers)
     for one in (found.accuracy, found.macro_f1, *found.recall.values()):
         assert one.gain == one.lower == one.upper == 0
 
@@ -46,7 +46,7 @@ def test_a_model_does_not_differ_from_itself(truth, seed):
 @settings(max_examples=12, deadline=None)
 def test_the_other_way_round_the_bounds_change_places(truth, seed):
     one, two = said(truth, 0.5, seed), said(truth, 0.8, seed + 1)
-    there, back = compared(truth, one, two), compared(truth, two, one)
+    there, back = compare_paired(truth, one, two), compare_paired(truth, two, one)
     assert there.accuracy.gain == pytest.approx(-back.accuracy.gain)
     assert there.accuracy.lower <= there.accuracy.gain + 1e-9
     assert there.accuracy.gain <= there.accuracy.upper + 1e-9
@@ -59,7 +59,7 @@ def test_the_other_way_round_the_bounds_change_places(truth, seed):
 @settings(max_examples=12, deadline=None)
 def test_the_figures_are_those_of_the_evaluation(truth, seed):
     one, two = said(truth, 0.5, seed), said(truth, 0.8, seed + 1)
-    found = compared(truth, one, two)
+    found = compare_paired(truth, one, two)
     for answers, model in ((one, "champion"), (two, "challenger")):
         expected = score(np.eye(8)[answers], truth, EXPRESSIONS)
         assert getattr(found.accuracy, model) == pytest.approx(expected.accuracy)
@@ -72,7 +72,7 @@ def test_the_figures_are_those_of_the_evaluation(truth, seed):
 def test_the_bound_is_that_of_drawing_faces_anew():
     truth = faces(900)
     one, two = said(truth, 0.8, 1), said(truth, 0.82, 2)
-    found = compared(truth, one, two, seed=3)
+    found = compare_paired(truth, one, two, seed=3)
     draws = np.random.default_rng(4)
     apart = (two == truth).astype(float) - (one == truth)
     slow = [apart[draws.integers(0, 900, 900)].mean() for _ in range(3000)]
@@ -85,7 +85,7 @@ def test_the_bound_is_passed_as_often_as_it_says():
     above = 0
     for seed in range(50):
         truth = faces(400, seed)
-        above += compared(truth, said(truth, 0.7, seed + 1000), said(truth, 0.75, seed + 2000), seed=seed).accuracy.lower > 0.05
+        above += compare_paired(truth, said(truth, 0.7, seed + 1000), said(truth, 0.75, seed + 2000), seed=seed).accuracy.lower > 0.05
     assert 1 <= above <= 8
 
 
@@ -93,20 +93,20 @@ def test_rare_classes_do_not_count_in_the_mean():
     truth = np.repeat([0, 1, 7], [100, 100, 3])
     one, two = truth.copy(), truth.copy()
     two[-3:] = 0
-    assert compared(truth, one, two, least=1).macro_f1.gain < -0.3
-    assert abs(compared(truth, one, two, least=50).macro_f1.gain) < 0.02
-    assert compared(truth, one, two, least=50).recall["contempt"].gain == -1
-    assert compared(truth, one, two, least=1000).macro_f1.gain == 0
+    assert compare_paired(truth, one, two, least=1).macro_f1.gain < -0.3
+    assert abs(compare_paired(truth, one, two, least=50).macro_f1.gain) < 0.02
+    assert compare_paired(truth, one, two, least=50).recall["contempt"].gain == -1
+    assert compare_paired(truth, one, two, least=1000).macro_f1.gain == 0
 
 
 def test_the_same_seed_gives_the_same_bounds():
     truth = faces(200)
     one, two = said(truth, 0.5, 1), said(truth, 0.6, 2)
-    assert compared(truth, one, two, seed=5) == compared(truth, one, two, seed=5)
-    assert compared(truth, one, two, seed=5).accuracy != compared(truth, one, two, seed=6).accuracy
+    assert compare_paired(truth, one, two, seed=5) == compare_paired(truth, one, two, seed=5)
+    assert compare_paired(truth, one, two, seed=5).accuracy != compare_paired(truth, one, two, seed=6).accuracy
 
 
 def test_no_face_at_all():
     nothing = np.zeros(0, np.int64)
     with pytest.raises(ValueError, match="no face"):
-        compared(nothing, nothing, nothing)
+        compare_paired(nothing, nothing, nothing)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fer_core.errors import ModelError
-from fer_core.training.promotion_gate import SPOILT, Answers, GateBounds, judge
+from fer_core.training.promotion_gate import CORRUPTIONS, GateBounds, GateOutputs, judge
 
 COUNT = 2000
 TRUTH = np.random.default_rng(0).choice(8, COUNT, p=[0.3, 0.25, 0.12, 0.12, 0.1, 0.07, 0.03, 0.01]).astype(np.int64)
@@ -15,7 +15,7 @@ HARD = np.random.default_rng(1).random(COUNT)
 """Both models fail at the hard faces first, as models of one kind do."""
 
 
-def answers(right=0.8, spoilt=0.7, *, confident=None, digest="a", pace=100.0, wrong_at=None):
+def answers(right=0.8, corrupted=0.7, *, confident=None, digest="a", pace=100.0, wrong_at=None):
     """A model that is right on all but the hardest faces, sure of itself to the same degree."""
     said = np.where(right > HARD, TRUTH, (TRUTH + 1) % 2)
     if wrong_at is not None:
@@ -23,8 +23,8 @@ def answers(right=0.8, spoilt=0.7, *, confident=None, digest="a", pace=100.0, wr
     sure = right if confident is None else confident
     clean = np.full((COUNT, 8), (1 - sure) / 7)
     clean[np.arange(COUNT), said] = sure
-    covered = np.where(spoilt > HARD, TRUTH, (TRUTH + 1) % 8)
-    return Answers("model", digest, clean, dict.fromkeys(SPOILT, covered), pace)
+    covered = np.where(corrupted > HARD, TRUTH, (TRUTH + 1) % 8)
+    return GateOutputs("model", digest, clean, dict.fromkeys(CORRUPTIONS, covered), pace)
 
 
 CHAMPION = answers()
@@ -109,9 +109,9 @@ def test_bounds_survive_json_and_wrong_ones_are_refused():
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -0.1, 1.5])
 def test_answers_that_are_no_probabilities_are_not_judged(number):
     """The largest of what is no number is the first class: such a champion would lose to anything, and such a challenger is none."""
-    spoilt = CHAMPION.clean.copy()
-    spoilt[7, 3] = number
-    for pair in ((replace(CHAMPION, clean=spoilt), CHAMPION), (CHAMPION, replace(CHAMPION, clean=spoilt))):
+    corrupted = CHAMPION.clean.copy()
+    corrupted[7, 3] = number
+    for pair in ((replace(CHAMPION, clean=corrupted), CHAMPION), (CHAMPION, replace(CHAMPION, clean=corrupted))):
         with pytest.raises(ModelError, match="are no probabilities"):
             judge(TRUTH, *pair, GateBounds())
 

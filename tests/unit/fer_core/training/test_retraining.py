@@ -11,10 +11,10 @@ from fer_core.errors import FaceSetError, TrainingError
 from fer_core.faceset import FaceSetCard, read_split, write_card
 from fer_core.models.store import resolve_model
 from fer_core.predict.predictor import Predictor
-from fer_core.training.model_comparison import contest, judges
-from fer_core.training.promotion_gate import SPOILT, GateBounds, judge
-from fer_core.training.retraining import check_enough, lesson
-from fer_core.training.train import Listener, Sources, _parts, train
+from fer_core.training.model_comparison import compare_models, gate_splits
+from fer_core.training.promotion_gate import CORRUPTIONS, GateBounds, judge
+from fer_core.training.retraining import check_enough, plan_retraining
+from fer_core.training.train import Sources, TrainingCallbacks, _parts, train
 from tests.support.made_faces import QUICK, made_faceset, small_model
 
 CONFIG = replace(QUICK, epochs=2)
@@ -39,38 +39,38 @@ def reviewed_set(folder, counts, per_class):
 
 class TestLessons:
     def test_the_same_faces_give_the_same_name(self, base, champion):
-        names = {lesson((base,), None, champion, CONFIG, "from champion").config.name for _ in range(2)}
+        names = {plan_retraining((base,), None, champion, CONFIG, "from champion").config.name for _ in range(2)}
         others = {
-            lesson((base,), None, champion, replace(CONFIG, epochs=3), "from champion").config.name,
-            lesson((base,), None, champion, CONFIG, "from random weights").config.name,
+            plan_retraining((base,), None, champion, replace(CONFIG, epochs=3), "from champion").config.name,
+            plan_retraining((base,), None, champion, CONFIG, "from random weights").config.name,
         }
         assert len(names) == 1
         assert len(names | others) == 3
 
     def test_a_champion_is_tuned_with_its_own_network_and_answers(self, base, champion):
-        found = lesson((base,), None, champion, replace(CONFIG, network=replace(CONFIG.network, embedding=8)), "from champion")
+        found = plan_retraining((base,), None, champion, replace(CONFIG, network=replace(CONFIG.network, embedding=8)), "from champion")
         assert found.config.network.embedding == 16
         assert found.sources.start == champion
         assert found.sources.teachers == (champion,)
         assert found.judge == base
 
     def test_from_random_weights_the_champion_has_no_say(self, base, champion):
-        sources = lesson((base,), None, champion, CONFIG, "from random weights").sources
+        sources = plan_retraining((base,), None, champion, CONFIG, "from random weights").sources
         assert sources.start is None
         assert sources.teachers == ()
 
     def test_nothing_to_learn_from(self, champion):
         with pytest.raises(TrainingError, match="there are no training faces"):
-            lesson((), None, champion, CONFIG, "from champion")
+            plan_retraining((), None, champion, CONFIG, "from champion")
 
     def test_reviews_without_a_training_face_are_left_out(self, tmp_path, base, champion):
         none = reviewed_set(tmp_path / "none", {"valid": 3}, {"valid": {"anger": 3}})
-        assert lesson((base,), none, champion, CONFIG, "from champion").sources.facesets == (base,)
+        assert plan_retraining((base,), none, champion, CONFIG, "from champion").sources.facesets == (base,)
 
     def test_reviewed_rows_win(self, tmp_path, base, champion):
         """A picture that is in both sets is learnt once, with the reviewed label."""
         reviewed = made_faceset(tmp_path / "reviewed", {"train": 40}, kind="single")
-        sources = lesson((base,), reviewed, champion, CONFIG, "from champion").sources
+        sources = plan_retraining((base,), reviewed, champion, CONFIG, "from champion").sources
         assert sources.prevailing == (reviewed,)
         ours, theirs = read_split(reviewed, "train"), read_split(base, "train")
         shared = set(ours.pictures) & set(theirs.pictures)
@@ -113,12 +113,12 @@ class TestReviewedFacesAlone:
 
 class TestJudges:
     def test_valid_gates_and_test_reports(self, base):
-        found = judges(base)
+        found = gate_splits(base)
         assert (len(found.gate), len(found.report)) == (120, 80)
         assert not set(found.gate.pictures) & set(found.report.pictures)
 
     def test_a_single_split_is_divided(self, tmp_path):
-        found = judges(made_faceset(tmp_path / "set", {"train": 40, "valid": 120}))
+        found = gate_splits(made_faceset(tmp_path / "set", {"train": 40, "valid": 120}))
         assert len(found.gate) + len(found.report) == 120
         assert 30 < len(found.gate) < 90
         assert not set(found.gate.groups) & set(found.report.groups)
@@ -126,14 +126,14 @@ class TestJudges:
 
     def test_a_set_without_held_out_faces(self, tmp_path):
         with pytest.raises(FaceSetError, match="neither a valid nor a test split"):
-            judges(made_faceset(tmp_path / "set", {"train": 40}))
+            gate_splits(made_faceset(tmp_path / "set", {"train": 40}))
 
     def test_a_model_against_itself_passes_on_all_but_pace(self, base, champion):
         model = Predictor(champion, "cpu")
-        met = contest(judges(base).gate, "majority", (model, model))
-        assert set(met.champion.spoilt) == set(SPOILT)
+        met = compare_models(gate_splits(base).gate, "majority", (model, model))
+        assert set(met.champion.corrupted) == set(CORRUPTIONS)
         assert np.array_equal(met.champion.clean, met.challenger.clean)
-        assert not np.array_equal(met.champion.spoilt["occlusion"], met.champion.clean.argmax(axis=1))
+        assert not np.array_equal(met.champion.corrupted["occlusion"], met.champion.clean.argmax(axis=1))
         verdict = judge(met.truth, met.champion, met.challenger, GateBounds(speed=0.0, support=10))
         assert verdict.passed
         assert verdict.faces == len(met.truth) <= 120
@@ -142,7 +142,7 @@ class TestJudges:
         counts, classes = {"train": 8, "valid": 60, "test": 20}, ("neutral", "happiness", "anger")
         three = made_faceset(tmp_path / "set", counts, kind="single", classes=classes)
         model = Predictor(champion, "cpu")
-        clean = contest(judges(three).gate, "majority", (model, model)).champion.clean
+        clean = compare_models(gate_splits(three).gate, "majority", (model, model)).champion.clean
         assert set(np.flatnonzero(clean.sum(axis=0))) <= {0, 1, 4}
         assert np.allclose(clean.sum(axis=1), 1)
 
@@ -160,8 +160,8 @@ taught(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), wait)
 
 
 def taught(base, champion, models, epoch):
-    found = lesson((base,), None, resolve_model(str(champion)), CONFIG, "from champion")
-    return train(found.sources, models, found.config, "cpu", resume=True, listener=Listener(epoch=epoch)).digest
+    found = plan_retraining((base,), None, resolve_model(str(champion)), CONFIG, "from champion")
+    return train(found.sources, models, found.config, "cpu", resume=True, listener=TrainingCallbacks(epoch=epoch)).digest
 
 
 def test_killed_in_training_it_goes_on_and_ends_the_same(tmp_path, base, champion, request):

@@ -9,7 +9,7 @@ import torch
 from fer_core.errors import TrainingError
 from fer_core.faceset import read_split
 from fer_core.models.store import DEFAULT
-from fer_core.training.dataset import Material, material
+from fer_core.training.dataset import TrainingData, training_data
 from fer_core.training.distributed import Ranks
 from fer_core.training.run import TrainingRun, repeatable
 from fer_core.training.train import Sources, train
@@ -24,8 +24,8 @@ def faceset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def learned(faceset: Path) -> Material:
-    return material(read_split(faceset, "train", luma=True), 0.0, 0.0)
+def learned(faceset: Path) -> TrainingData:
+    return training_data(read_split(faceset, "train", luma=True), 0.0, 0.0)
 
 
 def unheard(done: int, steps: int) -> None:
@@ -33,13 +33,13 @@ def unheard(done: int, steps: int) -> None:
 
 
 @pytest.mark.parametrize("sam_radius", [0.0, 0.05])
-def test_weights_that_are_no_numbers(learned: Material, sam_radius: float) -> None:
+def test_weights_that_are_no_numbers(learned: TrainingData, sam_radius: float) -> None:
     run = TrainingRun(replace(QUICK, learning_rate=1e30, sam_radius=sam_radius), CPU, Ranks(), learned)
     with pytest.raises(TrainingError, match="epoch 1 ended without finite weights"):
         run.epoch(unheard)
 
 
-def test_weights_that_the_last_step_spoils(learned: Material) -> None:
+def test_weights_that_the_last_step_spoils(learned: TrainingData) -> None:
     """Every loss of the epoch is a number."""
     run = TrainingRun(replace(QUICK, batch=80, learning_rate=1e3, weight_decay=1e38), CPU, Ranks(), learned)
     assert run.steps == 1
@@ -47,7 +47,7 @@ def test_weights_that_the_last_step_spoils(learned: Material) -> None:
         run.epoch(unheard)
 
 
-def test_too_many_processes_for_a_batch(learned: Material) -> None:
+def test_too_many_processes_for_a_batch(learned: TrainingData) -> None:
     with pytest.raises(TrainingError, match="less than two faces each"):
         TrainingRun(replace(QUICK, batch=7), CPU, Ranks(0, 4), learned)
     TrainingRun(replace(QUICK, batch=8), CPU, Ranks(0, 4), learned)

@@ -22,20 +22,20 @@ from fer_core.losses.choice import classifier_of
 from fer_core.models.store import WEIGHTS, ModelRef, load_model, resolve_model
 from fer_core.predict.predictor import load_predictor
 from fer_core.training.config import TrainConfig
-from fer_core.training.train import CURVES, EVENTS, HISTORY, SILENT, STATE, Listener, Sources, train
+from fer_core.training.train import CURVES, EVENTS, HISTORY, SILENT, STATE, Sources, TrainingCallbacks, train
 from tests.support.made_faces import QUICK, SMALL, encoded, faces, made_faceset
 
 SHORT = replace(QUICK, epochs=3, name="short")
 SMALL_SIZES = {name: value for name, value in SMALL.to_json().items() if name != "classifier"}
 
 
-def trained(faceset: Path, to: Path, config: TrainConfig, resume: bool = False, listener: Listener = SILENT) -> ModelRef:
+def trained(faceset: Path, to: Path, config: TrainConfig, resume: bool = False, listener: TrainingCallbacks = SILENT) -> ModelRef:
     """On one set and the CPU."""
     return train(Sources((faceset,)), to, config, "cpu", resume, listener)
 
 
-def told(records: list[EpochRecord]) -> Listener:
-    return Listener(records.append)
+def told(records: list[EpochRecord]) -> TrainingCallbacks:
+    return TrainingCallbacks(records.append)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_interrupted_run_ends_with_the_same_weights(faceset: Path, short: ModelR
             raise InterruptedRunError
 
     with pytest.raises(InterruptedRunError):
-        trained(faceset, tmp_path, SHORT, listener=Listener(stop))
+        trained(faceset, tmp_path, SHORT, listener=TrainingCallbacks(stop))
     assert not (tmp_path / "short" / WEIGHTS).exists()
     torch.manual_seed(999)
     seen: list[EpochRecord] = []
@@ -105,11 +105,11 @@ def test_interrupted_run_ends_with_the_same_weights(faceset: Path, short: ModelR
 KILLED = """
 import sys, time
 from pathlib import Path
-from tests.unit.fer_core.training.test_train import SHORT, Listener, trained
+from tests.unit.fer_core.training.test_train import SHORT, TrainingCallbacks, trained
 def wait(record):
     print(record.epoch, flush=True)
     if record.epoch == 1: time.sleep(60)
-trained(Path(sys.argv[1]), Path(sys.argv[2]), SHORT, listener=Listener(wait))
+trained(Path(sys.argv[1]), Path(sys.argv[2]), SHORT, listener=TrainingCallbacks(wait))
 """
 
 
@@ -207,7 +207,7 @@ def test_a_machine_that_only_trains_needs_little(faceset: Path, short: ModelRef,
 
 def test_steps_are_told(faceset: Path, tmp_path: Path) -> None:
     steps: list[tuple[int, int]] = []
-    trained(faceset, tmp_path, replace(SHORT, epochs=1), listener=Listener(step=lambda done, all_of: steps.append((done, all_of))))
+    trained(faceset, tmp_path, replace(SHORT, epochs=1), listener=TrainingCallbacks(step=lambda done, all_of: steps.append((done, all_of))))
     assert steps == [(i + 1, len(steps)) for i in range(len(steps))]
     assert len(steps) == 3
 
@@ -276,7 +276,9 @@ def test_several_sets(faceset: Path, short: ModelRef, tmp_path: Path) -> None:
     """The second set's faces are learnt from, the first one's alone judge; pictures held out anywhere are not trained on."""
     other = made_faceset(tmp_path / "other", {"train": 96, "valid": 64}, "single", colour=True, classes=EXPRESSIONS[:7])
     steps: list[int] = []
-    ref = train(Sources((faceset, other)), tmp_path, replace(SHORT, epochs=1), "cpu", listener=Listener(step=lambda d, n: steps.append(n)))
+    ref = train(
+        Sources((faceset, other)), tmp_path, replace(SHORT, epochs=1), "cpu", listener=TrainingCallbacks(step=lambda d, n: steps.append(n))
+    )
     assert ref.card["development"]["faces"] == short.card["development"]["faces"]
     assert len(ref.card["trained_on"]) == 2
     rest, dev = carve_dev(read_split(faceset, "train"), SHORT.dev_share)
@@ -337,5 +339,5 @@ def test_coloured_faces_and_single_labels_of_a_seven_class_set(tmp_path: Path) -
 
 def test_clock_is_told(faceset: Path, tmp_path: Path) -> None:
     start, seconds = time.monotonic(), []
-    trained(faceset, tmp_path, replace(SHORT, epochs=1), listener=Listener(lambda r: seconds.append(r.seconds)))
+    trained(faceset, tmp_path, replace(SHORT, epochs=1), listener=TrainingCallbacks(lambda r: seconds.append(r.seconds)))
     assert 0 < seconds[0] <= time.monotonic() - start

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.server.guard import Place, Rule, allowed_hosts, guarded
+from flows.server.guard import AccessRule, HostPort, allowed_hosts, guarded
 
 LOCAL = "127.0.0.1"
 OURS = "127.0.0.1:4200"
@@ -14,7 +14,7 @@ OURS = "127.0.0.1:4200"
 
 def refusal(host=OURS, allowed="", local=LOCAL, **headers):
     lines = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return Rule(allowed_hosts(allowed)).refusal([(b"host", host.encode()), *lines], local)
+    return AccessRule(allowed_hosts(allowed)).refusal([(b"host", host.encode()), *lines], local)
 
 
 @pytest.mark.parametrize(
@@ -32,15 +32,15 @@ OTHERS += ["[fe80::1]:4200", "0.0.0.0:4200", "", "127.0.0.1:4200@evil.example", 
 def test_other_names_are_refused_and_the_option_is_named(host):
     told = refusal(host)
     assert told.startswith("this server does not answer to the name ")
-    if Place.of(host) is not None:
+    if HostPort.of(host) is not None:
         assert f"`ferflow up --allow-host {host}`" in told
         assert f"FERFLOW_ALLOWED_HOSTS={host} " in told
         assert refusal(host, allowed=host) is None
 
 
 def test_a_request_names_one_host():
-    assert Rule().refusal([], LOCAL) is not None
-    assert Rule().refusal([(b"host", b"localhost"), (b"host", b"localhost")], LOCAL) is not None
+    assert AccessRule().refusal([], LOCAL) is not None
+    assert AccessRule().refusal([(b"host", b"localhost"), (b"host", b"localhost")], LOCAL) is not None
 
 
 def test_the_address_that_was_connected_to_is_ours():
@@ -90,7 +90,7 @@ def test_whatever_is_sent_the_answer_is_one_short_line(text):
 
 
 def refusal_of(host):
-    return Rule().refusal([(b"host", host)], LOCAL)
+    return AccessRule().refusal([(b"host", host)], LOCAL)
 
 
 @pytest.mark.parametrize("text", ["http://prefect.example", "prefect.example/", "*", "a b", "prefect.example:x"])
@@ -112,7 +112,7 @@ def ask(scope):
 
     headers = [(b"host", b"evil.example"), (b"origin", b"null")]
     whole = {"headers": headers, "server": (LOCAL, 4200), **scope}
-    asyncio.run(guarded(_inner, Rule())(whole, None, send))
+    asyncio.run(guarded(_inner, AccessRule())(whole, None, send))
     return sent
 
 

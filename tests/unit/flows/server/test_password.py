@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fer_core.errors import OrchestrationError
-from flows.server.password import FILE, THEIRS, kept_password, of_running
+from flows.server.password import FILE, THEIRS, password_of_running_server, stored_password
 from flows.server.prefect_process import LOCK, lock_in_home
 from tests.support.orchestrator import with_database
 from tests.support.processes import REPOSITORY, Commands
@@ -34,7 +34,7 @@ def test_it_is_made_once_and_for_its_owner_alone(home):
     os.umask(before := os.umask(0))
     os.umask(0)
     try:
-        first = kept_password()
+        first = stored_password()
     finally:
         os.umask(before)
     assert first.is_new
@@ -42,45 +42,45 @@ def test_it_is_made_once_and_for_its_owner_alone(home):
     assert len(first.text) > 40
     assert first.text not in repr(first)
     (home / FILE).chmod(0o644)
-    second = kept_password()
+    second = stored_password()
     assert (second.text, second.is_new, second.file) == (first.text, False, home / FILE)
     assert mode(home / FILE) == 0o600
     (home / FILE).unlink()
-    assert kept_password().text != first.text
+    assert stored_password().text != first.text
 
 
 @pytest.mark.parametrize("left", ["", "ferflow:half", "no colon\n"])
 def test_one_that_was_not_written_to_its_end_is_replaced(home, left):
     (home / FILE).write_text(left)
-    assert kept_password().is_new
-    assert not kept_password().is_new
+    assert stored_password().is_new
+    assert not stored_password().is_new
 
 
 def test_a_link_is_not_followed(home):
     (home / "elsewhere").write_text("a:b\n")
     (home / FILE).symlink_to("elsewhere")
     with pytest.raises(OrchestrationError, match=f"cannot be kept in {home / FILE}"):
-        kept_password()
+        stored_password()
 
 
 def test_the_environment_may_give_it(home, monkeypatch):
     monkeypatch.setenv(THEIRS, "me:mine")
-    assert (kept_password().text, kept_password().file) == ("me:mine", None)
+    assert (stored_password().text, stored_password().file) == ("me:mine", None)
     assert not (home / FILE).exists()
 
 
 def test_commands_show_it_to_the_up_that_runs_and_to_nothing_else(home):
-    password = kept_password().text
+    password = stored_password().text
     with (home / LOCK).open("wb") as lock:
         lock.write(URL.encode())
         lock.flush()
-        assert of_running(f"{URL}/api", LOCK) is None, "what answers there now is somebody else"
+        assert password_of_running_server(f"{URL}/api", LOCK) is None, "what answers there now is somebody else"
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert of_running(f"{URL}/api", LOCK) == password
-        assert of_running(f"{URL}/api/", LOCK) == password
+        assert password_of_running_server(f"{URL}/api", LOCK) == password
+        assert password_of_running_server(f"{URL}/api/", LOCK) == password
         for other in ("http://127.0.0.1:4201/api", "http://evil.example/api", "https://127.0.0.1:4200/api"):
-            assert of_running(other, LOCK) is None
-    assert of_running(f"{URL}/api", "no such file") is None
+            assert password_of_running_server(other, LOCK) is None
+    assert password_of_running_server(f"{URL}/api", "no such file") is None
 
 
 def test_no_other_user_can_hold_a_lock(home):

@@ -7,21 +7,21 @@ import yaml
 
 from flows.label_params import LabelParams
 from flows.retrain_params import RetrainParams
-from flows.server.deployments import TIMETABLE, Wishes, complete, filled
-from flows.server.serve import ATTEMPTS, Interrupted, verdict_on
+from flows.server.deployments import TIMETABLE, ServeOptions, complete, form_values
+from flows.server.serve import ATTEMPTS, Interrupted, recovery_state
 
-EVERYTHING = Wishes("/photos", "/labels", "/models", "UTC")
+EVERYTHING = ServeOptions("/photos", "/labels", "/models", "UTC")
 FILE = Path(__file__).resolve().parents[4] / "deployments" / "prefect.yaml"
 
 
 @pytest.mark.parametrize("entry", TIMETABLE, ids=lambda entry: f"{entry.flow.name}/{entry.name}")
 def test_with_every_option_every_form_is_complete(entry):
-    assert complete(entry.form, filled(entry, EVERYTHING))
+    assert complete(entry.form, form_values(entry, EVERYTHING))
 
 
 @pytest.mark.parametrize("entry", TIMETABLE, ids=lambda entry: f"{entry.flow.name}/{entry.name}")
 def test_without_options_forms_stay_as_they_are(entry):
-    assert filled(entry, Wishes(None, None, None, "UTC")) == {}
+    assert form_values(entry, ServeOptions(None, None, None, "UTC")) == {}
 
 
 def test_no_schedule_before_a_form_is_complete():
@@ -30,9 +30,9 @@ def test_no_schedule_before_a_form_is_complete():
 
 
 def test_an_interrupted_run_is_gone_on_with_but_not_for_ever():
-    states = [verdict_on(Interrupted(attempts, cancelling=False)).name for attempts in range(ATTEMPTS + 2)]
+    states = [recovery_state(Interrupted(attempts, cancelling=False)).name for attempts in range(ATTEMPTS + 2)]
     assert states == ["AwaitingRetry"] * ATTEMPTS + ["Crashed"] * 2
-    assert verdict_on(Interrupted(1, cancelling=True)).name == "Cancelled"
+    assert recovery_state(Interrupted(1, cancelling=True)).name == "Cancelled"
 
 
 def test_the_file_for_work_pools_says_the_same():

@@ -165,7 +165,7 @@ def worker(plain):
     for name in started:
         plain.kill(name)
     with warnings.catch_warnings():
-        versions.hush()
+        versions.silence_version_warning()
         with Client(plain.address) as client:
             while client.scheduler_info()["workers"]:
                 time.sleep(0.05)

@@ -76,7 +76,7 @@ def test_one_word_is_all_that_http_says_wherever_ferflow_starts_dask():
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_a_key_touches_the_disk_only_where_no_other_user_looks(tmp_path):
     """OpenSSL takes a certificate from a file: one in a folder of its own, which is gone when it is read."""
-    made = "import os; os.umask(0o022); from tasks.clusters.certificate import own_security; own_security().get_listen_args('worker')"
+    made = "import os; os.umask(0o022); from tasks.clusters.certificate import ephemeral_tls; ephemeral_tls().get_listen_args('worker')"
     words = [
         "strace",
         "-f",

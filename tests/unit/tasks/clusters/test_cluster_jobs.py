@@ -138,7 +138,7 @@ def test_a_job_that_is_refused_or_never_begins_is_one_line(slurm, tmp_path):
     (slurm / "full").unlink()
     (slurm / "queue").touch()
     spec = SlurmCluster(patience=1, folder=str(tmp_path))
-    said = rf"^no Slurm job started within 1 s \(squeue tells why one waits; output of the jobs is in {tmp_path}\)$"
+    said = rf"^no Slurm job started within 1 s \(squeue shows why a job waits; output of the jobs is in {tmp_path}\)$"
     with pytest.raises(ClusterError, match=said), open_client(spec):
         pass
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from fer_core.errors import ClusterError, UsageError
 from fer_core.planning.draft import LARGEST_SHARD, SMALLEST_SHARD, shard_size_for
 from tasks.clusters import gpu, local
-from tasks.clusters.early_start import starting_early
+from tasks.clusters.early_start import start_early
 from tasks.clusters.gpus import chosen_gpus, visible_gpus
 from tasks.clusters.registry import needs, open_client
 from tasks.clusters.settings import ALLOCATION
-from tasks.clusters.sizing import SUPPOSED, cores, hands, hands_to_plan_for, sized, trimmed
+from tasks.clusters.sizing import ASSUMED_CONCURRENCY, cap_workers, cores, max_concurrency, planning_concurrency, with_workers
 from tasks.clusters.spec import Adaptive, AddressCluster, GpuCluster, KubernetesCluster, LocalCluster, SlurmCluster
 from tasks.execution.fan_out import fan_out
 from tests.faults import odd_pictures
@@ -48,32 +48,32 @@ def test_shards_keep_every_worker_busy_within_bounds(images, workers):
 def test_no_worker_is_started_without_a_shard(images, workers, threads, shard_size):
     spec = LocalCluster(processes=workers, threads=threads)
     shards = -(-images // (shard_size or shard_size_for(images, workers * threads)))
-    assert trimmed(spec, images, shard_size).processes == min(workers, -(-shards // threads))
+    assert cap_workers(spec, images, shard_size).processes == min(workers, -(-shards // threads))
     between = spec.model_copy(update={"processes": Adaptive(minimum=1, maximum=workers)})
-    assert trimmed(between, images, shard_size).processes == Adaptive(minimum=1, maximum=min(workers, -(-shards // threads)))
+    assert cap_workers(between, images, shard_size).processes == Adaptive(minimum=1, maximum=min(workers, -(-shards // threads)))
 
 
 def test_how_many_shards_are_worked_on_at_a_time():
     slurm, pods = SlurmCluster(jobs=Adaptive(minimum=1, maximum=5), cores=4), Adaptive(minimum=2, maximum=3)
-    assert hands(LocalCluster()) == cores()
-    assert hands(LocalCluster(processes=3, threads=2)) == 6
-    assert hands(slurm) == 20
-    assert hands(slurm.model_copy(update={"gpu": True})) == 5
-    assert hands(KubernetesCluster(image="x", pods=pods)) == 3
-    assert hands(AddressCluster(address="tcp://host:1")) == 1
-    assert hands_to_plan_for(AddressCluster(address="tcp://host:1")) == SUPPOSED
-    assert hands_to_plan_for(slurm) == hands(slurm)
-    assert hands(GpuCluster(gpus=2)) == 2
+    assert max_concurrency(LocalCluster()) == cores()
+    assert max_concurrency(LocalCluster(processes=3, threads=2)) == 6
+    assert max_concurrency(slurm) == 20
+    assert max_concurrency(slurm.model_copy(update={"gpu": True})) == 5
+    assert max_concurrency(KubernetesCluster(image="x", pods=pods)) == 3
+    assert max_concurrency(AddressCluster(address="tcp://host:1")) == 1
+    assert planning_concurrency(AddressCluster(address="tcp://host:1")) == ASSUMED_CONCURRENCY
+    assert planning_concurrency(slurm) == max_concurrency(slurm)
+    assert max_concurrency(GpuCluster(gpus=2)) == 2
     assert [needs(spec) for spec in (slurm, GpuCluster(), KubernetesCluster(image="x", gpu=True))] == [{}, {"GPU": 1}, {"GPU": 1}]
 
 
 def test_the_number_of_workers_is_for_processes_of_this_machine():
-    assert sized(LocalCluster(processes=3), 5) == LocalCluster(processes=5)
-    assert sized(LocalCluster(processes=3), None) == LocalCluster(processes=3)
+    assert with_workers(LocalCluster(processes=3), 5) == LocalCluster(processes=5)
+    assert with_workers(LocalCluster(processes=3), None) == LocalCluster(processes=3)
     for spec in (AddressCluster(address="tcp://host:1"), GpuCluster(), SlurmCluster()):
-        assert sized(spec, None) is spec
+        assert with_workers(spec, None) is spec
         with pytest.raises(UsageError, match="--workers is for local clusters"):
-            sized(spec, 5)
+            with_workers(spec, 5)
 
 
 def _loaded() -> list[str]:
@@ -89,7 +89,7 @@ def _allocation() -> dict[str, str]:
 def test_local_workers_know_no_prefect_listen_at_home_and_end_at_once():
     two = LocalCluster(processes=2, threads=2)
     before, began = set(psutil.Process().children(recursive=True)), time.monotonic()
-    with starting_early(two, 1000, 1), open_client(LocalCluster()) as client:
+    with start_early(two, 1000, 1), open_client(LocalCluster()) as client:
         client.wait_for_workers(2, timeout=280)
         starting = time.monotonic() - began
         assert list(client.nthreads().values()) == [2, 2]
@@ -150,7 +150,7 @@ def _gpus_of(monkeypatch, folder, *uuids):
 def test_gpus_are_those_that_are_there_and_may_be_seen(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert visible_gpus() == ()
-    with pytest.raises(ClusterError, match=r"no GPU can be used on this machine \(nvidia-smi tells of none\)$"):
+    with pytest.raises(ClusterError, match=r"no GPU can be used on this machine \(nvidia-smi lists none\)$"):
         chosen_gpus(None)
     monkeypatch.undo()
     _gpus_of(monkeypatch, tmp_path / "bin", "GPU-a", "GPU-b")
@@ -185,7 +185,7 @@ def test_each_gpu_has_a_process_of_its_own(monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.setattr(gpu, "_check", lambda client: None)
         patch.setattr(local, "_warm", lambda client: None)
-        with starting_early(GpuCluster(), 1, None), open_client(GpuCluster()) as client:
+        with start_early(GpuCluster(), 1, None), open_client(GpuCluster()) as client:
             client.wait_for_workers(2, timeout=280)
             assert sorted(client.run(_device).values()) == ["GPU-a", "GPU-b"]
             assert [worker["resources"] for worker in client.scheduler_info(-1)["workers"].values()] == [{"GPU": 1}] * 2

@@ -3,7 +3,7 @@
 import pytest
 
 from fer_core.errors import ClusterError, UsageError
-from flows.server.up_setup import checked_access
+from flows.server.up_setup import validated_access
 from flows.setup.deployed_cluster import _named_in
 from tasks.clusters.spec import AddressCluster, GpuCluster, KubernetesCluster, LocalCluster, SlurmCluster
 from tasks.clusters.trust import ALLOWED_CLUSTERS, allowed_clusters, is_trusted, refuse_new
@@ -69,7 +69,7 @@ def test_a_form_may_change_how_many():
 def test_options_and_environment_count(monkeypatch):
     monkeypatch.setenv(ALLOWED_CLUSTERS, "tcp://b:2,")
     monkeypatch.setenv("FERFLOW_ALLOWED_HOSTS", "other.example")
-    access = checked_access(["prefect.example:8443"], ["tcp://a:1/", "slurm", "tcp://a:1"], password=False)
+    access = validated_access(["prefect.example:8443"], ["tcp://a:1/", "slurm", "tcp://a:1"], password=False)
     assert access.clusters == ("tcp://a:1", "slurm", "tcp://b:2")
     assert (access.hosts, access.password) == (("prefect.example:8443", "other.example"), False)
 
@@ -83,7 +83,7 @@ def test_what_is_no_cluster_is_wrong_use(wrong):
 
 def test_what_is_no_host_is_wrong_use(commands):
     with pytest.raises(UsageError, match="--allow-host 'http://x' is no host"):
-        checked_access(["http://x"], [], password=True)
+        validated_access(["http://x"], [], password=True)
     ended = commands.run("up", "--allow-host", "http://x")
     assert (ended.code, ended.err.count("\n")) == (2, 1)
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tasks.execution import signals
-from tasks.execution.progress import Progress, tell
+from tasks.execution.progress import Progress, report_progress
 
 
 @pytest.fixture
@@ -24,15 +24,15 @@ def calm(monkeypatch):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_swallowed_interrupt_stops_the_run_at_its_next_step(calm, number):
     """Regression: a signal that came while Prefect was being imported was swallowed there, and the run went on to its commit."""
-    assert not signals.asked()
-    signals.stop_if_asked()
+    assert not signals.stop_requested()
+    signals.raise_if_stop_requested()
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(number)
-    assert signals.asked()
+    assert signals.stop_requested()
     with pytest.raises(KeyboardInterrupt):
-        signals.stop_if_asked()
+        signals.raise_if_stop_requested()
     with pytest.raises(KeyboardInterrupt):
-        tell(Progress(total=1))
+        report_progress(Progress(total=1))
 
 
 def test_a_second_signal_at_once_is_the_same_wish(calm):
@@ -48,7 +48,7 @@ def test_an_import_is_finished_before_the_command_unwinds(calm, tmp_path, monkey
     timer = signal.getitimer(signal.ITIMER_REAL)
     module = importlib.import_module("slow_to_import")
     assert module.done
-    assert signals.asked()
+    assert signals.stop_requested()
     with pytest.raises(KeyboardInterrupt):
         time.sleep(5)
     signal.setitimer(signal.ITIMER_REAL, *timer)  # whose it was before

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from skimage import data
 
-from fer_core.detect.base import overlaps
-from fer_core.detect.builtin.detector import EDGE, Builtin, _placed, averaged
-from fer_core.detect.builtin.tiling import Piece
+from fer_core.detect.base import box_iou
+from fer_core.detect.builtin.detector import EDGE, BuiltinDetector, _placed, averaged
+from fer_core.detect.builtin.tiling import ImageTile
 from fer_core.detect.builtin.weights import SHIPPED
 from tests.support import made_faces  # noqa: F401  (one thread)
 
@@ -19,7 +19,7 @@ HEAD = np.array([[180, 62, 272, 177.0]])
 
 @pytest.fixture(scope="module")
 def detector():
-    return Builtin()
+    return BuiltinDetector()
 
 
 def row(box, score=0.9):
@@ -34,7 +34,7 @@ def rows(*each):
 
 
 def piece(cut, origin=(0, 0), scale=(1, 1)):
-    return Piece(np.zeros((64, 64, 3), np.uint8), np.array(origin, np.float32), np.array(scale, np.float32), np.array(cut, np.float32))
+    return ImageTile(np.zeros((64, 64, 3), np.uint8), np.array(origin, np.float32), np.array(scale, np.float32), np.array(cut, np.float32))
 
 
 def sound(faces, picture):
@@ -110,7 +110,7 @@ class TestAveraging:
 
     def test_what_overlaps_a_little_does_not_count(self):
         found = rows(row((0, 0, 100, 100), 0.9), row((40, 0, 140, 100), 0.8))
-        assert overlaps(found[:1, :4], found[1:, :4])[0, 0] > 0.4
+        assert box_iou(found[:1, :4], found[1:, :4])[0, 0] > 0.4
         assert np.allclose(averaged(found, np.array([0]))[0], found[0], atol=1e-3)
 
     def test_nothing_stays_nothing(self):
@@ -134,7 +134,7 @@ class TestManyPictures:
         assert len(together) == len(pictures)
         for faces, each in zip(together, pictures, strict=True):
             agree(faces, detector.detect(each))
-        found = [overlaps(HEAD, together[index].boxes).max() > 0.5 for index in (0, 7)]
+        found = [box_iou(HEAD, together[index].boxes).max() > 0.5 for index in (0, 7)]
         assert found == [True, True]
         assert len(together[2]) == len(together[5]) == 0
 
@@ -166,7 +166,7 @@ class TestOddPictures:
         picture = np.repeat(grey[..., None], 3, 2)
         faces = detector.detect(picture)
         assert sound(faces, picture)
-        assert overlaps(HEAD, faces.boxes[:1]).max() > 0.6
+        assert box_iou(HEAD, faces.boxes[:1]).max() > 0.6
 
     def test_turned(self, detector, turned):
         picture, centre = turned
@@ -200,7 +200,7 @@ class TestOddPictures:
             heads.append(HEAD[0] * share + [left, top, left, top])
         faces = detector.detect(picture)
         assert sound(faces, picture)
-        best = overlaps(np.array(heads), faces.boxes)
+        best = box_iou(np.array(heads), faces.boxes)
         assert best.max(axis=1).min() > 0.5
         assert (faces.scores[best.argmax(axis=1)] > 0.6).all()
 
@@ -210,24 +210,24 @@ class TestOddPictures:
         small = cv2.resize(data.astronaut(), (110, 110), interpolation=cv2.INTER_AREA)
         picture[700:810, 900:1010] = small
         head = HEAD * 110 / 512 + [900, 700, 900, 700]
-        assert overlaps(head, Builtin().detect(picture).boxes).max(initial=0) > 0.5
-        assert overlaps(head, Builtin(largest_side=400).detect(picture).boxes).max(initial=0) < 0.5
+        assert box_iou(head, BuiltinDetector().detect(picture).boxes).max(initial=0) > 0.5
+        assert box_iou(head, BuiltinDetector(largest_side=400).detect(picture).boxes).max(initial=0) < 0.5
 
 
 def test_the_identity_names_content_and_settings_but_no_place(tmp_path):
     copy = tmp_path / "other.safetensors"
     copy.write_bytes(SHIPPED.read_bytes())
-    identity = Builtin().identity
-    assert Builtin(copy).identity == identity
+    identity = BuiltinDetector().identity
+    assert BuiltinDetector(copy).identity == identity
     assert "/" not in identity
     assert str(tmp_path) not in identity
-    others = {Builtin(score_threshold=0.4).identity, Builtin(largest_side=1000).identity, identity}
+    others = {BuiltinDetector(score_threshold=0.4).identity, BuiltinDetector(largest_side=1000).identity, identity}
     assert len(others) == 3
 
 
 def test_a_higher_threshold_finds_a_part_of_the_same(detector):
     picture = data.astronaut()
-    low, high = Builtin(score_threshold=0.3).detect(picture), Builtin(score_threshold=0.7).detect(picture)
+    low, high = BuiltinDetector(score_threshold=0.3).detect(picture), BuiltinDetector(score_threshold=0.7).detect(picture)
     assert (high.scores >= 0.7).all()
     assert len(low) >= len(detector.detect(picture)) >= len(high) >= 1
 
@@ -236,7 +236,7 @@ def test_one_detector_a_thread_agrees():
     picture, found = data.astronaut(), {}
 
     def look(number):
-        found[number] = Builtin().detect(picture)
+        found[number] = BuiltinDetector().detect(picture)
 
     threads = [threading.Thread(target=look, args=(number,)) for number in range(2)]
     for thread in threads:

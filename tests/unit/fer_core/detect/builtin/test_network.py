@@ -7,7 +7,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from fer_core.detect.builtin.network import LARGEST, STRIDES, DetectionConfig, DetectionNet, folded, mixed, unfolded
+from fer_core.detect.builtin.network import (
+    LARGEST,
+    STRIDES,
+    DetectionConfig,
+    DetectionNet,
+    fold_batch_norm,
+    interpolate_weights,
+    unfold_batch_norm,
+)
 from fer_core.detect.builtin.weights import SHIPPED, load_detector, save_detector
 from fer_core.errors import DetectorError
 from tests.support import made_faces  # noqa: F401  (one thread)
@@ -117,7 +125,7 @@ def test_a_new_network_sees_almost_nothing():
 def test_folding_changes_no_answer():
     network = trained()
     network.eval()
-    plain = folded(network)
+    plain = fold_batch_norm(network)
     pictures = 255 * torch.rand(2, 3, 64, 96)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in plain.modules())
     assert not plain.training
@@ -126,39 +134,39 @@ def test_folding_changes_no_answer():
 
 
 def test_folding_what_is_folded_changes_nothing():
-    plain = folded(trained())
+    plain = fold_batch_norm(trained())
     pictures = 255 * torch.rand(1, 3, 64, 64)
-    assert same(folded(plain)(pictures), plain(pictures), {"rtol": 0, "atol": 0})
+    assert same(fold_batch_norm(plain)(pictures), plain(pictures), {"rtol": 0, "atol": 0})
 
 
 def test_what_is_shipped_can_learn_on():
     """Unfolded, in evaluation mode, it answers as before, whatever the pictures; in training mode too, on those that it was settled on."""
-    plain, pictures = folded(trained()), 255 * torch.rand(4, 3, 64, 96)
-    learning = unfolded(plain, pictures)
+    plain, pictures = fold_batch_norm(trained()), 255 * torch.rand(4, 3, 64, 96)
+    learning = unfold_batch_norm(plain, pictures)
     assert not learning.training
     assert set(learning.state_dict()) == set(trained().state_dict())
     others = 255 * torch.rand(2, 3, 64, 64)
     for batch in (pictures, others):
         assert same(learning(batch), plain(batch), {"rtol": 1e-3, "atol": 1e-3})
-    assert same(folded(learning)(others), plain(others), {"rtol": 1e-3, "atol": 1e-3})
+    assert same(fold_batch_norm(learning)(others), plain(others), {"rtol": 1e-3, "atol": 1e-3})
     assert same(learning.train()(pictures), plain(pictures), {"rtol": 1e-3, "atol": 1e-3})
     learning(others).logits.sum().backward()
     assert all(parameter.grad is not None for name, parameter in learning.named_parameters() if "conv" in name)
 
 
 def test_networks_are_averaged_weight_by_weight():
-    one, other = folded(trained()), folded(trained(passes=0))
-    half, pictures = mixed(one, other, 0.25), 255 * torch.rand(1, 3, 64, 64)
+    one, other = fold_batch_norm(trained()), fold_batch_norm(trained(passes=0))
+    half, pictures = interpolate_weights(one, other, 0.25), 255 * torch.rand(1, 3, 64, 64)
     for name, tensor in half.state_dict().items():
         assert torch.allclose(tensor, 0.75 * one.state_dict()[name] + 0.25 * other.state_dict()[name], atol=1e-6)
     assert not half.training
-    assert same(mixed(one, other, 0.0)(pictures), one(pictures), {"rtol": 0, "atol": 0})
+    assert same(interpolate_weights(one, other, 0.0)(pictures), one(pictures), {"rtol": 0, "atol": 0})
     with pytest.raises(ValueError, match="same sizes"):
-        mixed(one, DetectionNet(DetectionConfig()), 0.5)
+        interpolate_weights(one, DetectionNet(DetectionConfig()), 0.5)
 
 
 def test_a_batch_is_its_pictures():
-    plain, pictures = folded(trained()), 255 * torch.rand(3, 3, 96, 64)
+    plain, pictures = fold_batch_norm(trained()), 255 * torch.rand(3, 3, 96, 64)
     together = plain(pictures)
     for index in range(3):
         alone = plain(pictures[index : index + 1])
@@ -172,7 +180,7 @@ def test_the_file_holds_the_folded_network_in_half_precision(tmp_path):
     loaded = load_detector(tmp_path / "new" / "folder" / "net.safetensors")
     assert loaded.config == TINY
     assert not loaded.training
-    ours, theirs = folded(network).state_dict(), loaded.state_dict()
+    ours, theirs = fold_batch_norm(network).state_dict(), loaded.state_dict()
     assert set(ours) == set(theirs)
     for name, tensor in ours.items():
         assert theirs[name].dtype == torch.float32

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from fer_core.detect.builtin.decode_outputs import rows_from
 from fer_core.detect.builtin.network import STRIDES, DetectionConfig, DetectionNet
-from fer_core.detect.builtin.onnx import CpuEyes
-from fer_core.detect.builtin.runtime import eyes_on
-from fer_core.detect.builtin.torch_runtime import TorchEyes
+from fer_core.detect.builtin.onnx import OnnxDetectorRuntime
+from fer_core.detect.builtin.runtime import load_runtime
+from fer_core.detect.builtin.torch_runtime import TorchDetectorRuntime
 from fer_core.detect.builtin.weights import SHIPPED, load_detector, read_detector
 
-SHIPPED_EYES = CpuEyes(*read_detector(SHIPPED))
-TORCH_EYES = TorchEyes(load_detector(SHIPPED), "cpu")
+SHIPPED_EYES = OnnxDetectorRuntime(*read_detector(SHIPPED))
+TORCH_EYES = TorchDetectorRuntime(load_detector(SHIPPED), "cpu")
 
 
 def pictures(count: int, height: int, width: int, seed: int = 0) -> list[np.ndarray]:
@@ -38,7 +38,7 @@ def test_another_size_of_network() -> None:
     network = DetectionNet(DetectionConfig(stem=(4, 8), widths=(8, 12, 16), blocks=(2, 1, 3), neck=8)).eval()
     tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     some = pictures(2, 96, 64)
-    for ours, theirs in zip(CpuEyes(network.config, tensors)(some), TorchEyes(network, "cpu")(some), strict=True):
+    for ours, theirs in zip(OnnxDetectorRuntime(network.config, tensors)(some), TorchDetectorRuntime(network, "cpu")(some), strict=True):
         assert np.abs(ours - theirs).max() < 1e-4
 
 
@@ -85,6 +85,6 @@ def test_numbers_beyond_all_bounds_stay_finite() -> None:
 
 
 def test_a_cpu_without_the_runtime_looks_with_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(eyes_on(SHIPPED, "cpu"), CpuEyes)
+    assert isinstance(load_runtime(SHIPPED, "cpu"), OnnxDetectorRuntime)
     monkeypatch.setattr("fer_core.detect.builtin.runtime.find_spec", lambda name: None)
-    assert isinstance(eyes_on(SHIPPED, "cpu"), TorchEyes)
+    assert isinstance(load_runtime(SHIPPED, "cpu"), TorchDetectorRuntime)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_core.detect.builtin.network import STRIDES
-from fer_core.detect.builtin.refinement import BATCH, FACE, SEEN, SIDE, _cut, looked_again
+from fer_core.detect.builtin.refinement import BATCH, FACE, SEEN, SIDE, _cut, refine_detections
 
 LOGIT = {0.5: 0.0, 0.8: math.log(4), 0.05: math.log(0.05 / 0.95)}
 
@@ -40,13 +40,13 @@ def picture(height=200, width=300):
 
 def test_no_face_no_look():
     network = Confirming(0.8)
-    assert looked_again(network, picture(), np.zeros((0, 15), np.float32), 0.01).shape == (0, 15)
+    assert refine_detections(network, picture(), np.zeros((0, 15), np.float32), 0.01).shape == (0, 15)
     assert network.seen == []
 
 
 def test_what_is_seen_again_keeps_its_place_and_the_geometric_mean_of_the_scores():
     first = np.stack([row(40, 50, 60, 0.5), row(150, 20, 20, 0.8)])
-    again = looked_again(Confirming(0.8), picture(), first, 0.01)
+    again = refine_detections(Confirming(0.8), picture(), first, 0.01)
     assert np.allclose(again[:, :14], first[:, :14], atol=0.01)
     assert again[:, 14] == pytest.approx([math.sqrt(0.5 * 0.8), 0.8], abs=1e-3)
 
@@ -54,15 +54,15 @@ def test_what_is_seen_again_keeps_its_place_and_the_geometric_mean_of_the_scores
 def test_box_and_points_are_the_mean_of_both_looks():
     """Eight pixels of the cut-out are eight 64ths of the face."""
     first = row(40, 50, 64)[None]
-    again = looked_again(Confirming(0.8, shift=8.0), picture(), first, 0.01)
+    again = refine_detections(Confirming(0.8, shift=8.0), picture(), first, 0.01)
     assert np.allclose(again[0, :14] - first[0, :14], 4.0, atol=0.01)
 
 
 def test_what_is_not_seen_again_falls():
-    faint = looked_again(Confirming(0.05), picture(), row(40, 50, 60)[None], 0.01)
+    faint = refine_detections(Confirming(0.05), picture(), row(40, 50, 60)[None], 0.01)
     assert np.allclose(faint[0, :14], row(40, 50, 60)[:14], atol=0.01)  # too faint to be believed of where it is
     assert faint[0, 14] == pytest.approx(math.sqrt(0.8 * 0.05), abs=1e-3)
-    elsewhere = looked_again(Confirming(0.8, shift=50.0), picture(), row(40, 50, 60)[None], 0.01)
+    elsewhere = refine_detections(Confirming(0.8, shift=50.0), picture(), row(40, 50, 60)[None], 0.01)
     assert elsewhere[0, 14] == 0
     assert np.allclose(elsewhere[0, :14], row(40, 50, 60)[:14])
 
@@ -70,14 +70,14 @@ def test_what_is_not_seen_again_falls():
 def test_what_could_not_reach_the_threshold_is_not_read():
     """With 0.05 < SEEN it would not be believed of where it is, only count for the score."""
     assert SEEN > 0.05
-    faint = looked_again(Confirming(0.05), picture(), row(40, 50, 60)[None], 0.3)
+    faint = refine_detections(Confirming(0.05), picture(), row(40, 50, 60)[None], 0.3)
     assert faint[0, 14] == 0
 
 
 def test_many_faces_come_back_in_their_order():
     rows = np.stack([row(3 * number, 2 * number, 15 + number) for number in range(70)])
     network = Confirming(0.8)
-    again = looked_again(network, picture(), rows, 0.01)
+    again = refine_detections(network, picture(), rows, 0.01)
     assert [len(batch) for batch in network.seen] == [BATCH] * (70 // BATCH) + [70 % BATCH]
     assert np.allclose(again[:, :14], rows[:, :14], atol=0.05)
 
