@@ -114,7 +114,7 @@ def quiet() -> dict[str, Any]:
 
 async def serve(address: str, count: int) -> None:
     """Keep so many workers until standard input ends, whose first line is the cluster's certificate."""
-    security = pickle.loads(base64.b64decode(sys.stdin.readline()))
+    security = pickle.loads(base64.b64decode(sys.stdin.readline()))  # from the benchmark that started this process, by its pipe
     ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     places = [asyncio.create_task(_place(address, security, number)) for number in range(count)]
     await asyncio.wait([ended])

@@ -163,7 +163,7 @@ def publish(
     """Make a run visible and final: parts are coalesced and move into their tables, the manifest is written last, staging goes.
 
     Whoever is interrupted does it again with the same receipts, or those of `staged_receipts`. On a committed run it only tidies up.
-    committed_at: UTC, now if None. assert_lease: called before each step that readers see; it raises when somebody else has taken over.
+    committed_at: UTC, now if None. assert_lease: called before each step that readers see; it raises when another process holds the lease.
     largest_part: bytes of the files that parts of neighbouring shards become; 0 keeps each as it is.
     CommitError unless the receipts account for each planned image exactly once.
     """

@@ -220,7 +220,7 @@ def _joined(answers: Sequence[Predictions]) -> Predictions:
 
 
 def _predictor_for(config: RunConfig) -> FacePredictor:
-    """The run's model alone: whoever relabels needs no detector. Loaded at a thread's first shard and kept, as
+    """The run's model alone: relabelling needs no detector. Loaded at a thread's first shard and kept, as
     `worker_models.load_worker_models` does.
     """
     key = (config.model, config.model_digest, config.device)

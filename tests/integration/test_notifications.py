@@ -1,4 +1,4 @@
-"""Somebody is told: a real `ferflow up --notify`, nights that go wrong, and what arrives at a webhook."""
+"""Notifications: a real `ferflow up --notify`, failed runs, and what arrives at a webhook."""
 
 import asyncio
 import io

@@ -335,8 +335,7 @@ def test_the_whole_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     threads = cv2.getNumThreads()
     assert detectors.main() == 0  # the test below runs it as people do
     cv2.setNumThreads(threads)
-    told = json.loads(capsys.readouterr().out)
-    (row,) = told["detectors"]
+    (row,) = (told := json.loads(capsys.readouterr().out))["detectors"]
     assert (row["detector"], row["score_threshold"]) == ("builtin", 0.009)
     assert 0 <= row["afw_recall_iou50"] <= row["afw_recall_iou40"] <= 1
     assert row["images_per_second"] > 0

@@ -37,6 +37,7 @@ from flows.cli.main import main
 from tests.golden.make_schema_1 import PHOTOS
 from tests.support import fakes
 from tests.support.fakes import CutOffError, FaultyStore
+from tests.support.interruptions import cut_off_everywhere
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "before-coalescing"
 FACES = [1, 0, 2, 3, 0, 1, 2, 1]
@@ -168,24 +169,7 @@ def test_interrupted_anywhere_and_done_again_it_ends_in_the_same_place(tmp_path,
     """Cut off at every change in turn, merging included; then resumed from what staging tells, as another process would."""
     run = fakes.keeping_crops(fakes.config(tmp_path / "labels", source=str(photos)))
     receipts = fakes.stage_run(run, fakes.refs(photos)[:4], 1)
-    root, staged = tmp_path / "labels", tmp_path / "staged"
-    shutil.copytree(root, staged)
-    undisturbed = publish(open_store(run.root), run, receipts, MOMENT)
-    expected = fakes.tree(root)
-    for change in range(1, 100):
-        shutil.rmtree(root)
-        shutil.copytree(staged, root)
-        store = open_store(run.root)
-        try:
-            publish(FaultyStore(store, change, moment), run, receipts, MOMENT)
-            break  # there are fewer changes than that
-        except CutOffError:
-            pass
-        committed = is_committed(store, "run-a")
-        if not committed:
-            assert staged_receipts(store, "run-a") == {receipt.part: receipt for receipt in receipts}, "a receipt was lost"
-        assert publish(store, run, [] if committed else staged_receipts(store, "run-a").values(), MOMENT) == undisturbed
-        assert fakes.tree(root) == expected
+    change = cut_off_everywhere(tmp_path / "labels", run, receipts, MOMENT, moment, publish)
     assert change == 11, "three merged parts and their receipt, what was begun, three moves, the manifest, staging"
 
 

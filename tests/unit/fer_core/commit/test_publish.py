@@ -1,6 +1,5 @@
 import hashlib
 import itertools
-import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -30,6 +29,7 @@ from fer_core.storage.store import open_store
 from fer_core.tables.schema import PLAN
 from tests.support import fakes
 from tests.support.fakes import CutOffError, FaultyStore
+from tests.support.interruptions import cut_off_everywhere
 
 MOMENT = datetime(2026, 1, 1, 2, 3, 4, tzinfo=UTC)
 
@@ -258,26 +258,7 @@ def test_crops_then_labels_then_images_then_the_manifest(run, pictures):
 def test_interrupted_anywhere_and_done_again_it_ends_in_the_same_place(run, pictures, tmp_path, moment):
     """Cut off at every change in turn; then resumed from what staging tells, as another process would."""
     receipts = fakes.stage_run(run, pictures, 4)
-    root, staged = tmp_path / "labels", tmp_path / "staged"
-    shutil.copytree(root, staged)
-    undisturbed = publish(open_store(run.root), run, receipts, MOMENT)
-    expected = fakes.tree(root)
-
-    for change in range(1, 100):
-        shutil.rmtree(root)
-        shutil.copytree(staged, root)
-        store = open_store(run.root)
-        faulty = FaultyStore(store, change, moment)
-        try:
-            publish(faulty, run, receipts, MOMENT)
-            break  # there are fewer changes than that
-        except CutOffError:
-            pass
-        committed = is_committed(store, "run-a")
-        if not committed:
-            assert staged_receipts(store, "run-a") == {receipt.part: receipt for receipt in receipts}, "a receipt was lost"
-        assert publish(store, run, [] if committed else staged_receipts(store, "run-a").values(), MOMENT) == undisturbed
-        assert fakes.tree(root) == expected
+    change = cut_off_everywhere(tmp_path / "labels", run, receipts, MOMENT, moment, publish)
     assert change == 8, "what was begun, four moves, the manifest, staging"
 
 
