@@ -24,12 +24,12 @@ def watch_import() -> None:
 
 
 class _Watch(MetaPathFinder):
-    """Finds one module as usual, for a loader that changes it."""
+    """Finds one module as usual, for a loader that changes it. It stays where it is: `sys.meta_path` is a list that other threads import by
+    at this moment, and a finder taken out of it lets one of theirs be passed over, so that a module that is there is not found."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if fullname != MODULE:
             return None
-        sys.meta_path.remove(self)
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
             spec.loader = _Changed(spec.loader)
