@@ -9,6 +9,8 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 from fer_core.storage.paths import is_run_id, plan_file
 from fer_core.storage.store import open_store
 from fer_core.storage.uri import holds_credentials
+from tasks.clusters.sizing import with_workers
+from tasks.clusters.spec import Kind
 
 
 def _without_secrets(value: str) -> str:
@@ -23,12 +25,25 @@ Address = Annotated[str, AfterValidator(_without_secrets)]
 RunId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=100)]
 
 
-class OneRun(BaseModel):
-    """Parameters of a flow whose runs can be named and resumed."""
+class LabellingParams(BaseModel):
+    """Parameters of a flow that labels on workers, and whose runs can be named and resumed."""
 
     if TYPE_CHECKING:  # declared by each form, in its own place among the fields
+        cluster: Kind
+        workers: int | None
+        shard_size: int | None
         run_id: str | None
         resume: str | None
+
+    @property
+    def labels_root(self) -> str:
+        """Folder or URL of the tables, whatever the form calls it."""
+        raise NotImplementedError
+
+    @property
+    def workers_wanted(self) -> Kind:
+        """The cluster with the number of workers. UsageError where it does not go together."""
+        return with_workers(self.cluster, self.workers)
 
     @model_validator(mode="after")
     def _one_run(self) -> Self:
@@ -36,15 +51,19 @@ class OneRun(BaseModel):
             raise ValueError("a run has either a new id or one to resume")
         return self
 
-    def named(self, root: str, flow_run_id: str, scheduled: datetime, attempt: int) -> Self:
+    def named(self) -> Self:
+        """The same with an id for the run, made from the time where none was given."""
+        return self if self.resume or self.run_id else self.model_copy(update={"run_id": new_run_id()})
+
+    def named_after(self, flow_run_id: str, scheduled: datetime, attempt: int) -> Self:
         """The same with an id for the run, always the same for one flow run: what a retry of it finds begun, it resumes.
 
-        root: of the labels. attempt: from 1.
+        attempt: from 1.
         """
         if self.resume is not None:
             return self
         run_id = self.run_id or new_run_id(scheduled, flow_run_id)
-        begun = attempt > 1 and open_store(root).exists(plan_file(run_id))
+        begun = attempt > 1 and open_store(self.labels_root).exists(plan_file(run_id))
         return self.model_copy(update={"resume": run_id, "run_id": None} if begun else {"run_id": run_id})
 
 

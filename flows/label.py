@@ -1,7 +1,6 @@
 """Flow `label-collection`: photographs in, Parquet out."""
 
 from prefect import flow
-from prefect.runtime import flow_run
 
 from fer_core.commit.lease import lease
 from fer_core.commit.publish import is_committed
@@ -9,10 +8,10 @@ from fer_core.storage.file_mode import BY_NAME
 from fer_core.storage.store import open_store
 from flows.label_params import LabelParams
 from flows.label_summary import committed_summary, max_failed_sentence
-from flows.setup.deployed_cluster import check_deployed
+from flows.setup.flow_run import named_run, run_name
 from flows.setup.label import configure, load_resumable_plan
 from tasks.artifacts.label import Summary
-from tasks.clusters.sizing import planning_concurrency, with_workers
+from tasks.clusters.sizing import planning_concurrency
 from tasks.commit import commit_run
 from tasks.inventory import list_inventory
 from tasks.label import label_shards
@@ -21,35 +20,28 @@ from tasks.quarantine import QuarantineError, notify_quarantine
 from tasks.report import report_run
 
 
-def _run_name() -> str:
-    params = flow_run.parameters["params"]
-    given = params if isinstance(params, dict) else params.model_dump()
-    return given.get("resume") or given.get("run_id") or "label"
-
-
-@flow(name="label-collection", flow_run_name=_run_name, persist_result=False, result_serializer="json")  # a retry writes down what failed
+@flow(  # a retry writes down what failed
+    name="label-collection", flow_run_name=run_name("label"), persist_result=False, result_serializer="json"
+)
 def label_collection(params: LabelParams) -> Summary:
     """Label the faces of a photo collection: inventory, plan, label shards on Dask, commit, report.
 
     Nothing of a run is visible before its commit; an interrupted one is finished by resuming it, as a retry of the flow run does. One run
     at a time writes to a root.
     """
-    cluster = with_workers(params.cluster, params.workers)
-    check_deployed(cluster)
-    store = open_store(params.to)
-    params = params.named(params.to, flow_run.id, flow_run.scheduled_start_time, flow_run.run_count)
+    params = named_run(params)
+    store, cluster = open_store(params.to), params.workers_wanted
     if params.resume is not None and is_committed(store, params.resume):
         load_resumable_plan(params)
         return enforce_quarantine_limit(committed_summary(params.to, params.resume), params)
     store.settle(BY_NAME.get(params.file_mode or ""))
     with lease(store, f"run {params.resume or params.run_id}") as held:
         if params.resume is None:
-            concurrency = planning_concurrency(cluster)
             # the inventory, 150 MB of temporary file a million images, is given no name here, so that it goes when it is planned
             plan = plan_run(
                 inventory=list_inventory(params.source, params.source_options),
                 config=configure(params),
-                workers=concurrency,
+                workers=planning_concurrency(cluster),
                 force=params.force,
                 held=held,
             )

@@ -7,13 +7,13 @@ from pydantic import ConfigDict, Field
 from fer_core.collection.inventory import SourceOptions
 from fer_core.collection.list_file import LIMITS, ListLimits
 from fer_core.models.store import DEFAULT
-from flows.form_fields import Address, OneRun, RunId
+from flows.form_fields import Address, LabellingParams, RunId
 from tasks.clusters.form_field import ClusterSpec
 from tasks.clusters.spec import LocalCluster
 from tasks.execution.image_timeout import IMAGE_SECONDS
 
 
-class LabelParams(OneRun):
+class LabelParams(LabellingParams):
     """One labelling run: which pictures, with what, to where."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
@@ -76,6 +76,11 @@ class LabelParams(OneRun):
         description="owner, or group as well in a shared local root. If empty: as an existing root; owner only for a new one.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where the network runs on the workers.")
+
+    @property
+    def labels_root(self) -> str:
+        """`to`."""
+        return self.to
 
     @property
     def source_options(self) -> SourceOptions:

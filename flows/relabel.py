@@ -1,36 +1,29 @@
 """Flow `relabel`: kept crops in, labels of another model out."""
 
 from prefect import flow
-from prefect.runtime import flow_run
 
 from fer_core.commit.lease import lease
 from fer_core.commit.publish import is_committed
 from fer_core.storage.store import open_store
 from flows.relabel_params import RelabelParams
-from flows.setup.deployed_cluster import check_deployed
+from flows.setup.flow_run import named_run, run_name
 from flows.setup.relabel import committed_summary, load_resumable_plan, relabel_options
 from tasks.artifacts.relabel import RelabelSummary
-from tasks.clusters.sizing import max_concurrency, with_workers
+from tasks.clusters.sizing import max_concurrency
 from tasks.commit import commit_run
 from tasks.relabel import plan_relabel, relabel_shards, report_relabel
 
 
-def _run_name() -> str:
-    params = flow_run.parameters["params"]
-    given = params if isinstance(params, dict) else params.model_dump()
-    return given.get("resume") or given.get("run_id") or "relabel"
-
-
-@flow(name="relabel", flow_run_name=_run_name, persist_result=False, result_serializer="json")  # a retry writes down what failed
+@flow(  # a retry writes down what failed
+    name="relabel", flow_run_name=run_name("relabel"), persist_result=False, result_serializer="json"
+)
 def relabel(params: RelabelParams) -> RelabelSummary:
     """Label kept faces with another model: plan, label crops on Dask, commit, tell what changed. No photograph is read.
 
     As with `label-collection`, nothing is visible before the commit, and an interrupted run is finished by resuming it.
     """
-    cluster = with_workers(params.cluster, params.workers)
-    check_deployed(cluster)
-    store = open_store(params.root)
-    params = params.named(params.root, flow_run.id, flow_run.scheduled_start_time, flow_run.run_count)
+    params = named_run(params)
+    store, cluster = open_store(params.root), params.workers_wanted
     if params.resume is not None and is_committed(store, params.resume):
         return committed_summary(params)
     with lease(store, f"run {params.resume or params.run_id}") as held:

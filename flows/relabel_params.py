@@ -4,12 +4,12 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from flows.form_fields import Address, OneRun, RunId
+from flows.form_fields import Address, LabellingParams, RunId
 from tasks.clusters.form_field import ClusterSpec
 from tasks.clusters.spec import LocalCluster
 
 
-class RelabelParams(OneRun):
+class RelabelParams(LabellingParams):
     """One relabelling: which labels root, with which model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
@@ -39,3 +39,8 @@ class RelabelParams(OneRun):
     run_id: RunId | None = Field(None, title="Run id", description="Lower-case letters, digits, hyphens. Made from the time if empty.")
     resume: RunId | None = Field(None, title="Resume run", description="Id of an interrupted relabelling to finish; the same options.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where the network runs on the workers.")
+
+    @property
+    def labels_root(self) -> str:
+        """`root`."""
+        return self.root

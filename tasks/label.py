@@ -10,10 +10,13 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
+from fer_core.commit.manifest import Manifest
 from fer_core.commit.publish import Plan, staged_receipts, unfinished_shards
 from fer_core.pipeline.shard_jobs import jobs
 from fer_core.run import ShardReceipt
+from fer_core.storage.paths import manifest_file
 from fer_core.storage.store import open_store
+from tasks.artifacts.label import Summary
 from tasks.clusters.registry import needs, open_client
 from tasks.clusters.spec import Kind
 from tasks.execution.fan_out import fan_out
@@ -35,6 +38,11 @@ class ShardResults:
     """Images that an earlier attempt had finished."""
     ready_at: float
     """Seconds since the epoch: when workers were there and the first shard could start."""
+
+    def summary(self, manifest: Manifest) -> Summary:
+        """Of the run that was committed just now. manifest: the run's."""
+        where = open_store(manifest.run_config().root).url(manifest_file(manifest.run_id))
+        return Summary(manifest, where, self.resumed, self.ready_at, time.time())
 
 
 @task(name="label-shards", cache_policy=NO_CACHE, persist_result=False)

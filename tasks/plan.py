@@ -10,7 +10,7 @@ from fer_core.commit.publish import Plan, write_plan
 from fer_core.commit.recovery import finish_interrupted_commits
 from fer_core.planning.draft import draft
 from fer_core.run import RunConfig
-from fer_core.storage.store import open_store
+from fer_core.storage.store import Store, open_store
 from tasks.execution.progress import stage
 from tasks.execution.signals import raise_if_stop_requested
 from tasks.task_log import log_found
@@ -22,16 +22,22 @@ def plan_run(config: RunConfig, inventory: Collection, workers: int, force: bool
 
     Commits that an earlier run was killed in are finished first, so that their images count as answered.
     """
-    raise_if_stop_requested()
-    stage("planning")
-    store = open_store(config.root)
-    for run_id in finish_interrupted_commits(store, held.check):
-        get_run_logger().info("finished the commit in which run %s was interrupted", run_id)
+    store = open_root(config.root, held)
     drawn = draft(store, config, inventory.images, workers=workers, force=force, left_out=inventory.left_out)
     counts = {"listed": drawn.listed, "unchanged": drawn.unchanged, "deleted": drawn.deleted, "excluded": drawn.excluded}
     plan = write_plan(store, drawn.config, drawn.images, **counts)
     log_found(planned(plan))
     return plan
+
+
+def open_root(root: str, held: Lease) -> Store:
+    """A labels root for a new run, after the commits that earlier runs were killed in are finished. For the body of a task."""
+    raise_if_stop_requested()
+    stage("planning")
+    store = open_store(root)
+    for run_id in finish_interrupted_commits(store, held.check):
+        get_run_logger().info("finished the commit in which run %s was interrupted", run_id)
+    return store
 
 
 def planned(plan: Plan) -> str:

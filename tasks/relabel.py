@@ -1,31 +1,26 @@
 """Tasks of the flow `relabel`: plan from the kept crops, label them on Dask workers, report what changed."""
 
-import time
 from dataclasses import replace
 from typing import Final
 
 import pyarrow.compute as pc
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from fer_core.commit.lease import Lease
 from fer_core.commit.manifest import Manifest
 from fer_core.commit.publish import Plan, write_plan
-from fer_core.commit.recovery import finish_interrupted_commits
 from fer_core.planning.draft import shard_size_for
 from fer_core.relabel.changes import changes_of
 from fer_core.relabel.configuration import RelabelOptions, relabel_config
 from fer_core.relabel.survey import survey
-from fer_core.storage.paths import manifest_file
 from fer_core.storage.store import open_store
-from tasks.artifacts.label import Summary
 from tasks.artifacts.publication import publish
 from tasks.artifacts.relabel import RelabelSummary, headline, markdown
 from tasks.clusters.spec import Kind
-from tasks.execution.progress import stage
 from tasks.execution.relabel_entrypoint import relabel_job
-from tasks.execution.signals import raise_if_stop_requested
 from tasks.label import ShardResults, run_shards
+from tasks.plan import open_root
 from tasks.task_log import log_found
 
 FACES_A_SHARD: Final = 4_000
@@ -38,11 +33,7 @@ def plan_relabel(root: str, wanted: RelabelOptions, workers: int, held: Lease) -
 
     Commits that an earlier run was killed in are finished first.
     """
-    raise_if_stop_requested()
-    stage("planning")
-    store = open_store(root)
-    for run_id in finish_interrupted_commits(store, held.check):
-        get_run_logger().info("finished the commit in which run %s was interrupted", run_id)
+    store = open_root(root, held)
     found = survey(store, wanted.model_digest)
     size = wanted.shard_size or min(shard_size_for(found.images.num_rows, workers), found.images_with(FACES_A_SHARD))
     config = relabel_config(store, found, replace(wanted, shard_size=size))
@@ -62,10 +53,8 @@ def relabel_shards(plan: Plan, cluster: Kind) -> ShardResults:
 @task(name="report-relabel", cache_policy=NO_CACHE, persist_result=False)
 def report_relabel(manifest: Manifest, labelled: ShardResults) -> RelabelSummary:
     """What changed, as an artifact in the orchestrator and as a value."""
-    committed = time.time()
-    store = open_store(manifest.run_config().root)
-    run = Summary(manifest, store.url(manifest_file(manifest.run_id)), labelled.resumed, labelled.ready_at, committed)
-    summary = RelabelSummary(run, changes_of(store, manifest))
+    run = labelled.summary(manifest)
+    summary = RelabelSummary(run, changes_of(open_store(manifest.run_config().root), manifest))
     publish("relabel-summary", markdown(summary), f"{manifest.run_id}: {headline(summary.changes)}")
     log_found(headline(summary.changes))
     return summary

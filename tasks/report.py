@@ -1,13 +1,9 @@
 """Task `report`: a summary of the run for people."""
 
-import time
-
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from fer_core.commit.manifest import Manifest
-from fer_core.storage.paths import manifest_file
-from fer_core.storage.store import open_store
 from tasks.artifacts.label import Summary, markdown, share
 from tasks.artifacts.publication import publish
 from tasks.label import ShardResults
@@ -17,9 +13,7 @@ from tasks.task_log import log_found
 @task(name="report", cache_policy=NO_CACHE, persist_result=False)
 def report_run(manifest: Manifest, labelled: ShardResults) -> Summary:
     """A summary artifact in the orchestrator, and the same as a value."""
-    committed = time.time()
-    where = open_store(manifest.run_config().root).url(manifest_file(manifest.run_id))
-    summary = Summary(manifest, where, labelled.resumed, labelled.ready_at, committed)
+    summary = labelled.summary(manifest)
     publish("label-summary", markdown(summary), f"{manifest.run_id}: {share(manifest)}")
     log_found(share(manifest))
     return summary

@@ -40,6 +40,7 @@ __all__ = [
     "ModelSpec",
     "incompatible_model",
     "load_model",
+    "portable_name",
     "read_weights",
     "resolve_model",
     "rounded",
@@ -122,6 +123,11 @@ def _is_name(model: str) -> bool:
 def shipped_names() -> tuple[str, ...]:
     """Models that come with the package."""
     return tuple(sorted(entry.parent.name for entry in SHIPPED.glob(f"*/{CARD}")))
+
+
+def portable_name(model: str, ref: ModelRef) -> str:
+    """What other machines find a resolved model by: a shipped one by its name, any other by the path of its folder."""
+    return model if model in shipped_names() else str(ref.path)
 
 
 def read_weights(ref: ModelRef) -> tuple[dict[str, NDArray[np.float32]], ModelSpec]:

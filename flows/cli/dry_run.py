@@ -16,7 +16,7 @@ from flows.cli.stage_progress import StageProgress
 from flows.label_params import LabelParams
 from flows.output import print_result
 from flows.setup.label import configure, load_resumable_plan
-from tasks.clusters.sizing import max_concurrency, planning_concurrency, with_workers
+from tasks.clusters.sizing import max_concurrency, planning_concurrency
 
 START_SECONDS: Final = 8.0
 BUSY_SECONDS: Final = {"builtin": 0.25, "yunet": 0.5, "scrfd": 0.3, "insightface": 0.4}
@@ -34,7 +34,7 @@ class Rate:
 
 def dry_run(params: LabelParams, as_json: bool) -> int:
     """Say it."""
-    store, cluster = open_store(params.to), with_workers(params.cluster, params.workers)
+    store, cluster = open_store(params.to), params.workers_wanted
     if params.resume is not None:
         plan = load_resumable_plan(params)
         todo = unfinished_shards(plan, staged_receipts(store, params.resume))

@@ -1,15 +1,14 @@
 """`ferflow label`: photographs in, Parquet out."""
 
 import argparse
-import shlex
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flows.cli.cluster_option import CLUSTER
+from flows.cli.labelling_run import LabellingRun, given_options
 from flows.output import print_line, print_result
 
 if TYPE_CHECKING:
-    from fer_core.errors import FerflowError
     from flows.label_params import LabelParams
     from tasks.artifacts.label import Summary
 
@@ -78,10 +77,11 @@ def run(args: argparse.Namespace) -> int:
     """Check what can be checked at once, then run the flow."""
     from fer_core.commit.publish import is_committed
     from fer_core.storage.store import open_store
-    from flows.form_fields import new_run_id
-    from flows.setup.checks import check_label, label_params
+    from flows.cli.progress_bar import notices
+    from flows.label_params import LabelParams
+    from flows.setup.checks import check_label, parse_params
 
-    params = label_params(_given(args))
+    params = parse_params(LabelParams, given_options(args, LabelParams))
     if args.dry_run:
         from flows.cli.dry_run import dry_run
 
@@ -91,59 +91,22 @@ def run(args: argparse.Namespace) -> int:
         from flows.label_summary import committed_summary
 
         return _answer(args, params, committed_summary(params.to, params.resume), f"run {params.resume} was committed already")
-    if params.resume is None and params.run_id is None:
-        params = params.model_copy(update={"run_id": new_run_id()})
-    from fer_core.errors import FerflowError
-    from tasks.execution.signals import stop_requested
-
-    try:
-        summary = _run_flow(params, images, args)
-    except KeyboardInterrupt:
-        raise FerflowError("interrupted; " + _how_to_resume(params)) from None
-    except Exception as error:
-        if stop_requested():  # the interrupt came up inside somebody else's code and was wrapped there
-            raise FerflowError("interrupted; " + _how_to_resume(params)) from None
-        if isinstance(error, FerflowError):
-            raise _with_resume(error, params) from error
-        raise
-    return _answer(args, params, summary, "")
-
-
-def _run_flow(params: "LabelParams", images: int, args: argparse.Namespace) -> "Summary":
-    """Everything that is started here is stopped here, whatever happens."""
-    from flows.cli.progress_bar import Display, notices
-    from flows.server.prefect_api import prefect_api
-    from flows.server.session import session
-    from tasks.clusters.early_start import start_early
-    from tasks.clusters.sizing import with_workers
-    from tasks.execution.progress import listening
-    from tasks.execution.signals import raise_if_stop_requested
-
     notices(params)
-    cluster = with_workers(params.cluster, params.workers)
-    with ExitStack() as stack:
-        display = stack.enter_context(Display())
-        stack.enter_context(session())
-        api = stack.enter_context(prefect_api(verbose=args.verbose))
-        stack.enter_context(start_early(cluster, images, params.shard_size, args.verbose))
-        from flows.label import label_collection
-        from tasks.quarantine import QuarantineError
+    words = ("label", params.source, "--to", params.to)
+    return _answer(args, params, LabellingRun(params.named(), images, words, _load_flow, args.verbose).run(), "")
 
-        stack.enter_context(api.ready())
-        stack.enter_context(listening(display.show, display.warn, display.stage))
-        raise_if_stop_requested()
+
+def _load_flow() -> "Callable[[LabelParams], Summary]":
+    from flows.label import label_collection
+    from tasks.quarantine import QuarantineError
+
+    def label(params: "LabelParams") -> "Summary":
         try:
             return label_collection(params)
         except QuarantineError as error:  # its run has failed, after its commit: there is everything to tell
             return error.summary
 
-
-def _given(args: argparse.Namespace) -> dict[str, object]:
-    """The options that were given, under the parameters' names."""
-    what = ("source", "to", "detector", "model", "device", "run_id", "resume", "purpose", "max_failed", "file_mode")
-    names = (*what, "cluster", "workers", "shard_size", "image_timeout", "max_list_rows", "max_list_bytes")
-    values = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    return {**values, "force": args.force, "keep_crops": args.keep_crops, "follow_links": args.follow_links}
+    return label
 
 
 def _answer(args: argparse.Namespace, params: "LabelParams", summary: "Summary", first_line: str) -> int:
@@ -156,38 +119,3 @@ def _answer(args: argparse.Namespace, params: "LabelParams", summary: "Summary",
         print_line(f"ferflow: {sentence}")
         return 1
     return 0
-
-
-def _with_resume(error: "FerflowError", params: "LabelParams") -> "FerflowError":
-    """The same error; where the run has begun, with the command that goes on."""
-    hint = _how_to_resume(params)
-    return type(error)(f"{str(error).rstrip('.')}; {hint}") if hint.startswith("resume") and len(error.args) == 1 else error
-
-
-def _how_to_resume(params: "LabelParams") -> str:
-    from fer_core.commit.publish import is_committed
-    from fer_core.errors import StoreError
-    from fer_core.storage.paths import plan_file
-    from fer_core.storage.store import open_store
-
-    run_id = params.resume or params.run_id
-    assert run_id is not None
-    try:
-        store = open_store(params.to)
-        if is_committed(store, run_id):
-            return f"run {run_id} is committed"
-        begun = store.exists(plan_file(run_id))
-    except StoreError:
-        begun = True
-    return "resume with: " + resume_command(params, run_id) if begun else "nothing was begun yet, run the same command again"
-
-
-def resume_command(params: "LabelParams", run_id: str) -> str:
-    """What to type."""
-    from tasks.clusters.text_syntax import as_text
-
-    words = ["ferflow", "label", params.source, "--to", params.to, "--resume", run_id]
-    given = params.model_dump(exclude_defaults=True, exclude={"source", "to", "run_id", "resume"})
-    for name, value in (given | ({"cluster": as_text(params.cluster)} if "cluster" in given else {})).items():
-        words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
-    return shlex.join(words)

@@ -1,11 +1,11 @@
 """`ferflow relabel`: labels of another model for faces whose crops were kept."""
 
 import argparse
-import shlex
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flows.cli.cluster_option import CLUSTER
+from flows.cli.labelling_run import LabellingRun, given_options
 from flows.output import print_result
 
 if TYPE_CHECKING:
@@ -52,55 +52,22 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Check what can be checked at once, then run the flow."""
     from fer_core.commit.publish import is_committed
-    from fer_core.errors import FerflowError
     from fer_core.storage.store import open_store
-    from flows.form_fields import new_run_id
-    from flows.setup.relabel import check_relabel, committed_summary, relabel_params
-    from tasks.execution.signals import stop_requested
+    from flows.relabel_params import RelabelParams
+    from flows.setup.checks import parse_params
+    from flows.setup.relabel import check_relabel, committed_summary
 
-    names = ("root", "model", "device", "cluster", "workers", "shard_size", "purpose", "run_id", "resume")
-    params = relabel_params({name: getattr(args, name) for name in names if getattr(args, name) is not None})
+    params = parse_params(RelabelParams, given_options(args, RelabelParams))
     if params.resume is not None and is_committed(open_store(params.root), params.resume):
         return _answer(args, committed_summary(params))
     images = check_relabel(params)
-    if params.resume is None and params.run_id is None:
-        params = params.model_copy(update={"run_id": new_run_id()})
-    try:
-        summary = _run_flow(params, images, args)
-    except KeyboardInterrupt:
-        raise FerflowError(f"interrupted; {_how_to_resume(params)}") from None
-    except Exception as error:
-        if stop_requested():  # the interrupt came up inside somebody else's code and was wrapped there
-            raise FerflowError(f"interrupted; {_how_to_resume(params)}") from None
-        if isinstance(error, FerflowError) and _is_begun(params):
-            raise type(error)(f"{str(error).rstrip('.')}; {_how_to_resume(params)}") from error
-        raise
-    return _answer(args, summary)
+    return _answer(args, LabellingRun(params.named(), images, ("relabel", params.root), _load_flow, args.verbose).run())
 
 
-def _run_flow(params: "RelabelParams", images: int, args: argparse.Namespace) -> "RelabelSummary":
-    """Everything that is started here is stopped here, whatever happens."""
-    from flows.cli.progress_bar import Display
-    from flows.server.prefect_api import prefect_api
-    from flows.server.session import session
-    from tasks.clusters.early_start import start_early
-    from tasks.clusters.sizing import with_workers
-    from tasks.execution.progress import listening
-    from tasks.execution.signals import raise_if_stop_requested
+def _load_flow() -> "Callable[[RelabelParams], RelabelSummary]":
+    from flows.relabel import relabel
 
-    cluster = with_workers(params.cluster, params.workers)
-    with ExitStack() as stack:
-        display = stack.enter_context(Display())
-        stack.enter_context(session())
-        api = stack.enter_context(prefect_api(verbose=args.verbose))
-        if images:
-            stack.enter_context(start_early(cluster, images, params.shard_size, args.verbose))
-        from flows.relabel import relabel
-
-        stack.enter_context(api.ready())
-        stack.enter_context(listening(display.show, display.warn, display.stage))
-        raise_if_stop_requested()
-        return relabel(params)
+    return relabel
 
 
 def _answer(args: argparse.Namespace, summary: "RelabelSummary") -> int:
@@ -129,26 +96,3 @@ def _text(summary: "RelabelSummary", started_at: float) -> list[str]:
         lines.append(f"{seconds:.1f} s, of which {run.ready_at - started_at:.1f} s to start; then {run.images_per_second:.1f} images/s")
     lines += ["", f"model     {manifest.model_name} {manifest.model_digest[:12]}", f"manifest  {run.manifest_url}"]
     return lines
-
-
-def _is_begun(params: "RelabelParams") -> bool:
-    from fer_core.errors import StoreError
-    from fer_core.storage.paths import plan_file
-    from fer_core.storage.store import open_store
-
-    try:
-        return open_store(params.root).exists(plan_file(params.resume or params.run_id or ""))
-    except StoreError:
-        return True
-
-
-def _how_to_resume(params: "RelabelParams") -> str:
-    from tasks.clusters.text_syntax import as_text
-
-    if not _is_begun(params):
-        return "nothing was begun yet, run the same command again"
-    words = ["ferflow", "relabel", params.root, "--resume", params.resume or params.run_id or ""]
-    given = params.model_dump(exclude_defaults=True, exclude={"root", "run_id", "resume"})
-    for name, value in (given | ({"cluster": as_text(params.cluster)} if "cluster" in given else {})).items():
-        words += [f"--{name.replace('_', '-')}", str(value)]
-    return "resume with: " + shlex.join(words)

@@ -13,10 +13,11 @@ from fer_core.errors import ModelError, UsageError
 from fer_core.models.registry import champion, promote, promotions
 from fer_core.storage.store import open_store
 from fer_core.storage.uri import scheme
+from flows.label_params import LabelParams
 from flows.output import print_line
 from flows.server.guard import ALLOWED_HOSTS, allowed_hosts
 from flows.server.up import Access
-from flows.setup.checks import check_apart, images_at_least, label_params
+from flows.setup.checks import check_apart, images_at_least, parse_params
 from tasks.clusters.trust import ALLOWED_CLUSTERS, allowed_clusters
 
 BLOCK: Final = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
@@ -36,7 +37,7 @@ def validated_options(
     notify = given_address(notify)
     source, to, models = (_absolute(where) for where in (source, to, models))
     if source is not None and to is not None:
-        label_params({"source": source, "to": to})
+        parse_params(LabelParams, {"source": source, "to": to})
         check_apart(source, to)
     if source is not None:
         images_at_least(source, 1)

@@ -5,6 +5,7 @@ Knows neither Prefect nor Dask.
 
 import os
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -15,25 +16,28 @@ from fer_core.commit.publish import is_committed
 from fer_core.errors import CommitError, UsageError
 from fer_core.storage.file_mode import BY_NAME
 from fer_core.storage.paths import plan_file
-from fer_core.storage.store import open_store
+from fer_core.storage.store import Store, open_store
 from fer_core.storage.system_files import is_system_file
 from fer_core.storage.uri import OBJECT_STORES, S3, holds_credentials, scheme
+from flows.form_fields import LabellingParams
 from flows.label_params import LabelParams
 from flows.setup.label import load_resumable_plan, pipeline
 from tasks.clusters.preflight import check_cluster
-from tasks.clusters.sizing import max_concurrency, with_workers
+from tasks.clusters.sizing import max_concurrency
 from tasks.clusters.text_syntax import validation_message
 
+P = TypeVar("P", bound=LabellingParams)
 
-def label_params(values: dict[str, object]) -> LabelParams:
+
+def parse_params(form: type[P], values: dict[str, object]) -> P:
     """UsageError in one line for what the parameters do not allow."""
     try:
-        return LabelParams.model_validate(values)
+        return form.model_validate(values)
     except ValidationError as error:
-        raise UsageError(refusal(error).replace("--source", "SOURCE")) from error
+        raise UsageError(_refusal(error).replace("--source", "SOURCE").replace("--root", "ROOT")) from error
 
 
-def refusal(error: ValidationError) -> str:
+def _refusal(error: ValidationError) -> str:
     """In one line what is wrong, after the option it is wrong in."""
     reason, first = validation_message(error), error.errors()[0]
     if not first["loc"]:
@@ -48,24 +52,33 @@ def refusal(error: ValidationError) -> str:
 def check_label(params: LabelParams) -> int:
     """Raise the error a run would end with, where that is known by now. Returns how many images there are, or enough of
     them to keep every worker busy."""
-    cluster = with_workers(params.cluster, params.workers)
-    store = open_store(params.to)
+    cluster, store = params.workers_wanted, open_store(params.to)
     if params.resume is not None:
         plan = load_resumable_plan(params)
         images: int = plan.images.num_rows
     else:
         images = images_at_least(params.source, max_concurrency(cluster) * (params.shard_size or 1000), params.source_options)
         check_apart(params.source, params.to)
-        if params.run_id is not None and store.exists(plan_file(params.run_id)):
-            done = "is committed already" if is_committed(store, params.run_id) else "was begun already: resume it"
-            raise CommitError(f"run {params.run_id} {done}, or choose another id")
+        check_id(store, params.run_id)
         pipeline(params)
     store.settle(BY_NAME.get(params.file_mode or ""))
+    check_start(store, params)
+    return images
+
+
+def check_id(store: Store, run_id: str | None) -> None:
+    """CommitError when there is a run of that id."""
+    if run_id is not None and store.exists(plan_file(run_id)):
+        done = "is committed already" if is_committed(store, run_id) else "was begun already: resume it"
+        raise CommitError(f"run {run_id} {done}, or choose another id")
+
+
+def check_start(store: Store, params: LabellingParams) -> None:
+    """The root can be written, no other run writes to it, and there is such a cluster."""
     store.check_writable()
     if params.resume is None or not is_committed(store, params.resume):
         refuse_concurrent_writer(store)
-    check_cluster(cluster)
-    return images
+    check_cluster(params.workers_wanted)
 
 
 def images_at_least(source: str, enough: int, options: SourceOptions = OPTIONS) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from fer_core.commit.publish import Plan, is_committed, read_plan
 from fer_core.errors import UsageError
 from fer_core.models.registry import was_champion
-from fer_core.models.store import resolve_model, shipped_names
+from fer_core.models.store import portable_name, resolve_model
 from fer_core.run import RunConfig
 from fer_core.storage.store import open_store
 from flows.form_fields import new_run_id
@@ -32,9 +32,7 @@ def pipeline(params: LabelParams) -> Pipeline:
 
     model = resolve_model(params.model)
     spec = resolve(params.detector)
-    # a shipped model is found by its name on every machine, a folder by its path
-    where = params.model if params.model in shipped_names() else str(model.path)
-    return Pipeline(spec, build(spec).identity, where, model.name, model.digest)
+    return Pipeline(spec, build(spec).identity, portable_name(params.model, model), model.name, model.digest)
 
 
 def configure(params: LabelParams) -> RunConfig:

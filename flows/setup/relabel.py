@@ -1,42 +1,26 @@
 """From the parameters of a relabelling to what it does. Knows no Prefect."""
 
-import time
 from dataclasses import replace
 
-from pydantic import ValidationError
-
-from fer_core.commit.lease import refuse_concurrent_writer
-from fer_core.commit.publish import Plan, is_committed, read_manifest, read_plan
-from fer_core.errors import CommitError, UsageError
-from fer_core.models.store import resolve_model, shipped_names
+from fer_core.commit.publish import Plan, is_committed, read_plan
+from fer_core.errors import UsageError
+from fer_core.models.store import portable_name, resolve_model
 from fer_core.relabel.changes import changes_of
 from fer_core.relabel.configuration import RelabelOptions
 from fer_core.relabel.survey import SOURCE, survey
-from fer_core.storage.paths import manifest_file, plan_file
 from fer_core.storage.store import open_store
+from flows import label_summary
 from flows.relabel_params import RelabelParams
-from flows.setup.checks import refusal
-from tasks.artifacts.label import Summary
+from flows.setup.checks import check_id, check_start
 from tasks.artifacts.relabel import RelabelSummary
-from tasks.clusters.preflight import check_cluster
-from tasks.clusters.sizing import with_workers
-
-
-def relabel_params(values: dict[str, object]) -> RelabelParams:
-    """UsageError in one line for what the parameters do not allow."""
-    try:
-        return RelabelParams.model_validate(values)
-    except ValidationError as error:
-        raise UsageError(refusal(error).replace("--root", "ROOT")) from error
 
 
 def relabel_options(params: RelabelParams) -> RelabelOptions:
     """What a new run is to do. ModelError when the model is unknown, absent or damaged."""
     assert params.run_id is not None
     model = resolve_model(params.model)
-    # a shipped model is found by its name on every machine, a folder by its path
-    where = params.model if params.model in shipped_names() else str(model.path)
-    return RelabelOptions(params.run_id, where, model.name, model.digest, params.purpose, params.shard_size or 0, params.device)
+    where, size = portable_name(params.model, model), params.shard_size or 0
+    return RelabelOptions(params.run_id, where, model.name, model.digest, params.purpose, size, params.device)
 
 
 def load_resumable_plan(params: RelabelParams) -> Plan:
@@ -56,11 +40,8 @@ def load_resumable_plan(params: RelabelParams) -> Plan:
 
 def committed_summary(params: RelabelParams) -> RelabelSummary:
     """What there is to say about a relabelling that was committed before."""
-    store, plan = open_store(params.root), load_resumable_plan(params)
-    manifest = read_manifest(store, plan.config.run_id)
-    now = time.time()
-    run = Summary(manifest, store.url(manifest_file(manifest.run_id)), sum(manifest.statuses.values()), now, now)
-    return RelabelSummary(run, changes_of(store, manifest))
+    run = label_summary.committed_summary(params.root, load_resumable_plan(params).config.run_id)
+    return RelabelSummary(run, changes_of(open_store(params.root), run.manifest))
 
 
 def check_relabel(params: RelabelParams) -> int:
@@ -70,12 +51,7 @@ def check_relabel(params: RelabelParams) -> int:
         images = int(load_resumable_plan(params).images.num_rows)
     else:
         model = resolve_model(params.model)
-        if params.run_id is not None and store.exists(plan_file(params.run_id)):
-            done = "is committed already" if is_committed(store, params.run_id) else "was begun already: resume it"
-            raise CommitError(f"run {params.run_id} {done}, or choose another id")
+        check_id(store, params.run_id)
         images = int(survey(store, model.digest).images.num_rows)
-    store.check_writable()
-    if params.resume is None or not is_committed(store, params.resume):
-        refuse_concurrent_writer(store)
-    check_cluster(with_workers(params.cluster, params.workers))
+    check_start(store, params)
     return images

@@ -9,7 +9,8 @@ import pytest
 from fer_core.collection.inventory import SourceOptions
 from fer_core.collection.list_file import ListLimits
 from fer_core.errors import UsageError
-from flows.setup.checks import label_params
+from flows.label_params import LabelParams
+from flows.setup.checks import parse_params
 
 START = """
 from fer_core.errors import FerflowError
@@ -233,7 +234,7 @@ def test_how_a_source_is_listed(call, labelled, tmp_path):
     assert (ended.code, "more than 8 rows" in ended.line) == (1, True)
     assert not (tmp_path / "labels").exists()
     values = {"source": "/photos", "to": "/labels", "follow_links": True, "max_list_rows": 8, "max_list_bytes": 9}
-    assert label_params(values).source_options == SourceOptions(True, ListLimits(8, 9))
+    assert parse_params(LabelParams, values).source_options == SourceOptions(True, ListLimits(8, 9))
     for name in ("max_list_rows", "max_list_bytes"):
         with pytest.raises(UsageError, match=name.replace("_", "-")):
-            label_params({**values, name: 0})
+            parse_params(LabelParams, {**values, name: 0})

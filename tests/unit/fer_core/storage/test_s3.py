@@ -9,7 +9,7 @@ from fer_core.storage.s3 import CONNECTIONS, client_options, table_options
 from fer_core.storage.store import open_store, read_uri
 from fer_core.storage.uri import holds_credentials, split
 from flows.label_params import LabelParams
-from flows.setup.checks import label_params
+from flows.setup.checks import parse_params
 from tests.support.swift_server import use
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY"
@@ -69,7 +69,7 @@ def test_the_forms_refuse_them_too(url, name):
     with pytest.raises(ValidationError) as refused:
         LabelParams.model_validate(values)
     with pytest.raises(Exception, match="credentials do not belong in an address") as told:
-        label_params(values)
+        parse_params(LabelParams, values)
     for text in (str(refused.value), repr(refused.value), str(told.value)):
         assert SECRET[:8] not in text
 

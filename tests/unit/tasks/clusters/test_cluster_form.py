@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from fer_core.errors import ClusterError, UsageError
-from flows.cli.label import resume_command
+from flows.cli.labelling_run import resume_command
 from flows.label_params import LabelParams
 from flows.relabel_params import RelabelParams
-from flows.setup.checks import label_params
-from flows.setup.relabel import relabel_params
+from flows.setup.checks import parse_params
 from tasks.clusters import preflight
 from tasks.clusters.form_field import ClusterSpec
 from tasks.clusters.preflight import check_cluster
@@ -30,6 +29,7 @@ WORDS = {
     "tls://10.0.0.1:8786": AddressCluster(address="tls://10.0.0.1:8786"),
     '{"kind": "slurm", "partition": "night"}': SlurmCluster(partition="night"),
 }
+LABEL = ("label", "/photos", "--to", "/labels")
 GIVEN = {"source": "/photos", "to": "/labels"}
 
 
@@ -39,7 +39,7 @@ def test_words_are_understood_by_the_command_and_in_a_deployment(words):
     assert LabelParams.model_validate({**GIVEN, "cluster": words}).cluster == WORDS[words]
     assert RelabelParams.model_validate({"root": "/labels", "model": "tiny", "cluster": words}).cluster == WORDS[words]
     assert LabelParams.model_validate({**GIVEN, "cluster": WORDS[words].model_dump(mode="json")}).cluster == WORDS[words]
-    assert label_params(GIVEN).cluster == LocalCluster()
+    assert parse_params(LabelParams, GIVEN).cluster == LocalCluster()
 
 
 WRONG = ["", "local:", "local:0", "local:x", "dask", "tcp://", "tcp://host", "http://host:1", "gpu:0", "slurm", "slurm:night", "night.toml"]
@@ -50,7 +50,7 @@ def test_other_words_are_wrong_use(words):
     with pytest.raises(UsageError, match="a cluster is local"):
         from_text(words)
     with pytest.raises(UsageError, match=r"^--cluster a cluster is local"):
-        label_params({**GIVEN, "cluster": words})
+        parse_params(LabelParams, {**GIVEN, "cluster": words})
 
 
 def test_files_say_what_words_cannot(tmp_path):
@@ -104,19 +104,19 @@ def test_words_say_all_of_it(spec: Kind):
 
 
 def test_the_command_that_resumes_names_the_cluster():
-    assert "cluster" not in resume_command(label_params(GIVEN), "a")
-    assert resume_command(label_params({**GIVEN, "cluster": "local:2-5"}), "a").endswith(" --cluster local:2-5")
-    slurm = resume_command(label_params({**GIVEN, "cluster": {"kind": "slurm", "partition": "night"}}), "a")
+    assert "cluster" not in resume_command(LABEL, parse_params(LabelParams, GIVEN), "a")
+    assert resume_command(LABEL, parse_params(LabelParams, {**GIVEN, "cluster": "local:2-5"}), "a").endswith(" --cluster local:2-5")
+    slurm = resume_command(LABEL, parse_params(LabelParams, {**GIVEN, "cluster": {"kind": "slurm", "partition": "night"}}), "a")
     assert slurm.endswith(""" --cluster '{"kind": "slurm", "partition": "night"}'""")
 
 
 def test_what_is_wrong_is_told_by_its_field():
     with pytest.raises(UsageError, match=r"^--cluster jobs: at least 3 is more than at most 2$"):
-        label_params({**GIVEN, "cluster": {"kind": "slurm", "jobs": {"minimum": 3, "maximum": 2}}})
+        parse_params(LabelParams, {**GIVEN, "cluster": {"kind": "slurm", "jobs": {"minimum": 3, "maximum": 2}}})
     with pytest.raises(UsageError, match=r"^--cluster image: field required$"):
-        relabel_params({"root": "/labels", "model": "tiny", "cluster": {"kind": "kubernetes"}})
+        parse_params(RelabelParams, {"root": "/labels", "model": "tiny", "cluster": {"kind": "kubernetes"}})
     with pytest.raises(UsageError, match=r"^--workers input should be greater than or equal to 1 \(0\)$"):
-        label_params({**GIVEN, "workers": 0})
+        parse_params(LabelParams, {**GIVEN, "workers": 0})
     with pytest.raises(ValidationError) as told:
         AddressCluster(address="tcp://me:word@host:1")
     assert "word" not in str(told.value)

@@ -1,0 +1,105 @@
+"""What `label` and `relabel` share: a flow that labels runs with workers and an orchestrator, and what ends early can be resumed."""
+
+import argparse
+import shlex
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from flows.form_fields import LabellingParams
+
+P = TypeVar("P", bound="LabellingParams")
+S = TypeVar("S")
+
+ADDRESSES = {"source", "to", "root"}
+"""Parameters that `LabellingRun.words` names."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabellingRun(Generic[P, S]):
+    """One run of a command."""
+
+    params: P
+    images: int
+    """Images to label, or enough of them to keep every worker busy."""
+    words: tuple[str, ...]
+    """The command and its addresses, as they are typed: `label SOURCE --to ROOT`."""
+    load_flow: Callable[[], Callable[[P], S]]
+    """Imports the flow, which takes seconds: the orchestrator and the workers start meanwhile."""
+    verbose: bool
+
+    def run(self) -> S:
+        """What the flow returns. An error or an interrupt says how the run is resumed, if it has begun."""
+        from fer_core.errors import FerflowError
+        from tasks.execution.signals import stop_requested
+
+        try:
+            return self._run_flow()
+        except KeyboardInterrupt:
+            raise FerflowError(f"interrupted; {self.how_to_resume()}") from None
+        except Exception as error:
+            if stop_requested():  # a library caught the interrupt and raised its own error
+                raise FerflowError(f"interrupted; {self.how_to_resume()}") from None
+            if isinstance(error, FerflowError) and (hint := self.how_to_resume()).startswith("resume"):
+                raise type(error)(f"{str(error).rstrip('.')}; {hint}") from error
+            raise
+
+    def _run_flow(self) -> S:
+        """Everything that is started here is stopped here, whatever happens."""
+        from flows.cli.progress_bar import Display
+        from flows.server.prefect_api import prefect_api
+        from flows.server.session import session
+        from tasks.clusters.early_start import start_early
+        from tasks.execution.progress import listening
+        from tasks.execution.signals import raise_if_stop_requested
+
+        cluster = self.params.workers_wanted
+        with ExitStack() as stack:
+            display = stack.enter_context(Display())
+            stack.enter_context(session())
+            api = stack.enter_context(prefect_api(verbose=self.verbose))
+            if self.images:
+                stack.enter_context(start_early(cluster, self.images, self.params.shard_size, self.verbose))
+            flow = self.load_flow()
+            stack.enter_context(api.ready())
+            stack.enter_context(listening(display.show, display.warn, display.stage))
+            raise_if_stop_requested()
+            return flow(self.params)
+
+    def how_to_resume(self) -> str:
+        """`resume with: ` and the command, if the run has begun and is not committed; else which of both it is."""
+        from fer_core.commit.publish import is_committed
+        from fer_core.errors import StoreError
+        from fer_core.storage.paths import plan_file
+        from fer_core.storage.store import open_store
+
+        run_id = self.params.resume or self.params.run_id
+        assert run_id is not None
+        try:
+            store = open_store(self.params.labels_root)
+            if is_committed(store, run_id):
+                return f"run {run_id} is committed"
+            begun = store.exists(plan_file(run_id))
+        except StoreError:
+            begun = True
+        if not begun:
+            return "nothing was begun yet, run the same command again"
+        return f"resume with: {resume_command(self.words, self.params, run_id)}"
+
+
+def resume_command(words: tuple[str, ...], params: "LabellingParams", run_id: str) -> str:
+    """What to type. words: see `LabellingRun.words`."""
+    from tasks.clusters.text_syntax import as_text
+
+    command = ["ferflow", *words, "--resume", run_id]
+    given = params.model_dump(exclude_defaults=True, exclude={*ADDRESSES, "run_id", "resume"})
+    for name, value in (given | ({"cluster": as_text(params.cluster)} if "cluster" in given else {})).items():
+        command += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
+    return shlex.join(command)
+
+
+def given_options(args: argparse.Namespace, form: "type[LabellingParams]") -> dict[str, object]:
+    """The options that were given, which have the names of the form's fields."""
+    return {name: value for name, value in vars(args).items() if name in form.model_fields and value is not None}
