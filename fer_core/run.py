@@ -1,7 +1,7 @@
 """What one run is: its configuration, the jobs it hands out and the receipts it gets back. Plain values, JSON both ways."""
 
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final, Self
 
 from fer_core.hashing import json_sha256
@@ -18,7 +18,7 @@ MAX_PIXELS: Final = 100_000_000
 
 _RUN_ID: Final = re.compile(r"[a-z][a-z0-9-]*")
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_PART: Final = re.compile(r"part-\d{5,9}(-[0-9a-f]+)*", re.ASCII)
+_PART: Final = re.compile(r"part-(\d{5}|[1-9]\d{5,8})((?:-[0-9a-f]+)*)", re.ASCII)
 _SHA256: Final = re.compile("[0-9a-f]{64}")
 _TABLES: Final = ("faces", "labels", "images")
 
@@ -109,13 +109,56 @@ class ImageRef:
 _IMAGE: Final = tuple(one.name for one in fields(ImageRef))
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class PartName:
+    """What the files of a part are called in every table: `part-00012`. In order, a shard comes before its pieces."""
+
+    number: int
+    """Of the shard, or of the group of shards whose parts were merged."""
+    pieces: tuple[str, ...] = ()
+    """What follows the number: 1, 0 for the first half of the second half of a shard; a digest where parts were merged."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The inverse of `str`; ValueError for anything else."""
+        found = _PART.fullmatch(text)
+        if found is None:
+            raise ValueError(f"no part has such a name: {text[:80]}")
+        return cls(int(found[1]), tuple(found[2].split("-")[1:]))
+
+    @classmethod
+    def of_file(cls, name: str) -> Self:
+        """The inverse of `file`; ValueError for anything else."""
+        stem, _, suffix = name.rpartition(".")
+        if suffix != "parquet":
+            raise ValueError(f"no file of a part has such a name: {name[:80]}")
+        return cls.parse(stem)
+
+    @property
+    def file(self) -> str:
+        """`part-00012.parquet`."""
+        return f"{self}.parquet"
+
+    @property
+    def ancestors(self) -> "tuple[Self, ...]":
+        """The parts that this one is a piece of, the shard's first: `part-00003`, `part-00003-1` of `part-00003-1-0`."""
+        return tuple(replace(self, pieces=self.pieces[:length]) for length in range(len(self.pieces)))
+
+    def half(self, number: int) -> Self:
+        """0 and 1 are the halves of a bisected part."""
+        return replace(self, pieces=(*self.pieces, str(number)))
+
+    def __str__(self) -> str:
+        return "-".join((f"part-{self.number:05d}", *self.pieces))
+
+
 @dataclass(frozen=True, slots=True)
 class ShardJob:
     """What a worker gets: configuration and listed images, no pixels."""
 
     config: RunConfig
-    part: str
-    """Name of the part it writes, without suffix: `part-00012`, or `part-00012-1-0` after bisection. A function of the plan alone."""
+    part: PartName
+    """What it writes. A function of the plan alone."""
     images: tuple[ImageRef, ...]
     crashed: bool = False
     """True for a single image that keeps killing its worker: write its `crashed` row without reading it."""
@@ -125,14 +168,14 @@ class ShardJob:
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back. Images are columns: one job is written for every shard, by a single process."""
         images = {name: [getattr(image, name) for image in self.images] for name in _IMAGE}
-        return {"config": self.config.to_json(), "part": self.part, "images": images, "crashed": self.crashed, "reason": self.reason}
+        return {"config": self.config.to_json(), "part": str(self.part), "images": images, "crashed": self.crashed, "reason": self.reason}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """The inverse of `to_json`."""
         return cls(
             config=RunConfig.from_json(value["config"]),
-            part=value["part"],
+            part=PartName.parse(value["part"]),
             images=tuple(ImageRef(*image) for image in zip(*(value["images"][name] for name in _IMAGE), strict=True)),
             crashed=value["crashed"],
             reason=value["reason"],
@@ -145,8 +188,7 @@ class PartReceipt:
 
     table: str
     """`labels`, `images` or `faces`."""
-    name: str
-    """File name, `part-00012.parquet`."""
+    name: PartName
     rows: int
     size: int
     """Bytes."""
@@ -155,29 +197,22 @@ class PartReceipt:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """A part that a shard may have left; TypeError or ValueError for anything else. Its name and digest become those of files."""
-        part = cls(**value)
+        part = cls(**{**value, "name": PartName.of_file(str(value.get("name")))})
         check_entries(part)
-        stem, _, suffix = part.name.rpartition(".")
-        if (
-            part.table not in _TABLES
-            or suffix != "parquet"
-            or not _PART.fullmatch(stem)
-            or min(part.rows, part.size) < 0
-            or not _SHA256.fullmatch(part.sha256)
-        ):
-            raise ValueError(f"no part of a run: {part.name[:80]}")
+        if part.table not in _TABLES or min(part.rows, part.size) < 0 or not _SHA256.fullmatch(part.sha256):
+            raise ValueError(f"no part of a run: {part.name}")
         return part
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object of the fields."""
-        return asdict(self)
+        """A JSON object of the fields, of the name that of the file."""
+        return {**asdict(self), "name": self.name.file}
 
 
 @dataclass(frozen=True, slots=True)
 class ShardReceipt:
     """What a worker answers: what it staged and counted."""
 
-    part: str
+    part: PartName
     parts: tuple[PartReceipt, ...]
     statuses: dict[str, int]
     """Images by status."""
@@ -191,13 +226,12 @@ class ShardReceipt:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
-        return asdict(self)
+        return {**asdict(self), "part": str(self.part), "parts": [part.to_json() for part in self.parts]}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """The inverse of `to_json`; TypeError, ValueError or KeyError for anything else."""
-        receipt = cls(**{**value, "parts": tuple(PartReceipt.from_json(part) for part in value["parts"])})
+        parts = tuple(PartReceipt.from_json(part) for part in value["parts"])
+        receipt = cls(**{**value, "part": PartName.parse(value["part"]), "parts": parts})
         check_entries(receipt)
-        if not _PART.fullmatch(receipt.part):
-            raise ValueError("no part has such a name")
         return receipt

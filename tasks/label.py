@@ -58,8 +58,7 @@ def run_shards(plan: Plan, cluster: Kind, image_timeout: float = IMAGE_SECONDS, 
     """
     finished = staged_receipts(open_store(plan.config.root), plan.config.run_id)
     todo = unfinished_shards(plan, finished)
-    again = {f"part-{shard:05d}" for shard in todo}
-    kept = [receipt for part, receipt in finished.items() if "-".join(part.split("-")[:2]) not in again]
+    kept = [receipt for part, receipt in finished.items() if part.number not in set(todo)]
     progress = Progress(total=plan.images.num_rows)
     for receipt in kept:
         progress.add(receipt, resumed=True)

@@ -33,7 +33,7 @@ from fer_core.commit.publish import write_plan
 from fer_core.planning.draft import shard_size_for
 from fer_core.planning.incremental import load_processed_index, select_changed
 from fer_core.planning.sharding import plan_shards
-from fer_core.run import PartReceipt, RunConfig
+from fer_core.run import PartName, PartReceipt, RunConfig
 from fer_core.storage.paths import manifest_file, published_file
 from fer_core.storage.store import open_store
 from fer_core.tables.parquet_writer import write_part
@@ -141,7 +141,7 @@ def commit(run: RunConfig, numbers: range, part_size: int, total: int) -> None:
     store, parts = open_store(run.root), []
     for shard, start in enumerate(range(numbers.start, numbers.stop, part_size)):
         data = write_part(rows(run, range(start, min(start + part_size, numbers.stop))), {})
-        receipt = PartReceipt("images", f"part-{shard:05d}.parquet", min(part_size, numbers.stop - start), len(data), "")
+        receipt = PartReceipt("images", PartName(shard), min(part_size, numbers.stop - start), len(data), "")
         path = Path(run.root, published_file(run, receipt))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)  # without the fsync of a store: this is only the stage

@@ -44,7 +44,7 @@ from fer_core.pipeline.shard_jobs import jobs
 from fer_core.planning.cost_model import CostRate, ShardSizing
 from fer_core.planning.draft import LARGEST_SHARD, SMALLEST_SHARD
 from fer_core.planning.sharding import plan_shards
-from fer_core.run import RunConfig, ShardReceipt
+from fer_core.run import PartName, RunConfig, ShardReceipt
 from fer_core.tables.schema import INVENTORY
 from tasks.clusters.local import configure, options
 from tasks.execution import stragglers as speculation
@@ -136,7 +136,7 @@ def measured(client: Client, size: Size, profile: WorkerProfile, *, twice: bool)
     images = planned(size)
     shards = images["shard"].to_numpy()
     bytes_of = np.bincount(shards, weights=images["bytes"].to_numpy())
-    wanted = [profile.seconds(f"part-{shard:05d}", int(count)) for shard, count in enumerate(bytes_of)]
+    wanted = [profile.seconds(PartName(shard), int(count)) for shard, count in enumerate(bytes_of)]
     config = RunConfig("run-a", "2026-01-01", "none", "/none", "none", "none", "none", "none", "0" * 64, purpose=profile_json(profile))
     sent = _counting(client)
     least = speculation.LEAST_SECONDS
@@ -152,7 +152,7 @@ def measured(client: Client, size: Size, profile: WorkerProfile, *, twice: bool)
     _check(receipts, images)
     ends = sorted((one.seconds["began"] - started, one.seconds["ended"] - started) for one in receipts)
     last = max(one.seconds["began"] - started for one in receipts if one.seconds["sending"] == 1)
-    lots = [profile.lot(f"part-{shard:05d}") for shard in range(len(bytes_of))]
+    lots = [profile.lot(PartName(shard)) for shard in range(len(bytes_of))]
     slowed = [one * (profile.slowness if slow else 1.0) for one, (_, slow, _) in zip(wanted, lots, strict=True)]
     starts = sorted({one.seconds["worker"]: began for one, began in _firsts(receipts, started)}.values())
     return {
@@ -226,7 +226,7 @@ def _check(receipts: Sequence[ShardReceipt], images: pa.Table) -> None:
     """Each planned image exactly once: one receipt for each shard, of as many images as it has."""
     counts = np.bincount(images["shard"].to_numpy())
     found = sorted((one.part, one.statuses.get("labeled", 0)) for one in receipts)
-    if found != [(f"part-{shard:05d}", int(count)) for shard, count in enumerate(counts)]:
+    if found != [(PartName(shard), int(count)) for shard, count in enumerate(counts)]:
         raise SystemExit("images were answered for more or less than once")
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import dask
 from distributed import Security, Worker, get_worker
 
-from fer_core.run import ShardJob, ShardReceipt
+from fer_core.run import PartName, ShardJob, ShardReceipt
 from tasks.execution.image_timeout import heartbeat
 
 BREATH_SECONDS = 0.5
@@ -47,14 +47,14 @@ class WorkerProfile:
     deaths: float = 0.0
     """Share of shards whose first worker dies half-way."""
 
-    def lot(self, part: str) -> tuple[float, bool, bool]:
+    def lot(self, part: PartName) -> tuple[float, bool, bool]:
         """Of one shard: how much longer than expected it takes, whether its first worker is slow, whether it dies."""
-        drawn = random.Random(hashlib.sha256(part.encode()).digest())
+        drawn = random.Random(hashlib.sha256(str(part).encode()).digest())
         noise = math.exp(drawn.gauss(-(self.spread**2) / 2, self.spread))
         luck = drawn.random()
         return noise, luck < self.stragglers, self.stragglers <= luck < self.stragglers + self.deaths
 
-    def seconds(self, part: str, size: int) -> float:
+    def seconds(self, part: PartName, size: int) -> float:
         """That a shard of so many bytes takes on a sound worker."""
         return self.lot(part)[0] * self.image_seconds * size / self.usual_bytes
 

@@ -35,7 +35,7 @@ def stand_in(job: ShardJob, tools: object = None, on_progress: Callable[[str | N
     store, parts = open_store(job.config.root), []
     for name, table in tables.items():
         data = write_part(table, part_metadata(job.config))
-        parts.append(PartReceipt(name, f"{job.part}.parquet", table.num_rows, len(data), hashlib.sha256(data).hexdigest()))
+        parts.append(PartReceipt(name, job.part, table.num_rows, len(data), hashlib.sha256(data).hexdigest()))
         store.write_bytes(staged_file(job.config.run_id, parts[-1]), data)
     counts = {NO_FACE: len(job.images)}
     receipt = ShardReceipt(job.part, tuple(parts), counts, {}, 0, {"detect": time.monotonic() - began})

@@ -31,7 +31,7 @@ from fer_core.planning.sharding import plan_shards
 from fer_core.relabel.configuration import RelabelOptions, relabel_config
 from fer_core.relabel.shard import relabel_shard
 from fer_core.relabel.survey import survey
-from fer_core.run import RunConfig, ShardJob
+from fer_core.run import PartName, RunConfig, ShardJob
 from fer_core.storage.store import open_store
 from fer_core.tables.schema import PLAN
 from flows.label_params import LabelParams
@@ -65,7 +65,7 @@ def labelled(place: Path, photos: Path, detector: str) -> tuple[RunConfig, Shard
     inventory = list_images(str(photos))
     plan = plan_shards(inventory.append_column("earlier_part", pa.nulls(inventory.num_rows, pa.string())), inventory.num_rows).cast(PLAN)
     write_plan(open_store(config.root), config, plan, listed=plan.num_rows, unchanged=0, deleted=0)
-    return config, ShardJob(config, "part-00000", shard_images(plan, 0)), plan
+    return config, ShardJob(config, PartName(0), shard_images(plan, 0)), plan
 
 
 def measure(images: int, rounds: int, detector: str) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def measure(images: int, rounds: int, detector: str) -> dict[str, Any]:
         ref = resolve_model(str(other_model(place / "other")))
         found = survey(store, ref.digest)
         again = relabel_config(store, found, RelabelOptions("again", str(ref.path), ref.name, ref.digest, device="cpu"))
-        crops = ShardJob(again, "part-00000", shard_images(found.plan(plan.num_rows), 0))
+        crops = ShardJob(again, PartName(0), shard_images(found.plan(plan.num_rows), 0))
         relabel_shard(crops)  # loads its model
         nights, relabellings = [], []
         for _ in range(rounds):

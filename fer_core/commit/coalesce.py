@@ -15,8 +15,8 @@ import pyarrow as pa
 from fer_core.commit.part_reader import part_rows
 from fer_core.errors import CommitError
 from fer_core.json_reader import parse_json
-from fer_core.run import PartReceipt, RunConfig, ShardReceipt
-from fer_core.storage.paths import TABLES, coalesced_receipt_file, published_file, shard_number, staged_file
+from fer_core.run import PartName, PartReceipt, RunConfig, ShardReceipt
+from fer_core.storage.paths import TABLES, coalesced_receipt_file, published_file, staged_file
 from fer_core.storage.store import Store
 from fer_core.tables.builder import part_metadata
 from fer_core.tables.parquet_writer import OverlapError, merged, write_merged, write_part
@@ -54,7 +54,7 @@ def group_receipts(receipts: Iterable[ShardReceipt], largest: int) -> Iterator[l
     """Neighbouring shards, in order, as many as fit: of no table more than `largest` bytes, unless a single shard has more. Pure."""
     group: list[ShardReceipt] = []
     sizes = dict.fromkeys(TABLES, 0)
-    for receipt in sorted(receipts, key=lambda one: (shard_number(one.part), one.part)):
+    for receipt in sorted(receipts, key=lambda one: one.part):
         own = {table: sum(part.size for part in receipt.parts if part.table == table) for table in TABLES}
         if group and any(sizes[table] + own[table] > largest for table in TABLES):
             yield group
@@ -70,17 +70,17 @@ def part_exists(store: Store, config: RunConfig, part: PartReceipt) -> bool:
     return _content(store, config, part) is not None
 
 
-def _name(number: int, group: Sequence[ShardReceipt]) -> str:
-    """File name of a merged part. What was merged is in the name: a commit of other receipts never takes it for its own."""
+def _name(number: int, group: Sequence[ShardReceipt]) -> PartName:
+    """Name of a merged part. What was merged is in the name: a commit of other receipts never takes it for its own."""
     digests = "".join(part.sha256 for receipt in group for part in receipt.parts)
-    return f"part-{number:05d}-{hashlib.sha256(digests.encode()).hexdigest()[:8]}.parquet"
+    return PartName(number, (hashlib.sha256(digests.encode()).hexdigest()[:8],))
 
 
 def _of(table: str, group: Sequence[ShardReceipt]) -> list[PartReceipt]:
     return [part for receipt in group for part in receipt.parts if part.table == table]
 
 
-def _merge(store: Store, config: RunConfig, name: str, parts: Sequence[PartReceipt]) -> PartReceipt:
+def _merge(store: Store, config: RunConfig, name: PartName, parts: Sequence[PartReceipt]) -> PartReceipt:
     """One merged part of one table, staged. Holds the merged file and one shard's rows in memory."""
     table = parts[0].table
     try:
@@ -96,7 +96,7 @@ def _rows(store: Store, config: RunConfig, part: PartReceipt) -> pa.Table:
     data = _content(store, config, part)
     if data is None:
         raise CommitError(f"neither staged nor published as its receipt says: {published_file(config, part)}")
-    return part_rows(data, part.name, SCHEMAS[part.table], f"the run {config.run_id}")
+    return part_rows(data, part.name.file, SCHEMAS[part.table], f"the run {config.run_id}")
 
 
 def _content(store: Store, config: RunConfig, part: PartReceipt) -> bytes | None:
@@ -109,7 +109,7 @@ def _content(store: Store, config: RunConfig, part: PartReceipt) -> bytes | None
     return None
 
 
-def _merged_before(store: Store, config: RunConfig, name: str) -> list[PartReceipt] | None:
+def _merged_before(store: Store, config: RunConfig, name: PartName) -> list[PartReceipt] | None:
     """What an interrupted commit has merged; None where it has not, or where some of it was lost."""
     path = coalesced_receipt_file(config.run_id, name)
     if not store.exists(path):

@@ -15,7 +15,7 @@ from fer_core.errors import CommitError, StoreError, UsageError
 from fer_core.hashing import json_sha256
 from fer_core.json_reader import parse_json, parse_object
 from fer_core.labels import EXPRESSIONS
-from fer_core.run import PartReceipt, RunConfig, ShardReceipt
+from fer_core.run import PartName, PartReceipt, RunConfig, ShardReceipt
 from fer_core.storage.paths import (
     RUNS,
     TABLES,
@@ -26,7 +26,6 @@ from fer_core.storage.paths import (
     published_file,
     receipts_folder,
     run_folder,
-    shard_number,
     staged_file,
     staging_folder,
 )
@@ -125,7 +124,7 @@ def committed_runs(store: Store) -> list[str]:
     return sorted(parts[-2] for parts in files if parts[-1] == "manifest.json" and is_run_id(parts[-2]))
 
 
-def staged_receipts(store: Store, run_id: str) -> dict[str, ShardReceipt]:
+def staged_receipts(store: Store, run_id: str) -> dict[PartName, ShardReceipt]:
     """What a run has finished so far, by part name. A receipt counts only if every part it names lies in staging, or was already
     moved to its table, with the promised digest; whatever is torn or lost is left out and will be done again.
     """
@@ -142,10 +141,10 @@ def final_receipts(receipts: Iterable[ShardReceipt]) -> list[ShardReceipt]:
     one counts and its halves do not.
     """
     by_part = {receipt.part: receipt for receipt in receipts}
-    return [by_part[part] for part in sorted(by_part) if not any(whole in by_part for whole in _ancestors(part))]
+    return [by_part[part] for part in sorted(by_part) if not any(whole in by_part for whole in part.ancestors)]
 
 
-def unfinished_shards(plan: Plan, receipts: Mapping[str, ShardReceipt]) -> list[int]:
+def unfinished_shards(plan: Plan, receipts: Mapping[PartName, ShardReceipt]) -> list[int]:
     """Numbers of the shards that receipts do not account for in full, rising. Shards are done again as a whole."""
     planned, done = _images_by_shard(plan, final_receipts(receipts.values()))
     return sorted(shard for shard, count in planned.items() if done[shard] != count)
@@ -301,14 +300,8 @@ def _images_by_shard(plan: Plan, receipts: Iterable[ShardReceipt]) -> tuple[Coun
     counts = plan.images["shard"].value_counts().to_pylist()
     done: Counter[int] = Counter()
     for receipt in receipts:
-        done[shard_number(receipt.part)] += sum(part.rows for part in receipt.parts if part.table == "images")
+        done[receipt.part.number] += sum(part.rows for part in receipt.parts if part.table == "images")
     return Counter({row["values"]: row["counts"] for row in counts}), done
-
-
-def _ancestors(part: str) -> list[str]:
-    """`part-00003-1-0` -> `part-00003`, `part-00003-1`."""
-    pieces = part.split("-")
-    return ["-".join(pieces[:length]) for length in range(2, len(pieces))]
 
 
 def _read_receipt(store: Store, path: str) -> ShardReceipt | None:

@@ -16,7 +16,7 @@ from fer_core.pipeline.label_images import LabelledImages, process_images
 from fer_core.pipeline.label_reuse import ReusedLabels, reuse_previous_labels
 from fer_core.pipeline.worker_models import WorkerModels, load_worker_models
 from fer_core.predict.batching import empty_results
-from fer_core.run import PartReceipt, ShardJob, ShardReceipt
+from fer_core.run import PartName, PartReceipt, ShardJob, ShardReceipt
 from fer_core.storage.paths import receipt_file, staged_file
 from fer_core.storage.store import Store, open_store, read_uri
 from fer_core.tables.builder import ImageFacts, faces_table, images_table, labels_table, part_metadata
@@ -70,12 +70,14 @@ def _stage(store: Store, job: ShardJob, labels: LabelledImages, reused: ReusedLa
 
 def _stage_part(store: Store, job: ShardJob, name: str, table: pa.Table) -> PartReceipt:
     data = write_part(table, part_metadata(job.config))
-    part = PartReceipt(name, f"{job.part}.parquet", table.num_rows, len(data), hashlib.sha256(data).hexdigest())
+    part = PartReceipt(name, job.part, table.num_rows, len(data), hashlib.sha256(data).hexdigest())
     store.write_bytes(staged_file(job.config.run_id, part), data)
     return part
 
 
-def _receipt(part: str, parts: tuple[PartReceipt, ...], labels: LabelledImages, reused: ReusedLabels, watch: Stopwatch) -> ShardReceipt:
+def _receipt(
+    part: PartName, parts: tuple[PartReceipt, ...], labels: LabelledImages, reused: ReusedLabels, watch: Stopwatch
+) -> ShardReceipt:
     statuses = Counter(facts.status for facts in labels.facts) + Counter(reused.tables["images"]["status"].to_pylist())
     expressions = Counter(EXPRESSIONS[index] for index in labels.answers.predictions.expression)
     expressions += Counter(reused.tables["labels"]["expression"].to_pylist())

@@ -5,14 +5,13 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from fer_core.run import ImageRef, RunConfig, ShardJob
-from fer_core.storage.paths import part_name
+from fer_core.run import ImageRef, PartName, RunConfig, ShardJob
 
 
 def jobs(config: RunConfig, images: pa.Table, shards: list[int]) -> Iterator[ShardJob]:
     """The jobs of some shards of a plan, made one at a time."""
     for shard, refs in shards_of(images, shards):
-        yield ShardJob(config, part_name(shard), refs)
+        yield ShardJob(config, PartName(shard), refs)
 
 
 def shards_of(plan: pa.Table, shards: Iterable[int]) -> Iterator[tuple[int, tuple[ImageRef, ...]]]:

@@ -24,7 +24,7 @@ from fer_core.labels import EXPRESSIONS
 from fer_core.pipeline.worker_models import predictor_for, prepare_process
 from fer_core.predict.base import FacePredictor
 from fer_core.relabel.survey import parts_beside, run_id_of
-from fer_core.run import ImageRef, PartReceipt, RunConfig, ShardJob, ShardReceipt
+from fer_core.run import ImageRef, PartName, PartReceipt, RunConfig, ShardJob, ShardReceipt
 from fer_core.storage.paths import receipt_file, staged_file
 from fer_core.storage.store import Store, open_store
 from fer_core.tables.builder import face_id, part_metadata
@@ -191,14 +191,14 @@ def _with(earlier: pa.Table, schema: pa.Schema, now: dict[str, Any], whole: dict
     return pa.table([new.get(name, earlier[name]) for name in schema.names], schema=schema)
 
 
-def _stage(store: Store, config: RunConfig, part: str, name: str, table: pa.Table) -> PartReceipt:
+def _stage(store: Store, config: RunConfig, part: PartName, name: str, table: pa.Table) -> PartReceipt:
     data = write_part(table, part_metadata(config))
-    receipt = PartReceipt(name, f"{part}.parquet", table.num_rows, len(data), hashlib.sha256(data).hexdigest())
+    receipt = PartReceipt(name, part, table.num_rows, len(data), hashlib.sha256(data).hexdigest())
     store.write_bytes(staged_file(config.run_id, receipt), data)
     return receipt
 
 
-def _receipt(part: str, parts: tuple[PartReceipt, ...], tables: dict[str, pa.Table], watch: Stopwatch) -> ShardReceipt:
+def _receipt(part: PartName, parts: tuple[PartReceipt, ...], tables: dict[str, pa.Table], watch: Stopwatch) -> ShardReceipt:
     statuses = Counter(tables["images"]["status"].to_pylist())
     expressions = Counter(tables["labels"]["expression"].to_pylist())
     seconds = {stage: round(value, 4) for stage, value in watch.seconds.items()}

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from fer_core.run import PartReceipt, RunConfig
+from fer_core.run import PartName, PartReceipt, RunConfig
 from fer_core.storage.file_mode import MARK
 
 TABLES: Final[tuple[str, ...]] = ("faces", "labels", "images")
@@ -26,16 +26,6 @@ _RUN_ID: Final = re.compile(r"[a-z][a-z0-9-]*")
 def is_run_id(text: str) -> bool:
     """Whether `text` can name a run: lower-case letters, digits and hyphens, a letter first. Such a name is safe inside a path."""
     return _RUN_ID.fullmatch(text) is not None
-
-
-def part_name(shard: int) -> str:
-    """Name of the part of a whole shard, without suffix. Halves of a bisected one append `-0` and `-1`."""
-    return f"part-{shard:05d}"
-
-
-def shard_number(part: str) -> int:
-    """The shard that a part, whole or of a bisected shard, is of: 12 of `part-00012-1-0`."""
-    return int(part.split("-")[1])
 
 
 def part_beside(path: str, table: str) -> str:
@@ -63,14 +53,14 @@ def receipts_folder(run_id: str) -> str:
     return f"{STAGING}/{run_id}/receipts"
 
 
-def receipt_file(run_id: str, part: str) -> str:
+def receipt_file(run_id: str, part: PartName) -> str:
     """The receipt of one shard, written after its parts."""
     return f"{receipts_folder(run_id)}/{part}.json"
 
 
-def coalesced_receipt_file(run_id: str, name: str) -> str:
+def coalesced_receipt_file(run_id: str, name: PartName) -> str:
     """The merged parts of one name in every table, JSON, written after them."""
-    return f"{STAGING}/{run_id}/coalesced/{name}.json"
+    return f"{STAGING}/{run_id}/coalesced/{name.file}.json"
 
 
 def begun_file(run_id: str) -> str:
@@ -83,8 +73,7 @@ def staged_file(run_id: str, part: PartReceipt) -> str:
 
     The digest is in the name: when a shard is run twice at once, on machines that round differently, each receipt names its own files.
     """
-    stem = part.name.removesuffix(".parquet")
-    return f"{STAGING}/{run_id}/{part.table}/{stem}.{part.sha256[:16]}.parquet"
+    return f"{STAGING}/{run_id}/{part.table}/{part.name}.{part.sha256[:16]}.parquet"
 
 
 def run_folder(config: RunConfig, table: str) -> str:
@@ -94,4 +83,4 @@ def run_folder(config: RunConfig, table: str) -> str:
 
 def published_file(config: RunConfig, part: PartReceipt) -> str:
     """Where readers find a part."""
-    return f"{run_folder(config, part.table)}/{part.name}"
+    return f"{run_folder(config, part.table)}/{part.name.file}"

@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from distributed import Client
 
-from fer_core.run import ShardJob, ShardReceipt
+from fer_core.run import PartName, ShardJob, ShardReceipt
 from tasks.execution.image_timeout import IMAGE_SECONDS
 from tasks.execution.poison_isolation import isolate, next_jobs
 from tasks.execution.submission import TaskSubmitter
@@ -61,7 +61,7 @@ class _Jobs:
 
     def __init__(self, jobs: Iterable[ShardJob]) -> None:
         self._jobs, self.cleared = iter(jobs), deque[ShardJob]()
-        self.heard = set[str]()
+        self.heard = set[PartName]()
         """Parts that have died before."""
 
     def __iter__(self) -> Self:

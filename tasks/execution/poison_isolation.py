@@ -51,7 +51,7 @@ def bisect(job: ShardJob) -> tuple[ShardJob, ...]:
     if not middle:
         return ()
     halves = job.images[:middle], job.images[middle:]
-    return tuple(replace(job, part=f"{job.part}-{number}", images=images) for number, images in enumerate(halves))
+    return tuple(replace(job, part=job.part.half(number), images=images) for number, images in enumerate(halves))
 
 
 def isolate(job: ShardJob, uri: str) -> tuple[ShardJob, ...]:

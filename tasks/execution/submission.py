@@ -17,7 +17,7 @@ from distributed.client import ClosedClientError
 from fer_core import errors
 from fer_core.errors import ClusterError, FerflowError, OutageError
 from fer_core.planning.cost_model import expected_seconds
-from fer_core.run import ShardJob, ShardReceipt
+from fer_core.run import PartName, ShardJob, ShardReceipt
 from tasks.execution.poison_isolation import PASSED_OVER, FailureCause, FailureCount, WorkerFailure, max_suspects
 from tasks.execution.stragglers import Running, straggler
 from tasks.execution.worker_entrypoint import watched
@@ -68,13 +68,13 @@ class TaskSubmitter:
         self._client, self._work, self._limit, self._patience = client, work, limit, patience
         self._in_flight: dict[str, _Submission] = {}
         self._completed: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._submitted: dict[str, int] = {}
+        self._submitted: dict[PartName, int] = {}
         self._room, self._most_workers = 0, 0
         self._room_known_at = -1e9
         self._last_seen_alive = time.monotonic()
         self._labelled, self._failures = 0, FailureCount()
         self._paces: deque[float] = deque(maxlen=PACES_KEPT)
-        self._repeated: set[str] = set()
+        self._repeated: set[PartName] = set()
         self._looked_at = 0.0
         self._news = _WorkerEvents(client)
 

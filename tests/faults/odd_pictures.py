@@ -9,7 +9,7 @@ import signal
 import threading
 from pathlib import Path
 
-from fer_core.run import ImageRef, RunConfig, ShardJob, ShardReceipt
+from fer_core.run import ImageRef, PartName, RunConfig, ShardJob, ShardReceipt
 from tasks.execution.image_timeout import heartbeat
 
 DEADLY, HUNGRY, HANGING = "deadly", "hungry", "hanging"
@@ -26,7 +26,7 @@ def jobs(root: Path, *shards: list[str]) -> list[ShardJob]:
     """One job for each list of names."""
     config = RunConfig("run-a", "2026-01-01", "photos", str(root), "builtin", "builtin-1", "tiny", "tiny", "0" * 64)
     refs = [tuple(ImageRef(f"/{number:02d}/{name}", 1, None, 0) for name in names) for number, names in enumerate(shards)]
-    return [ShardJob(config, f"part-{number:05d}", images) for number, images in enumerate(refs)]
+    return [ShardJob(config, PartName(number), images) for number, images in enumerate(refs)]
 
 
 def look(text: str) -> str:

@@ -13,7 +13,7 @@ from fer_core.commit.verify import verify
 from fer_core.errors import ImageError, LeaseError, OutageError, StoreError
 from fer_core.pipeline.shard import label_shard
 from fer_core.run import ImageRef
-from fer_core.storage.paths import part_name, plan_file
+from fer_core.storage.paths import plan_file
 from fer_core.storage.retry import RetryPolicy
 from fer_core.storage.store import open_store, read_uri
 from tests.faults.faulty_store import REPORTED, SHORT, TRANSIENT, FaultSchedule, under
@@ -55,9 +55,9 @@ def go_on():
         write_plan(store, RUN, fakes.plan_table(images(), SHARD), listed=len(FACES), unchanged=0, deleted=0)
     plan = read_plan(store, RUN.run_id)
     done = staged_receipts(store, RUN.run_id)
-    todo = {part_name(shard) for shard in unfinished_shards(plan, done)}
-    kept = [receipt for part, receipt in done.items() if part[: len("part-00000")] not in todo]
-    made = [label_shard(job, fakes.tools()) for job in fakes.jobs(RUN, images(), SHARD) if job.part in todo]
+    todo = set(unfinished_shards(plan, done))
+    kept = [receipt for part, receipt in done.items() if part.number not in todo]
+    made = [label_shard(job, fakes.tools()) for job in fakes.jobs(RUN, images(), SHARD) if job.part.number in todo]
     return publish(store, RUN, [*kept, *made])
 
 
@@ -136,7 +136,7 @@ def test_pieces_that_are_not_listed_yet_still_give_way_to_the_whole(new, undistu
         store, plan = open_store(ROOT), fakes.plan_table(images(), SHARD)
         write_plan(store, RUN, plan, listed=len(FACES), unchanged=0, deleted=0)
         first, *others = fakes.jobs(RUN, images(), SHARD)
-        halves = [fakes.replace(first, part=f"{first.part}-{half}", images=first.images[half::2]) for half in (0, 1)]
+        halves = [fakes.replace(first, part=first.part.half(half), images=first.images[half::2]) for half in (0, 1)]
         staged = [label_shard(job, fakes.tools()) for job in (*halves, *others)]
     with under(FaultSchedule(folder)) as schedule:
         schedule.broken_from = 8  # changes: one file that says what is begun, then two to a move

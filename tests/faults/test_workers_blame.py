@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_core.errors import ClusterError
-from fer_core.run import ImageRef, RunConfig, ShardJob
+from fer_core.run import ImageRef, PartName, RunConfig, ShardJob
 from tasks.execution import poison_isolation
 from tasks.execution.poison_isolation import (
     FAILURES_TO_QUARANTINE,
@@ -26,7 +26,7 @@ LIMIT = 300.0
 
 
 def job(count: int) -> ShardJob:
-    return ShardJob(CONFIG, "part-00003", tuple(ImageRef(f"/photos/{number:04d}.jpg", 1, None, 0) for number in range(count)))
+    return ShardJob(CONFIG, PartName(3), tuple(ImageRef(f"/photos/{number:04d}.jpg", 1, None, 0) for number in range(count)))
 
 
 def uris(pieces) -> list[str]:
@@ -45,7 +45,7 @@ def test_what_is_isolated_stands_alone_and_nothing_is_lost(count, data):
     assert len(pieces) <= math.ceil(math.log2(count)) + 1
     # named as bisection alone would name them, so that two attempts at a run agree what a part holds
     by_part = {whole.part: whole}
-    for piece in sorted(pieces, key=lambda piece: len(piece.part)):
+    for piece in sorted(pieces, key=lambda piece: len(piece.part.pieces)):
         while piece.part not in by_part:
             by_part |= {half.part: half for parent in list(by_part.values()) for half in bisect(parent)}
         assert by_part[piece.part] == piece
@@ -188,14 +188,14 @@ def test_any_number_of_bombs_among_good_images_ends_as_rows(bombs, shard, random
     random.shuffle(names)
     names = [False] * shard + names
     images = [ImageRef(f"/photos/{number:05d}{'-bomb' * dies}.jpg", 1, None, 0) for number, dies in enumerate(names)]
-    shards = [ShardJob(CONFIG, f"part-{at:05d}", tuple(images[at : at + shard])) for at in range(0, len(images), shard)]
+    shards = [ShardJob(CONFIG, PartName(at), tuple(images[at : at + shard])) for at in range(0, len(images), shard)]
     labelled = settled(FailureCount(), shards, {image.uri for image in images if "bomb" in image.uri}, 0)
     assert labelled == names.count(False)
 
 
 def test_sixty_bombs_may_come_before_the_first_good_image():
     images = [ImageRef(f"/photos/{number:05d}.jpg", 1, None, 0) for number in range(64)]
-    shards = [ShardJob(CONFIG, "part-00000", tuple(images))]
+    shards = [ShardJob(CONFIG, PartName(0), tuple(images))]
     assert settled(FailureCount(), shards, {image.uri for image in images[:60]}, 0) == 4
 
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from fer_core.errors import ClusterError
+from fer_core.run import PartName
 from tasks.clusters import settings
 from tasks.execution import poison_isolation
 from tasks.execution.fan_out import fan_out
@@ -96,8 +97,8 @@ def test_who_only_waited_at_a_dead_worker_is_no_suspect(client, tmp_path):
 
     shards = [[GATE], *([f"{number}"] for number in range(5))]
     fan_out(client, odd_pictures.jobs(tmp_path, *shards), on_receipt, work=odd_pictures.look, limit=3600)
-    assert sorted(receipts) == [f"part-{number:05d}" for number in range(6)]
-    assert receipts[-1] == "part-00000"  # the only one that was tried alone, after all the others
+    assert sorted(receipts) == [PartName(number) for number in range(6)]
+    assert receipts[-1] == PartName(0)  # the only one that was tried alone, after all the others
     assert odd_pictures.looks(tmp_path).count("/00/gate") == 1 + poison_isolation.FAILURES_TO_QUARANTINE
 
 

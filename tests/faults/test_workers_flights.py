@@ -8,7 +8,7 @@ import pytest
 from distributed import KilledWorker
 
 from fer_core.errors import ClusterError
-from fer_core.run import ShardReceipt
+from fer_core.run import PartName, ShardReceipt
 from tasks.execution import submission
 from tasks.execution.poison_isolation import FailureCause, WorkerFailure
 from tasks.execution.submission import TaskSubmitter
@@ -51,7 +51,7 @@ class Client:
 
     def submit(self, watched, work, text, topic, limit, report_images, key, pure, resources):
         self.sent.append(key)
-        return Future(key, json.loads(text)["part"], self.scripts.pop(0))
+        return Future(key, PartName.parse(json.loads(text)["part"]), self.scripts.pop(0))
 
     def nthreads(self):
         return {"tcp://worker:1": 1}

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_core.errors import ClusterError
-from fer_core.run import ShardJob, ShardReceipt
+from fer_core.run import PartName, ShardJob, ShardReceipt
 from fer_core.storage.local import remove_folder
 from tasks.execution import fan_out as fanout
 from tasks.execution import poison_isolation, stragglers, submission
@@ -108,7 +108,7 @@ KILLED = KilledWorker("key", SimpleNamespace(address="tcp://worker:1"), 0)
 
 
 def answer():
-    return json.dumps({"receipt": ShardReceipt("part-00000", (), {"labeled": 1}, {}, 0, {}).to_json()})
+    return json.dumps({"receipt": ShardReceipt(PartName(0), (), {"labeled": 1}, {}, 0, {}).to_json()})
 
 
 @pytest.fixture
@@ -235,13 +235,13 @@ def test_a_slow_worker_is_overtaken_and_ends_at_its_next_image(tmp_path, monkeyp
 
     def on_receipt(receipt):
         seen.append(receipt.part)
-        if receipt.part == "part-00000":
+        if receipt.part == PartName(0):
             (tmp_path / "overtaken").touch()
 
     with quick_workers(2) as cluster:
         shards = [["slow", "b"], *([f"{number}"] for number in range(5))]
         fan_out(cluster.client(), odd_pictures.jobs(tmp_path, *shards), on_receipt, work=dawdle, limit=3600)
-        assert sorted(seen) == [f"part-{number:05d}" for number in range(6)]
+        assert sorted(seen) == [PartName(number) for number in range(6)]
         waiting = threading.Event()
         for _ in range(12_000):
             if (tmp_path / "ended").exists() and (tmp_path / "ended").read_text():
@@ -277,12 +277,12 @@ def test_among_many_workers_a_job_is_no_suspect_before_its_second_death(tmp_path
 
     crowd = Crowd()
     suspects = fanout._run_concurrently(crowd, fanout._Jobs(odd_pictures.jobs(tmp_path, ["a"], ["b"])), lambda _: None)
-    assert crowd.landed == ["part-00000", "part-00001"] * 2
-    assert [job.part for job in suspects] == ["part-00000", "part-00001"]
+    assert crowd.landed == [PartName(0), PartName(1)] * 2
+    assert [job.part for job in suspects] == [PartName(0), PartName(1)]
     few = Crowd()
     few.most_workers = fanout.MANY_WORKERS - 1
     fanout._run_concurrently(few, fanout._Jobs(odd_pictures.jobs(tmp_path, ["a"])), lambda _: None)
-    assert few.landed == ["part-00000"]
+    assert few.landed == [PartName(0)]
 
 
 @pytest.mark.parametrize("number", [errno.ENOTEMPTY, errno.ENOENT])

@@ -5,7 +5,7 @@ import pytest
 from fer_core.collection.inventory import list_images, quick_count
 from fer_core.errors import AccessError, ImageError, SourceError, StoreError
 from fer_core.pipeline.shard import label_shard
-from fer_core.run import ShardJob
+from fer_core.run import PartName, ShardJob
 from fer_core.storage.store import open_store, read_uri
 from tests.support import fakes
 from tests.support.swift_server import Keys, new_bucket, use
@@ -33,7 +33,7 @@ def test_wrong_credentials_are_no_single_files_fault(who, public, swift, monkeyp
     monkeypatch.setenv("HOME", str(tmp_path))
     source = f"s3://{public}/photos"
     run = fakes.config(str(tmp_path / "labels"))
-    job = ShardJob(run, "part-00000", tuple(fakes.ImageRef(f"{source}/{name}.png", 300, None, None) for name in "ab"))
+    job = ShardJob(run, PartName(0), tuple(fakes.ImageRef(f"{source}/{name}.png", 300, None, None) for name in "ab"))
     attempts = {
         "write": (StoreError, lambda: open_store(source).check_writable()),
         "first page": (SourceError, lambda: quick_count(source)),

@@ -8,7 +8,7 @@ import numpy as np
 
 from fer_core.commit.publish import publish, write_plan
 from fer_core.labels import EXPRESSIONS
-from fer_core.run import ImageRef, PartReceipt, ShardReceipt
+from fer_core.run import ImageRef, PartName, PartReceipt, ShardReceipt
 from fer_core.storage.paths import staged_file
 from fer_core.storage.store import open_store
 from fer_core.tables.builder import ImageFacts, images_table, labels_table, part_metadata
@@ -37,12 +37,12 @@ def night(root, run_id, day, faces=250, happy=0.5, size=90.0, no_face=0.1, model
     parts = []
     for name, table in tables.items():
         data = write_part(table, part_metadata(run))
-        part = PartReceipt(name, "part-00000.parquet", table.num_rows, len(data), hashlib.sha256(data).hexdigest())
+        part = PartReceipt(name, PartName(0), table.num_rows, len(data), hashlib.sha256(data).hexdigest())
         store.write_bytes(staged_file(run_id, part), data)
         parts.append(part)
     said = tables["labels"]["expression"].to_pylist()
     expressions = {name: said.count(name) for name in EXPRESSIONS}
-    return publish(store, run, [ShardReceipt("part-00000", tuple(parts), {LABELED: faces, NO_FACE: empty}, expressions, faces, {})])
+    return publish(store, run, [ShardReceipt(PartName(0), tuple(parts), {LABELED: faces, NO_FACE: empty}, expressions, faces, {})])
 
 
 def _labelled(ref, rng, side):

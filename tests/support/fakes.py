@@ -21,8 +21,7 @@ from fer_core.errors import DetectorError
 from fer_core.labels import EXPRESSIONS
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.worker_models import WorkerModels
-from fer_core.run import ImageRef, RunConfig, ShardJob, ShardReceipt
-from fer_core.storage.paths import part_name
+from fer_core.run import ImageRef, PartName, RunConfig, ShardJob, ShardReceipt
 from fer_core.storage.store import open_store
 from fer_core.tables.schema import INVENTORY, PLAN
 from fer_core.types import Faces, Predictions
@@ -129,7 +128,7 @@ def plan_table(images: Sequence[ImageRef], shard_size: int) -> pa.Table:
 
 def jobs(run: RunConfig, images: Sequence[ImageRef], shard_size: int) -> list[ShardJob]:
     starts = range(0, len(images), shard_size)
-    return [ShardJob(run, part_name(number), tuple(images[start : start + shard_size])) for number, start in enumerate(starts)]
+    return [ShardJob(run, PartName(number), tuple(images[start : start + shard_size])) for number, start in enumerate(starts)]
 
 
 def stage_run(run: RunConfig, images: Sequence[ImageRef], shard_size: int = 3) -> list[ShardReceipt]:

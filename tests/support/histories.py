@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fer_core.commit.manifest import Manifest
 from fer_core.commit.publish import publish, write_plan
-from fer_core.run import ImageRef, PartReceipt, RunConfig, ShardReceipt
+from fer_core.run import ImageRef, PartName, PartReceipt, RunConfig, ShardReceipt
 from fer_core.storage.paths import staged_file
 from fer_core.storage.store import open_store
 from fer_core.tables.builder import ImageFacts, images_table, labels_table, part_metadata
@@ -74,11 +74,11 @@ def commit(root, night: Night, shard_size: int = 3) -> Manifest:
 
 def _stage(run: RunConfig, night: Night, number: int, uris: Sequence[str]) -> ShardReceipt:
     shard = replace(night, outcomes={uri: night.outcomes[uri] for uri in uris})
-    store, name, parts = open_store(run.root), f"part-{number:05d}", []
+    store, name, parts = open_store(run.root), PartName(number), []
     images, labels = tables(shard, run.root)
     for table, rows in (("labels", labels), ("images", images)):
         data = write_part(rows, part_metadata(run))
-        receipt = PartReceipt(table, f"{name}.parquet", rows.num_rows, len(data), hashlib.sha256(data).hexdigest())
+        receipt = PartReceipt(table, name, rows.num_rows, len(data), hashlib.sha256(data).hexdigest())
         store.write_bytes(staged_file(run.run_id, receipt), data)
         parts.append(receipt)
     statuses = images["status"].to_pylist()

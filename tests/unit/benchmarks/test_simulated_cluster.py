@@ -9,6 +9,7 @@ import pytest
 from benchmarks.scalability import simulated_cluster
 from benchmarks.scalability.simulated_cluster import Size, busy, draw, makespan, measured, planned, table
 from benchmarks.scalability.simulated_workers import WorkerProfile
+from fer_core.run import PartName
 
 SIZE = Size(16, 1.5, 0.5, 0.02, 1)
 
@@ -56,10 +57,10 @@ def test_what_a_perfect_scheduler_would_take():
 
 def test_the_weather_is_the_same_in_every_run_and_as_frequent_as_said():
     weather = WorkerProfile(0.1, 1000, stragglers=0.1, deaths=0.05)
-    lots = [weather.lot(f"part-{number:05d}") for number in range(4000)]
-    assert lots == [weather.lot(f"part-{number:05d}") for number in range(4000)]
+    lots = [weather.lot(PartName(number)) for number in range(4000)]
+    assert lots == [weather.lot(PartName(number)) for number in range(4000)]
     assert sum(noise for noise, _, _ in lots) / 4000 == pytest.approx(1.0, abs=0.02)
     assert sum(slow for _, slow, _ in lots) / 4000 == pytest.approx(0.1, abs=0.02)
     assert sum(dies for _, _, dies in lots) / 4000 == pytest.approx(0.05, abs=0.02)
     assert not any(slow and dies for _, slow, dies in lots)
-    assert replace(weather, spread=0.0).seconds("part-00001", 2000) == pytest.approx(0.2)
+    assert replace(weather, spread=0.0).seconds(PartName(1), 2000) == pytest.approx(0.2)

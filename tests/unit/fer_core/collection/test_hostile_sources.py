@@ -11,7 +11,7 @@ from fer_core.collection.list_file import ListLimits
 from fer_core.collection.local_listing import FolderLinks, _matches, walk
 from fer_core.errors import ImageError, SourceError
 from fer_core.pipeline.shard import label_shard
-from fer_core.run import ShardJob
+from fer_core.run import PartName, ShardJob
 from fer_core.storage.store import open_store, read_uri
 from fer_core.storage.system_files import is_system_file
 from tests.support import fakes
@@ -174,7 +174,7 @@ class TestHostileLists:
         assert found == sorted([*bad, "s3://***:***@bucket/a.jpg", f"{tmp_path}/x.jpg"])
         run = fakes.config(str(tmp_path / "labels"))
         refs = tuple(fakes.ImageRef(uri, None, None, None) for uri in found)
-        receipt = label_shard(ShardJob(run, "part-00000", refs), fakes.tools())
+        receipt = label_shard(ShardJob(run, PartName(0), refs), fakes.tools())
         assert (receipt.statuses["unsupported"], receipt.statuses["missing"]) == (4, 3)
         (part,) = (tmp_path / "labels/_staging").rglob("images/*.parquet")
         assert "hunter2" not in str(pq.read_table(part).to_pylist())

@@ -1,7 +1,6 @@
 """Shard parts become few files before they are published; roots of releases that published every shard's part stay what they are."""
 
 import hashlib
-import json
 import os
 import shutil
 from dataclasses import replace
@@ -29,8 +28,8 @@ from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import jobs
 from fer_core.planning.draft import draft
 from fer_core.planning.incremental import load_processed_index
-from fer_core.run import PartReceipt, ShardReceipt
-from fer_core.storage.paths import TABLES, manifest_file, shard_number, staged_file
+from fer_core.run import PartName, PartReceipt, ShardReceipt
+from fer_core.storage.paths import TABLES, manifest_file, staged_file
 from fer_core.storage.store import open_store
 from fer_core.tables.schema import SCHEMAS
 from flows.cli.main import main
@@ -105,7 +104,7 @@ def test_parts_keep_their_schema_order_and_provenance(run, photos):
 )
 def test_groups_are_neighbours_and_no_larger_than_allowed(sizes, largest, order):
     receipts = [
-        ShardReceipt(f"part-{99_990 + number:05d}", tuple(PartReceipt(*of) for of in _parts(number, size)), {}, {}, 0, {})
+        ShardReceipt(PartName(99_990 + number), tuple(PartReceipt(*of) for of in _parts(number, size)), {}, {}, 0, {})
         for number, size in enumerate(sizes)
     ]
     shuffled = order.sample(receipts, len(receipts))
@@ -120,7 +119,7 @@ def test_groups_are_neighbours_and_no_larger_than_allowed(sizes, largest, order)
 
 
 def _parts(number, sizes):
-    return [(table, f"part-{99_990 + number:05d}.parquet", 1, size, "0" * 64) for table, size in zip(TABLES, sizes, strict=True)]
+    return [(table, PartName(99_990 + number), 1, size, "0" * 64) for table, size in zip(TABLES, sizes, strict=True)]
 
 
 def test_large_parts_are_not_merged_into_larger_ones(run, photos):
@@ -179,7 +178,7 @@ def test_other_receipts_than_those_of_a_killed_commit(tmp_path, photos):
     store, images = open_store(run.root), fakes.refs(photos)[:4]
     receipts = fakes.stage_run(run, images, 2)
     job = fakes.jobs(run, images, 2)[1]
-    halves = [label_shard(replace(job, part=f"{job.part}-{n}", images=(image,)), fakes.tools()) for n, image in enumerate(job.images)]
+    halves = [label_shard(replace(job, part=job.part.half(n), images=(image,)), fakes.tools()) for n, image in enumerate(job.images)]
     with pytest.raises(CutOffError):
         publish(FaultyStore(store, 6, "before"), run, [receipts[0], *halves], MOMENT)
     assert len([path for path in store.list_files("labels") if path.endswith(".parquet")]) == 1
@@ -308,15 +307,10 @@ def test_shards_that_an_earlier_release_staged_are_coalesced(tmp_path):
             part
             for receipt in staged_receipts(store, "first").values()
             for part in receipt.parts
-            if path == f"faces/run_date=2026-01-01/run=first/{part.name}" and part.table == "faces"
+            if path == f"faces/run_date=2026-01-01/run=first/{part.name.file}" and part.table == "faces"
         ]
         store.move(path, staged_file("first", part))
     store.remove_file("_staging/first/begun.json")
     manifest = publish(store, read_plan(store, "first").config, staged_receipts(store, "first").values())
     assert len(manifest.parts) == 3
     assert verify(store).ok
-
-
-def test_a_shard_number_is_read_from_any_part_name():
-    assert [shard_number(name) for name in ("part-00012", "part-00012-1-0", "part-123456")] == [12, 12, 123456]
-    assert json.loads(json.dumps(PartReceipt("images", "part-00001.parquet", 1, 2, "ab").to_json()))["size"] == 2

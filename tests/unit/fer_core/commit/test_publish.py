@@ -23,7 +23,7 @@ from fer_core.commit.publish import (
 )
 from fer_core.errors import CommitError, UsageError
 from fer_core.pipeline.shard import label_shard
-from fer_core.run import PartReceipt, ShardJob, ShardReceipt
+from fer_core.run import PartName, PartReceipt, ShardJob, ShardReceipt
 from fer_core.storage.paths import manifest_file, published_file, receipt_file, run_folder, staged_file, staging_folder
 from fer_core.storage.store import open_store
 from fer_core.tables.schema import PLAN
@@ -48,7 +48,7 @@ def run(tmp_path):
 
 
 def receipt(part, images):
-    return ShardReceipt(part, (PartReceipt("images", f"{part}.parquet", images, 1, "a" * 64),), {"no_face": images}, {}, 0, {})
+    return ShardReceipt(part, (PartReceipt("images", part, images, 1, "a" * 64),), {"no_face": images}, {}, 0, {})
 
 
 def test_a_run_is_published_as_the_contract_says(run, pictures, tmp_path):
@@ -134,9 +134,9 @@ def test_a_receipt_too_few_or_too_many_is_refused(run, pictures):
     with pytest.raises(CommitError, match="run run-a is not finished: shard 1 has 0 of 3 images"):
         publish(store, run, [receipts[0], receipts[2]])
     with pytest.raises(CommitError, match="shard 7 has 4 of 0 images"):
-        publish(store, run, [*receipts, receipt("part-00007", 4)])
+        publish(store, run, [*receipts, receipt(PartName(7), 4)])
     with pytest.raises(CommitError, match="shard 1 has 2 of 3 images"):
-        publish(store, run, [receipts[0], receipt("part-00001-0", 1), receipt("part-00001-1", 1), receipts[2]])
+        publish(store, run, [receipts[0], receipt(PartName(1).half(0), 1), receipt(PartName(1).half(1), 1), receipts[2]])
     assert store.list_files() == before
 
 
@@ -165,9 +165,9 @@ def test_a_shard_cut_in_pieces(run, pictures, tmp_path):
     write_plan(store, run, fakes.plan_table(pictures, 4), listed=7, unchanged=0, deleted=0)
     first, second = fakes.jobs(run, pictures, 4)
     pieces = [
-        ShardJob(run, "part-00000-0", first.images[:2]),
-        ShardJob(run, "part-00000-1-0", first.images[2:3], crashed=True),
-        ShardJob(run, "part-00000-1-1", first.images[3:]),
+        ShardJob(run, PartName(0, ("0",)), first.images[:2]),
+        ShardJob(run, PartName(0, ("1", "0")), first.images[2:3], crashed=True),
+        ShardJob(run, PartName(0, ("1", "1")), first.images[3:]),
     ]
     receipts = [label_shard(job, fakes.tools()) for job in [*pieces, second]]
     manifest = publish(store, run, receipts)
@@ -188,15 +188,15 @@ def test_resuming_does_torn_shards_again(run, pictures, harm):
     receipts = fakes.stage_run(run, pictures)
     store = open_store(run.root)
     what, how = harm.split()
-    path = receipt_file("run-a", "part-00001") if what == "receipt" else staged_file("run-a", receipts[1].parts[0])
+    path = receipt_file("run-a", PartName(1)) if what == "receipt" else staged_file("run-a", receipts[1].parts[0])
     if how == "gone":
         store.move(path, "_staging/run-a/lost/x")
     else:
         store.write_bytes(path, b"[1, 2]" if how == "foreign" else store.read_bytes(path)[:-7])
     found = staged_receipts(store, "run-a")
-    assert sorted(found) == ["part-00000", "part-00002"]
+    assert sorted(found) == [PartName(0), PartName(2)]
     assert unfinished_shards(read_plan(store, "run-a"), found) == [1]
-    found["part-00001"] = label_shard(fakes.jobs(run, pictures, 3)[1], fakes.tools())
+    found[PartName(1)] = label_shard(fakes.jobs(run, pictures, 3)[1], fakes.tools())
     assert publish(store, run, found.values()).faces == 9
 
 
@@ -267,7 +267,7 @@ def test_half_published_pieces_give_way_to_the_whole(run, pictures, tmp_path):
     store = open_store(run.root)
     write_plan(store, run, fakes.plan_table(pictures, 7), listed=7, unchanged=0, deleted=0)
     (whole,) = fakes.jobs(run, pictures, 7)
-    pieces = [ShardJob(run, "part-00000-0", whole.images[:3]), ShardJob(run, "part-00000-1", whole.images[3:])]
+    pieces = [ShardJob(run, PartName(0, ("0",)), whole.images[:3]), ShardJob(run, PartName(0, ("1",)), whole.images[3:])]
     halves = [label_shard(job, fakes.tools()) for job in pieces]
     with pytest.raises(CutOffError):
         publish(FaultyStore(store, 4, "after"), run, halves, MOMENT)
@@ -280,9 +280,7 @@ def test_half_published_pieces_give_way_to_the_whole(run, pictures, tmp_path):
     assert store.list_files(staging_folder("run-a")) == []
 
 
-NAMES = st.lists(st.integers(0, 2), min_size=1, max_size=4).map(
-    lambda numbers: "-".join(["part", f"{numbers[0]:05d}", *map(str, numbers[1:])])
-)
+NAMES = st.builds(PartName, st.integers(0, 2), st.lists(st.sampled_from("012"), max_size=3).map(tuple))
 
 
 @settings(deadline=None, max_examples=100)
@@ -290,10 +288,10 @@ NAMES = st.lists(st.integers(0, 2), min_size=1, max_size=4).map(
 def test_settled_keeps_the_largest_answers(names):
     kept = [receipt.part for receipt in final_receipts(receipt(name, 1) for name in names)]
     assert kept == sorted(set(kept))
-    below = [(whole, part) for whole in kept for part in kept if part.startswith(f"{whole}-")]
+    below = [(whole, part) for whole in kept for part in kept if whole in part.ancestors]
     assert below == []
     for name in names:
-        assert any(name == whole or name.startswith(f"{whole}-") for whole in kept)
+        assert any(name == whole or whole in name.ancestors for whole in kept)
     assert set(kept) <= set(names)
 
 

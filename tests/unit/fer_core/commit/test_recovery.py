@@ -237,7 +237,7 @@ def test_killed_while_collecting(run, pictures, tmp_path, removed):
 
 
 def _name(part):
-    return f"{part.name.removesuffix('.parquet')}.{part.sha256[:16]}.parquet"
+    return f"{part.name}.{part.sha256[:16]}.parquet"
 
 
 def test_what_was_never_finished_goes_a_day_later(run, pictures, tmp_path):

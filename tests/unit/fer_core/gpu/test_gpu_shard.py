@@ -16,7 +16,7 @@ from fer_core.gpu.predictor import GpuPredictor
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.worker_models import WorkerModels
 from fer_core.predict.predictor import load_predictor
-from fer_core.run import ShardJob
+from fer_core.run import PartName, ShardJob
 from fer_core.storage.paths import staged_file
 from fer_core.storage.store import open_store
 from tests.support import fakes
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 def rows(run, images, tools):
     """The labels of a shard."""
-    receipt = label_shard(ShardJob(run, "part-00000", images), tools)
+    receipt = label_shard(ShardJob(run, PartName(0), images), tools)
     part = next(part for part in receipt.parts if part.table == "labels")
     return pq.read_table(pa.BufferReader(open_store(run.root).read_bytes(staged_file(run.run_id, part)))).to_pylist()
 

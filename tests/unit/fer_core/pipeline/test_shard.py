@@ -16,7 +16,7 @@ from fer_core.pipeline import label_images, shard
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.worker_models import WorkerModels
 from fer_core.quality_thresholds import QualityRule
-from fer_core.run import ImageRef, ShardJob, ShardReceipt
+from fer_core.run import ImageRef, PartName, ShardJob, ShardReceipt
 from fer_core.storage.paths import receipt_file, staged_file
 from fer_core.storage.store import open_store
 from tests.support import fakes
@@ -32,8 +32,8 @@ def folder(tmp_path):
     return fakes.write_pictures(tmp_path / "photos", [1, 0, 3])
 
 
-def job_of(run, images, part="part-00000"):
-    return ShardJob(run, part, tuple(images))
+def job_of(run, images, number=0):
+    return ShardJob(run, PartName(number), tuple(images))
 
 
 def staged(run, receipt, table):
@@ -63,11 +63,11 @@ def test_one_shard(run, folder):
     # the fake finds its best face last
     assert [row["box_x"] for row in labels[1:]] == [80, 40, 0]
     assert {row["image_sha256"] for row in labels} <= {row["image_sha256"] for row in images}
-    assert (receipt.part, receipt.faces, receipt.statuses) == ("part-00000", 4, {"labeled": 2, "no_face": 1})
+    assert (receipt.part, receipt.faces, receipt.statuses) == (PartName(0), 4, {"labeled": 2, "no_face": 1})
     assert receipt.expressions == Counter(row["expression"] for row in labels)
     assert set(receipt.seconds) == {"load", "read", "decode", "detect", "align", "predict", "write"}
     store = open_store(run.root)
-    assert ShardReceipt.from_json(json.loads(store.read_bytes(receipt_file("run-a", "part-00000")))) == receipt
+    assert ShardReceipt.from_json(json.loads(store.read_bytes(receipt_file("run-a", PartName(0))))) == receipt
     assert len(store.list_files("_staging/run-a")) == 3
 
 
@@ -180,7 +180,7 @@ def test_a_store_that_cannot_be_written_is_told(run, folder, monkeypatch):
 def test_a_crashed_image_is_not_touched(run, monkeypatch):
     monkeypatch.setattr(shard, "read_uri", lambda uri, limit, listed: pytest.fail("it was read"))
     monkeypatch.setattr(shard, "load_worker_models", lambda config: pytest.fail("tools were loaded"))
-    job = ShardJob(run, "part-00003-1", (ImageRef("/p/killer.png", 5, None, 7),), crashed=True)
+    job = ShardJob(run, PartName(3).half(1), (ImageRef("/p/killer.png", 5, None, 7),), crashed=True)
     receipt = label_shard(job)
     (row,) = staged(run, receipt, "images")
     assert (row["status"], row["reason"], row["n_faces"]) == ("crashed", "the worker died each time it processed this image", 0)
@@ -213,7 +213,7 @@ def test_batches_are_bounded_and_answers_stay_with_their_faces(run, tmp_path):
     together = {(row["image_uri"], row["face_index"]): row for row in staged(run, receipt, "labels")}
     assert len(together) == 659
     for number, image in enumerate(images):
-        alone = label_shard(job_of(run, [image], f"part-{number:05d}"), fakes.tools())
+        alone = label_shard(job_of(run, [image], number), fakes.tools())
         for row in staged(run, alone, "labels"):
             assert row == together[(row["image_uri"], row["face_index"])]
 

@@ -11,7 +11,7 @@ from fer_core.commit.manifest import Manifest, Part
 from fer_core.commit.publish import publish
 from fer_core.errors import CommitError
 from fer_core.planning.incremental import KNOWN, load_processed_index, select_changed
-from fer_core.run import PartReceipt
+from fer_core.run import PartName, PartReceipt
 from fer_core.storage import spill
 from fer_core.storage.paths import manifest_file, published_file
 from fer_core.storage.store import open_store
@@ -161,7 +161,7 @@ def commit_rows(run, rows):
     """A run whose images part is just that."""
     table = pa.Table.from_pylist([{**row, "run_id": run.run_id, "bytes": 1} for row in rows], IMAGES)
     data = write_part(table, {})
-    part = PartReceipt("images", "part-00000.parquet", len(rows), len(data), hashlib.sha256(data).hexdigest())
+    part = PartReceipt("images", PartName(0), len(rows), len(data), hashlib.sha256(data).hexdigest())
     store = open_store(run.root)
     store.write_bytes(published_file(run, part), data)
     counts = {status: sum(row["status"] == status for row in rows) for status in IMAGE_STATUSES}

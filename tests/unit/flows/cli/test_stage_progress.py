@@ -2,7 +2,7 @@
 
 import pytest
 
-from fer_core.run import ShardReceipt
+from fer_core.run import PartName, ShardReceipt
 from flows.cli.progress_bar import Display
 from flows.cli.stage_progress import BEAT_SECONDS, LINE_SECONDS, PacedLines, StageProgress, duration
 from tasks.execution.progress import Progress
@@ -78,13 +78,13 @@ def test_a_terminal_shows_one_line_a_stage(clock, capsys, monkeypatch):
 
 def test_a_run_shows_its_images_and_their_rate(clock, capsys):
     progress = Progress(total=200)
-    progress.add(ShardReceipt("part-00000", (), {"labeled": 40}, {}, 50, {}), resumed=True)
+    progress.add(ShardReceipt(PartName(0), (), {"labeled": 40}, {}, 50, {}), resumed=True)
     with Display(clock) as display:
         clock.now += LINE_SECONDS
         display.stage("planning")
         display.show(progress)
         clock.now += 20
-        progress.add(ShardReceipt("part-00001", (), {"labeled": 60}, {}, 70, {}))
+        progress.add(ShardReceipt(PartName(1), (), {"labeled": 60}, {}, 70, {}))
         display.show(progress)
     planning, labelled = capsys.readouterr().err.splitlines()
     assert planning == "planning, 0:10 elapsed"

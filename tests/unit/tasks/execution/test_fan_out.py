@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_core.errors import ClusterError, ModelError, StoreError
-from fer_core.run import ImageRef, RunConfig, ShardJob, ShardReceipt
+from fer_core.run import ImageRef, PartName, RunConfig, ShardJob, ShardReceipt
 from tasks.execution.fan_out import fan_out
 from tasks.execution.poison_isolation import bisect
 from tests.support.quick_workers import quick_workers
@@ -18,7 +18,10 @@ from tests.support.quick_workers import quick_workers
 CONFIG = RunConfig("run-a", "2026-01-01", "photos", "/labels", "builtin", "builtin-1", "tiny", "tiny", "0" * 64)
 
 
-def job(count: int, part: str = "part-00003", *, poison: str = "") -> ShardJob:
+THIRD = PartName(3)
+
+
+def job(count: int, part: PartName = THIRD, *, poison: str = "") -> ShardJob:
     names = [f"/photos/{number:04d}{poison if number == 5 else ''}.jpg" for number in range(count)]
     return ShardJob(CONFIG, part, tuple(ImageRef(name, 1, None, 0) for name in names))
 
@@ -76,7 +79,7 @@ def test_bisection_ends_in_single_images_each_once_under_its_own_name(count):
             leaves.append(current)
             continue
         assert tuple(image for half in halves for image in half.images) == current.images
-        assert all(half.part.startswith(current.part + "-") for half in halves)
+        assert all(current.part in half.part.ancestors for half in halves)
         waiting.extend(halves)
     assert all(len(leaf.images) == 1 for leaf in leaves)
     assert sorted(leaf.images[0].uri for leaf in leaves) == sorted(image.uri for image in whole.images)
@@ -85,7 +88,7 @@ def test_bisection_ends_in_single_images_each_once_under_its_own_name(count):
 
 def test_bisection_depends_on_the_job_alone():
     assert bisect(job(9)) == bisect(job(9))
-    assert [half.part for half in bisect(job(9))] == ["part-00003-0", "part-00003-1"]
+    assert [half.part for half in bisect(job(9))] == [PartName(3, ("0",)), PartName(3, ("1",))]
 
 
 @pytest.fixture(scope="module")
@@ -95,14 +98,14 @@ def client():
 
 
 def test_the_poison_is_found_among_the_innocent(client):
-    jobs = [job(4, f"part-{number:05d}") for number in range(6)] + [job(8, "part-00006", poison="poison")]
+    jobs = [job(4, PartName(number)) for number in range(6)] + [job(8, PartName(6), poison="poison")]
     told: list[ShardReceipt] = []
     receipts = fan_out(client, jobs, told.append, work=deadly)
     assert told == receipts
     counts = {status: sum(one.statuses.get(status, 0) for one in receipts) for status in ("labeled", "crashed")}
     assert counts == {"labeled": 6 * 4 + 7, "crashed": 1}
     assert len({one.part for one in receipts}) == len(receipts)
-    assert [one.part for one in receipts if "crashed" in one.statuses] == ["part-00006-1-0-1"]
+    assert [str(one.part) for one in receipts if "crashed" in one.statuses] == ["part-00006-1-0-1"]
 
 
 def test_workers_that_die_of_everything_are_a_cluster_error(client):
@@ -112,7 +115,7 @@ def test_workers_that_die_of_everything_are_a_cluster_error(client):
 
 def test_both_workers_work_and_nothing_stays_on_the_scheduler(client):
     client.wait_for_workers(2, timeout=280)
-    receipts = fan_out(client, (job(2, f"part-{number:05d}") for number in range(40)), lambda _: None, work=deadly)
+    receipts = fan_out(client, (job(2, PartName(number)) for number in range(40)), lambda _: None, work=deadly)
     assert len(receipts) == 40
     deadline = time.monotonic() + 120
     while client.run_on_scheduler(lambda dask_scheduler: [key for key in dask_scheduler.tasks if key.startswith("run-a")]):
@@ -121,10 +124,10 @@ def test_both_workers_work_and_nothing_stays_on_the_scheduler(client):
 
 
 def test_an_outage_is_tried_again_other_errors_are_not(client, tmp_path):
-    tired = ShardJob(CONFIG, "part-00000", (ImageRef(str(tmp_path / "tries"), 1, None, 0),))
+    tired = ShardJob(CONFIG, PartName(0), (ImageRef(str(tmp_path / "tries"), 1, None, 0),))
     assert len(fan_out(client, [tired], lambda _: None, work=moody)) == 1
     (tmp_path / "tries").unlink()
-    always = ShardJob(CONFIG, "part-00001", (ImageRef(str(tmp_path / "none" / "tries"), 1, None, 0),))
+    always = ShardJob(CONFIG, PartName(1), (ImageRef(str(tmp_path / "none" / "tries"), 1, None, 0),))
     with pytest.raises(FileNotFoundError):  # a bug in the work is raised as it is
         fan_out(client, [always], lambda _: None, work=moody)
     with pytest.raises(StoreError, match="no space left"):
