@@ -6,11 +6,12 @@ image.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fer_core.align.face_extractor import ExtractedFaces, FaceExtractor, min_detectable_px, refine_full_size
 from fer_core.decode.decode_prefetch import Decoded, DecodePrefetcher
@@ -28,6 +29,7 @@ from fer_core.types import Faces, Picture, Quality
 OnProgress = Callable[[str | None], None]
 
 REASON_LENGTH: Final = 300
+NO_CROPS: Final[NDArray[np.uint8]] = np.zeros((0, 112, 112, 3), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,39 +51,50 @@ def process_images(
     ):
         group = _Group(config, extractor, ahead, watch, on_progress)
         while len(seen) < len(images):
-            found = group.look(images[len(seen) : len(seen) + extractor.pictures])
-            for one in found:
-                if one.extracted is not None:
-                    batch.add(one.extracted)
-            seen.extend(one.without_pixels() for one in found)
+            for one in group.look(images[len(seen) : len(seen) + extractor.pictures]):
+                if isinstance(one, _Extracted):
+                    batch.add(ExtractedFaces(one.faces, one.crops))
+                    seen.append(replace(one, crops=NO_CROPS))
+                else:
+                    seen.append(one)
         on_progress(None)
         answers = batch.results()
     return LabelledImages(_facts(seen, answers.quality), answers)
 
 
-@dataclass(slots=True)
-class _Seen:
-    """What is known of an image so far; it stands in the image's row even where a later step fails."""
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A decoded picture whose turn it is."""
 
     ref: ImageRef
-    sha256: str | None = None
-    width: int | None = None
-    height: int | None = None
-    extracted: ExtractedFaces | None = None
-    faces: Faces | None = None
-    status: str | None = None
-    reason: str | None = None
+    decoded: Decoded
+    picture: Picture
 
-    def lost(self, error: Exception) -> None:
-        """It could not be processed, for this reason. Errors that are no fault of the image are raised."""
-        status, reason = _failure_status(error, self.ref)
-        self.status, self.reason, self.extracted = status, " ".join(reason.split())[:REASON_LENGTH], None
+    def extracted(self, found: ExtractedFaces) -> "_Extracted":
+        """After a look at the whole picture."""
+        return _Extracted(self.ref, self.decoded.sha256, self.picture.width, self.picture.height, found.faces, found.crops)
 
-    def without_pixels(self) -> "_Seen":
-        """Its crops are the batch's now."""
-        if self.extracted is not None:
-            self.faces, self.extracted = self.extracted.faces, None
-        return self
+
+@dataclass(frozen=True, slots=True)
+class _Extracted:
+    """An image whose faces were found."""
+
+    ref: ImageRef
+    sha256: str | None
+    width: int
+    height: int
+    faces: Faces
+    crops: NDArray[np.uint8]
+    """(N, 112, 112, 3) RGB; none once the batch has them."""
+
+    def facts(self, quality: Quality) -> ImageFacts:
+        """Its row. quality: of its faces."""
+        status, own = (LABELED, quality) if len(self.faces) else (NO_FACE, None)
+        return ImageFacts(self.ref, status, None, self.sha256, self.width, self.height, self.faces, own)
+
+
+_Seen = _Extracted | ImageFacts
+"""An image that cannot be processed is quarantined: its row, with status and reason, is known at once."""
 
 
 class _Group:
@@ -94,51 +107,51 @@ class _Group:
 
     def look(self, images: Sequence[ImageRef]) -> list[_Seen]:
         """What became of each of the first ones: of all, unless they have more than half of the pixels that may be in memory."""
-        seen, pictures = list[_Seen](), list[tuple[_Seen, Decoded, Picture]]()
+        taken, opened = list[_Opened | ImageFacts](), list[_Opened]()
         try:
             for ref in images:
                 self._on_progress(ref.uri)
-                if pictures and (_pixels(pictures) >= self._ahead.pixels // 2 or self._ahead.is_short(ref)):
+                if opened and (_pixels(opened) >= self._ahead.pixels // 2 or self._ahead.is_short(ref)):
                     break
-                seen.append(_Seen(ref))
-                decoded = self._taken(seen[-1])
-                if decoded.picture is not None:
-                    pictures.append((seen[-1], decoded, decoded.picture))
-            self._together(pictures)
+                one = self._take(ref)
+                taken.append(one)
+                if isinstance(one, _Opened):
+                    opened.append(one)
+            found = iter(self._together(opened))
+            return [next(found) if isinstance(one, _Opened) else one for one in taken]
         finally:
-            for _, decoded, _ in pictures:
-                self._ahead.release(decoded)
-        return seen
+            for one in opened:
+                self._ahead.release(one.decoded)
 
-    def _taken(self, one: _Seen) -> Decoded:
-        decoded = self._ahead.take(one.ref)
+    def _take(self, ref: ImageRef) -> _Opened | ImageFacts:
+        decoded = self._ahead.take(ref)
         self._watch.seconds["read"] += decoded.read_seconds
         self._watch.seconds["decode"] += decoded.decode_seconds
-        one.sha256 = decoded.sha256
         if decoded.picture is not None:
-            one.width, one.height = decoded.picture.width, decoded.picture.height
-        if decoded.error is not None:
-            one.lost(decoded.error)
-        return decoded
+            return _Opened(ref, decoded, decoded.picture)
+        assert decoded.error is not None
+        return _quarantined(ref, decoded, decoded.error)
 
-    def _together(self, pictures: Sequence[tuple[_Seen, Decoded, Picture]]) -> None:
+    def _together(self, opened: Sequence[_Opened]) -> list[_Seen]:
         """If looking at all at once fails, each by itself, so that the one that it is due to costs no other."""
         try:
-            found = self._extracted([picture for _, _, picture in pictures])
+            found = self._extracted([one.picture for one in opened])
         except Exception as error:  # noqa: BLE001  see `_failure_status`
-            if len(pictures) == 1:
-                pictures[0][0].lost(error)
-                return
-            for each in pictures:
-                self._on_progress(each[0].ref.uri)
-                self._together([each])
-            return
-        for (one, decoded, picture), extracted in zip(pictures, found, strict=True):
-            try:
-                again = partial(_decoded_again, self._config, decoded.data)
-                one.extracted = refine_full_size(extracted, picture, self._config.min_face_px, again, self._watch)
-            except Exception as error:  # noqa: BLE001  see `_failure_status`
-                one.lost(error)
+            if len(opened) == 1:
+                return [_quarantined(opened[0].ref, opened[0].decoded, error)]
+            seen = list[_Seen]()
+            for one in opened:
+                self._on_progress(one.ref.uri)
+                seen += self._together([one])
+            return seen
+        return [self._refined(one, extracted) for one, extracted in zip(opened, found, strict=True)]
+
+    def _refined(self, one: _Opened, extracted: ExtractedFaces) -> _Seen:
+        try:
+            again = partial(_decoded_again, self._config, one.decoded.data)
+            return one.extracted(refine_full_size(extracted, one.picture, self._config.min_face_px, again, self._watch))
+        except Exception as error:  # noqa: BLE001  see `_failure_status`
+            return _quarantined(one.ref, one.decoded, error)
 
     def _extracted(self, pictures: Sequence[Picture]) -> list[ExtractedFaces]:
         if not pictures:
@@ -147,8 +160,15 @@ class _Group:
         return self._extractor.extract([picture.pixels for picture in pictures], smallest, self._watch)
 
 
-def _pixels(pictures: Sequence[tuple[_Seen, Decoded, Picture]]) -> int:
-    return sum(picture.pixels.shape[0] * picture.pixels.shape[1] for _, _, picture in pictures)
+def _pixels(opened: Sequence[_Opened]) -> int:
+    return sum(one.picture.pixels.shape[0] * one.picture.pixels.shape[1] for one in opened)
+
+
+def _quarantined(ref: ImageRef, decoded: Decoded, error: Exception) -> ImageFacts:
+    """The row of an image that could not be processed, for this reason. Errors that are no fault of the image are raised."""
+    status, reason = _failure_status(error, ref)
+    size = (None, None) if decoded.picture is None else (decoded.picture.width, decoded.picture.height)
+    return ImageFacts(ref, status, " ".join(reason.split())[:REASON_LENGTH], decoded.sha256, *size)
 
 
 def _failure_status(error: Exception, ref: ImageRef) -> tuple[str, str]:
@@ -194,11 +214,12 @@ def _decoded_again(config: RunConfig, data: bytes) -> Picture:
 
 def _facts(seen: Sequence[_Seen], quality: Quality) -> list[ImageFacts]:
     """The rows, each with its own part of what is known of all faces."""
-    facts, start = [], 0
+    facts, start = list[ImageFacts](), 0
     for one in seen:
-        count = len(one.faces) if one.faces is not None else 0
-        status = one.status or (LABELED if count else NO_FACE)
-        own = quality.take(np.arange(start, start + count)) if count else None
-        facts.append(ImageFacts(one.ref, status, one.reason, one.sha256, one.width, one.height, one.faces, own))
-        start += count
+        if isinstance(one, _Extracted):
+            end = start + len(one.faces)
+            facts.append(one.facts(quality.take(np.arange(start, end))))
+            start = end
+        else:
+            facts.append(one)
     return facts
