@@ -226,27 +226,39 @@ def _to_publish(
     return coalesce(store, config, receipts, assert_lease, largest)
 
 
+def set_aside(store: Store, run_id: str, paths: Iterable[str], assert_lease: Callable[[], None]) -> None:
+    """Move files of a table back into the run's staging, where no reader finds them; those that are gone already are passed over."""
+
+    def move(path: str) -> None:
+        if store.exists(path):
+            assert_lease()
+            store.move(path, f"{staging_folder(run_id)}/set-aside/{path}")
+
+    store.for_each(move, sorted(paths))
+
+
 def _publish_table(
     store: Store, config: RunConfig, present: set[str], parts: Iterable[PartReceipt], assert_lease: Callable[[], None]
 ) -> None:
-    """Move a table's parts, each in one step, in order of their names; see `paths.TABLES` for the order of tables.
+    """Move a table's parts, each in one step, in any order; see `paths.TABLES` for the order of tables.
 
     present: what an interrupted commit may have moved there, as far as a listing or its own notes know.
     """
     promised = {published_file(config, part): part for part in parts}
     # left by an interrupted commit of other receipts, such as the halves of a shard that has since been done as a whole;
     # they go first, so that no reader sees a face twice, and end with the staging folder
-    for path in sorted(present - promised.keys()):
-        if store.exists(path):
-            assert_lease()
-            store.move(path, f"{staging_folder(config.run_id)}/set-aside/{path}")
-    for path, part in sorted(promised.items()):
-        assert_lease()
-        staged = staged_file(config.run_id, part)
-        if path not in present or store.exists(staged):
-            store.move(staged, path)
-        elif not _has_digest(store, path, part):
+    set_aside(store, config.run_id, present - promised.keys(), assert_lease)
+    staged = {path: staged_file(config.run_id, part) for path, part in sorted(promised.items())}
+    moved = {path for path in staged if path in present and not store.exists(staged[path])}
+    for path in sorted(moved):  # one at a time: they are read into memory
+        if not _has_digest(store, path, promised[path]):
             raise CommitError(f"neither staged nor published as its receipt says: {path}")
+
+    def move(path: str) -> None:
+        assert_lease()
+        store.move(staged[path], path)
+
+    store.for_each(move, [path for path in staged if path not in moved])
 
 
 def _manifest(plan: Plan, receipts: Sequence[ShardReceipt], published: Iterable[PartReceipt], committed_at: datetime) -> Manifest:

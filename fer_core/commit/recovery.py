@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from fer_core.commit.lease import live_claims
-from fer_core.commit.publish import is_committed, publish, read_plan, staged_receipts
+from fer_core.commit.publish import is_committed, publish, read_plan, set_aside, staged_receipts
 from fer_core.errors import CommitError
 from fer_core.storage.paths import COMPACTION, LEASES, META, RUNS, STAGING, TABLES, is_run_id, run_folder, staging_folder
 from fer_core.storage.store import Store
@@ -31,10 +31,8 @@ def finish_interrupted_commits(store: Store, assert_lease: Callable[[], None] = 
             publish(store, config, staged_receipts(store, run_id).values(), assert_lease=assert_lease)
             finished.append(run_id)
         except CommitError:
-            for path in (path for table in TABLES for path in store.list_files(run_folder(config, table))):
-                assert_lease()
-                if store.exists(path):
-                    store.move(path, f"{staging_folder(run_id)}/set-aside/{path}")
+            for table in TABLES:
+                set_aside(store, run_id, store.list_files(run_folder(config, table)), assert_lease)
     return finished
 
 
@@ -73,10 +71,13 @@ def discard(store: Store, run_id: str, assert_lease: Callable[[], None] = lambda
     left = _left_by(store, run_id) if is_run_id(run_id) else []
     if not left:
         raise CommitError(f"run {run_id} is unknown in {store.url()}")
+
+    def remove(path: str) -> None:
+        assert_lease()
+        store.remove_file(path)
+
     for table in reversed(TABLES):  # an image's row first: what is left refers to nothing that is gone
-        for path in (path for path in left if path.startswith(f"{table}/")):
-            assert_lease()
-            store.remove_file(path)
+        store.for_each(remove, [path for path in left if path.startswith(f"{table}/")])
     assert_lease()
     store.remove_tree(staging_folder(run_id))
     store.remove_tree(f"{RUNS}/{run_id}")

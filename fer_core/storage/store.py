@@ -7,7 +7,7 @@ import errno
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -149,8 +149,21 @@ class Store:
             return self._ask("remove", folder, local.remove_folder)
         # not fs.rm(recursive=True): it reads `*` and `[` in names as patterns
         paths = self._ask("remove", folder, self._objects)
-        with as_store_error("remove", self.url(folder)), ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-            list(pool.map(lambda path: self.patience.call(lambda: self._remove_object(path)), paths))
+        with as_store_error("remove", self.url(folder)):
+            self.for_each(lambda path: self.patience.call(lambda: self._remove_object(path)), paths)
+
+    def for_each(self, work: Callable[[str], object], paths: Sequence[str]) -> None:
+        """Do some work on each of several files, of which none needs another: `REQUESTS_AT_ONCE` at a time in object stores, where each
+        request waits for its answer; one after another on a local disk.
+
+        All have ended when this returns or raises. After an error no further one begins; the first one's, in order of paths, is raised.
+        """
+        if self.local or len(paths) < 2:
+            for path in paths:
+                work(path)
+            return
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="store") as pool:
+            list(pool.map(work, paths))
 
     def settle(self, mode: FileMode | None) -> None:
         """Who reads the files of a local labels root, those that are there and those to come. None: as it is, a new root its owner."""

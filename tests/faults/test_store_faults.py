@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from contextlib import suppress
 from itertools import count
 
 import pytest
 
 from fer_core.commit.lease import lease
-from fer_core.commit.publish import publish, read_plan, staged_receipts, unfinished_shards, write_plan
+from fer_core.commit.publish import is_committed, publish, read_plan, staged_receipts, unfinished_shards, write_plan
 from fer_core.commit.recovery import finish_interrupted_commits
 from fer_core.commit.verify import verify
 from fer_core.errors import ImageError, LeaseError, OutageError, StoreError
@@ -112,6 +113,31 @@ def test_wherever_it_fails_for_good_it_ends_in_one_line_and_is_resumed_to_the_sa
             schedule.broken_from = None
             assert go_on().run_id == RUN.run_id
         assert tables(schedule.folder) == undisturbed, number
+
+
+def test_a_commit_that_fails_among_moves_is_resumed_to_the_same_end(new):
+    """Parts stay apart here, so that several of a table move at the same time: any of them may have moved, and half of others."""
+    with under(FaultSchedule(new())) as schedule:
+        store, whole = open_store(ROOT), schedule.folder
+        write_plan(store, RUN, fakes.plan_table(images(), 1), listed=len(FACES), unchanged=0, deleted=0)
+        receipts = [label_shard(job, fakes.tools()) for job in fakes.jobs(RUN, images(), 1)]
+        staged = shutil.copytree(whole, f"{whole}-staged")
+        publish(store, RUN, receipts, largest_part=0)
+        changes = len(schedule.changes)
+    expected = tables(whole)
+    assert len(expected) == 1 + 2 * len(FACES)
+    first = next(number for number, (change, _) in enumerate(schedule.changes) if change == "cp_file")
+    for number in range(0, changes - first, 3):
+        folder = shutil.copytree(staged, f"{whole}-{number}")
+        with under(FaultSchedule(folder)) as schedule:
+            store, schedule.broken_from = open_store(ROOT), number
+            with suppress(StoreError):  # where it was committed, what is left in staging goes later
+                publish(store, RUN, receipts, largest_part=0)
+            done = len(schedule.changes)
+            schedule.broken_from = None
+            publish(store, RUN, [] if is_committed(store, RUN.run_id) else staged_receipts(store, RUN.run_id).values(), largest_part=0)
+        assert done == number
+        assert tables(folder) == expected, number
 
 
 @pytest.mark.parametrize("late", [1, 10, 1000])

@@ -1,5 +1,6 @@
 import hashlib
 import itertools
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +22,7 @@ from fer_core.commit.publish import (
     unfinished_shards,
     write_plan,
 )
+from fer_core.commit.verify import verify
 from fer_core.errors import CommitError, UsageError
 from fer_core.pipeline.shard import label_shard
 from fer_core.run import PartName, PartReceipt, ShardJob, ShardReceipt
@@ -252,6 +254,29 @@ def test_crops_then_labels_then_images_then_the_manifest(run, pictures):
     assert [name for name, _ in itertools.groupby(order)] == ["_staging", "faces", "labels", "images", "_meta"]
     assert len(order) == 11, "what was begun, nine moves, the manifest"
     assert moved[:10] == [path for _, paths in itertools.groupby(moved[:10], lambda path: path.split("/")[0]) for path in sorted(paths)]
+
+
+def test_parts_of_one_table_move_at_the_same_time_where_requests_wait_for_answers(pictures):
+    """And all of them have ended before the next table's begin, and before the manifest."""
+    run = fakes.keeping_crops(fakes.config("memory://test-moves/labels"))
+    receipts = fakes.stage_run(run, pictures)
+    tables, together = [], threading.Barrier(len(receipts))
+
+    class Watched(FaultyStore):
+        def move(self, source, target):
+            together.wait(60)
+            tables.append(target.split("/")[0])
+            self.store.move(source, target)
+
+        def write_bytes(self, path, data):
+            tables.append(path.split("/")[0])
+            self.store.write_bytes(path, data)
+
+    store = open_store(run.root)
+    manifest = publish(Watched(store, 0, "before"), run, receipts)
+    assert [name for name, _ in itertools.groupby(tables)] == ["_staging", "faces", "labels", "images", "_meta"]
+    assert len(manifest.parts) == 3 * len(receipts) > 6
+    assert verify(store).problems == ()
 
 
 @pytest.mark.parametrize("moment", ["before", "between", "after"])

@@ -89,6 +89,37 @@ class TestEveryStorage:
         store.remove_file("a/nothing")
         assert store.list_files() == ["a/b"]
 
+    def test_work_on_several_files_ends_as_a_whole(self, any_root):
+        """Whatever fails: the first error in order of the files, after the last of them has ended."""
+        store, names = open_store(any_root), [f"{number:02}" for number in range(40)]
+        at_work, ended = set(), []
+
+        def move(name):
+            at_work.add(name)
+            store.move(f"from/{name}", f"to/{name}")
+            at_work.remove(name)
+            ended.append(name)
+
+        def fail(name):
+            at_work.add(name)
+            try:
+                if name in {"05", "09"}:
+                    raise StoreError(f"cannot move {name}")
+                store.move(f"to/{name}", f"back/{name}")
+            finally:
+                at_work.remove(name)
+
+        for name in names:
+            store.write_bytes(f"from/{name}", name.encode())
+        store.for_each(move, names)
+        assert sorted(ended) == names
+        assert store.list_files() == [f"to/{name}" for name in names]
+        store.for_each(move, [])
+        with pytest.raises(StoreError, match="cannot move 05"):
+            store.for_each(fail, names)
+        assert not at_work
+        assert {*names[:5]} <= {path.removeprefix("back/") for path in store.list_files("back")} <= {*names} - {"05", "09"}
+
     def test_moving_nothing_is_an_error(self, any_root):
         with pytest.raises(StoreError) as error:
             open_store(any_root).move("absent", "target")
