@@ -7,7 +7,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def percent(share: float) -> str:
-    """`87 %`; no network is certain, whatever its rounded probabilities say."""
+    """`87 %`; never 100 %, and 0 % for an exact zero only."""
     rounded = round(100 * share)
     if rounded >= 100:
         return ">99 %"
