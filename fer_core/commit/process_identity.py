@@ -1,4 +1,4 @@
-"""Which process this is, told so that another can find out whether it still lives."""
+"""Identity of a process, by which another process finds out whether it still runs."""
 
 import os
 import platform
@@ -29,7 +29,7 @@ def current_process() -> ProcessIdentity:
 
 
 def has_exited(process: ProcessIdentity) -> bool:
-    """Whether that process certainly runs no more. False for any that would run elsewhere: nobody here can tell."""
+    """Whether that process certainly runs no more. False for processes of other machines and containers: they cannot be seen from here."""
     return process.place == _place() and _started(process.pid) != process.started
 
 

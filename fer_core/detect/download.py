@@ -1,6 +1,6 @@
-"""YuNet's file from its public home: the one thing ferflow itself fetches from the internet, and only when asked to.
+"""YuNet's file from its public home: the one file that ferflow itself downloads from the internet, on request only.
 
-Trust hangs on the digest alone, which is written here: whoever answers, the file appears under its name only as it was released.
+Only the digest, which stands here, is trusted: whatever server answers, the file is kept only if it is the released one.
 """
 
 import hashlib

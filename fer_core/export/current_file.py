@@ -62,7 +62,7 @@ Progress = Callable[[str, int, int], None]
 def export_current(
     store: Store, target: Store, on_progress: Progress = lambda stage, done, total: None, rows_at_once: int = ROWS_AT_ONCE
 ) -> CurrentExport:
-    """Write what committed runs say is current, replacing an earlier export in one step. The same root gives the same bytes.
+    """Write the current rows of the committed runs, replacing an earlier export in one step. The same root gives the same bytes.
 
     Takes less than 1 GB of memory and the size of the largest part, however many rows there are, and a few times the tables' size of
     temporary disk. rows_at_once: of both tables that DuckDB gets at a time.

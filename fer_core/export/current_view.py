@@ -24,11 +24,11 @@ a picture in which no face is found any more, or that has become unreadable, has
 """
 
 _PATTERNS: Final = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]"})
-"""What DuckDB takes for a pattern, each as a pattern of itself. It knows no other way: no backslash, and no braces either."""
+"""DuckDB's pattern characters, each as a pattern that matches itself: DuckDB supports neither a backslash nor braces for that."""
 
 
 def views(store: Store) -> str:
-    """The statements that give DuckDB the views `labels`, `images` and `current` of a root. They read it anew whenever they are asked.
+    """The statements that give DuckDB the views `labels`, `images` and `current` of a root. Each query reads the root anew.
 
     Of a folder with a backslash in its path they read the files that are there now, since DuckDB's patterns pass over such names.
     StoreError where the path is not UTF-8, which DuckDB cannot name.

@@ -1,6 +1,6 @@
 """The committed parts of a table registered as a Delta table: a transaction log is written beside the tables, and no part is touched.
 
-A log cannot lie under a table's prefix, where nothing but Parquet does, and should not lie at the root, where whoever vacuums the one table
+A log cannot lie under a table's prefix, where nothing but Parquet does, and should not lie at the root, where a vacuum of one table
 removes the others. So it lies under `_meta/delta/<table>` and names the parts by absolute URLs, as the Delta protocol allows ("Add File and
 Remove File"). `DeltaTable.scan` and `QueryBuilder`, which are DataFusion, read such a table; `DeltaTable.to_pyarrow_dataset`, `to_pandas`
 and Polars' `scan_delta` put the table's own folder before every path and find nothing (delta-io/delta-rs, issue 865).
@@ -128,9 +128,9 @@ class _Log:
         from deltalake import Schema
         from deltalake.transaction import create_table_with_add_actions
 
-        said = _said({"fer.run_id": run_id})
+        properties = _properties({"fer.run_id": run_id})
         if self.version() >= 0:
-            self._commit(adds, said)
+            self._commit(adds, properties)
             return
         create_table_with_add_actions(
             self._uri(),
@@ -141,7 +141,7 @@ class _Log:
             name=f"ferflow {self._table}",
             configuration=_FOR_EVER,
             storage_options=self._options,
-            commit_properties=said,
+            commit_properties=properties,
         )
 
     def replace(self, run_id: str, gone: Sequence[str], adds: "Sequence[AddAction]", changes: bool) -> None:
@@ -150,21 +150,21 @@ class _Log:
 
         now = time.time_ns() // 1_000_000
         removes = [RemoveAction(_absolute(url), changes, now, partition_values=_values(url)) for url in gone]
-        self._commit([*removes, *adds], _said({"fer.run_id": run_id, "fer.replaced_parts": len(gone)}))
+        self._commit([*removes, *adds], _properties({"fer.run_id": run_id, "fer.replaced_parts": len(gone)}))
 
     def add(self, manifest: Manifest, part: Part, changes: bool) -> "AddAction":
-        """What the log says of one part. changes: whether its rows are new to the table."""
+        """The log's entry of one part. changes: whether its rows are new to the table."""
         from deltalake.transaction import AddAction
 
         written = int(datetime.fromisoformat(manifest.committed_at).timestamp() * 1000)
         url = self._store.url(part.path)
         return AddAction(_absolute(url), part.bytes, _values(url), written, changes, json.dumps({"numRecords": part.rows}))
 
-    def _commit(self, actions: "Sequence[AddAction | RemoveAction]", said: "CommitProperties") -> None:
+    def _commit(self, actions: "Sequence[AddAction | RemoveAction]", properties: "CommitProperties") -> None:
         table = self._opened()
         if table is None:
             raise StoreError(f"the Delta table {self.url} has gone")
-        table.create_write_transaction(list(actions), "append", self._schema(), list(_PARTITIONS), commit_properties=said)
+        table.create_write_transaction(list(actions), "append", self._schema(), list(_PARTITIONS), commit_properties=properties)
 
     def _opened(self) -> "DeltaTable | None":
         """The newest version; None while there is none."""
@@ -200,8 +200,8 @@ def _values(url: str) -> dict[str, str | None]:
     return {name: folders[name] for name in _PARTITIONS}
 
 
-def _said(metadata: dict[str, object]) -> "CommitProperties":
-    """What the version says of itself. No second try: whoever committed in between has registered the same parts."""
+def _properties(metadata: dict[str, object]) -> "CommitProperties":
+    """Metadata of the version. No retry: a commit in between has registered the same parts."""
     from deltalake.transaction import CommitProperties
 
     return CommitProperties(custom_metadata=metadata, max_commit_retries=0)

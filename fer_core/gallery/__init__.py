@@ -1,6 +1,6 @@
-"""A gallery of one run: its photographs with boxes, points, expressions and probabilities, as one self-contained page and one sheet.
+"""A gallery of one run: its photographs with boxes, points, expressions and probabilities, as one self-contained HTML page and one PNG.
 
-Faces are biometric data: a gallery is written only where somebody asked for one, and nowhere under a table's prefix.
+Faces are biometric data: a gallery is written on request only, and never under a table's prefix.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,10 @@ from fer_core.commit.manifest import Manifest
 from fer_core.commit.publish import read_manifest
 from fer_core.commit.reader import newest_run, read_images, read_labels
 from fer_core.errors import StoreError
-from fer_core.gallery.page import write_page
-from fer_core.gallery.photo import GalleryPhoto, count_photos, load_photo
-from fer_core.gallery.sheet import draw_sheet
+from fer_core.gallery.html_writer import write_html
+from fer_core.gallery.page import build_page
+from fer_core.gallery.photo import GalleryPhoto, load_photo
+from fer_core.gallery.png_writer import write_png
 from fer_core.storage.store import open_store
 from fer_core.tables.schema import LABELED, NO_FACE
 
@@ -39,7 +40,7 @@ def draw_gallery(root: str, html: Path, png: Path | None, limit: int, run_id: st
     """Draw a committed run.
 
     root: labels root. html, png: files to write; their folders are made. limit: most photographs to show; of more, an even sample.
-    run_id: the newest run that looked at any image, if None. CommitError when there is no such run or a part of it is missing; StoreError
+    run_id: the newest run that processed any image, if None. CommitError when there is no such run or a part of it is missing; StoreError
     when a file cannot be written.
     """
     store = open_store(root)
@@ -47,13 +48,13 @@ def draw_gallery(root: str, html: Path, png: Path | None, limit: int, run_id: st
     images = read_images(store, manifest)
     chosen = _choose(images, limit)
     labels = read_labels(store, manifest, chosen["image_uri"].to_pylist())
-    pictures = _load_photos(chosen, labels, manifest)
-    page = write_page(manifest, pictures, images.filter(pc.invert(pc.is_in(images["status"], pa.array([LABELED, NO_FACE])))))
-    _save(html, page.encode(errors="backslashreplace"))
+    photos = _load_photos(chosen, labels, manifest)
+    page = build_page(manifest, photos, images)
+    _save(html, write_html(page).encode(errors="backslashreplace"))
     if png is not None:
-        _save(png, draw_sheet(manifest, pictures))
-    faces = sum(len(picture.verdicts) for picture in pictures)
-    return GallerySummary(manifest.run_id, len(pictures), len(pictures) - count_photos(pictures), faces, html, png)
+        _save(png, write_png(page))
+    unreadable, faces = sum(bool(photo.note) for photo in photos), sum(len(photo.faces) for photo in photos)
+    return GallerySummary(manifest.run_id, len(photos), unreadable, faces, html, png)
 
 
 def _choose(images: pa.Table, limit: int) -> pa.Table:

@@ -1,11 +1,14 @@
-"""The sheet's letters, bars and colours."""
+"""Letters, bars and rectangles of the PNG picture."""
 
 from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
+import numpy as np
 from PIL import ImageDraw, ImageFont
 
+from fer_core.gallery.annotations import Rectangle
 from fer_core.gallery.label_placement import LabelBox
 
 PAGE, CARD, MAT, INK, SOFT, TRACK, WARN = "#f6f5f2", "#ffffff", "#ebe9e3", "#1c2128", "#5d6672", "#e9e7e1", "#9a5b00"
@@ -13,14 +16,9 @@ PAGE, CARD, MAT, INK, SOFT, TRACK, WARN = "#f6f5f2", "#ffffff", "#ebe9e3", "#1c2
 _ELLIPSIS: Final = "..."
 
 
-def write(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: float, colour: str = INK) -> None:
-    """One line of text, `at` its top left corner."""
-    draw.text(at, text, fill=colour, font=_font(size))
-
-
-def write_left_of(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: float, colour: str = INK) -> None:
-    """One line of text that ends at `at`, its top right corner."""
-    write(draw, (at[0] - width(text, size), at[1]), text, size, colour)
+def write(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: float, colour: str = INK, *, anchor: str = "la") -> None:
+    """One line of text. anchor: the point of it that stands `at`, as Pillow names them; its top left corner by default."""
+    draw.text(at, text, fill=colour, font=_font(size), anchor=anchor)
 
 
 def width(text: str, size: float) -> float:
@@ -38,15 +36,26 @@ def truncate_to_width(text: str, size: float, room: float) -> str:
 
 def bar(draw: ImageDraw.ImageDraw, place: LabelBox, share: float, colour: str) -> None:
     """A horizontal bar, filled from the left."""
-    draw.rounded_rectangle(corners(place), place.height / 2, TRACK)
+    draw_rectangle(draw, Rectangle(place, TRACK, radius=place.height / 2), 1.0)
     if share > 0:
         filled = replace(place, width=max(2.0, share * place.width))
-        draw.rounded_rectangle(corners(filled), min(place.height, filled.width) / 2, colour)
+        draw_rectangle(draw, Rectangle(filled, colour, radius=min(place.height, filled.width) / 2), 1.0)
 
 
-def corners(tag: LabelBox) -> tuple[float, float, float, float]:
-    """x0, y0, x1, y1."""
-    return tag.x, tag.y, tag.x + tag.width, tag.y + tag.height
+def draw_rectangle(draw: ImageDraw.ImageDraw, shape: Rectangle, scale: float) -> None:
+    """A rectangle with all of its lengths times `scale`."""
+    place, line = shape.place, scale * shape.line
+    x0, y0, x1, y1 = (scale * value for value in (place.x, place.y, place.x + place.width, place.y + place.height))
+    if not shape.dashed:
+        out = line / 2
+        corners = (x0 - out, y0 - out, x1 + out, y1 + out)
+        draw.rounded_rectangle(corners, scale * shape.radius, shape.fill, shape.stroke, max(1, round(line)))
+        return
+    for (ax, ay), (bx, by) in pairwise(((x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0))):
+        length = abs(bx - ax) + abs(by - ay)
+        for start in np.arange(0, length, 5 * line):
+            ends = (start / length, min(1.0, (start + 3 * line) / length))
+            draw.line([(ax + share * (bx - ax), ay + share * (by - ay)) for share in ends], shape.stroke, max(1, round(line)))
 
 
 @lru_cache(maxsize=64)

@@ -1,109 +1,116 @@
-"""The gallery as one HTML page: style and photographs inside, no script, nothing fetched from anywhere."""
+"""The content of the gallery, computed once: the HTML page and the PNG picture write the same."""
 
-from collections.abc import Iterable, Sequence
-from html import escape
-from importlib.resources import files
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fer_core.commit.manifest import Manifest
-from fer_core.gallery.card import write_card
+from fer_core.gallery.annotations import Annotation, annotate
 from fer_core.gallery.label_placement import COLOURS
 from fer_core.gallery.photo import GalleryPhoto
-from fer_core.gallery.text import LAW, counted, facts, headline
+from fer_core.gallery.text import counted
 from fer_core.labels import EXPRESSIONS
 from fer_core.tables.schema import LABELED, NO_FACE
 
 QUARANTINED_ROWS: Final = 50
+BESIDE: Final = 3
+"""Up to so many faces stand beside their photograph, more stand below it."""
+LAW: Final = (
+    "Labels name the apparent expression of a face, not what the person feels or thinks.",
+    "Faces are biometric data. This page holds photographs and was written on request; protect it like the "
+    "photographs themselves, and delete it when it has served its purpose. "
+    "In the European Union, inferring emotions at work and in schools is banned, and other uses are high-risk (AI Act).",
+)
+_BESIDE_FACES, _ABOVE_FACES = (758.0, 620.0), (1130.0, 820.0)
+"""Room for a photograph on the page, width and height."""
+_ENLARGED: Final = 2.0
+"""How much a small photograph may be enlarged."""
+_STATUS_NAMES: Final = {LABELED: "labelled", NO_FACE: "no face found"}
 
 
-def write_page(manifest: Manifest, pictures: Sequence[GalleryPhoto], quarantined: pa.Table) -> str:
-    """The whole page. pictures: the photographs to show. quarantined: rows of the images table that could not be processed."""
-    style = (files("fer_core.gallery") / "style.css").read_text("utf-8")
-    cards = "\n".join(write_card(picture, number) for number, picture in enumerate(pictures))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="robots" content="noindex">
-<title>ferflow: {escape(headline(manifest))}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<header>
-<h1>{escape(headline(manifest))}</h1>
-<p class="lead">{escape(_lead(manifest, pictures))}</p>
-<div class="panels">
-<section class="panel"><h2>Faces by apparent expression</h2>{_expressions(manifest)}</section>
-<section class="panel"><h2>Pictures by status</h2>{_statuses(manifest)}</section>
-<section class="panel wide"><h2>The run</h2>{_facts(manifest)}</section>
-</div>
-</header>
-<main>
-{cards}
-{_quarantine(quarantined)}
-</main>
-<footer>{"".join(f"<p>{escape(line)}</p>" for line in LAW)}</footer>
-</body>
-</html>
-"""
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A count, and its share of all as a bar."""
+
+    name: str
+    count: int
+    share: float
+    colour: str
+    """CSS; empty for the page's own."""
 
 
-def _lead(manifest: Manifest, pictures: Sequence[GalleryPhoto]) -> str:
-    shown = sum(manifest.statuses.get(status, 0) for status in (LABELED, NO_FACE))
-    sample = f" Shown here: {len(pictures)} of the {shown:,} that could be processed." if len(pictures) < shown else ""
-    return (
-        "What each face appears to express, with the probability of each of the eight expressions. A dashed box or the mark "
-        f"“needs review” means: a person should look.{sample}"
-    )
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One photograph and its faces."""
+
+    photo: GalleryPhoto
+    beside: bool
+    """Whether the faces stand beside the photograph, not below it."""
+    scale: float
+    """Pixels of the page for one of the photograph's."""
+    annotations: list[Annotation]
 
 
-def _expressions(manifest: Manifest) -> str:
-    counts = [(name, manifest.expressions.get(name, 0), f"--colour:{COLOURS[name]};") for name in EXPRESSIONS]
-    return _tally(counts, manifest.faces)
+@dataclass(frozen=True, slots=True)
+class GalleryPage:
+    """One run."""
+
+    headline: str
+    """`7 faces in 2 pictures`."""
+    facts: dict[str, str]
+    """About the run, digests shortened."""
+    expressions: list[Tally]
+    statuses: list[Tally]
+    processed: int
+    """Pictures that could be shown."""
+    unchanged: int
+    cards: list[Card]
+    quarantined: int
+    quarantined_rows: list[dict[str, Any]]
+    """The first `QUARANTINED_ROWS` of them: `image_uri`, `status`, `reason`."""
 
 
-def _statuses(manifest: Manifest) -> str:
-    names = {LABELED: "labelled", NO_FACE: "no face found"}
+def build_page(manifest: Manifest, photos: Sequence[GalleryPhoto], images: pa.Table) -> GalleryPage:
+    """photos: those to show. images: all rows of the images table."""
+    quarantined = images.filter(pc.invert(pc.is_in(images["status"], pa.array(list(_STATUS_NAMES)))))
     total = sum(manifest.statuses.values())
-    shown = [(status, count) for status, count in manifest.statuses.items() if count or status in names]
-    rows = [
-        (names.get(status, status.replace("_", " ")), count, "" if status in names else "--colour:var(--warn);") for status, count in shown
-    ]
-    note = f'<p class="look">{manifest.unchanged:,} more were already labelled and have not changed.</p>' if manifest.unchanged else ""
-    return _tally(rows, total) + note
-
-
-def _tally(rows: Iterable[tuple[str, int, str]], total: int) -> str:
-    lines = (
-        f'<dt{"" if count else " class=none"}>{escape(name)}</dt><dd class="track"><span class="fill" '
-        f'style="{style}--share:{count / max(1, total):.4f}"></span></dd><dd class="number">{count:,}</dd>'
-        for name, count, style in rows
+    return GalleryPage(
+        headline=f"{counted(manifest.faces, 'face')} in {counted(total, 'picture')}",
+        facts={
+            "Run": manifest.run_id,
+            "Committed": f"{manifest.committed_at[:16].replace('T', ' ')} UTC",
+            "Source": manifest.source,
+            "Purpose": manifest.purpose or "not given",
+            "Detector": manifest.detector,
+            "Model": f"{manifest.model_name} {manifest.model_digest[:12]}",
+            "Pipeline digest": manifest.pipeline_digest[:12],
+        },
+        expressions=[_tally(name, manifest.expressions.get(name, 0), manifest.faces, COLOURS[name]) for name in EXPRESSIONS],
+        statuses=[
+            _tally(_STATUS_NAMES.get(name, name.replace("_", " ")), count, total, "" if name in _STATUS_NAMES else "var(--warn)")
+            for name, count in manifest.statuses.items()
+            if count or name in _STATUS_NAMES
+        ],
+        processed=sum(manifest.statuses.get(status, 0) for status in _STATUS_NAMES),
+        unchanged=manifest.unchanged,
+        cards=[_card(photo) for photo in photos],
+        quarantined=quarantined.num_rows,
+        quarantined_rows=quarantined.slice(0, QUARANTINED_ROWS).select(["image_uri", "status", "reason"]).to_pylist(),
     )
-    return f'<dl class="tally">{"".join(lines)}</dl>'
 
 
-def _facts(manifest: Manifest) -> str:
-    code = {"Run", "Source", "Detector", "Pipeline digest"}
-    lines = (
-        f"<div><dt>{escape(name)}</dt><dd>{f'<code>{escape(value)}</code>' if name in code else escape(value)}</dd></div>"
-        for name, value in facts(manifest)
-    )
-    return f'<dl class="facts">{"".join(lines)}</dl>'
+def _tally(name: str, count: int, total: int, colour: str) -> Tally:
+    return Tally(name, count, count / max(1, total), colour)
 
 
-def _quarantine(rows: pa.Table) -> str:
-    if not rows.num_rows:
-        return ""
-    shown = rows.slice(0, QUARANTINED_ROWS).select(["image_uri", "status", "reason"]).to_pylist()
-    lines = "".join("<tr>" + "".join(f"<td>{escape(value or '')}</td>" for value in row.values()) + "</tr>" for row in shown)
-    rest = rows.num_rows - len(shown)
-    more = f'<p class="look">and {rest:,} more in the images table</p>' if rest else ""
-    return (
-        f'<section class="panel"><h2>{counted(rows.num_rows, "picture")} could not be processed</h2>'
-        f"<table><tr><th>picture</th><th>status</th><th>reason</th></tr>{lines}</table>{more}</section>"
-    )
+def _card(photo: GalleryPhoto) -> Card:
+    beside = len(photo.faces) <= BESIDE
+    if photo.note:
+        return Card(photo, beside, 1.0, [])
+    height, width = photo.pixels.shape[:2]
+    room = _BESIDE_FACES if beside else _ABOVE_FACES
+    scale = min(room[0] / width, room[1] / height, _ENLARGED)
+    return Card(photo, beside, scale, annotate(photo, scale))

@@ -1,7 +1,7 @@
-"""One picture of the gallery: the photograph read again, with what a run said about its faces."""
+"""One photograph of the gallery, read again, with what a run found in it."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from fer_core.align.aligner import align
 from fer_core.decode.decoder import DecodeLimits, decode
 from fer_core.errors import ImageError, StoreError
 from fer_core.gallery.label_placement import COLOURS
+from fer_core.gallery.text import counted, percent
 from fer_core.labels import EXPRESSIONS
 from fer_core.run import RunConfig
 from fer_core.storage.store import read_uri
@@ -25,8 +26,8 @@ PHOTO_SIDE: Final = 1280
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a run said about one face."""
+class GalleryFace:
+    """One face and its label."""
 
     index: int
     """`face_index`."""
@@ -35,11 +36,13 @@ class Verdict:
     probabilities: tuple[float, ...]
     """In the order of `labels.EXPRESSIONS`."""
     needs_review: bool
-    size_px: float
-    """Pixels of the photograph, not of the scaled copy."""
-    yaw_deg: float
-    pitch_deg: float
-    roll_deg: float
+    pose: str
+    """Size and head pose: `142 px · yaw 12° · pitch -4° · roll 2°`."""
+
+    @property
+    def title(self) -> str:
+        """`happiness 87 %`."""
+        return f"{self.expression} {percent(self.confidence)}"
 
     @property
     def colour(self) -> str:
@@ -52,7 +55,6 @@ class GalleryPhoto:
     """One photograph as it is shown, N faces."""
 
     uri: str
-    status: str
     note: str
     """Why the photograph cannot be shown; empty when it can."""
     size: tuple[int, int]
@@ -64,38 +66,43 @@ class GalleryPhoto:
     points: NDArray[np.float32]
     """(N, 5, 2) in these pixels."""
     crops: NDArray[np.uint8]
-    """(N, 112, 112, 3) RGB, the faces as the network saw them; (0, ...) when the photograph cannot be shown."""
-    verdicts: tuple[Verdict, ...]
+    """(N, 112, 112, 3) RGB, the network's input; (0, ...) when the photograph cannot be shown."""
+    faces: tuple[GalleryFace, ...]
 
     @property
     def name(self) -> str:
         """The file's name without its folders."""
         return self.uri.rstrip("/").rpartition("/")[2] or self.uri
 
+    @property
+    def details(self) -> str:
+        """`1,280 x 886 · 6 faces`."""
+        size = f"{self.size[0]:,} x {self.size[1]:,}" if all(self.size) else "size unknown"
+        return f"{size} · {counted(len(self.faces), 'face')}"
+
 
 def load_photo(image: Mapping[str, Any], labels: pa.Table, config: RunConfig) -> GalleryPhoto:
     """Read a photograph again and fit its labels to it.
 
-    image: one row of the images table. labels: its rows of the labels table. A photograph that has moved, changed or cannot be read gives a
-    picture that says so: whoever looks is never shown boxes on another picture.
+    image: one row of the images table. labels: its rows of the labels table. A photograph that has moved, changed or cannot be read has a
+    note in its place, so that no boxes stand on another picture.
     """
-    verdicts = tuple(_verdict(row) for row in labels.to_pylist())
+    shown = tuple(_face(row) for row in labels.to_pylist())
     try:
         picture = _same_picture(image, config)
     except (ImageError, StoreError) as error:
-        return _blank(image, verdicts, str(error))
+        return _blank(image, shown, str(error))
     faces = _faces(labels)
     scale = min(1.0, PHOTO_SIDE / max(picture.width, picture.height))
     return GalleryPhoto(
         uri=image["image_uri"],
-        status=image["status"],
         note="",
         size=(picture.width, picture.height),
         pixels=_scaled(picture.pixels, scale),
         boxes=faces.boxes * np.float32(scale),
         points=faces.points * np.float32(scale),
         crops=align(picture.pixels, faces),
-        verdicts=verdicts,
+        faces=shown,
     )
 
 
@@ -110,12 +117,12 @@ def _same_picture(image: Mapping[str, Any], config: RunConfig) -> Picture:
     return decode(data, DecodeLimits(max_bytes=config.max_bytes, max_pixels=config.max_pixels))
 
 
-def _blank(image: Mapping[str, Any], verdicts: tuple[Verdict, ...], note: str) -> GalleryPhoto:
+def _blank(image: Mapping[str, Any], faces: tuple[GalleryFace, ...], note: str) -> GalleryPhoto:
     size = (image["width"] or 0, image["height"] or 0)
     nothing = Faces.none()
     crops = np.zeros((0, CROP_SIZE, CROP_SIZE, 3), np.uint8)
     pixels = np.zeros((0, 0, 3), np.uint8)
-    return GalleryPhoto(image["image_uri"], image["status"], note, size, pixels, nothing.boxes, nothing.points, crops, verdicts)
+    return GalleryPhoto(image["image_uri"], note, size, pixels, nothing.boxes, nothing.points, crops, faces)
 
 
 def _faces(labels: pa.Table) -> Faces:
@@ -125,17 +132,15 @@ def _faces(labels: pa.Table) -> Faces:
     return Faces(boxes, points.reshape(-1, 5, 2), labels["detection_score"].to_numpy().astype(np.float32))
 
 
-def _verdict(row: Mapping[str, Any]) -> Verdict:
-    return Verdict(
+def _face(row: Mapping[str, Any]) -> GalleryFace:
+    angles = (f"{name} {round(row[f'{name}_deg'])}°" for name in ("yaw", "pitch", "roll"))
+    return GalleryFace(
         index=row["face_index"],
         expression=row["expression"],
         confidence=row["confidence"],
         probabilities=tuple(row[f"p_{name}"] for name in EXPRESSIONS),
         needs_review=bool(row["needs_review"]),
-        size_px=row["face_size_px"],
-        yaw_deg=row["yaw_deg"],
-        pitch_deg=row["pitch_deg"],
-        roll_deg=row["roll_deg"],
+        pose=" · ".join((f"{row['face_size_px']:.0f} px", *angles)),
     )
 
 
@@ -144,8 +149,3 @@ def _scaled(pixels: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
         return pixels
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def count_photos(pictures: Sequence[GalleryPhoto]) -> int:
-    """How many of the pictures show their photograph."""
-    return sum(not picture.note for picture in pictures)

@@ -1,4 +1,4 @@
-"""A root's report: its runs judged, a page written, and what programs are told."""
+"""A root's report: its runs judged, as a page and as JSON."""
 
 import os
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from fer_core.storage.store import Store, open_store
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What there is to say about a root."""
+    """All runs of a root, judged."""
 
     root: str
     """Its URL."""
@@ -51,13 +51,13 @@ class Report:
 def describe_measure(run: RunFindings, index: int) -> dict[str, Any]:
     """One finding as JSON."""
     found = run.findings[index]
-    told = {"psi": found.psi, "by_chance": found.by_chance, "reference": found.reference, "now": found.now}
-    rounded = {name: None if value is None else round(value, 6) for name, value in told.items()}
+    values = {"psi": found.psi, "by_chance": found.by_chance, "reference": found.reference, "now": found.now}
+    rounded = {name: None if value is None else round(value, 6) for name, value in values.items()}
     return {"measure": found.measure, "verdict": found.verdict, **rounded}
 
 
 def report_on(store: Store, limits: Limits | None = None, reference_run: str | None = None) -> Report:
-    """Judge every run. reference_run: becomes the reference of its model first. CommitError: see `drift_runs.history`."""
+    """Judge every run. reference_run: becomes the reference of its model first. CommitError: see `runs.history`."""
     if reference_run is not None:
         choose_reference(store, reference_run)
     limits = limits or Limits()

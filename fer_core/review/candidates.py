@@ -1,4 +1,4 @@
-"""What a choice looks at: the current labels in columns, each face once."""
+"""Input of a choice: the current labels in columns, each face once."""
 
 from dataclasses import dataclass
 from typing import Final, Self
@@ -77,9 +77,9 @@ class Candidates:
         if model is not None:
             ours = pc.starts_with(table["model_digest"], model).to_numpy()
             numbers = numbers[ours[numbers].astype(bool)]
-        # an older release may have labelled with a model whose answers are no numbers: nothing can be said of their worth
-        said = np.asarray(np.isfinite(probabilities_of(table)).all(axis=1), np.bool_)
-        numbers = numbers[said[numbers]]
+        # an older release may have labelled with a model whose probabilities are NaN: their worth is undefined
+        finite = np.asarray(np.isfinite(probabilities_of(table)).all(axis=1), np.bool_)
+        numbers = numbers[finite[numbers]]
         return cls._from(table.take(pa.array(numbers, pa.int64())), numbers)
 
     @classmethod

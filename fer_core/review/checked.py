@@ -1,4 +1,4 @@
-"""Values out of JSON that somebody else wrote, each checked as it is taken."""
+"""Values out of JSON from outside, each checked when it is read."""
 
 import math
 import re
@@ -41,7 +41,7 @@ class Fields:
 
     value: Mapping[str, object]
     where: str
-    """What a person finds it by: `correction 3`, `task 17`."""
+    """Name of the object in errors: `correction 3`, `task 17`."""
 
     def text(self, name: str, *, empty: bool = False) -> str:
         """A string on one line; of at least one character unless `empty`."""

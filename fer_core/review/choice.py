@@ -2,14 +2,14 @@
 
     worth = answerable x (1.0 doubt + 1.0 disagreement + 0.5 rarity + 0.5 drift)
 
-- doubt: 8/7 (1 - confidence), so that knowing nothing is 1.
+- doubt: 8/7 (1 - confidence), so that equal probabilities give 1.
 - disagreement: total variation distance between the label's probabilities and those of another pipeline that names another expression.
 - rarity: sum over the expressions of p_k (1 - n_k / max n), n_k being the probabilities of expression k summed over all faces: a face that
-  may show a rare expression counts, whatever its label says.
+  may show a rare expression counts, whatever its label.
 - drift: how far the confidence of its slice fell (`slices`), or any weight in [0, 1] that the caller gives instead.
-- answerable: 1/2 where the face is small, blurred or turned so far that a person will hardly tell (the limits of `QualityRule`), else 1.
+- answerable: 1/2 where the face is small, blurred or turned too far for a person to recognise it (the limits of `QualityRule`), else 1.
 
-Faces are asked by falling worth, one of each image first, then a second of each image, and so on. Faces reviewed already are left out.
+Faces are sorted by falling worth, one of each image first, then a second of each image, and so on. Faces reviewed already are left out.
 """
 
 from collections.abc import Sequence
@@ -85,7 +85,7 @@ def rarity(faces: Candidates) -> NDArray[np.float64]:
 
 
 def by_priority(faces: Candidates, total: NDArray[np.float64]) -> NDArray[np.intp]:
-    """All faces, the ones to ask first in front. Nothing depends on the order in which they are given."""
+    """All faces, the first to review in front. The order in which they are given does not matter."""
     within = _sorted(faces, -total, faces.image)
     images = faces.image[within]
     starts = np.flatnonzero(np.r_[True, images[1:] != images[:-1]]) if len(images) else np.zeros(0, np.intp)

@@ -21,7 +21,7 @@ MOST: Final = 1_000_000
 def read_corrections(data: bytes, name: str, reviewer: str | None = None) -> list[Correction]:
     """Every review in a corrections file or in Label Studio's export (JSON), in its order.
 
-    name: the file's, for errors. reviewer: stands instead of whoever the file names. ReviewError in one sentence that says where: anything
+    name: the file's, for errors. reviewer: replaces the file's reviewer. ReviewError in one sentence that names the place: anything
     that is not as it should be makes the whole file invalid.
     """
     if len(data) > LARGEST:
@@ -44,13 +44,13 @@ def _own(value: Mapping[str, object], name: str, reviewer: str | None) -> list[C
     if value.get("version") != VERSION:
         raise ReviewError(f"{name} is a corrections file of version {str(value.get('version'))[:20]}; this ferflow reads version {VERSION}")
     export_id = Fields(value, name).export_id("export_id")
-    said = reviewer or Fields(value, name).text("reviewer", empty=True).strip()
+    person = reviewer or Fields(value, name).text("reviewer", empty=True).strip()
     entries = value.get("corrections")
     if not isinstance(entries, list):
         raise ReviewError(f"{name} has no list 'corrections'")
-    if entries and not said:
+    if entries and not person:
         raise ReviewError(f"{name} does not name the reviewer; give --reviewer NAME")
-    found = [_correction(entry, f"correction {number} of {name}", export_id, said) for number, entry in enumerate(entries, start=1)]
+    found = [_correction(entry, f"correction {number} of {name}", export_id, person) for number, entry in enumerate(entries, start=1)]
     _refuse_twice(found, name)
     return found
 

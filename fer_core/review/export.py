@@ -1,6 +1,6 @@
 """Faces that are worth a minute go out: a page that works from disk, and the same as tasks for Label Studio.
 
-Faces are biometric data: they are written only where somebody asked for them, and never under a labels root.
+Faces are biometric data: they are written on request only, and never under a labels root.
 """
 
 import json
@@ -40,7 +40,7 @@ TRIES: Final = 4
 READERS: Final = 4
 
 DriftWeights = Callable[[Candidates], NDArray[np.float64]]
-"""(N,) in [0, 1] for N faces: how much the slice of each has drifted. `slices.drifted` unless the caller knows better."""
+"""(N,) in [0, 1] for N faces: how much the slice of each has drifted. `slices.drifted` by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,12 @@ class ExportRequest:
     """What is wanted. UsageError for a budget that makes no sense."""
 
     budget: int = 100
-    """Most faces to ask, from 1 to `MOST`."""
+    """Most faces to export, from 1 to `MOST`."""
     policy: Policy = "worth"
     seed: int = 0
     """Of the random policy."""
     model: str | None = None
-    """Digest of a model, or how it begins: only its labels are asked about. None: all."""
+    """Digest of a model, or how it begins: only its labels are exported. None: all."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.budget <= MOST:
@@ -65,12 +65,12 @@ class ReviewExport:
     """What was written."""
 
     export_id: str
-    """Tells this selection from every other; empty where there was nothing to ask."""
+    """Identifies this selection; empty where there was nothing to review."""
     files: tuple[str, ...]
     asked: int
     """Faces on the page."""
     faces: int
-    """Current labels that could have been asked about: each face once, those reviewed left out."""
+    """Current labels that could have been exported: each face once, those reviewed left out."""
     reviewed: int
     """Current labels that were reviewed before."""
     gone: int
@@ -98,7 +98,7 @@ def export_review(
 ) -> ReviewExport:
     """Choose faces by `choice` and write page, tasks and configuration to `target`, replacing an earlier export.
 
-    Equal labels, reviews and pictures give equal files. Nothing is written where there is nothing to ask. UsageError when the target lies
+    Equal labels, reviews and pictures give equal files. Nothing is written where no face is left. UsageError when the target lies
     inside the root; StoreError when it holds anything but an earlier export; CommitError when a part is missing or damaged.
     on_read: called with the number of photographs read and of all to read; again from 1 where some are gone.
     """
@@ -131,10 +131,10 @@ def _check_target(store: Store, target: Store) -> None:
 
 
 def _not_reviewed(store: Store, faces: Candidates) -> NDArray[np.intp]:
-    """Numbers of the faces that nobody has said anything of."""
+    """Numbers of the faces without a review."""
     reviews = latest_reviews(history(store))
-    asked = set(reviews["image_sha256"].to_pylist())
-    near = np.flatnonzero(np.isin(faces.image, [code for code, digest in enumerate(faces.digests.to_pylist()) if digest in asked]))
+    reviewed = set(reviews["image_sha256"].to_pylist())
+    near = np.flatnonzero(np.isin(faces.image, [code for code, digest in enumerate(faces.digests.to_pylist()) if digest in reviewed]))
     some = faces.take(near)
     found = attach(reviews["image_sha256"].to_pylist(), boxes_of(reviews), some.images(), some.boxes)
     return np.setdiff1d(np.arange(len(faces)), near[found[found != NOWHERE]])
@@ -153,13 +153,13 @@ def _by_worth(store: Store, faces: Candidates, drift: DriftWeights) -> _Ranked:
 
 
 def _reason(term: str, other: str) -> str:
-    told = {
+    texts = {
         "doubt": "low confidence",
         "disagreement": f"models disagree: another says {other}",
         "rarity": "may be a rare expression",
         "drift": "faces like this one became less sure",
     }
-    return told[term]
+    return texts[term]
 
 
 def _random(faces: Candidates, seed: int) -> _Ranked:
@@ -188,15 +188,15 @@ def _pictured(
     store: Store, rows: pa.Table, reasons: list[tuple[str, ...]], on_read: Callable[[int, int], None]
 ) -> Iterator[ShownFace | None]:
     """Faces in the order of the rows; None where there is no picture."""
-    told = rows.to_pylist()
+    faces = rows.to_pylist()
     with ThreadPoolExecutor(READERS) as pool:
         cuts = []
-        for found in pool.map(_cut, told):
+        for found in pool.map(_cut, faces):
             cuts.append(found)
-            on_read(len(cuts), len(told))
+            on_read(len(cuts), len(faces))
     without = [number for number, found in enumerate(cuts) if found is None]
     crops = kept_crops(store, rows.take(pa.array(without, pa.int64()))) if without else {}
-    for row, found, why in zip(told, cuts, reasons, strict=True):
+    for row, found, why in zip(faces, cuts, reasons, strict=True):
         crop = crops.get(crop_key(row))
         if found is not None:
             yield _face(row, why, *found)
@@ -233,8 +233,8 @@ def _box(row: dict[str, Any]) -> tuple[float, float, float, float]:
 
 
 def _export_id(store: Store, shown: list[ShownFace]) -> str:
-    asked = [[face.image_sha256, *face.box, face.expression, face.model_digest] for face in shown]
-    return json_sha256({"root": store.url(), "asked": asked})[:16]
+    selection = [[face.image_sha256, *face.box, face.expression, face.model_digest] for face in shown]
+    return json_sha256({"root": store.url(), "asked": selection})[:16]
 
 
 def _write(target: Store, shown: list[ShownFace], export_id: str) -> None:

@@ -77,7 +77,7 @@ class _Framed:
 def import_reviewed(
     store: Store, to: Path, shares: Shares | None = None, progress: Callable[[str, int], None] = lambda doing, done: None
 ) -> ReviewedSet:
-    """Write the face set `to`; one that was there is replaced. progress is told `aligned` and how many.
+    """Write the face set `to`; one that was there is replaced. progress: called with `aligned` and their number.
 
     All faces of an image go to one split, whatever its name. A picture that is pixel for pixel in another split, too, is left out: training
     gives way to held-out faces. FaceSetError where no reviewed face can be used, ReviewError where the history is damaged.

@@ -1,6 +1,6 @@
 """Reviews as they are kept: `_meta/reviews/<digest of the file they came in>.parquet`, `record.REVIEWS`.
 
-Files are added and, but for what has to be forgotten, never changed. Nobody has to hold the root's lease: each import writes one file of
+Files are added and, but for what has to be forgotten, never changed. The root's lease is not needed: each import writes one file of
 its own, in one step.
 """
 
@@ -18,8 +18,8 @@ from fer_core.review.record import REVIEWS, REVIEWS_VERSION, Correction
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
 
 FOLDER: Final = "_meta/reviews"
-_SAID: Final = ("image_sha256", "box_x", "box_y", "box_w", "box_h", "verdict", "reviewed_at", "export_id")
-"""What tells two reviews apart. Who said it does not: a file may be imported under another name."""
+_KEY: Final = ("image_sha256", "box_x", "box_y", "box_w", "box_h", "verdict", "reviewed_at", "export_id")
+"""The key of a review. The reviewer is not part of it: a file may be imported under another name."""
 
 
 def history(store: Store) -> pa.Table:
@@ -77,7 +77,7 @@ def _path(source_sha256: str) -> str:
 
 
 def _keys(table: pa.Table) -> list[tuple[object, ...]]:
-    return list(zip(*(table[name].to_pylist() for name in _SAID), strict=True))
+    return list(zip(*(table[name].to_pylist() for name in _KEY), strict=True))
 
 
 def _table(corrections: Sequence[Correction], source: str, now_us: int) -> pa.Table:

@@ -41,7 +41,7 @@ class ReviewImport:
     new: int
     """That the history did not have."""
     changed: int
-    """Of the file's, those that say another thing than the label."""
+    """Of the file's, those whose verdict differs from the label."""
     attached: int
     """Of the file's, those whose face has a current label."""
     orphans: tuple[Orphan, ...]
@@ -50,7 +50,7 @@ class ReviewImport:
 
 
 def import_reviews(store: Store, file: Path, reviewer: str | None = None) -> ReviewImport:
-    """Take in a corrections file or Label Studio's export. reviewer: stands instead of whoever the file names.
+    """Import a corrections file or Label Studio's export. reviewer: replaces the file's reviewer.
 
     Nothing is written where anything is invalid, or where the file is about none of the root's images. A file that came in already changes
     nothing. ReviewError, CommitError, StoreError.
@@ -95,7 +95,7 @@ def _orphan(row: Correction, there: set[str]) -> Orphan:
 
 
 def _ever_known(store: Store, images: set[str]) -> bool:
-    """Whether any committed run looked at one of these images."""
+    """Whether any committed run processed one of these images."""
     for run_id in committed_runs(store):
         for part in read_manifest(store, run_id).parts_of("images"):
             digests = read_part(store, part, _DIGESTS, run_id)["image_sha256"]

@@ -54,7 +54,7 @@ def _task(face: ShownFace, export_id: str) -> dict[str, object]:
 
 
 def read_tasks(value: Sequence[object], name: str, reviewer: str | None = None) -> list[Correction]:
-    """The reviews in an export (JSON, not JSON-MIN): each annotation that was submitted, by task. Skipped tasks say nothing."""
+    """The reviews in an export (JSON, not JSON-MIN): each annotation that was submitted, by task. Skipped tasks are left out."""
     return [correction for number, task in enumerate(value, start=1) for correction in _annotated(task, number, name, reviewer)]
 
 
@@ -66,10 +66,10 @@ def _annotated(task: object, number: int, name: str, reviewer: str | None) -> It
         raise ReviewError(f"{where} has no list 'annotations': export as JSON, not as JSON-MIN")
     fields = Fields(object_of(entry.get("data"), f"{where}: 'data'"), where)
     for annotation in annotations:
-        said = object_of(annotation, f"an annotation of {where}")
-        if said.get("was_cancelled") is True:
+        review = object_of(annotation, f"an annotation of {where}")
+        if review.get("was_cancelled") is True:
             continue
-        verdict = _verdict(said.get("result"), where)
+        verdict = _verdict(review.get("result"), where)
         yield Correction(
             image_sha256=fields.sha256("image_sha256"),
             image_uri=fields.text("image_uri"),
@@ -77,8 +77,8 @@ def _annotated(task: object, number: int, name: str, reviewer: str | None) -> It
             verdict=verdict,
             previous_expression=fields.expression("previous_expression"),
             previous_model=fields.sha256("previous_model"),
-            reviewer=reviewer or _reviewer(said, where),
-            reviewed_at_us=Fields(said, where).moment("updated_at" if said.get("updated_at") else "created_at"),
+            reviewer=reviewer or _reviewer(review, where),
+            reviewed_at_us=Fields(review, where).moment("updated_at" if review.get("updated_at") else "created_at"),
             export_id=fields.export_id("export_id"),
         )
 

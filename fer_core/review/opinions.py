@@ -1,4 +1,4 @@
-"""What other pipelines said of the faces: where a face was labelled by several models, or framed by several detectors."""
+"""Labels of the same faces by other pipelines: where a face was labelled by several models, or framed by several detectors."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -41,12 +41,12 @@ def disagreement(store: Store, faces: Candidates) -> Disagreement:
     codes = {digest: code for code, digest in enumerate(faces.pipelines.to_pylist())}
     for run_id in committed_runs(store):
         manifest = read_manifest(store, run_id)
-        asked = np.flatnonzero(faces.pipeline != codes.get(manifest.pipeline_digest, -1))
-        if not len(asked):
+        others = np.flatnonzero(faces.pipeline != codes.get(manifest.pipeline_digest, -1))
+        if not len(others):
             continue
         for part in manifest.parts_of("labels"):
             rows = read_part(store, part, _READ, run_id)
-            _compare(faces.take(asked), rows, asked, distance, other)
+            _compare(faces.take(others), rows, others, distance, other)
     return Disagreement(distance, other)
 
 
@@ -57,7 +57,7 @@ def _compare(faces: Candidates, rows: pa.Table, numbers: NDArray[np.intp], dista
     if not len(known):
         return
     rows, images = rows.take(pa.array(known)), image.take(pa.array(known)).to_numpy()
-    boxes, said = boxes_of(rows), probabilities_of(rows)
+    boxes, probabilities = boxes_of(rows), probabilities_of(rows)
     by_image = np.argsort(faces.image, kind="stable")
     sorted_images = faces.image[by_image]
     first, last = np.searchsorted(sorted_images, images, "left"), np.searchsorted(sorted_images, images, "right")
@@ -70,7 +70,7 @@ def _compare(faces: Candidates, rows: pa.Table, numbers: NDArray[np.intp], dista
         face = by_image[np.repeat(first[part], count) + offset]
         same = _overlaps(faces.boxes[face], boxes[opinion]) >= SAME_FACE
         face, opinion = face[same], opinion[same]
-        mine, theirs = faces.probabilities[face], said[opinion]
+        mine, theirs = faces.probabilities[face], probabilities[opinion]
         far = np.where(mine.argmax(1) != theirs.argmax(1), np.abs(mine - theirs).sum(1) / 2, 0)
         for row in np.lexsort((theirs.argmax(1), -far)).tolist():
             if far[row] > distance[numbers[face[row]]]:

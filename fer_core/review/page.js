@@ -23,7 +23,7 @@
     try { localStorage.setItem(key, JSON.stringify(state)); } catch { kept = false; }
   }
 
-  function tell(text, bad) {
+  function notify(text, bad) {
     at("message").textContent = text;
     at("message").className = bad ? "message bad" : "message";
     at("message").hidden = !text;
@@ -96,11 +96,11 @@
       button.querySelector(".share").textContent = share === undefined ? "" : Math.round(100 * share) + " %";
     });
     [...at("strip").children].forEach((button, number) => {
-      const said = state.answers[number];
-      button.className = (said ? "answered" : "") + (number === state.place ? " here" : "");
-      if (said) button.style.setProperty("--colour", byName[said.verdict].colour);
+      const choice = state.answers[number];
+      button.className = (choice ? "answered" : "") + (number === state.place ? " here" : "");
+      if (choice) button.style.setProperty("--colour", byName[choice.verdict].colour);
     });
-    const changed = Object.entries(state.answers).filter(([number, said]) => said.verdict !== faces[number].expression).length;
+    const changed = Object.entries(state.answers).filter(([number, choice]) => choice.verdict !== faces[number].expression).length;
     at("place").textContent = state.place + 1 + " of " + faces.length;
     at("tally").textContent = done + " answered, " + changed + " corrected";
     at("bar").firstChild.style.setProperty("--share", done / faces.length);
@@ -111,7 +111,7 @@
 
   function go(place) {
     state.place = Math.min(Math.max(0, place), faces.length - 1);
-    tell("");
+    notify("");
     keep();
     draw();
   }
@@ -122,16 +122,16 @@
     state.answers[place] = { verdict: verdict, at: new Date().toISOString() };
     const last = place + 1 === faces.length;
     go(place + 1);
-    if (Object.keys(state.answers).length === faces.length) tell("Every face has an answer: save with s.");
-    else if (last) tell("That was the last face; some before it have no answer yet.");
-    if (!kept) tell("This browser keeps nothing between visits: save before you leave.", true);
+    if (Object.keys(state.answers).length === faces.length) notify("Every face has an answer: save with s.");
+    else if (last) notify("That was the last face; some before it have no answer yet.");
+    if (!kept) notify("This browser keeps nothing between visits: save before you leave.", true);
   }
 
   function agree() { answer(faces[state.place].expression); }
 
   function undo() {
     const last = state.past.pop();
-    if (!last) return tell("There is nothing to undo.", true);
+    if (!last) return notify("There is nothing to undo.", true);
     if (last[1]) state.answers[last[0]] = last[1];
     else delete state.answers[last[0]];
     go(last[0]);
@@ -145,20 +145,20 @@
 
   function corrections() {
     return Object.keys(state.answers).map(Number).sort((a, b) => a - b).map((number) => {
-      const face = faces[number], said = state.answers[number];
+      const face = faces[number], choice = state.answers[number];
       return {
-        image_sha256: face.image_sha256, image_uri: face.image_uri, box: face.box, verdict: said.verdict,
-        previous_expression: face.expression, previous_model: face.model_digest, reviewed_at: said.at,
+        image_sha256: face.image_sha256, image_uri: face.image_uri, box: face.box, verdict: choice.verdict,
+        previous_expression: face.expression, previous_model: face.model_digest, reviewed_at: choice.at,
       };
     });
   }
 
   function save() {
     const given = corrections();
-    if (!given.length) return tell("There is nothing to save yet.", true);
+    if (!given.length) return notify("There is nothing to save yet.", true);
     if (!state.reviewer.trim()) {
       at("reviewer").focus();
-      return tell("Who reviews? Write a name into the field above, then press Tab and s.", true);
+      return notify("Who reviews? Write a name into the field above, then press Tab and s.", true);
     }
     const file = {
       format: task.format, version: task.version, export_id: task.export_id, reviewer: state.reviewer.trim(),
@@ -171,7 +171,7 @@
     link.click();
     link.remove();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-    tell("Saved " + given.length + " answers as " + link.download + ": take them in with `ferflow review import`.");
+    notify("Saved " + given.length + " answers as " + link.download + ": take them in with `ferflow review import`.");
   }
 
   function pressed(event) {

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LIMITS: Final = DecodeLimits()
 SURROUNDINGS: Final = 0.45
-"""Of the box's longer side, shown on each side of it: expressions are told by heads, not by boxes."""
+"""Of the box's longer side, shown on each side of it: expressions show in heads, not only in boxes."""
 SIDE: Final = 448
 """Longest side of a picture that is shown, pixels."""
 QUALITY: Final = 88

@@ -1,4 +1,4 @@
-"""One review: what a person said of one face, when, and what had been said before. Schema version 1 of `_meta/reviews`."""
+"""One review: a person's verdict on one face, its time, and the label before it. Schema version 1 of `_meta/reviews`."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -17,7 +17,7 @@ from fer_core.tables.schema import LABELS
 
 @dataclass(frozen=True, slots=True)
 class ReviewedFaces:
-    """N reviewed faces, each once, with what was said of it last; by rising image digest and box."""
+    """N reviewed faces, each once, with its last verdict; by rising image digest and box."""
 
     image_sha256: tuple[str, ...]
     image_uri: tuple[str, ...]
@@ -106,7 +106,7 @@ class _Faces:
 
 
 def latest_reviews(reviews: pa.Table) -> pa.Table:
-    """What was said last of each face. reviews: `record.REVIEWS`, oldest first.
+    """The last review of each face. reviews: `record.REVIEWS`, oldest first.
 
     The same box is the same face. Boxes of different exports are, too, where they overlap by `SAME_FACE`, since the detector may have
     changed in between; within an export they are different faces. Of one image the newest `MOST_FACES` faces count: no detector finds

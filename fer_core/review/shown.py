@@ -18,7 +18,7 @@ class ShownFace:
     model_name: str
     model_digest: str
     reasons: tuple[str, ...]
-    """Why it is asked, in a few words each; the strongest first."""
+    """Why it was chosen, in a few words each; the strongest first."""
     picture: str
     """JPEG or PNG as a data URI."""
     frame: tuple[float, float, float, float] | None

@@ -11,7 +11,7 @@ SIZES_PX: Final = (24.0, 48.0, 96.0, 192.0)
 SHARPNESSES: Final = (0.3, 0.6)
 """Where the slices of face size and of sharpness end."""
 ENOUGH: Final = 30
-"""Faces that a slice needs on either side before it says anything."""
+"""Faces that a slice needs on either side to count."""
 LARGEST_FALL: Final = 0.1
 """A fall of the mean confidence by so much, or more, counts in full."""
 

@@ -1,4 +1,4 @@
-"""What a person may say of a face: one of the eight expressions, that it is no face, or that nobody can tell."""
+"""The verdicts of a review: one of the eight expressions, not a face, or unsure."""
 
 from typing import Final
 

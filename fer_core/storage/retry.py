@@ -1,7 +1,7 @@
-"""How long a storage is given to come back: which of its failures may pass, and when it is asked again.
+"""Retries of storage requests: which failures are transient, and how long to wait before the next try.
 
-Exponential backoff with full jitter (M. Brooker, Exponential Backoff And Jitter, AWS Architecture Blog 2015): many workers that are told to
-slow down at the same moment must not come back at the same moment.
+Exponential backoff with full jitter (M. Brooker, Exponential Backoff And Jitter, AWS Architecture Blog 2015): many workers that get
+`SlowDown` at the same moment must not retry at the same moment.
 """
 
 import errno
@@ -25,7 +25,7 @@ _NUMBERS: Final = frozenset(
 """Operating system errors that may pass. Not among them: a full disk, a bad sector, a missing permission."""
 
 _STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 509})
-"""HTTP answers that may pass (RFC 9110; RFC 6585; 509 is what some proxies say for too much traffic)."""
+"""HTTP answers that may pass (RFC 9110; RFC 6585; 509 is what some proxies answer to too much traffic)."""
 
 _CODES: Final = frozenset(
     {
@@ -53,17 +53,17 @@ _REFUSALS: Final = frozenset(
         *("AccountProblem", "ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestTimeTooSkewed"),
     }
 )
-"""S3 error codes about who asks. Not `AccessDenied`, which is about what was asked for."""
+"""S3 error codes about credentials. Not `AccessDenied`, which is about the object."""
 
 _WITHOUT_CREDENTIALS: Final = (
     *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"),
     *("TokenRetrievalError", "SSOError", "ConfigParseError"),
 )
-"""What the S3 client raises before it asks."""
+"""What the S3 client raises before it sends a request."""
 
 
 def is_auth_error(error: BaseException) -> bool:
-    """Whether a storage, or its client, does not accept who asks: then it will refuse whatever is asked for next."""
+    """Whether a storage, or its client, does not accept the credentials: then every other request will fail too."""
     answer = _answer(error)
     if answer is not None:
         return answer[0] in _REFUSALS
@@ -72,7 +72,7 @@ def is_auth_error(error: BaseException) -> bool:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same request may succeed a little later. Whatever is not known to be so is taken for permanent."""
+    """Whether the same request may succeed a little later. Any other failure counts as permanent."""
     answer = _answer(error)
     if answer is not None:
         code, status = answer
@@ -85,7 +85,7 @@ def is_transient(error: BaseException) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and for how long a storage is asked again. Only for what may be repeated: a failure may have come after the deed."""
+    """How often and for how long a request is repeated. For idempotent requests only: a failed one may have taken effect."""
 
     tries: int = 6
     """At most, the first included."""
@@ -99,7 +99,7 @@ class RetryPolicy:
     between: Callable[[float, float], float] = random.uniform
 
     def call(self, question: Callable[[], T]) -> T:
-        """The answer; or, when the patience is at its end or the failure cannot pass, the last failure as it came."""
+        """The answer; the last failure as it came where it is permanent, or no try or time is left."""
         began = self.clock()
         waits = self._waits()
         while True:
@@ -118,13 +118,13 @@ class RetryPolicy:
 
 
 DEFAULT_RETRY: Final = RetryPolicy()
-"""For what a run stands or falls with."""
+"""For files without which a run fails."""
 
 IMAGE_RETRY: Final = RetryPolicy(tries=4, total_seconds=20.0)
-"""There are many of them, and one that cannot be had costs one row."""
+"""There are many images, and one that cannot be read costs one row."""
 
 NO_RETRY: Final = RetryPolicy(tries=1)
-"""For what is asked again anyway."""
+"""For requests that the caller repeats anyway."""
 
 
 def _answer(error: BaseException) -> tuple[str, int] | None:

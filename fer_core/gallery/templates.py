@@ -1,0 +1,14 @@
+"""Jinja's templates of HTML pages: each is a file beside the module that fills it. What is put in is escaped."""
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from fer_core.gallery.text import counted, percent
+
+
+def templates(package: str) -> Environment:
+    """Those of one package."""
+    environment = Environment(
+        loader=PackageLoader(package, ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(counted=counted, percent=percent, thousands="{:,}".format)
+    return environment
