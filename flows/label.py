@@ -12,7 +12,6 @@ from flows.label_summary import committed_summary, max_failed_sentence
 from flows.setup.deployed_cluster import check_deployed
 from flows.setup.label import configure, load_resumable_plan
 from tasks.artifacts.label import Summary
-from tasks.clusters.sizing import planning_concurrency, with_workers
 from tasks.commit import commit_run
 from tasks.inventory import list_inventory
 from tasks.label import label_shards
@@ -34,7 +33,7 @@ def label_collection(params: LabelParams) -> Summary:
     Nothing of a run is visible before its commit; an interrupted one is finished by resuming it, as a retry of the flow run does. One run
     at a time writes to a root.
     """
-    cluster = with_workers(params.cluster, params.workers)
+    cluster = params.cluster.with_workers(params.workers)
     check_deployed(cluster)
     store = open_store(params.to)
     params = params.named(params.to, flow_run.id, flow_run.scheduled_start_time, flow_run.run_count)
@@ -44,7 +43,7 @@ def label_collection(params: LabelParams) -> Summary:
     store.settle(BY_NAME.get(params.file_mode or ""))
     with lease(store, f"run {params.resume or params.run_id}") as held:
         if params.resume is None:
-            concurrency = planning_concurrency(cluster)
+            concurrency = cluster.planning_concurrency()
             # the inventory, 150 MB of temporary file a million images, is given no name here, so that it goes when it is planned
             plan = plan_run(
                 inventory=list_inventory(params.source, params.source_options),

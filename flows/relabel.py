@@ -10,7 +10,6 @@ from flows.relabel_params import RelabelParams
 from flows.setup.deployed_cluster import check_deployed
 from flows.setup.relabel import committed_summary, load_resumable_plan, relabel_options
 from tasks.artifacts.relabel import RelabelSummary
-from tasks.clusters.sizing import max_concurrency, with_workers
 from tasks.commit import commit_run
 from tasks.relabel import plan_relabel, relabel_shards, report_relabel
 
@@ -27,7 +26,7 @@ def relabel(params: RelabelParams) -> RelabelSummary:
 
     As with `label-collection`, nothing is visible before the commit, and an interrupted run is finished by resuming it.
     """
-    cluster = with_workers(params.cluster, params.workers)
+    cluster = params.cluster.with_workers(params.workers)
     check_deployed(cluster)
     store = open_store(params.root)
     params = params.named(params.root, flow_run.id, flow_run.scheduled_start_time, flow_run.run_count)
@@ -35,7 +34,7 @@ def relabel(params: RelabelParams) -> RelabelSummary:
         return committed_summary(params)
     with lease(store, f"run {params.resume or params.run_id}") as held:
         plan = (
-            plan_relabel(params.root, relabel_options(params), max_concurrency(cluster), held)
+            plan_relabel(params.root, relabel_options(params), cluster.max_concurrency(), held)
             if params.resume is None
             else load_resumable_plan(params)
         )

@@ -114,18 +114,16 @@ def _run_flow(params: "LabelParams", images: int, args: argparse.Namespace) -> "
     from flows.cli.progress_bar import Display, notices
     from flows.server.prefect_api import prefect_api
     from flows.server.session import session
-    from tasks.clusters.early_start import start_early
-    from tasks.clusters.sizing import with_workers
     from tasks.execution.progress import listening
     from tasks.execution.signals import raise_if_stop_requested
 
     notices(params)
-    cluster = with_workers(params.cluster, params.workers)
+    cluster = params.cluster.with_workers(params.workers)
     with ExitStack() as stack:
         display = stack.enter_context(Display())
         stack.enter_context(session())
         api = stack.enter_context(prefect_api(verbose=args.verbose))
-        stack.enter_context(start_early(cluster, images, params.shard_size, args.verbose))
+        stack.enter_context(cluster.start_early(images, params.shard_size, args.verbose))
         from flows.label import label_collection
         from tasks.quarantine import QuarantineError
 
@@ -184,10 +182,8 @@ def _how_to_resume(params: "LabelParams") -> str:
 
 def resume_command(params: "LabelParams", run_id: str) -> str:
     """What to type."""
-    from tasks.clusters.text_syntax import as_text
-
     words = ["ferflow", "label", params.source, "--to", params.to, "--resume", run_id]
     given = params.model_dump(exclude_defaults=True, exclude={"source", "to", "run_id", "resume"})
-    for name, value in (given | ({"cluster": as_text(params.cluster)} if "cluster" in given else {})).items():
+    for name, value in (given | ({"cluster": params.cluster.as_text()} if "cluster" in given else {})).items():
         words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
     return shlex.join(words)

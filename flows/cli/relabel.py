@@ -83,18 +83,16 @@ def _run_flow(params: "RelabelParams", images: int, args: argparse.Namespace) ->
     from flows.cli.progress_bar import Display
     from flows.server.prefect_api import prefect_api
     from flows.server.session import session
-    from tasks.clusters.early_start import start_early
-    from tasks.clusters.sizing import with_workers
     from tasks.execution.progress import listening
     from tasks.execution.signals import raise_if_stop_requested
 
-    cluster = with_workers(params.cluster, params.workers)
+    cluster = params.cluster.with_workers(params.workers)
     with ExitStack() as stack:
         display = stack.enter_context(Display())
         stack.enter_context(session())
         api = stack.enter_context(prefect_api(verbose=args.verbose))
         if images:
-            stack.enter_context(start_early(cluster, images, params.shard_size, args.verbose))
+            stack.enter_context(cluster.start_early(images, params.shard_size, args.verbose))
         from flows.relabel import relabel
 
         stack.enter_context(api.ready())
@@ -143,12 +141,10 @@ def _is_begun(params: "RelabelParams") -> bool:
 
 
 def _how_to_resume(params: "RelabelParams") -> str:
-    from tasks.clusters.text_syntax import as_text
-
     if not _is_begun(params):
         return "nothing was begun yet, run the same command again"
     words = ["ferflow", "relabel", params.root, "--resume", params.resume or params.run_id or ""]
     given = params.model_dump(exclude_defaults=True, exclude={"root", "run_id", "resume"})
-    for name, value in (given | ({"cluster": as_text(params.cluster)} if "cluster" in given else {})).items():
+    for name, value in (given | ({"cluster": params.cluster.as_text()} if "cluster" in given else {})).items():
         words += [f"--{name.replace('_', '-')}", str(value)]
     return "resume with: " + shlex.join(words)

@@ -20,8 +20,6 @@ from fer_core.storage.system_files import is_system_file
 from fer_core.storage.uri import OBJECT_STORES, S3, holds_credentials, scheme
 from flows.label_params import LabelParams
 from flows.setup.label import load_resumable_plan, pipeline
-from tasks.clusters.preflight import check_cluster
-from tasks.clusters.sizing import max_concurrency, with_workers
 from tasks.clusters.text_syntax import validation_message
 
 
@@ -48,13 +46,13 @@ def refusal(error: ValidationError) -> str:
 def check_label(params: LabelParams) -> int:
     """Raise the error a run would end with, where that is known by now. Returns how many images there are, or enough of
     them to keep every worker busy."""
-    cluster = with_workers(params.cluster, params.workers)
+    cluster = params.cluster.with_workers(params.workers)
     store = open_store(params.to)
     if params.resume is not None:
         plan = load_resumable_plan(params)
         images: int = plan.images.num_rows
     else:
-        images = images_at_least(params.source, max_concurrency(cluster) * (params.shard_size or 1000), params.source_options)
+        images = images_at_least(params.source, cluster.max_concurrency() * (params.shard_size or 1000), params.source_options)
         check_apart(params.source, params.to)
         if params.run_id is not None and store.exists(plan_file(params.run_id)):
             done = "is committed already" if is_committed(store, params.run_id) else "was begun already: resume it"
@@ -64,7 +62,7 @@ def check_label(params: LabelParams) -> int:
     store.check_writable()
     if params.resume is None or not is_committed(store, params.resume):
         refuse_concurrent_writer(store)
-    check_cluster(cluster)
+    cluster.check()
     return images
 
 

@@ -18,8 +18,6 @@ from flows.relabel_params import RelabelParams
 from flows.setup.checks import refusal
 from tasks.artifacts.label import Summary
 from tasks.artifacts.relabel import RelabelSummary
-from tasks.clusters.preflight import check_cluster
-from tasks.clusters.sizing import with_workers
 
 
 def relabel_params(values: dict[str, object]) -> RelabelParams:
@@ -77,5 +75,5 @@ def check_relabel(params: RelabelParams) -> int:
     store.check_writable()
     if params.resume is None or not is_committed(store, params.resume):
         refuse_concurrent_writer(store)
-    check_cluster(with_workers(params.cluster, params.workers))
+    params.cluster.with_workers(params.workers).check()
     return images
