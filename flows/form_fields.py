@@ -9,8 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 from fer_core.storage.paths import is_run_id, plan_file
 from fer_core.storage.store import open_store
 from fer_core.storage.uri import holds_credentials
-from tasks.clusters.sizing import with_workers
-from tasks.clusters.spec import Kind
+from tasks.clusters.base import ClusterBackend
 
 
 def _without_secrets(value: str) -> str:
@@ -29,7 +28,7 @@ class LabellingParams(BaseModel):
     """Parameters of a flow that labels on workers, and whose runs can be named and resumed."""
 
     if TYPE_CHECKING:  # declared by each form, in its own place among the fields
-        cluster: Kind
+        cluster: ClusterBackend
         workers: int | None
         shard_size: int | None
         run_id: str | None
@@ -41,9 +40,9 @@ class LabellingParams(BaseModel):
         raise NotImplementedError
 
     @property
-    def workers_wanted(self) -> Kind:
+    def workers_wanted(self) -> ClusterBackend:
         """The cluster with the number of workers. UsageError where it does not go together."""
-        return with_workers(self.cluster, self.workers)
+        return self.cluster.with_workers(self.workers)
 
     @model_validator(mode="after")
     def _one_run(self) -> Self:

@@ -11,7 +11,6 @@ from flows.label_summary import committed_summary, max_failed_sentence
 from flows.setup.flow_run import named_run, run_name
 from flows.setup.label import configure, load_resumable_plan
 from tasks.artifacts.label import Summary
-from tasks.clusters.sizing import planning_concurrency
 from tasks.commit import commit_run
 from tasks.inventory import list_inventory
 from tasks.label import label_shards
@@ -41,7 +40,7 @@ def label_collection(params: LabelParams) -> Summary:
             plan = plan_run(
                 inventory=list_inventory(params.source, params.source_options),
                 config=configure(params),
-                workers=planning_concurrency(cluster),
+                workers=cluster.planning_concurrency(),
                 force=params.force,
                 held=held,
             )

@@ -9,7 +9,7 @@ from fer_core.collection.list_file import LIMITS, ListLimits
 from fer_core.models.store import DEFAULT
 from flows.form_fields import Address, LabellingParams, RunId
 from tasks.clusters.form_field import ClusterSpec
-from tasks.clusters.spec import LocalCluster
+from tasks.clusters.local import LocalCluster
 from tasks.execution.image_timeout import IMAGE_SECONDS
 
 

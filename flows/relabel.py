@@ -9,7 +9,6 @@ from flows.relabel_params import RelabelParams
 from flows.setup.flow_run import named_run, run_name
 from flows.setup.relabel import committed_summary, load_resumable_plan, relabel_options
 from tasks.artifacts.relabel import RelabelSummary
-from tasks.clusters.sizing import max_concurrency
 from tasks.commit import commit_run
 from tasks.relabel import plan_relabel, relabel_shards, report_relabel
 
@@ -28,7 +27,7 @@ def relabel(params: RelabelParams) -> RelabelSummary:
         return committed_summary(params)
     with lease(store, f"run {params.resume or params.run_id}") as held:
         plan = (
-            plan_relabel(params.root, relabel_options(params), max_concurrency(cluster), held)
+            plan_relabel(params.root, relabel_options(params), cluster.max_concurrency(), held)
             if params.resume is None
             else load_resumable_plan(params)
         )

@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 
 from flows.form_fields import Address, LabellingParams, RunId
 from tasks.clusters.form_field import ClusterSpec
-from tasks.clusters.spec import LocalCluster
+from tasks.clusters.local import LocalCluster
 
 
 class RelabelParams(LabellingParams):

@@ -17,8 +17,7 @@ from fer_core.run import ShardReceipt
 from fer_core.storage.paths import manifest_file
 from fer_core.storage.store import open_store
 from tasks.artifacts.label import Summary
-from tasks.clusters.registry import needs, open_client
-from tasks.clusters.spec import Kind
+from tasks.clusters.base import ClusterBackend
 from tasks.execution.fan_out import fan_out
 from tasks.execution.image_timeout import IMAGE_SECONDS
 from tasks.execution.progress import Progress, Tenths, report_progress, stage
@@ -46,12 +45,14 @@ class ShardResults:
 
 
 @task(name="label-shards", cache_policy=NO_CACHE, persist_result=False)
-def label_shards(plan: Plan, cluster: Kind, image_timeout: float = IMAGE_SECONDS) -> ShardResults:
+def label_shards(plan: Plan, cluster: ClusterBackend, image_timeout: float = IMAGE_SECONDS) -> ShardResults:
     """Label what is not staged yet. Where nothing is left to do, no worker is started. image_timeout: seconds, see `image_timeout`."""
     return run_shards(plan, cluster, image_timeout)
 
 
-def run_shards(plan: Plan, cluster: Kind, image_timeout: float = IMAGE_SECONDS, work: Callable[[str], str] = label_job) -> ShardResults:
+def run_shards(
+    plan: Plan, cluster: ClusterBackend, image_timeout: float = IMAGE_SECONDS, work: Callable[[str], str] = label_job
+) -> ShardResults:
     """Run the shards that are not staged yet on workers. work: see `fan_out`. For the body of a task.
 
     Logs the start and progress at least every tenth of the images.
@@ -68,7 +69,7 @@ def run_shards(plan: Plan, cluster: Kind, image_timeout: float = IMAGE_SECONDS, 
     tenths, log = Tenths(), get_run_logger()
     tenths.passed(progress.images, progress.total)
     stage("waiting for workers")
-    with open_client(cluster) as client:
+    with cluster.open_client() as client:
         ready_at = time.time()
         shown = _ProgressArtifact(plan.config.run_id)
 
@@ -80,7 +81,7 @@ def run_shards(plan: Plan, cluster: Kind, image_timeout: float = IMAGE_SECONDS, 
                 log.info("%s", progress.line())
 
         report_progress(progress)
-        done = fan_out(client, jobs(plan.config, plan.images, todo), on_receipt, work=work, limit=image_timeout, resources=needs(cluster))
+        done = fan_out(client, jobs(plan.config, plan.images, todo), on_receipt, work=work, limit=image_timeout, resources=cluster.needs())
     shown.finish()
     return ShardResults((*kept, *done), progress.resumed, ready_at)
 

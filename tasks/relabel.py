@@ -17,7 +17,7 @@ from fer_core.relabel.survey import survey
 from fer_core.storage.store import open_store
 from tasks.artifacts.publication import publish
 from tasks.artifacts.relabel import RelabelSummary, headline, markdown
-from tasks.clusters.spec import Kind
+from tasks.clusters.base import ClusterBackend
 from tasks.execution.relabel_entrypoint import relabel_job
 from tasks.label import ShardResults, run_shards
 from tasks.plan import open_root
@@ -45,7 +45,7 @@ def plan_relabel(root: str, wanted: RelabelOptions, workers: int, held: Lease) -
 
 
 @task(name="relabel-shards", cache_policy=NO_CACHE, persist_result=False)
-def relabel_shards(plan: Plan, cluster: Kind) -> ShardResults:
+def relabel_shards(plan: Plan, cluster: ClusterBackend) -> ShardResults:
     """Label the crops of the shards that are not staged yet."""
     return run_shards(plan, cluster, work=relabel_job)
 

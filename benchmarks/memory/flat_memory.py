@@ -67,7 +67,7 @@ def measured(root: str, size: int, number: int = 1) -> dict[str, Any]:
     from fer_core.planning.draft import draft
     from fer_core.storage.store import open_store
     from tasks.clusters.early_start import EarlyCluster
-    from tasks.clusters.spec import LocalCluster
+    from tasks.clusters.local import LocalCluster
     from tasks.execution.fan_out import fan_out
 
     total = size if number == 1 else size + max(size // MORE, 1)
@@ -101,7 +101,7 @@ def measured(root: str, size: int, number: int = 1) -> dict[str, Any]:
             manifest = publish(store, plan.config, receipts)
             note()
         finally:
-            cluster.stop()
+            cluster.close()
     new = total if number == 1 else total - size
     if sum(manifest.statuses.values()) != new or (drawn.unchanged, drawn.deleted) != (total - new, 0):
         raise SystemExit(f"of {total} images {new} are new; {manifest.statuses} are committed, {drawn.unchanged} unchanged")

@@ -16,7 +16,6 @@ from flows.cli.stage_progress import StageProgress
 from flows.label_params import LabelParams
 from flows.output import print_result
 from flows.setup.label import configure, load_resumable_plan
-from tasks.clusters.sizing import max_concurrency, planning_concurrency
 
 START_SECONDS: Final = 8.0
 BUSY_SECONDS: Final = {"builtin": 0.25, "yunet": 0.5, "scrfd": 0.3, "insightface": 0.4}
@@ -44,12 +43,12 @@ def dry_run(params: LabelParams, as_json: bool) -> int:
         with StageProgress() as progress:
             found = collect(params.source, params.source_options, on_listed=partial(progress, "listed images"))
             progress("planning")
-            workers = planning_concurrency(cluster)
+            workers = cluster.planning_concurrency()
             drawn = draft(store, configure(params), found.images, workers=workers, force=params.force, left_out=found.left_out)
         config, images, listed, unchanged, excluded = drawn.config, drawn.images, drawn.listed, drawn.unchanged, drawn.excluded
     rate = rate_for(store, config.pipeline_digest, config.detector)
     size = pc.sum(images["bytes"]).as_py() or 0
-    workers = min(max_concurrency(cluster), pc.count_distinct(images["shard"]).as_py()) if images.num_rows else 0
+    workers = min(cluster.max_concurrency(), pc.count_distinct(images["shard"]).as_py()) if images.num_rows else 0
     minutes = (START_SECONDS + images.num_rows * rate.seconds / workers) / 60 if workers else 0.0
     value = {
         "dry_run": True,

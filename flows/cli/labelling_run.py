@@ -51,7 +51,6 @@ class LabellingRun(Generic[P, S]):
         from flows.cli.progress_bar import Display
         from flows.server.prefect_api import prefect_api
         from flows.server.session import session
-        from tasks.clusters.early_start import start_early
         from tasks.execution.progress import listening
         from tasks.execution.signals import raise_if_stop_requested
 
@@ -61,7 +60,7 @@ class LabellingRun(Generic[P, S]):
             stack.enter_context(session())
             api = stack.enter_context(prefect_api(verbose=self.verbose))
             if self.images:
-                stack.enter_context(start_early(cluster, self.images, self.params.shard_size, self.verbose))
+                stack.enter_context(cluster.start_early(self.images, self.params.shard_size, self.verbose))
             flow = self.load_flow()
             stack.enter_context(api.ready())
             stack.enter_context(listening(display.show, display.warn, display.stage))
@@ -91,11 +90,9 @@ class LabellingRun(Generic[P, S]):
 
 def resume_command(words: tuple[str, ...], params: "LabellingParams", run_id: str) -> str:
     """What to type. words: see `LabellingRun.words`."""
-    from tasks.clusters.text_syntax import as_text
-
     command = ["ferflow", *words, "--resume", run_id]
     given = params.model_dump(exclude_defaults=True, exclude={*ADDRESSES, "run_id", "resume"})
-    for name, value in (given | ({"cluster": as_text(params.cluster)} if "cluster" in given else {})).items():
+    for name, value in (given | ({"cluster": params.cluster.as_text()} if "cluster" in given else {})).items():
         command += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
     return shlex.join(command)
 

@@ -82,7 +82,6 @@ def notices(params: "LabelParams") -> None:
     from fer_core.detect.registry import notice, resolve
     from fer_core.storage.file_mode import open_to_others
     from fer_core.storage.store import open_store
-    from tasks.clusters.sizing import memory_warning
 
     spec = resolve(params.detector)
     chosen = " (chosen by auto)" if params.detector == "auto" else ""
@@ -94,6 +93,6 @@ def notices(params: "LabelParams") -> None:
     lets_in = open_to_others(store.root) if store.local else None
     if lets_in:
         print_line(f"note: {lets_in}")
-    short = memory_warning(params.workers_wanted)
+    short = params.workers_wanted.memory_warning()
     if short:
         print_line(f"note: {short}")

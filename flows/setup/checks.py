@@ -22,8 +22,6 @@ from fer_core.storage.uri import OBJECT_STORES, S3, holds_credentials, scheme
 from flows.form_fields import LabellingParams
 from flows.label_params import LabelParams
 from flows.setup.label import load_resumable_plan, pipeline
-from tasks.clusters.preflight import check_cluster
-from tasks.clusters.sizing import max_concurrency
 from tasks.clusters.text_syntax import validation_message
 
 P = TypeVar("P", bound=LabellingParams)
@@ -57,7 +55,7 @@ def check_label(params: LabelParams) -> int:
         plan = load_resumable_plan(params)
         images: int = plan.images.num_rows
     else:
-        images = images_at_least(params.source, max_concurrency(cluster) * (params.shard_size or 1000), params.source_options)
+        images = images_at_least(params.source, cluster.max_concurrency() * (params.shard_size or 1000), params.source_options)
         check_apart(params.source, params.to)
         check_id(store, params.run_id)
         pipeline(params)
@@ -78,7 +76,7 @@ def check_start(store: Store, params: LabellingParams) -> None:
     store.check_writable()
     if params.resume is None or not is_committed(store, params.resume):
         refuse_concurrent_writer(store)
-    check_cluster(params.workers_wanted)
+    params.workers_wanted.check()
 
 
 def images_at_least(source: str, enough: int, options: SourceOptions = OPTIONS) -> int:

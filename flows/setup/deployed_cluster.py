@@ -6,14 +6,15 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import deployment
 from pydantic import TypeAdapter, ValidationError
 
+from tasks.clusters.base import ClusterBackend
 from tasks.clusters.form_field import ClusterSpec
-from tasks.clusters.spec import Kind
-from tasks.clusters.trust import is_trusted, refuse_new
+from tasks.clusters.registry import Kind
+from tasks.clusters.trust import refuse_new
 
 
-def check_deployed(spec: Kind) -> None:
+def check_deployed(spec: ClusterBackend) -> None:
     """ClusterError where a run of a deployment brings a cluster that is not the deployment's. Commands name what they like."""
-    if is_trusted(spec) or deployment.id is None:
+    if spec.allowed_name() is None or deployment.id is None:
         return
     with get_client(sync_client=True) as client:
         parameters = client.read_deployment(deployment.id).parameters

@@ -2,52 +2,143 @@
 
 import asyncio
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from typing import Final
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final, Literal, Self
+from urllib.parse import urlsplit
 
-from distributed import Client, Security
-from tornado.ioloop import IOLoop
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from fer_core.errors import ClusterError
-from tasks.clusters.spec import AddressCluster
+from fer_core.errors import ClusterError, UsageError
+from fer_core.storage.uri import holds_credentials
+from tasks.clusters.base import ClusterBackend
 from tasks.clusters.tls import Certificates, check_answer
-from tasks.clusters.versions import check_agreement, silence_version_warning
 
+if TYPE_CHECKING:
+    from distributed import Client, Security
+    from tornado.ioloop import IOLoop
+
+ASSUMED_CONCURRENCY: Final = 32
+"""Workers of a scheduler that is not asked. More shards cost little, idle workers much."""
 CONNECT_SECONDS: Final = 8
 WORKERS_SECONDS: Final = 10
 """How long a scheduler may be without any worker."""
 END_SECONDS: Final = 5
+_ADDRESS: Final = re.compile(r"(tcp|tls|ws|wss|ucx)://[^\s/@]+:\d+")
 
 
-@contextmanager
-def connect(spec: AddressCluster) -> Iterator[Client]:
-    """A client with workers behind it that run this very release. ClusterError in one line when there is none."""
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    silence_version_warning()
-    check_answer(spec)
-    with _loop() as loop:
-        try:
-            client = Client(spec.address, timeout=CONNECT_SECONDS, security=_security(spec), loop=loop)
-        except (OSError, ValueError, ImportError) as error:
-            raise ClusterError(f"no Dask scheduler answers at {spec.address}") from error
-        try:
+class AddressCluster(ClusterBackend):
+    """A Dask cluster that runs already."""
+
+    model_config = ConfigDict(title="Address")
+
+    kind: Literal["address"] = Field(default="address", title="Kind")
+    address: str = Field(
+        title="Scheduler",
+        description="tls://host:8786. Behind tcp://host:8786 every client is accepted, and a client runs code as the workers' user.",
+        examples=["tcp://scheduler:8786", "tls://scheduler:8786"],
+    )
+    ca_file: str | None = Field(
+        default=None, title="CA certificate", description="File (PEM) on the machine of the run. If empty, from Dask's configuration."
+    )
+    cert_file: str | None = Field(default=None, title="Certificate", description="File (PEM) with which the run proves who it is.")
+    key_file: str | None = Field(
+        default=None, title="Key", description="File (PEM) of the certificate's key; empty where both are in one file."
+    )
+
+    @field_validator("address")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        if holds_credentials(value) or "@" in value:
+            raise ValueError("credentials do not belong in an address; put them into the environment")
+        if not _ADDRESS.fullmatch(value.rstrip("/")):
+            raise ValueError("a scheduler's address is tcp://host:port or tls://host:port")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _files_for_tls(self) -> Self:
+        if (self.ca_file or self.cert_file or self.key_file) and not self.encrypted:
+            raise ValueError("certificates are for tls:// addresses")
+        return self
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether both ends prove who they are."""
+        return self.address.startswith(("tls://", "wss://"))
+
+    def certificates(self) -> Certificates | None:
+        """None without TLS. ClusterError where a file is not named."""
+        return Certificates.of(self.address, self.ca_file, self.cert_file, self.key_file) if self.encrypted else None
+
+    @classmethod
+    def from_words(cls, text: str) -> Self | None:
+        return cls(address=text) if _ADDRESS.fullmatch(text.rstrip("/")) else None
+
+    def as_text(self) -> str:
+        return self.address if self == AddressCluster(address=self.address) else super().as_text()
+
+    def with_workers(self, workers: int | None) -> Self:
+        if workers is None:
+            return self
+        raise UsageError("--workers is for local clusters: a running scheduler has the workers it has")
+
+    def max_concurrency(self) -> int:
+        return 1
+
+    def planning_concurrency(self) -> int:
+        return ASSUMED_CONCURRENCY
+
+    def allowed_name(self) -> str | None:
+        return None if _is_loopback(urlsplit(self.address).hostname or "") else self.address
+
+    def code(self) -> tuple[object, ...]:
+        return self.kind, self.address
+
+    def check(self) -> None:
+        check_answer(self.address, self.certificates())
+
+    @contextmanager
+    def open_client(self) -> "Iterator[Client]":
+        from distributed import Client
+
+        from tasks.clusters.versions import check_agreement, silence_version_warning
+
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        silence_version_warning()
+        self.check()
+        with _loop() as loop:
             try:
-                client.wait_for_workers(1, timeout=WORKERS_SECONDS)
-            except TimeoutError as error:
-                raise ClusterError(f"the Dask scheduler at {spec.address} has no workers") from error
-            check_agreement(client, spec.address)
-            yield client
-        finally:
-            with suppress(Exception):  # nothing is lost when a scheduler that is gone does not hear the goodbye
-                client.close(timeout=2)
+                client = Client(self.address, timeout=CONNECT_SECONDS, security=_security(self.certificates()), loop=loop)
+            except (OSError, ValueError, ImportError) as error:
+                raise ClusterError(f"no Dask scheduler answers at {self.address}") from error
+            try:
+                try:
+                    client.wait_for_workers(1, timeout=WORKERS_SECONDS)
+                except TimeoutError as error:
+                    raise ClusterError(f"the Dask scheduler at {self.address} has no workers") from error
+                check_agreement(client, self.address)
+                yield client
+            finally:
+                with suppress(Exception):  # nothing is lost when a scheduler that is gone does not hear the goodbye
+                    client.close(timeout=2)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 @contextmanager
-def _loop() -> Iterator[IOLoop]:
+def _loop() -> "Iterator[IOLoop]":
     """A thread in which a client waits. One of the client's own outlives a client that finds no scheduler, or cannot say goodbye."""
+    from tornado.ioloop import IOLoop
+
     begun: Future[tuple[IOLoop, asyncio.Event]] = Future()
 
     async def wait() -> None:
@@ -65,8 +156,9 @@ def _loop() -> Iterator[IOLoop]:
         thread.join(END_SECONDS)
 
 
-def _security(spec: AddressCluster) -> Security | None:
-    if not spec.encrypted:
+def _security(files: Certificates | None) -> "Security | None":
+    if files is None:
         return None
-    files = Certificates.of(spec)
+    from distributed import Security
+
     return Security(tls_ca_file=files.ca, tls_client_cert=files.cert, tls_client_key=files.key, require_encryption=True)

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
 from fer_core.errors import UsageError
-from tasks.clusters.spec import Kind
+from tasks.clusters.registry import Kind
 from tasks.clusters.text_syntax import SPEC, from_text
 
 _WRITTEN: Final = {"type": "string", "title": "In words", "description": f"As on the command line: {SPEC}.", "minLength": 1}

@@ -1,48 +1,110 @@
-"""Dask workers that have a GPU of this machine each."""
+"""Dask workers that have a GPU of this machine each. GPUs are counted without loading a library that would take hold of one."""
 
-from typing import Any
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, Literal, Self
 
-from distributed import Client, LocalCluster
-from distributed.system import MEMORY_LIMIT
+from pydantic import ConfigDict, Field
 
 from fer_core.errors import ClusterError
-from tasks.clusters.gpus import chosen_gpus
-from tasks.clusters.local import configure, connected, options, stop_local
-from tasks.clusters.spec import GpuCluster
-from tasks.execution.worker_entrypoint import GPU
+from tasks.clusters.base import GPU, Number
+from tasks.clusters.early_start import LocalBackend, stop_local
+from tasks.clusters.local import configure, connected, options
+
+if TYPE_CHECKING:
+    from distributed import Client, LocalCluster
+
+DRIVER_SECONDS: Final = 30
+"""How long the driver may take to answer: it loads itself where nothing else keeps it loaded."""
+_WORDS: Final = re.compile(r"gpu(?::([1-9]\d{0,3}))?")
 
 
-def start_gpu(spec: GpuCluster, verbose: bool) -> tuple[Client, LocalCluster]:
-    """One process for each GPU, which sees no other. ClusterError where PyTorch cannot use them."""
-    gpus = chosen_gpus(spec.gpus)
-    configure(verbose)
-    memory = MEMORY_LIMIT // len(gpus)
-    cluster: LocalCluster = _Pinned(gpus, n_workers=0, threads_per_worker=1, memory_limit=memory, resources={GPU: 1}, **options(verbose))
-    cluster.scale(len(gpus))
-    client = connected(cluster)
+def visible_gpus(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """In order, as CUDA_VISIBLE_DEVICES names them now, else all by the UUIDs that nvidia-smi tells. Empty without any."""
+    said = (os.environ if environment is None else environment).get("CUDA_VISIBLE_DEVICES")
+    if said is None:
+        return _installed()
+    seen = []
+    for name in (part.strip() for part in said.split(",")):
+        if not name or name == "-1" or name in seen:  # CUDA itself looks no further
+            break
+        seen.append(name)
+    return tuple(seen) if seen and _installed() else ()
+
+
+def chosen_gpus(count: int | None) -> tuple[str, ...]:
+    """So many, all if None, as `visible_gpus` names them. ClusterError where there are none, or not enough."""
+    found, said = visible_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not found:
+        hint = "" if said is None else f", and CUDA_VISIBLE_DEVICES is {said!r}"
+        raise ClusterError(f"no GPU can be used on this machine (nvidia-smi lists {'none' if not _installed() else 'some'}{hint})")
+    if count is not None and count > len(found):
+        raise ClusterError(f"{count} GPUs are requested, and {len(found)} can be used on this machine")
+    return found[:count]
+
+
+def _installed() -> tuple[str, ...]:
+    asked = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     try:
-        _check(client)
-    except BaseException:
-        stop_local(client, cluster)
-        raise
-    return client, cluster
+        answer = subprocess.run(asked, capture_output=True, text=True, timeout=DRIVER_SECONDS, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(line.strip() for line in answer.splitlines() if line.strip())
 
 
-class _Pinned(LocalCluster):
-    """Each worker is told which GPU is its own before it loads anything."""
+class GpuCluster(LocalBackend):
+    """One process for each GPU of this machine."""
 
-    def __init__(self, gpus: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401  (what LocalCluster takes)
-        self._gpus = gpus
-        super().__init__(**given)  # type: ignore[no-untyped-call]
+    model_config = ConfigDict(title="GPU")
 
-    def new_worker_spec(self) -> dict[int, Any]:
-        """Name and description of the next worker; names count from 0."""
-        ((name, spec),) = super().new_worker_spec().items()  # type: ignore[no-untyped-call]
-        environment = {"CUDA_VISIBLE_DEVICES": self._gpus[name % len(self._gpus)]}
-        return {name: {**spec, "options": {**spec["options"], "env": environment}}}
+    kind: Literal["gpu"] = Field(default="gpu", title="Kind")
+    gpus: Number | None = Field(
+        default=None, title="GPUs", description="How many to use; all that CUDA_VISIBLE_DEVICES lets be seen if empty."
+    )
+
+    @classmethod
+    def from_words(cls, text: str) -> Self | None:
+        """`gpu` and `gpu:N`."""
+        match = _WORDS.fullmatch(text)
+        return match and cls(gpus=int(match[1]) if match[1] else None)
+
+    def as_text(self) -> str:
+        return f"gpu:{self.gpus}" if self.gpus else "gpu"
+
+    def max_concurrency(self) -> int:
+        return self.gpus or max(1, len(visible_gpus()))
+
+    def needs(self) -> dict[str, float]:
+        return {GPU: 1}
+
+    def check(self) -> None:
+        chosen_gpus(self.gpus)
+
+    def start(self, verbose: bool) -> "tuple[Client, LocalCluster]":
+        """One process for each GPU, which sees no other. ClusterError where PyTorch cannot use them."""
+        from distributed import LocalCluster
+        from distributed.system import MEMORY_LIMIT
+
+        gpus = chosen_gpus(self.gpus)
+        configure(verbose)
+        given = {"memory_limit": MEMORY_LIMIT // len(gpus), "resources": self.needs(), **options(verbose)}
+        cluster = LocalCluster(n_workers=0, threads_per_worker=1, **given)
+        for name, gpu in enumerate(gpus):  # in the environment, which is set before a worker loads anything
+            alone = {**cluster.new_spec["options"], "env": {"CUDA_VISIBLE_DEVICES": gpu}}
+            cluster.worker_spec[name] = {**cluster.new_spec, "options": alone}
+        cluster.scale(len(gpus))
+        client = connected(cluster)
+        try:
+            _check(client)
+        except BaseException:
+            stop_local(client, cluster)
+            raise
+        return client, cluster
 
 
-def _check(client: Client) -> None:
+def _check(client: "Client") -> None:
     asked = [client.submit(cuda, key=f"cuda-{number}", workers=[at], pure=False) for number, at in enumerate(client.nthreads())]
     for told in client.gather(asked):
         if told is not None:

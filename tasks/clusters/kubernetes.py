@@ -4,35 +4,65 @@ import logging
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from distributed import Client
-from distributed.deploy.cluster import Cluster
+from pydantic import ConfigDict, Field
 
 from fer_core.errors import ClusterError
-from tasks.clusters.preflight import check_cluster
+from tasks.clusters.base import GPU, Adaptive, ClusterBackend, Line, Number, max_size, min_size
 from tasks.clusters.settings import UNSEEN, as_environment
-from tasks.clusters.sizing import min_size
-from tasks.clusters.spec import Adaptive, KubernetesCluster
-from tasks.clusters.versions import check_agreement
-from tasks.execution.worker_entrypoint import GPU
+
+if TYPE_CHECKING:
+    from distributed import Client
+    from distributed.deploy.cluster import Cluster
 
 SCHEDULER: Final = {"cpu": "1", "memory": "2Gi"}
 """What a scheduler's pod has. It holds no pictures."""
 
 
-@contextmanager
-def kubernetes_client(spec: KubernetesCluster) -> Iterator[Client]:
-    """A client once a first pod works; what was made goes at the end. ClusterError in one line where none does."""
-    check_cluster(spec)
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    made = manifest(spec, f"ferflow-{secrets.token_hex(4)}")
-    cluster = _made(spec, made)
-    try:
-        yield _with_pods(cluster, spec)
-    finally:
-        with suppress(Exception):  # the operator ends the cluster itself once it is idle
-            cluster.close(timeout=30)
+class KubernetesCluster(ClusterBackend):
+    """Pods, made by Dask's operator."""
+
+    model_config = ConfigDict(title="Kubernetes")
+    package: ClassVar[str | None] = "dask_kubernetes"
+
+    kind: Literal["kubernetes"] = Field(default="kubernetes", title="Kind")
+    image: Line = Field(
+        title="Image", description="Container image with this release of ferflow.", examples=["registry.example/ferflow:0.1.0"]
+    )
+    pods: Number | Adaptive = Field(default=1, title="Pods", description="Of one process each: a number, or between two.")
+    namespace: Line | None = Field(default=None, title="Namespace", description="If empty, from the context of kubectl.")
+    cpu: float = Field(default=1.0, gt=0, le=1024, title="Cores a pod")
+    memory: str = Field(default="4Gi", pattern=r"^\d+(Mi|Gi|M|G)$", title="Memory a pod")
+    gpu: bool = Field(default=False, title="A GPU a pod")
+    secret: Line | None = Field(
+        None,
+        title="Secret",
+        description="Name of a Kubernetes secret; its entries are the pods' environment: keys of the object store.",
+    )
+    patience: int = Field(default=600, ge=1, le=604_800, title="Seconds for a first pod", description="How long it may take.")
+
+    def max_concurrency(self) -> int:
+        return max_size(self.pods)
+
+    def needs(self) -> dict[str, float]:
+        return {GPU: 1} if self.gpu else {}
+
+    def code(self) -> tuple[object, ...]:
+        return self.kind, self.image, self.namespace, self.secret
+
+    @contextmanager
+    def open_client(self) -> "Iterator[Client]":
+        """A client once a first pod works; what was made goes at the end. ClusterError in one line where none does."""
+        self.check()
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        made = manifest(self, f"ferflow-{secrets.token_hex(4)}")
+        cluster = _made(self, made)
+        try:
+            yield _with_pods(cluster, self)
+        finally:
+            with suppress(Exception):  # the operator ends the cluster itself once it is idle
+                cluster.close(timeout=30)
 
 
 def manifest(spec: KubernetesCluster, name: str) -> dict[str, Any]:
@@ -59,7 +89,7 @@ def manifest(spec: KubernetesCluster, name: str) -> dict[str, Any]:
     return made
 
 
-def _made(spec: KubernetesCluster, made: dict[str, Any]) -> Cluster:
+def _made(spec: KubernetesCluster, made: dict[str, Any]) -> "Cluster":
     from dask_kubernetes.operator import KubeCluster
 
     try:
@@ -69,7 +99,11 @@ def _made(spec: KubernetesCluster, made: dict[str, Any]) -> Cluster:
     return cluster
 
 
-def _with_pods(cluster: Cluster, spec: KubernetesCluster) -> Client:
+def _with_pods(cluster: "Cluster", spec: KubernetesCluster) -> "Client":
+    from distributed import Client
+
+    from tasks.clusters.versions import check_agreement
+
     try:
         if isinstance(spec.pods, Adaptive):
             cluster.adapt(minimum=spec.pods.minimum, maximum=spec.pods.maximum)

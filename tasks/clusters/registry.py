@@ -1,40 +1,15 @@
-"""From a cluster as it is asked for to a Dask client with workers behind it."""
+"""The kinds of clusters there are, in the order in which pages show them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Final, get_args
 
-from tasks.clusters.early_start import early_or_new_cluster
-from tasks.clusters.spec import AddressCluster, GpuCluster, Kind, KubernetesCluster, LocalCluster, SlurmCluster
-from tasks.execution.worker_entrypoint import GPU
+from tasks.clusters.address import AddressCluster
+from tasks.clusters.base import ClusterBackend
+from tasks.clusters.gpu import GpuCluster
+from tasks.clusters.kubernetes import KubernetesCluster
+from tasks.clusters.local import LocalCluster
+from tasks.clusters.slurm import SlurmCluster
 
-if TYPE_CHECKING:
-    from distributed import Client
+Kind = LocalCluster | AddressCluster | GpuCluster | SlurmCluster | KubernetesCluster
 
-
-@contextmanager
-def open_client(spec: Kind) -> "Iterator[Client]":
-    """A client with at least one worker behind it. ClusterError in one line when there is none."""
-    # loading Dask takes a third of a second, which a command spends while its workers start
-    if isinstance(spec, LocalCluster | GpuCluster):
-        opened = early_or_new_cluster(spec)
-    elif isinstance(spec, AddressCluster):
-        from tasks.clusters.address import connect
-
-        opened = connect(spec)
-    elif isinstance(spec, SlurmCluster):
-        from tasks.clusters.slurm import slurm_client
-
-        opened = slurm_client(spec)
-    else:
-        from tasks.clusters.kubernetes import kubernetes_client
-
-        opened = kubernetes_client(spec)
-    with opened as client:
-        yield client
-
-
-def needs(spec: Kind) -> dict[str, float]:
-    """What a shard takes up of a worker, in Dask's words: one GPU where workers have one each."""
-    has_gpu = isinstance(spec, GpuCluster) or (isinstance(spec, SlurmCluster | KubernetesCluster) and spec.gpu)
-    return {GPU: 1} if has_gpu else {}
+BACKENDS: Final[dict[str, type[ClusterBackend]]] = {backend.model_fields["kind"].default: backend for backend in get_args(Kind)}
+"""By the names that forms, files and options have for them."""

@@ -1,47 +1,105 @@
 """Dask workers as jobs of Slurm. The scheduler is in this process, on a machine from which jobs are submitted."""
 
 import logging
+import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import dask
-from distributed import Client, Security, Status
+from pydantic import ConfigDict, Field
 
 from fer_core.errors import ClusterError
-from tasks.clusters.certificate import ephemeral_tls
-from tasks.clusters.preflight import certificate_folder, check_cluster
+from tasks.clusters.base import GPU, Adaptive, ClusterBackend, Line, Number, max_size, min_size
 from tasks.clusters.settings import IDLE_LOOKS, UNSEEN, as_environment, settings
-from tasks.clusters.sizing import min_size
-from tasks.clusters.spec import Adaptive, SlurmCluster
-from tasks.clusters.versions import check_agreement
-from tasks.execution.worker_entrypoint import GPU
 
 if TYPE_CHECKING:
     from dask_jobqueue.slurm import SLURMCluster
+    from distributed import Client, Security
 
 
-@contextmanager
-def slurm_client(spec: SlurmCluster) -> Iterator[Client]:
-    """A client once a first job works; all jobs are cancelled at the end. ClusterError in one line where none does."""
-    check_cluster(spec)
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    with scheduler(spec) as cluster, closing(Client(cluster)) as client:
-        _submit(cluster, spec)
-        try:
-            client.wait_for_workers(1, timeout=spec.patience)
-        except TimeoutError as error:
-            logs = f"output of the jobs is in {spec.folder}"
-            raise ClusterError(f"no Slurm job started within {spec.patience} s (squeue shows why a job waits; {logs})") from error
-        check_agreement(client, cluster.scheduler_address)
-        yield client
+class SlurmCluster(ClusterBackend):
+    """Jobs that Slurm starts, submitted from the machine of the run."""
+
+    model_config = ConfigDict(title="Slurm")
+    package: ClassVar[str | None] = "dask_jobqueue"
+
+    kind: Literal["slurm"] = Field(default="slurm", title="Kind")
+    jobs: Number | Adaptive = Field(default=1, title="Jobs", description="A number, or an adaptive number between two.")
+    partition: Line | None = Field(default=None, title="Partition")
+    account: Line | None = Field(default=None, title="Account")
+    cores: int = Field(default=1, ge=1, le=1024, title="Cores a job", description="With one process each; one process in all on a GPU.")
+    memory: str = Field(default="4GB", pattern=r"^\d+ ?(M|MB|MiB|G|GB|GiB)$", title="Memory a job")
+    walltime: str = Field(default="04:00:00", pattern=r"^[\d:-]+$", title="Wall time", description="Longest that a job may run.")
+    gpu: bool = Field(default=False, title="A GPU a job")
+    folder: Line | None = Field(
+        None,
+        title="Shared folder",
+        description="Needed; seen by all nodes at the same path. For logs, and certificates of this run that keep other users out.",
+    )
+    interface: Line | None = Field(default=None, title="Network interface", description="By which nodes reach each other, such as ib0.")
+    python: Line | None = Field(default=None, title="Python", description="With ferflow, on the nodes; at this run's own path if empty.")
+    directives: list[Line] = Field(default=[], title="More directives", description="Lines after #SBATCH, such as --qos=night.")
+    setup: list[Line] = Field(default=[], title="Before the worker", description="Lines of shell, such as module load cuda.")
+    patience: int = Field(default=600, ge=1, le=604_800, title="Seconds for a first job", description="How long the queue may take.")
+
+    def max_concurrency(self) -> int:
+        return max_size(self.jobs) * (1 if self.gpu else self.cores)
+
+    def needs(self) -> dict[str, float]:
+        return {GPU: 1} if self.gpu else {}
+
+    def code(self) -> tuple[object, ...]:
+        return self.kind, self.folder, self.python, tuple(self.directives), tuple(self.setup)
+
+    def check(self) -> None:
+        super().check()
+        for command in ("sbatch", "scancel"):
+            if shutil.which(command) is None:
+                raise ClusterError(f"clusters of kind slurm are started where jobs are submitted: there is no {command} on this machine")
+        certificate_folder(self)
+
+    @contextmanager
+    def open_client(self) -> "Iterator[Client]":
+        """A client once a first job works; all jobs are cancelled at the end. ClusterError in one line where none does."""
+        from distributed import Client
+
+        from tasks.clusters.versions import check_agreement
+
+        self.check()
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        with scheduler(self) as cluster, closing(Client(cluster)) as client:
+            _submit(cluster, self)
+            try:
+                client.wait_for_workers(1, timeout=self.patience)
+            except TimeoutError as error:
+                logs = f"output of the jobs is in {self.folder}"
+                raise ClusterError(f"no Slurm job started within {self.patience} s (squeue shows why a job waits; {logs})") from error
+            check_agreement(client, cluster.scheduler_address)
+            yield client
+
+
+def certificate_folder(spec: SlurmCluster) -> Path:
+    """Where a Slurm run lays its certificates. ClusterError where there is none, or where every user could replace what lies in it.
+
+    The scheduler listens to the whole network of the cluster: without certificates whoever reaches it would run code as this user.
+    """
+    if spec.folder is None:
+        raise ClusterError("clusters of kind slurm need folder, one that all nodes see: it holds the certificates of the run")
+    folder = Path(spec.folder).expanduser()
+    with suppress(OSError):  # absent: it is made; unreadable: making certificates in it says so
+        mode = folder.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise ClusterError(f"every user can replace certificates in the folder {folder}: chmod o-w {folder}")
+    return folder
 
 
 @contextmanager
 def scheduler(spec: SlurmCluster) -> "Iterator[SLURMCluster]":
     """dask-jobqueue's cluster, with no job yet. ClusterError where it cannot start, or write to the folder."""
+    import dask
     from dask_jobqueue.slurm import SLURMCluster
 
     with dask.config.set(settings()), ExitStack() as stack:
@@ -66,8 +124,12 @@ def scheduler(spec: SlurmCluster) -> "Iterator[SLURMCluster]":
                 cluster.close(timeout=30)
 
 
-def _certificates(folder: Path) -> Security:
+def _certificates(folder: Path) -> "Security":
     """Made for this run. One for all, in files of a folder that only this user reads."""
+    from distributed import Security
+
+    from tasks.clusters.certificate import ephemeral_tls
+
     made = ephemeral_tls().get_tls_config_for_role("worker")
     ca, cert, key = folder / "ca.pem", folder / "cert.pem", folder / "key.pem"
     for file, text in ((ca, made["ca_file"]), (cert, made["cert"]), (key, made["key"])):
@@ -96,6 +158,8 @@ def _job(spec: SlurmCluster) -> dict[str, Any]:
 
 
 def _submit(cluster: "SLURMCluster", spec: SlurmCluster) -> None:
+    from distributed import Status
+
     try:
         for _ in range(min_size(spec.jobs)):
             cluster.worker_spec.update(cluster.new_worker_spec())

@@ -1,6 +1,5 @@
 """Clusters as they are written on the command line, and in deployments that are older than the form."""
 
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Final
@@ -10,51 +9,33 @@ from pydantic import Field, TypeAdapter, ValidationError
 from fer_core.errors import UsageError
 from fer_core.json_reader import parse_json
 from fer_core.storage.uri import holds_credentials
-from tasks.clusters.spec import Adaptive, AddressCluster, GpuCluster, Kind, LocalCluster
+from tasks.clusters.base import ClusterBackend
+from tasks.clusters.registry import BACKENDS, Kind
 
 SPEC: Final = "local, local:N, local:MIN-MAX, gpu, gpu:N, tcp://host:port, tls://host:port, slurm:FILE, kubernetes:FILE or FILE (.json)"
 MOST_BYTES: Final = 2**20
-_LOCAL: Final = re.compile(r"local(?::([1-9]\d{0,3})(?:-([1-9]\d{0,3}))?)?")
-_GPU: Final = re.compile(r"gpu(?::([1-9]\d{0,3}))?")
 _KINDS: Final[TypeAdapter[Kind]] = TypeAdapter(Annotated[Kind, Field(discriminator="kind")])
-_BRANCHES: Final = {"local", "address", "gpu", "slurm", "kubernetes", "constrained-int", "int", "Adaptive"}
+_BRANCHES: Final = {*BACKENDS, "constrained-int", "int", "Adaptive"}
 """What pydantic puts among the names of fields for the choices it tried."""
-_FILE: Final = re.compile(r"(?:(local|address|gpu|slurm|kubernetes):)?([^:]+\.json)", re.DOTALL)
+_FILE: Final = re.compile(rf"(?:({'|'.join(BACKENDS)}):)?([^:]+\.json)", re.DOTALL)
 
 
-def from_text(text: str) -> Kind:
+def from_text(text: str) -> ClusterBackend:
     """See `SPEC`; also JSON itself. UsageError for anything else, and for a file that cannot be read or does not describe a cluster."""
     if holds_credentials(text):
         raise UsageError("credentials do not belong in an address; put them into the environment")
-    if match := _LOCAL.fullmatch(text):
-        return LocalCluster(processes=_between(match[1], match[2], text) if match[2] else _number(match[1]))
-    if match := _GPU.fullmatch(text):
-        return GpuCluster(gpus=_number(match[1]))
+    for backend in BACKENDS.values():
+        if (found := backend.from_words(text)) is not None:
+            return found
     if text.lstrip().startswith("{"):
         return _from_json(text, None, "the cluster")
     if match := _FILE.fullmatch(text):
         try:
-            found = Path(match[2]).expanduser().read_text("utf-8")
+            content = Path(match[2]).expanduser().read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"cannot read the cluster from {match[2]}: {getattr(error, 'strerror', None) or 'it is no text'}") from error
-        return _from_json(found, match[1], match[2])
-    try:
-        return AddressCluster(address=text)
-    except ValidationError as error:
-        raise UsageError(f"a cluster is {SPEC}, not {text!r}") from error
-
-
-def as_text(spec: Kind) -> str:
-    """What `from_text` reads back as the same."""
-    said = spec.model_dump(mode="json", exclude_defaults=True)
-    if isinstance(spec, AddressCluster) and said.keys() == {"address"}:
-        return spec.address
-    if isinstance(spec, LocalCluster) and said.keys() <= {"processes"}:
-        size = spec.processes
-        return "local" + (f":{size.minimum}-{size.maximum}" if isinstance(size, Adaptive) else f":{size}" if size else "")
-    if isinstance(spec, GpuCluster):
-        return f"gpu:{spec.gpus}" if spec.gpus else "gpu"
-    return json.dumps({"kind": spec.kind, **said})
+        return _from_json(content, match[1], match[2])
+    raise UsageError(f"a cluster is {SPEC}, not {text!r}")
 
 
 def validation_message(error: ValidationError, where: str = "") -> str:
@@ -64,16 +45,6 @@ def validation_message(error: ValidationError, where: str = "") -> str:
     place = [str(part) for part in first["loc"] if part not in _BRANCHES and "[" not in str(part)]
     reason = first["msg"].removeprefix("Value error, ")
     return f"{where}{'.'.join(place)}{': ' if where or place else ''}{reason[:1].lower()}{reason[1:]}"
-
-
-def _number(digits: str | None) -> int | None:
-    return None if digits is None else int(digits)
-
-
-def _between(minimum: str, maximum: str, text: str) -> Adaptive:
-    if int(minimum) > int(maximum):
-        raise UsageError(f"{text}: the smaller number comes first")
-    return Adaptive(minimum=int(minimum), maximum=int(maximum))
 
 
 def _from_json(text: str, kind: str | None, where: str) -> Kind:

@@ -9,7 +9,6 @@ from typing import Final, Self
 from urllib.parse import urlsplit
 
 from fer_core.errors import ClusterError
-from tasks.clusters.spec import AddressCluster
 
 ANSWER_SECONDS: Final = 5.0
 
@@ -24,9 +23,8 @@ class Certificates:
     """None where it is in the certificate's file."""
 
     @classmethod
-    def of(cls, spec: AddressCluster) -> Self:
-        """As the spec says, else as Dask's configuration does. ClusterError where a file is not named or cannot be read."""
-        ca, cert, key = spec.ca_file, spec.cert_file, spec.key_file
+    def of(cls, address: str, ca: str | None, cert: str | None, key: str | None) -> Self:
+        """As given, else as Dask's configuration says. ClusterError where a file is not named."""
         if ca is None or cert is None:
             import distributed  # noqa: F401  (brings its part of the configuration)
             from dask import config
@@ -35,7 +33,7 @@ class Certificates:
             if cert is None and key is None:
                 cert, key = (config.get(f"distributed.comm.tls.client.{name}") for name in ("cert", "key"))
         if ca is None:
-            raise ClusterError(f"{spec.address} needs a CA certificate: name it in ca_file or in Dask's distributed.comm.tls.ca-file")
+            raise ClusterError(f"{address} needs a CA certificate: name it in ca_file or in Dask's distributed.comm.tls.ca-file")
         return cls(_path(ca), cert and _path(cert), key and _path(key))
 
     def context(self) -> ssl.SSLContext:
@@ -54,18 +52,17 @@ class Certificates:
         return context
 
 
-def check_answer(spec: AddressCluster) -> None:
+def check_answer(address: str, certificates: Certificates | None) -> None:
     """ClusterError in one line unless a scheduler answers there and, by `tls://`, both ends accept each other."""
-    certificates = Certificates.of(spec) if spec.encrypted else None
     context = certificates.context() if certificates else None
-    parts = urlsplit(spec.address)
+    parts = urlsplit(address)
     try:
         line = socket.create_connection((str(parts.hostname), int(parts.port or 0)), ANSWER_SECONDS)
     except (OSError, ValueError) as error:
-        raise ClusterError(f"no Dask scheduler answers at {spec.address}") from error
+        raise ClusterError(f"no Dask scheduler answers at {address}") from error
     with line:
         if context is not None and certificates is not None:
-            _shake_hands(line, context, certificates, spec.address)
+            _shake_hands(line, context, certificates, address)
 
 
 def _shake_hands(line: socket.socket, context: ssl.SSLContext, certificates: Certificates, address: str) -> None:

@@ -13,8 +13,6 @@ from fer_core.run import ALIGNMENT, QUALITY, ShardJob
 from fer_core.storage.file_mode import private_process
 from tasks.execution.image_timeout import TimeLimit, WorkAbandonedError, heartbeat
 
-GPU: Final = "GPU"
-"""Dask's name for what a worker has one of when a GPU is its own, and a shard needs one of there."""
 WORD_SECONDS: Final = 0.01
 """Dask sends what is told in batches of 2 ms. A process that dies at its very first step shall have got away the word that it began."""
 

@@ -23,8 +23,7 @@ from fer_core.run import ShardReceipt
 from fer_core.storage.paths import LEASES, STAGING, TABLES
 from fer_core.storage.store import Store, open_store
 from flows.label_params import LabelParams
-from tasks.clusters.registry import open_client
-from tasks.clusters.spec import AddressCluster
+from tasks.clusters.address import AddressCluster
 from tasks.execution.fan_out import fan_out
 from tests.support.fakes import picture, tools, write_pictures
 
@@ -122,7 +121,7 @@ def _receipts(plan: Plan, scheduler: str | None) -> tuple[ShardReceipt, ...]:
     if scheduler is None:
         new = [label_shard(job, tools()) for job in todo]
     else:
-        with open_client(AddressCluster(address=scheduler)) as client:
+        with AddressCluster(address=scheduler).open_client() as client:
             new = fan_out(client, todo, lambda receipt: None)
     return (*done.values(), *new)
 

@@ -35,6 +35,7 @@ def test_imports_run_one_way():
         ("tasks.execution.fan_out", "prefect torch cv2"),
         ("tasks.execution.worker_entrypoint", "prefect torch cv2"),
         ("fer_core.predict.predictor", "matplotlib tensorboardX"),
+        ("tasks.clusters.trust", "prefect distributed dask torch cv2 cryptography"),  # all that is done with a cluster but to open it
         ("flows.cli.main", "prefect distributed dask torch cv2 pyarrow pydantic numpy"),
     ],
 )

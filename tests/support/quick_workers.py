@@ -4,7 +4,7 @@ Each is a process with a nanny all the same. Workers that are started anew as a 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from multiprocessing import forkserver
 
 import dask
@@ -12,7 +12,7 @@ import pytest
 
 from tasks.clusters import local
 from tasks.clusters.early_start import EarlyCluster
-from tasks.clusters.spec import LocalCluster
+from tasks.clusters.local import LocalCluster
 
 
 @contextmanager
@@ -25,10 +25,9 @@ def quick_workers(processes: int, work: str = "tests.faults.odd_pictures") -> It
         patch.setattr("distributed.utils._forkserver_preload_set", True)
         patch.setattr(local, "_warm", lambda client: None)
         forkserver.set_forkserver_preload(["distributed", work])
-        cluster = EarlyCluster(LocalCluster(processes=processes))
         try:
-            yield cluster
+            with closing(EarlyCluster(LocalCluster(processes=processes))) as cluster:
+                yield cluster
         finally:
-            cluster.stop()
             server._stop()
             server._preload_modules = before

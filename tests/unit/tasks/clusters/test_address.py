@@ -16,9 +16,7 @@ from distributed import Client
 from fer_core.errors import ClusterError
 from tasks.clusters import address as cluster_address
 from tasks.clusters import versions
-from tasks.clusters.preflight import check_cluster
-from tasks.clusters.registry import open_client
-from tasks.clusters.spec import AddressCluster
+from tasks.clusters.address import AddressCluster
 from tasks.execution import worker_entrypoint
 from tasks.execution.fan_out import fan_out
 from tests.faults import odd_pictures
@@ -78,8 +76,8 @@ def _spec(address, ca=None, signed=None):
 def _refused(spec):
     """Both at once, and by the run itself."""
     with pytest.raises(ClusterError) as early:
-        check_cluster(spec)
-    with pytest.raises(ClusterError) as late, open_client(spec):
+        spec.check()
+    with pytest.raises(ClusterError) as late, spec.open_client():
         pass
     assert str(early.value) == str(late.value)
     assert "\n" not in str(late.value)
@@ -89,10 +87,10 @@ def _refused(spec):
 def test_both_ends_prove_who_they_are_and_the_cluster_is_left_running(secure, ours, tmp_path):
     assert secure.address.startswith("tls://")
     spec = _spec(secure.address, ours.file, ours.sign("run"))
-    check_cluster(spec)
+    spec.check()
     for night in ("first", "second"):
         (tmp_path / night).mkdir()
-        with open_client(spec) as client:
+        with spec.open_client() as client:
             client.wait_for_workers(2, timeout=280)
             assert len(set(client.run(os.getpid).values())) == 2
             jobs = odd_pictures.jobs(tmp_path / night, *[[f"a{number}", "b"] for number in range(8)])
@@ -104,7 +102,7 @@ def test_an_address_alone_takes_the_certificates_that_dask_is_configured_with(se
     signed = ours.sign("configured")
     files = {"ca-file": ours.file, "client.cert": signed.cert, "client.key": signed.key}
     configured = {f"distributed.comm.tls.{name}": str(file) for name, file in files.items()}
-    with dask.config.set(configured), open_client(_spec(secure.address)) as client:
+    with dask.config.set(configured), _spec(secure.address).open_client() as client:
         assert client.submit(sum, [1, 2]).result() == 3
     assert "needs a CA certificate" in _refused(_spec(secure.address))
 
@@ -142,13 +140,13 @@ def test_who_speaks_no_tls_or_does_not_answer_is_one_line(plain, ours, monkeypat
         dead = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         assert _refused(_spec(dead)) == f"no Dask scheduler answers at {dead}"
     monkeypatch.setattr(cluster_address, "WORKERS_SECONDS", 0.5)
-    with pytest.raises(ClusterError, match="has no workers"), open_client(_spec(plain.address)):
+    with pytest.raises(ClusterError, match="has no workers"), _spec(plain.address).open_client():
         pass
 
 
 def test_tcp_to_a_scheduler_that_wants_tls_is_one_line(secure, monkeypatch):
     monkeypatch.setattr(cluster_address, "CONNECT_SECONDS", 1)
-    with pytest.raises(ClusterError, match="no Dask scheduler answers"), open_client(_spec(secure.address.replace("tls://", "tcp://"))):
+    with pytest.raises(ClusterError, match="no Dask scheduler answers"), _spec(secure.address.replace("tls://", "tcp://")).open_client():
         pass
 
 
@@ -173,7 +171,7 @@ def worker(plain):
 
 def _unlike(address):
     """What is said of a scheduler or a worker of another release there."""
-    with pytest.raises(ClusterError) as told, open_client(_spec(address)):
+    with pytest.raises(ClusterError) as told, _spec(address).open_client():
         pass
     return str(told.value)
 

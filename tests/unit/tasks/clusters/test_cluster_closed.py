@@ -13,9 +13,8 @@ import distributed
 import psutil
 import pytest
 
-from tasks.clusters.registry import open_client
+from tasks.clusters.local import LocalCluster
 from tasks.clusters.settings import settings
-from tasks.clusters.spec import LocalCluster
 from tests.support import second_user
 
 
@@ -37,7 +36,7 @@ def _tried(ports: set[int]) -> dict[str, dict[str, object]]:
 def test_another_user_reaches_neither_scheduler_nor_worker_nor_their_pages():
     before = _ports([psutil.Process()])
     known = set(psutil.Process().children(recursive=True))
-    with open_client(LocalCluster(processes=1)) as client:
+    with LocalCluster(processes=1).open_client() as client:
         assert client.scheduler.address.startswith("tls://")
         assert all(address.startswith("tls://") for address in client.nthreads())
         children = [child for child in psutil.Process().children(recursive=True) if child not in known]

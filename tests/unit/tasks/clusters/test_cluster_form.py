@@ -12,11 +12,16 @@ from flows.cli.labelling_run import resume_command
 from flows.label_params import LabelParams
 from flows.relabel_params import RelabelParams
 from flows.setup.checks import parse_params
-from tasks.clusters import preflight
+from tasks.clusters import base
+from tasks.clusters.address import AddressCluster
+from tasks.clusters.base import Adaptive
 from tasks.clusters.form_field import ClusterSpec
-from tasks.clusters.preflight import check_cluster
-from tasks.clusters.spec import Adaptive, AddressCluster, GpuCluster, Kind, KubernetesCluster, LocalCluster, SlurmCluster
-from tasks.clusters.text_syntax import as_text, from_text
+from tasks.clusters.gpu import GpuCluster
+from tasks.clusters.kubernetes import KubernetesCluster
+from tasks.clusters.local import LocalCluster
+from tasks.clusters.registry import Kind
+from tasks.clusters.slurm import SlurmCluster
+from tasks.clusters.text_syntax import from_text
 
 SPECS = TypeAdapter(ClusterSpec)
 WORDS = {
@@ -99,7 +104,7 @@ kinds = st.one_of(
 @settings(max_examples=60, deadline=None)
 def test_words_say_all_of_it(spec: Kind):
     """A command that resumes a run names the cluster as it was."""
-    assert from_text(as_text(spec)) == spec
+    assert from_text(spec.as_text()) == spec
     assert SPECS.validate_json(spec.model_dump_json()) == spec
 
 
@@ -174,12 +179,12 @@ def test_prefect_takes_what_was_stored_before_and_what_the_form_says(form):
 def test_what_is_missing_is_told_before_anything_starts(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ClusterError, match="clusters of kind slurm are started where jobs are submitted: there is no sbatch"):
-        check_cluster(SlurmCluster())
+        SlurmCluster().check()
     with pytest.raises(ClusterError, match="no GPU can be used on this machine"):
-        check_cluster(GpuCluster())
-    check_cluster(KubernetesCluster(image="x"))
-    monkeypatch.setattr(preflight, "find_spec", lambda name: None)
+        GpuCluster().check()
+    KubernetesCluster(image="x").check()
+    monkeypatch.setattr(base, "find_spec", lambda name: None)
     with pytest.raises(ClusterError, match=r"need the package dask-jobqueue: pip install 'ferflow\[slurm\]'$"):
-        check_cluster(SlurmCluster())
+        SlurmCluster().check()
     with pytest.raises(ClusterError, match=r"need the package dask-kubernetes: pip install 'ferflow\[kubernetes\]'$"):
-        check_cluster(KubernetesCluster(image="x"))
+        KubernetesCluster(image="x").check()

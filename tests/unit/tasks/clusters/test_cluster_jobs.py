@@ -13,9 +13,9 @@ import yaml
 
 from fer_core.errors import ClusterError
 from tasks.clusters import slurm as cluster_slurm
-from tasks.clusters.preflight import check_cluster
-from tasks.clusters.registry import needs, open_client
-from tasks.clusters.spec import Adaptive, KubernetesCluster, SlurmCluster
+from tasks.clusters.base import Adaptive
+from tasks.clusters.kubernetes import KubernetesCluster
+from tasks.clusters.slurm import SlurmCluster
 from tasks.execution.fan_out import fan_out
 from tests.faults import odd_pictures
 from tests.support.processes import REPOSITORY
@@ -108,10 +108,10 @@ def test_jobs_that_begin_work_until_the_run_ends(slurm, tmp_path):
     root.mkdir()
     spec = SlurmCluster(jobs=Adaptive(minimum=1, maximum=2), memory="1GB", gpu=True, folder=str(shared))
     jobs = odd_pictures.jobs(root, *[[f"a{number}"] for number in range(6)], ["a", odd_pictures.DEADLY])
-    with open_client(spec) as client:
+    with spec.open_client() as client:
         assert client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.allowed_failures) == 0
         assert client.run(dask.config.get, "distributed.worker.memory.pause") == dict.fromkeys(client.nthreads(), False)
-        receipts = fan_out(client, jobs, lambda _: None, work=odd_pictures.look, resources=needs(spec))
+        receipts = fan_out(client, jobs, lambda _: None, work=odd_pictures.look, resources=spec.needs())
     rows = odd_pictures.rows(root, receipts)
     assert len(rows) == 8
     assert [uri for uri, said in rows.items() if said.startswith("crashed")] == ["/06/deadly"]
@@ -133,20 +133,20 @@ def _is_of(process: psutil.Process, groups: list[str]) -> bool:
 def test_a_job_that_is_refused_or_never_begins_is_one_line(slurm, tmp_path):
     (slurm / "full").touch()
     refused = r"^Slurm does not take the job: sbatch: error: invalid partition"
-    with pytest.raises(ClusterError, match=refused), open_client(SlurmCluster(folder=str(tmp_path))):
+    with pytest.raises(ClusterError, match=refused), SlurmCluster(folder=str(tmp_path)).open_client():
         pass
     (slurm / "full").unlink()
     (slurm / "queue").touch()
     spec = SlurmCluster(patience=1, folder=str(tmp_path))
     said = rf"^no Slurm job started within 1 s \(squeue shows why a job waits; output of the jobs is in {tmp_path}\)$"
-    with pytest.raises(ClusterError, match=said), open_client(spec):
+    with pytest.raises(ClusterError, match=said), spec.open_client():
         pass
 
 
 def test_without_a_folder_for_certificates_no_scheduler_is_started(slurm, tmp_path):
     """By TCP, whoever reaches it would run code as whoever started it."""
     with pytest.raises(ClusterError, match=r"^clusters of kind slurm need folder, .*: it holds the certificates of the run$"):
-        check_cluster(SlurmCluster())
+        SlurmCluster().check()
     for where in (SlurmCluster(), SlurmCluster(folder=str(tmp_path / "open"))):
         (tmp_path / "open").mkdir(exist_ok=True)
         (tmp_path / "open").chmod(0o777)

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from fer_core.errors import ClusterError, UsageError
 from fer_core.planning.draft import LARGEST_SHARD, SMALLEST_SHARD, shard_size_for
 from tasks.clusters import gpu, local
-from tasks.clusters.early_start import start_early
-from tasks.clusters.gpus import chosen_gpus, visible_gpus
-from tasks.clusters.registry import needs, open_client
+from tasks.clusters.address import ASSUMED_CONCURRENCY, AddressCluster
+from tasks.clusters.base import Adaptive
+from tasks.clusters.gpu import GpuCluster, chosen_gpus, visible_gpus
+from tasks.clusters.kubernetes import KubernetesCluster
+from tasks.clusters.local import LocalCluster, cores
 from tasks.clusters.settings import ALLOCATION
-from tasks.clusters.sizing import ASSUMED_CONCURRENCY, cap_workers, cores, max_concurrency, planning_concurrency, with_workers
-from tasks.clusters.spec import Adaptive, AddressCluster, GpuCluster, KubernetesCluster, LocalCluster, SlurmCluster
+from tasks.clusters.slurm import SlurmCluster
 from tasks.execution.fan_out import fan_out
 from tests.faults import odd_pictures
 
@@ -48,32 +49,32 @@ def test_shards_keep_every_worker_busy_within_bounds(images, workers):
 def test_no_worker_is_started_without_a_shard(images, workers, threads, shard_size):
     spec = LocalCluster(processes=workers, threads=threads)
     shards = -(-images // (shard_size or shard_size_for(images, workers * threads)))
-    assert cap_workers(spec, images, shard_size).processes == min(workers, -(-shards // threads))
+    assert spec.capped(images, shard_size).processes == min(workers, -(-shards // threads))
     between = spec.model_copy(update={"processes": Adaptive(minimum=1, maximum=workers)})
-    assert cap_workers(between, images, shard_size).processes == Adaptive(minimum=1, maximum=min(workers, -(-shards // threads)))
+    assert between.capped(images, shard_size).processes == Adaptive(minimum=1, maximum=min(workers, -(-shards // threads)))
 
 
 def test_how_many_shards_are_worked_on_at_a_time():
     slurm, pods = SlurmCluster(jobs=Adaptive(minimum=1, maximum=5), cores=4), Adaptive(minimum=2, maximum=3)
-    assert max_concurrency(LocalCluster()) == cores()
-    assert max_concurrency(LocalCluster(processes=3, threads=2)) == 6
-    assert max_concurrency(slurm) == 20
-    assert max_concurrency(slurm.model_copy(update={"gpu": True})) == 5
-    assert max_concurrency(KubernetesCluster(image="x", pods=pods)) == 3
-    assert max_concurrency(AddressCluster(address="tcp://host:1")) == 1
-    assert planning_concurrency(AddressCluster(address="tcp://host:1")) == ASSUMED_CONCURRENCY
-    assert planning_concurrency(slurm) == max_concurrency(slurm)
-    assert max_concurrency(GpuCluster(gpus=2)) == 2
-    assert [needs(spec) for spec in (slurm, GpuCluster(), KubernetesCluster(image="x", gpu=True))] == [{}, {"GPU": 1}, {"GPU": 1}]
+    assert LocalCluster().max_concurrency() == cores()
+    assert LocalCluster(processes=3, threads=2).max_concurrency() == 6
+    assert slurm.max_concurrency() == 20
+    assert slurm.model_copy(update={"gpu": True}).max_concurrency() == 5
+    assert KubernetesCluster(image="x", pods=pods).max_concurrency() == 3
+    assert AddressCluster(address="tcp://host:1").max_concurrency() == 1
+    assert AddressCluster(address="tcp://host:1").planning_concurrency() == ASSUMED_CONCURRENCY
+    assert slurm.planning_concurrency() == slurm.max_concurrency()
+    assert GpuCluster(gpus=2).max_concurrency() == 2
+    assert [spec.needs() for spec in (slurm, GpuCluster(), KubernetesCluster(image="x", gpu=True))] == [{}, {"GPU": 1}, {"GPU": 1}]
 
 
 def test_the_number_of_workers_is_for_processes_of_this_machine():
-    assert with_workers(LocalCluster(processes=3), 5) == LocalCluster(processes=5)
-    assert with_workers(LocalCluster(processes=3), None) == LocalCluster(processes=3)
+    assert LocalCluster(processes=3).with_workers(5) == LocalCluster(processes=5)
+    assert LocalCluster(processes=3).with_workers(None) == LocalCluster(processes=3)
     for spec in (AddressCluster(address="tcp://host:1"), GpuCluster(), SlurmCluster()):
-        assert with_workers(spec, None) is spec
+        assert spec.with_workers(None) is spec
         with pytest.raises(UsageError, match="--workers is for local clusters"):
-            with_workers(spec, 5)
+            spec.with_workers(5)
 
 
 def _loaded() -> list[str]:
@@ -89,7 +90,7 @@ def _allocation() -> dict[str, str]:
 def test_local_workers_know_no_prefect_listen_at_home_and_end_at_once():
     two = LocalCluster(processes=2, threads=2)
     before, began = set(psutil.Process().children(recursive=True)), time.monotonic()
-    with start_early(two, 1000, 1), open_client(LocalCluster()) as client:
+    with two.start_early(1000, 1), LocalCluster().open_client() as client:
         client.wait_for_workers(2, timeout=280)
         starting = time.monotonic() - began
         assert list(client.nthreads().values()) == [2, 2]
@@ -125,7 +126,7 @@ def test_an_adaptive_cluster_grows_to_its_maximum_under_load_and_no_further(tmp_
     monkeypatch.setattr(local, "_warm", lambda client: None)
     between = LocalCluster(processes=Adaptive(minimum=1, maximum=2))
     seen, before = set(), set(psutil.Process().children(recursive=True))
-    with open_client(between) as client:
+    with between.open_client() as client:
         seen.add(len(client.nthreads()))
         jobs = odd_pictures.jobs(tmp_path, *[[f"a{number}"] for number in range(12)])
         receipts = fan_out(client, jobs, lambda _: seen.add(len(client.nthreads())), work=_wait_for_company)
@@ -185,13 +186,13 @@ def test_each_gpu_has_a_process_of_its_own(monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.setattr(gpu, "_check", lambda client: None)
         patch.setattr(local, "_warm", lambda client: None)
-        with start_early(GpuCluster(), 1, None), open_client(GpuCluster()) as client:
+        with GpuCluster().start_early(1, None), GpuCluster().open_client() as client:
             client.wait_for_workers(2, timeout=280)
             assert sorted(client.run(_device).values()) == ["GPU-a", "GPU-b"]
             assert [worker["resources"] for worker in client.scheduler_info(-1)["workers"].values()] == [{"GPU": 1}] * 2
             jobs = odd_pictures.jobs(tmp_path, *[[f"a{number}"] for number in range(6)])
-            receipts = fan_out(client, jobs, lambda _: None, work=odd_pictures.look, resources=needs(GpuCluster()))
+            receipts = fan_out(client, jobs, lambda _: None, work=odd_pictures.look, resources=GpuCluster().needs())
             assert len(odd_pictures.rows(tmp_path, receipts)) == 6
     assert os.environ.get("CUDA_VISIBLE_DEVICES") is None
-    with pytest.raises(ClusterError, match="PyTorch cannot use the GPUs of this machine: "), open_client(GpuCluster(gpus=1)):
+    with pytest.raises(ClusterError, match="PyTorch cannot use the GPUs of this machine: "), GpuCluster(gpus=1).open_client():
         pass

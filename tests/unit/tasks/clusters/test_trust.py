@@ -5,8 +5,12 @@ import pytest
 from fer_core.errors import ClusterError, UsageError
 from flows.server.up_setup import validated_access
 from flows.setup.deployed_cluster import _named_in
-from tasks.clusters.spec import AddressCluster, GpuCluster, KubernetesCluster, LocalCluster, SlurmCluster
-from tasks.clusters.trust import ALLOWED_CLUSTERS, allowed_clusters, is_trusted, refuse_new
+from tasks.clusters.address import AddressCluster
+from tasks.clusters.gpu import GpuCluster
+from tasks.clusters.kubernetes import KubernetesCluster
+from tasks.clusters.local import LocalCluster
+from tasks.clusters.slurm import SlurmCluster
+from tasks.clusters.trust import ALLOWED_CLUSTERS, allowed_clusters, refuse_new
 
 THERE = AddressCluster(address="tcp://scheduler:8786")
 PODS = KubernetesCluster(image="registry.example/ferflow:1")
@@ -19,7 +23,7 @@ def nothing_allowed(monkeypatch):
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:8786", "tls://localhost:1", "tcp://[::1]:8786", "tcp://127.9.9.9:1"])
 def test_this_machine_is_trusted(address):
-    assert is_trusted(AddressCluster(address=address))
+    assert AddressCluster(address=address).allowed_name() is None
     refuse_new(AddressCluster(address=address), None)
     for spec in (LocalCluster(), LocalCluster(processes=3), GpuCluster()):
         refuse_new(spec, THERE)
