@@ -69,4 +69,4 @@ class CommitError(FerflowError):
 
 
 class LeaseError(FerflowError):
-    """Somebody else is writing to a labels root."""
+    """Another process is writing to a labels root."""

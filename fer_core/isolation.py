@@ -1,6 +1,6 @@
-"""What keeps a process to itself: no native library reports anywhere, and the working folder is neither a place for code nor for libraries.
+"""Isolation of a process: no native library sends telemetry, and no code and no library is loaded from the working folder.
 
-The working folder is usually a folder of photographs, in which anybody may have laid anything.
+The working folder is usually a folder of photographs, whose content is not trusted.
 """
 
 import os

@@ -5,7 +5,7 @@ import sys
 
 
 def network_threads() -> int:
-    """Of a network on a CPU: FERFLOW_THREADS, which whoever starts the workers sets, or one."""
+    """Threads of a network on a CPU: FERFLOW_THREADS, which is set where workers are started; default 1."""
     return max(1, int(os.environ.get("FERFLOW_THREADS", "1")))
 
 

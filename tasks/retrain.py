@@ -127,7 +127,7 @@ def _reviewed(models: Path, root: str, can_do_without: bool) -> Path | None:
 
     folder = models / REVIEWED
     try:
-        # beside a base set, whose held-out faces judge, all that people said is learnt from
+        # with a base set, whose held-out faces are for the comparison, all reviewed faces are for training
         found = import_reviewed(open_store(root), folder, Shares(0, 0) if can_do_without else None)
     except FaceSetError as error:
         if not can_do_without:
@@ -144,7 +144,7 @@ def one_at_a_time(models: Path) -> Iterator[None]:
     """TrainingError when another process retrains in this folder of models. The lock of a process that was killed is gone with it."""
     import fcntl
 
-    private_process()  # also where somebody else has started the run: face sets and plots come from libraries
+    private_process()  # also in processes that ferflow did not start: libraries write face sets and plots
     models.mkdir(parents=True, exist_ok=True)
     handle = os.open(models / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:

@@ -230,7 +230,7 @@ def _looked_up(names: Iterable[str]) -> Iterator[ListedFile]:
 
 
 def _look_object(uri: str) -> ListedFile | StoreError:
-    """One object, or why it is not given to who asks, or to nobody here. OutageError where its store does not answer."""
+    """One object, or the error that denies access to it. OutageError where its store does not answer."""
     try:
         return stat_object(uri)
     except AccessError as error:

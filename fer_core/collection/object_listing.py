@@ -19,7 +19,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def list_objects(fs: AbstractFileSystem, path: str, source: str) -> Iterator[ListedFile]:
     """Objects of S3 below a name, as they come: a page of a thousand is in memory at a time. None is found where the name is an object's.
 
-    source: the name as somebody gave it. StoreError when it cannot be listed.
+    source: the name as the user gave it. StoreError when it cannot be listed.
     """
     bucket, key, _ = fs.split_path(path.rstrip("/"))
     after: dict[str, str] = {}

@@ -51,14 +51,14 @@ class _Asked:
     turn: int
     work: Callable[[], Decoded]
     future: "Future[Decoded] | None"
-    """None where whoever takes it does the work."""
+    """None where the consumer does the work."""
 
 
 class DecodePrefetcher:
     """The pictures of some images, one after another. A context manager: what is still on its way at the end is not waited for."""
 
     def __init__(self, images: Sequence[ImageRef], limit: int, read: Read, decode: Decode, *, threads: int, waiting: int) -> None:
-        """limit: most bytes of an image. threads: that decode; with 0 a picture is decoded when it is its turn, by whoever takes it.
+        """limit: most bytes of an image. threads: that decode; with 0 the consumer decodes a picture when it is its turn.
 
         waiting: pictures that may be ready before their turn, besides.
         """
@@ -80,7 +80,7 @@ class DecodePrefetcher:
         return asked.future.result()
 
     def is_short(self, image: ImageRef) -> bool:
-        """Whether the next image cannot come before whoever asks gives back what it holds. Waits until that is known."""
+        """Whether the next image cannot come before the consumer releases the pixels it holds. Waits until that is known."""
         asked = self._next(image)
         return asked.future is not None and not self._budget.wait(asked.turn, asked.future.done)
 
@@ -119,7 +119,7 @@ class DecodePrefetcher:
 
         def admit(pixels: int) -> None:
             nonlocal held
-            if self._pool is not None:  # else nobody but the caller, who holds them, could give any back
+            if self._pool is not None:  # else only the caller, which waits here, could release any
                 self._budget.take(turn, pixels)
                 held = pixels
 

@@ -5,14 +5,14 @@ from threading import Condition
 
 
 class BudgetClosedError(Exception):
-    """Nobody wants the pictures any more."""
+    """The consumer needs no more pictures."""
 
 
 class PixelBudget:
-    """Pictures are decoded in several threads and used in one, in order. A later one never holds what an earlier one waits for."""
+    """Pictures are decoded in several threads and used in one, in order. A later one never holds pixels that an earlier one waits for."""
 
     def __init__(self, limit: int) -> None:
-        """limit: pixels together; a picture of more gets them while nobody else has any."""
+        """limit: pixels together; a larger picture gets them while no other holds any."""
         self._limit, self._used, self._turn = limit, 0, 0
         self._skipped: set[int] = set()
         self._closed, self._short = False, False
@@ -39,7 +39,7 @@ class PixelBudget:
             return done()
 
     def notify(self) -> None:
-        """Something that somebody waits for may be done."""
+        """Wake the waiting threads: a decode may be done."""
         with self._changed:
             self._changed.notify_all()
 
@@ -56,11 +56,11 @@ class PixelBudget:
         """What a picture had is free again."""
         with self._changed:
             self._used -= pixels
-            self._short = False  # whoever still is will say so again
+            self._short = False  # a thread that still lacks pixels sets it again
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Whoever waits, waits in vain."""
+        """Waiting threads get a BudgetClosedError."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,6 +1,6 @@
-"""YuNet's file from its public home: the one thing ferflow itself fetches from the internet, and only when asked to.
+"""YuNet's file from its public home: the only download by ferflow itself, and only on request.
 
-Trust hangs on the digest alone, which is written here: whoever answers, the file appears under its name only as it was released.
+Trust depends on the digest alone, which is written here: whatever the server sends, only the released file gets its name.
 """
 
 import hashlib

@@ -50,7 +50,7 @@ def prepare(raw: Path, to: Path, detector: str, workers: int, progress: Progress
     card = read_card(raw)
     if not card.raw:
         raise FaceSetError(f"not a raw face set, its faces are aligned already: {raw}")
-    identity = build(detector).identity  # here first: an error inside a worker process would reach nobody
+    identity = build(detector).identity  # here first: an error inside a worker process would not be shown
     with staged(to) as partial:
         return publish(partial, replace(_aligned(raw, card, partial, detector, workers, progress), detector=identity))
 

@@ -124,7 +124,7 @@ def vote_targets(
     votes: (N, 10). kind: of all faces, or (N,) whether each has a single label (`FaceSplit.single`). smoothing: in [0, 1), mass that single
     labels spread evenly over the eight expressions (Szegedy et al., CVPR 2016); votes are spread by their raters already.
 
-    Returns targets (N, 8), rows of sum 1 (uniform where nobody voted for an expression), and weights (N,) in [0, 1]: the share of raters
+    Returns targets (N, 8), rows of sum 1 (uniform without a vote for an expression), and weights (N,) in [0, 1]: the share of raters
     who saw an expression at all, 0 where none did. Single votes are noise and dropped where others agree (FER+).
     """
     if not 0 <= smoothing < 1:

@@ -76,7 +76,7 @@ def write_split(folder: Path, split: str, rows: Iterable[Row]) -> int:
 
 
 def expression_of(row: Row) -> str | None:
-    """The label, or the expression with most votes, ties to the first; None where nobody voted for one."""
+    """The label, or the expression with most votes, ties to the first; None without a vote for one."""
     if row.get("label") is not None:
         return str(row["label"])
     votes = [row.get(name) or 0 for name in VOTE_COLUMNS[: len(EXPRESSIONS)]]

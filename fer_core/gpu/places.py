@@ -1,7 +1,7 @@
-"""From the places of all pieces to the faces of all pictures, on the device, without asking the host how many there are.
+"""From the candidates of all tiles to the faces of all pictures, on the device, without a synchronisation with the host.
 
-Every step has a fixed capacity and counts what did not fit; whoever asks, asks again with more. What is computed of a picture depends
-neither on the capacity, as long as it suffices, nor on the pictures beside it.
+Every step has a fixed capacity and counts what exceeds it; the caller then repeats it with a larger one. The result of a picture depends
+neither on the capacity, as long as it suffices, nor on the other pictures of the batch.
 """
 
 from dataclasses import dataclass

@@ -27,7 +27,7 @@ def area_weights(source: int, target: int, device: torch.device) -> Tensor:
 def downsample_to(pictures: Tensor, height: int, width: int) -> Tensor:
     """(B, 3, H, W) float32 of whole grey levels -> (B, 3, height, width), no larger, by averaging areas.
 
-    TF32 must be off, as it is in torch unless somebody turns it on.
+    TF32 must be off, which is torch's default.
     """
     rows, columns = pictures.shape[-2:]
     if (rows, columns) == (height, width):

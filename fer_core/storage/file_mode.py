@@ -14,7 +14,7 @@ from typing import Final
 
 UMASK: Final = 0o077
 MARK: Final = "_meta"
-"""The folder of a labels root whose mode says whether the root is shared: `layout.META`, which whoever writes there has made."""
+"""The folder of a labels root whose mode says whether the root is shared: `paths.META`, which every writer creates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def temporary_folder() -> str:
     found = os.lstat(path)
     if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & UMASK:
         return path
-    return tempfile.mkdtemp(prefix="ferflow-")  # what lies there is somebody else's
+    return tempfile.mkdtemp(prefix="ferflow-")  # another user owns the existing one
 
 
 def _set_folder(path: str, mode: FileMode) -> None:

@@ -25,7 +25,7 @@ def read_local(path: str, limit: int) -> bytes:
         if size > limit:
             raise too_large(limit)
         data = stream.read(size + 1)
-        # the file grew while it was read, or is one whose size is told as 0
+        # the file grew while it was read, or its size is reported as 0
         return data if len(data) <= size else data + stream.read(limit)
 
 

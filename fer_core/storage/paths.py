@@ -9,7 +9,7 @@ from fer_core.storage.file_mode import MARK
 TABLES: Final[tuple[str, ...]] = ("faces", "labels", "images")
 """Every table, in the order in which the parts of a run become visible.
 
-A row refers only to rows that are there already: a label to its crop, an image with n faces to its n labels. So whoever joins from `images`
+A row refers only to rows that are there already: a label to its crop, an image with n faces to its n labels. So a join from `images`
 never misses a label, even while a run is being published.
 """
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from fer_core.storage.uri import as_store_error
 
 ROWS_AT_ONCE: Final = 16_000
-"""That are anybody's own memory at a time, 3 MB of an inventory. So many stay there; what is more goes to disk."""
+"""Rows that are kept in a process's own memory at a time, 3 MB of an inventory. Further rows go to disk."""
 FEWEST_ROWS: Final = 500
 """Of one table at a time, however many there are."""
 

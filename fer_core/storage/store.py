@@ -79,7 +79,7 @@ class Store:
         return self._ask("read", path, self._content)
 
     def write_bytes(self, path: str, data: bytes) -> None:
-        """Create or replace one file in one step: whoever reads meanwhile sees the old content or the new, never a part."""
+        """Create or replace one file in one step: a concurrent reader sees the old content or the new, never a part."""
 
         def write(full: str) -> None:
             if self.local:

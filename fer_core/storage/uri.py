@@ -1,4 +1,4 @@
-"""Addresses of bytes: which storage a URL means, how a path is written as an image URI, and how storage failures are told in one line.
+"""Addresses of bytes: the storage of a URL, the image URI of a path, and storage failures as one line.
 
 An image URI is the path itself: absolute on local disks, `s3://bucket/key` in object stores, neither percent-encoded nor normalised. The
 one exception are local names that are no text (not UTF-8), which no table can hold: they are written as RFC 8089 file URIs,
@@ -71,7 +71,7 @@ def without_credentials(url: str) -> str:
 
 
 def holds_credentials(url: str) -> bool:
-    """Whether somebody has written a key or a password before the bucket or host, as in `s3://key:secret@bucket`.
+    """Whether there is a key or a password before the bucket or host, as in `s3://key:secret@bucket`.
 
     Addresses are stored with every row and shown by the orchestrator. Amazon's secret keys may hold slashes, so a colon before the first
     one is enough: no bucket's name has one, but for the ARNs of access points.

@@ -26,7 +26,7 @@ TURNS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class GateSplits:
-    """Faces that nobody learnt from, apart by what they are for. No group and no picture is in both."""
+    """Held-out faces, split by purpose. No group and no picture is in both."""
 
     gate: FaceSplit
     report: FaceSplit

@@ -62,7 +62,7 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class TrainingCallbacks:
-    """Who is told how far a run is. Under `torchrun`, the first process's is told of epochs, everybody's of steps."""
+    """Progress of a run. Under `torchrun`, the first process calls `epoch`, and every process calls `step`."""
 
     epoch: Callable[[EpochRecord], None] = lambda record: None
     """After each epoch, once its checkpoint is written."""

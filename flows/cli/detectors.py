@@ -69,7 +69,7 @@ def run_list(args: argparse.Namespace) -> int:
 
 
 def run_pull(args: argparse.Namespace) -> int:
-    """Only what may be given to everybody is pulled."""
+    """Download YuNet's file, the only one whose licence allows redistribution."""
     from fer_core.errors import UsageError
 
     if args.name != "yunet":

@@ -2,7 +2,7 @@
 
 Its newer pages ask a tracking service for its configuration even where analytics are switched off. A content security policy has the
 browser refuse that, and whatever a later release may think of. And the server fetches its list of kinds of work pools from the web when
-somebody makes one; without that it reads the copy that is installed with it.
+a user makes one; without that it reads the copy that is installed with it.
 """
 
 import os

@@ -69,7 +69,7 @@ def form_values(spec: DeploymentSpec, options: ServeOptions) -> dict[str, str]:
 
 
 def complete(form: type[BaseModel], values: dict[str, Any]) -> bool:
-    """Whether a run can start with these values and nothing else: a schedule has nobody who fills in the rest."""
+    """Whether a run can start with these values alone, as a schedule starts it."""
     try:
         form.model_validate(values)
     except ValidationError:

@@ -1,4 +1,4 @@
-"""The automations that tell somebody: a run failed, too many images were quarantined, there was no run.
+"""The automations that send notifications: a run failed, too many images were quarantined, there was no run.
 
 python -P -m flows.server.notifications slack-webhook/team      with a notification block that is there already
 

@@ -35,7 +35,7 @@ class Password:
 
 
 def new_password() -> str:
-    """One that nobody can guess."""
+    """A random password."""
     return f"ferflow:{secrets.token_urlsafe(32)}"
 
 
@@ -62,7 +62,7 @@ def stored_password() -> Password:
 def password_of_running_server(url: str, lock: str) -> str | None:
     """The password of the `ferflow up` that serves `url` from this home now, else None.
 
-    lock: name of its lock's file, which holds its address. Where nobody holds the lock, whatever answers there is somebody else.
+    lock: name of its lock's file, which holds its address. Where no process holds the lock, another server answers there.
     """
     try:
         with (prefect_home() / lock).open("rb") as held:

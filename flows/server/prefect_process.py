@@ -81,11 +81,11 @@ class PrefectServer:
         raise OrchestrationError(f"the Prefect API did not start within {limit:g} s: {self.last_log_lines()}")
 
     def has_ended(self) -> bool:
-        """Whether it is gone although nobody stopped it."""
+        """Whether its process has ended."""
         return self._process.poll() is not None
 
     def stop(self) -> None:
-        """End it, politely for two seconds."""
+        """Terminate it, and kill it after two seconds."""
         self._process.terminate()
         try:
             self._process.wait(timeout=2.5)
@@ -96,7 +96,7 @@ class PrefectServer:
         self._words.close()
 
     def last_log_lines(self) -> str:
-        """The reason in what it said last."""
+        """The last error in its output."""
         self._words.seek(0)
         lines = self._words.read().decode(errors="replace").splitlines()
         reasons = [line.strip() for line in lines if _REASON.match(line[:LONGEST_LINE])]
@@ -116,9 +116,9 @@ def prefect_home() -> Path:
 
 
 def close_home(home: Path) -> None:
-    """Let no other user read what runs there were and what they were told, also where an earlier release has made the files."""
+    """Deny other users access to runs and their parameters, also in files that an earlier release made."""
     found = home.stat()
-    with suppress(PermissionError):  # somebody else's folder, who has chosen who reads it
+    with suppress(PermissionError):  # another user's folder, with permissions of that user's choice
         if found.st_mode & UMASK and not found.st_mode & stat.S_ISVTX:  # not /tmp
             home.chmod(stat.S_IMODE(found.st_mode) & ~UMASK)
         for file in (*home.glob("prefect.db*"), *home.glob("ferflow-*")):
@@ -150,7 +150,7 @@ class HttpResponse:
 
 
 def http_get(parts: SplitResult, path: str, timeout: float, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    """Ask the server of that address. OSError, ValueError or HTTPException where it gives none."""
+    """Send a GET request to that address. OSError, ValueError or HTTPException without an answer."""
     assert parts.hostname is not None
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=timeout)
@@ -163,7 +163,7 @@ def http_get(parts: SplitResult, path: str, timeout: float, headers: Mapping[str
 
 
 def explain(error: BaseException) -> str:
-    """What an error of a system call says, in one line."""
+    """The text of an error, in one line."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join((text or type(error).__name__).split()).lower()
 

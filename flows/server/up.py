@@ -86,7 +86,7 @@ def run_server(
         if password is not None:
             os.environ[OURS] = password.text
             settings[THEIRS] = password.text
-        if not verbose:  # nobody reads it but `last_log_lines`: why a database cannot be had
+        if not verbose:  # only `last_log_lines` reads it, for the reason why a database does not work
             settings["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "ERROR"
         server = PrefectServer("flows.server.application:create_app", listening, f"{url}/api", settings, verbose=verbose)
         listening.close()

@@ -29,7 +29,7 @@ def marked_processes(mark: str, watched: int) -> list[int]:
                 and not (spared and spared in " ".join(process.cmdline()))
             ):
                 found.append(process.pid)
-        except (psutil.Error, OSError):  # somebody else's, or gone
+        except (psutil.Error, OSError):  # another user's, or gone
             continue
     return found
 

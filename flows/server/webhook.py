@@ -1,7 +1,7 @@
 """The notification block of `ferflow up --notify`, and the file in Prefect's home that keeps its address.
 
-Prefect gives a block's secrets to whoever asks its API with `include_secrets`, and its database holds them beside their key. So the block
-holds no address: the server, which posts, reads it from a file that is its owner's alone.
+Prefect's API returns a block's secrets to every client that requests `include_secrets`, and its database holds them beside their key. So
+the block holds no address: the server, which posts, reads it from a file that is accessible to its owner alone.
 """
 
 import asyncio

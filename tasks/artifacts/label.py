@@ -1,4 +1,4 @@
-"""What is told about a committed run."""
+"""Summary of a committed run."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What is told about a committed relabelling."""
+"""Summary of a committed relabelling."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

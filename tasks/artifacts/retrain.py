@@ -41,7 +41,7 @@ def headline(outcome: Outcome) -> str:
 
 
 def page(outcome: Outcome, found: RetrainingPlan) -> Markdown:
-    """Pictures inside; names no image of anybody."""
+    """The artifact, with plots inside; it names no image."""
     parts = _verdict(outcome), _figures(outcome), _cards(outcome), _classes(outcome), _confusions(outcome), _curves(outcome, found)
     return lines(*parts)
 

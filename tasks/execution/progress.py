@@ -72,7 +72,7 @@ def listening(listener: Listener | None = None, warned: Said | None = None, stag
 
 
 def warn(sentence: str) -> None:
-    """Report what a person should know although the run continues."""
+    """Report a warning; the run continues."""
     warned = _warned.get()
     if warned is not None:
         warned(sentence)

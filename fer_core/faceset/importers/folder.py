@@ -1,7 +1,7 @@
 """Any collection sorted into folders: `<split>/<expression>/<file>` or `<expression>/<file>` (all of it training).
 
-`identities.csv` beside those folders may say who is who: columns `file` (path from there, with forward slashes) and `identity`. Each
-picture has a line; its identity is left empty where nobody knows it. Other columns are passed over.
+`identities.csv` beside those folders may name the persons: columns `file` (path from there, with forward slashes) and `identity`. Each
+picture has a line; an unknown identity is empty. Other columns are ignored.
 """
 
 import csv

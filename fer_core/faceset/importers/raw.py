@@ -17,7 +17,7 @@ LIMITS: Final = DecodeLimits(max_bytes=PICTURE_BYTES, max_pixels=50_000_000)
 
 
 def import_raw(samples: Iterable[Sample], to: Path, name: str, progress: Callable[[int], None] = lambda done: None) -> FaceSetCard:
-    """Write the raw face set `to`; one that was there is replaced. progress is told how many samples are read."""
+    """Write the raw face set `to`, replacing an existing one. progress: called with the number of samples read."""
     with staged(to) as partial:
         return publish(partial, write_raw(samples, partial, name, progress))
 

@@ -69,8 +69,8 @@ class _Zipped:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """A file that a table names, below the folder of its set. FaceSetError where the name leads out of it: such a table would have other
-    files of whoever imports it copied into the face set.
+    """A file that a table names, below the folder of its set. FaceSetError where the name leads out of it: such a table could copy other
+    files of the importing user into the face set.
     """
     parts = PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or "\0" in name:
