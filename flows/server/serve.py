@@ -110,7 +110,7 @@ async def automate(options: ServeOptions, ids: Mapping[DeploymentSpec, UUID]) ->
 
 
 async def recover_interrupted_runs(deployments: Sequence[UUID]) -> None:
-    """Set the state of runs that an earlier `ferflow up` left unfinished. A home has one `ferflow up` at a time, so no process runs them."""
+    """Set the state of runs that an earlier `ferflow up` left unfinished. A home has one `ferflow up`, so no process runs them."""
     at_work = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
     unfinished = FlowRunFilter(
         deployment_id=FlowRunFilterDeploymentId(any_=list(deployments)),
