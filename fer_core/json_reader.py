@@ -47,7 +47,7 @@ def parse_json(data: bytes | str, most_bytes: int = MOST_BYTES, *, constants: bo
 
 
 def parse_object(data: bytes | str, most_bytes: int = MOST_BYTES, *, constants: bool = False) -> dict[str, Any]:
-    """The same where an object is wanted; ValueError for anything else."""
+    """The same for an object; ValueError for anything else."""
     value = parse_json(data, most_bytes, constants=constants)
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")

@@ -1,4 +1,4 @@
-"""How many pixels may be in memory at a time, granted to pictures in their order."""
+"""Budget of pixels in memory, granted to pictures in their order."""
 
 from collections.abc import Callable
 from threading import Condition
@@ -33,7 +33,7 @@ class PixelBudget:
             self._over()
 
     def wait(self, turn: int, done: Callable[[], bool]) -> bool:
-        """Wait until `done`, which `tell` has looked at anew, or until this turn is short of room. Returns whether it is done."""
+        """Wait until `done`, which is checked at each `notify`, or until this turn is short of pixels. Returns whether it is done."""
         with self._changed:
             self._changed.wait_for(lambda: done() or (self._short and self._turn == turn))
             return done()
@@ -44,7 +44,7 @@ class PixelBudget:
             self._changed.notify_all()
 
     def skip(self, turn: int) -> None:
-        """This turn needs none. Does nothing where it was over already."""
+        """This turn needs no pixels. Does nothing where it was over already."""
         with self._changed:
             if turn < self._turn:
                 return
@@ -53,7 +53,7 @@ class PixelBudget:
                 self._over()
 
     def release(self, pixels: int) -> None:
-        """What a picture had is free again."""
+        """Return the pixels of a picture to the budget."""
         with self._changed:
             self._used -= pixels
             self._short = False  # a thread that still lacks pixels sets it again

@@ -21,7 +21,7 @@ LEAST_SECONDS: Final = 1.0
 SCHEDULER_SECONDS: Final = 0.015
 """Times the number of workers: the shortest shard, because the scheduler needs 5 to 10 ms to submit one."""
 SHARE_OF_THE_REST: Final = 2
-"""A shard is this part of a worker's share of what is left. With 2, workers end together also where estimates are off by a factor of 2."""
+"""A shard is this part of a worker's share of the rest. With 2, workers end together also where estimates are wrong by a factor of 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ class CostRate:
 
 @dataclass(frozen=True, slots=True)
 class ShardSizing:
-    """Into what shards images are cut."""
+    """Bounds and target of shards."""
 
     workers: int
-    """Shards that are worked on at a time."""
+    """Shards that run at a time."""
     smallest: int
     """Images a shard at least, the last one excepted."""
     largest: int
@@ -59,7 +59,7 @@ class ShardSizing:
     target: float = TARGET_SECONDS
 
     def floor(self, total: float) -> float:
-        """Seconds below which no shard is cut for the sake of an even end, of a job of `total` seconds."""
+        """Shortest shard in seconds, for a job of `total` seconds."""
         wanted = max(LEAST_SECONDS, SCHEDULER_SECONDS * self.workers)
         return min(wanted, self.target, total / (2 * SHARE_OF_THE_REST * self.workers))
 

@@ -35,7 +35,7 @@ def replacing(full: str, mode: FileMode = OWNER) -> Iterator[str]:
         with open(unfinished, "rb+") as stream:
             os.fsync(stream.fileno())
         os.replace(unfinished, full)
-    except BaseException:  # also KeyboardInterrupt: no litter is left, and the error goes on
+    except BaseException:  # also KeyboardInterrupt: no temporary file is left, and the error is raised again
         with suppress(FileNotFoundError):
             os.unlink(unfinished)
         raise
