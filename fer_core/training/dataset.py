@@ -1,4 +1,4 @@
-"""Face sets as tensors to train on, and the held-back faces by which a run is judged."""
+"""Face sets as tensors for training."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ class TrainingData:
     weights: Tensor
     """(N,) float32 how much each face counts."""
     skip_teacher: Tensor
-    """(N,) bool: faces of which no teacher is asked."""
+    """(N,) bool: faces whose targets no teacher changes."""
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -65,7 +65,7 @@ def balanced(targets: NDArray[np.float32], weights: NDArray[np.float32], power: 
 
 
 def distill(own: TrainingData, teachers: Sequence[Predictor], part: float) -> TrainingData:
-    """Targets mixed with what teachers say of the faces: `part` of them their mean calibrated probabilities.
+    """Targets mixed with the teachers' predictions: `part` of them is their mean calibrated probabilities.
 
     Raters disagree and are few; a trained model has seen all their votes at once (Hinton et al., 2015; Furlanello et al., ICML 2018).
     Faces of `skip_teacher` keep their targets: people reviewed them because a model may be wrong there.
