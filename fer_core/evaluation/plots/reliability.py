@@ -1,4 +1,4 @@
-"""Whether a model is right as often as it says it is."""
+"""Reliability diagram: accuracy against confidence."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Samples of a data set -> a raw face set: every picture as the file it was, in Parquet, not yet looked at."""
+"""Samples of a data set -> a raw face set: the bytes of every picture, in Parquet, not yet decoded."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,7 +13,7 @@ from fer_core.faceset.staging import publish, staged
 from fer_core.faceset.writer import FaceSetWriter
 
 LIMITS: Final = DecodeLimits(max_bytes=PICTURE_BYTES, max_pixels=50_000_000)
-"""Larger pictures are not faces to train on."""
+"""Larger pictures are not used for training."""
 
 
 def import_raw(samples: Iterable[Sample], to: Path, name: str, progress: Callable[[int], None] = lambda done: None) -> FaceSetCard:
