@@ -1,4 +1,4 @@
-"""What several forms share: addresses that hold no secret, and a run that has a new id or one to resume."""
+"""Fields of several forms: addresses without secrets, and a run with a new id or one to resume."""
 
 import secrets
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ class OneRun(BaseModel):
         return self
 
     def named(self, root: str, flow_run_id: str, scheduled: datetime, attempt: int) -> Self:
-        """The same with an id for the run, always the same for one flow run: what a retry of it finds begun, it resumes.
+        """The same with an id for the run, always the same for one flow run, so that a retry resumes it.
 
         root: of the labels. attempt: from 1.
         """

@@ -16,7 +16,7 @@ from tasks.task_log import log_found
 
 @task(name="report", cache_policy=NO_CACHE, persist_result=False)
 def report_run(manifest: Manifest, labelled: ShardResults) -> Summary:
-    """A summary artifact in the orchestrator, and the same as a value."""
+    """The summary, as a Prefect artifact and as a value."""
     committed = time.time()
     where = open_store(manifest.run_config().root).url(manifest_file(manifest.run_id))
     summary = Summary(manifest, where, labelled.resumed, labelled.ready_at, committed)

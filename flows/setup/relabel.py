@@ -1,4 +1,4 @@
-"""From the parameters of a relabelling to what it does. Knows no Prefect."""
+"""From the parameters of a relabelling to its options. Does not import Prefect."""
 
 import time
 from dataclasses import replace
@@ -23,7 +23,7 @@ from tasks.clusters.sizing import with_workers
 
 
 def relabel_params(values: dict[str, object]) -> RelabelParams:
-    """UsageError in one line for what the parameters do not allow."""
+    """UsageError in one line for invalid parameters."""
     try:
         return RelabelParams.model_validate(values)
     except ValidationError as error:
@@ -31,7 +31,7 @@ def relabel_params(values: dict[str, object]) -> RelabelParams:
 
 
 def relabel_options(params: RelabelParams) -> RelabelOptions:
-    """What a new run is to do. ModelError when the model is unknown, absent or damaged."""
+    """Options of a new run. ModelError when the model is unknown, absent or damaged."""
     assert params.run_id is not None
     model = resolve_model(params.model)
     # a shipped model is found by its name on every machine, a folder by its path
@@ -42,7 +42,7 @@ def relabel_options(params: RelabelParams) -> RelabelOptions:
 def load_resumable_plan(params: RelabelParams) -> Plan:
     """The plan of the relabelling to be resumed, its root where it is now.
 
-    CommitError when it is unknown, UsageError when it was begun with another model or is no relabelling.
+    CommitError when it is unknown, UsageError when it was started with another model or is no relabelling.
     """
     assert params.resume is not None
     store = open_store(params.root)
@@ -55,7 +55,7 @@ def load_resumable_plan(params: RelabelParams) -> Plan:
 
 
 def committed_summary(params: RelabelParams) -> RelabelSummary:
-    """What there is to say about a relabelling that was committed before."""
+    """The summary of a committed relabelling."""
     store, plan = open_store(params.root), load_resumable_plan(params)
     manifest = read_manifest(store, plan.config.run_id)
     now = time.time()
@@ -64,7 +64,7 @@ def committed_summary(params: RelabelParams) -> RelabelSummary:
 
 
 def check_relabel(params: RelabelParams) -> int:
-    """Raise the error a run would end with, where that is known by now. Returns how many images there are to do."""
+    """Raise the error that a run would end with, where that is known by now. Returns the number of images to relabel."""
     store = open_store(params.root)
     if params.resume is not None:
         images = int(load_resumable_plan(params).images.num_rows)

@@ -9,7 +9,7 @@ from tasks.artifacts.markdown import Markdown, code, lines
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A committed run and how it went."""
+    """A committed run with its times."""
 
     manifest: Manifest
     manifest_url: str

@@ -16,10 +16,10 @@ from tasks.artifacts.markdown import Markdown, code, lines
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A retraining that came to its end."""
+    """A finished retraining."""
 
     champion: ModelRef
-    """Who held the place when the challenger was judged."""
+    """The champion at the time of the comparison."""
     challenger: ModelRef
     verdict: Verdict
     where: str
@@ -77,7 +77,7 @@ def _figures(outcome: Outcome) -> Iterator[Markdown]:
 
 
 def _cards(outcome: Outcome) -> Iterator[Markdown]:
-    """What both models are, from their cards; what a card does not tell is left out."""
+    """Descriptions of both models from their cards; missing entries are left out."""
     cards = [outcome.champion.card, outcome.challenger.card]
     rows: dict[str, list[str]] = {
         "name": [str(card.get("name", "")) for card in cards],
