@@ -52,9 +52,9 @@ class FaceSetCard:
         card = cls(**{**value, "classes": tuple(value["classes"])})
         check_entries(card)
         if card.kind not in {"votes", "single"} or not set(card.classes) <= set(EXPRESSIONS):
-            raise ValueError("kind or classes are not of this house")
+            raise ValueError("unknown kind or classes")
         if not {*card.counts, *card.per_class, *card.digests} <= set(SPLITS) or min(card.counts.values(), default=0) < 0:
-            raise ValueError("splits or counts are not of this house")
+            raise ValueError("unknown splits, or negative counts")
         return card
 
 

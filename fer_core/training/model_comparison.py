@@ -60,7 +60,7 @@ class ModelComparison:
     """Both models' predictions on the gate's faces."""
 
     truth: NDArray[np.int64]
-    """(N,) true classes in the house order."""
+    """(N,) true classes in the order of `labels.EXPRESSIONS`."""
     champion: GateOutputs
     challenger: GateOutputs
 

@@ -1,6 +1,6 @@
-"""The `ferflow` command. Assembles the commands and turns what goes wrong into one line and an exit code; each command is a module.
+"""The `ferflow` command. Assembles the commands, one module each, and turns errors into one line and an exit code.
 
-Workers start by importing this module, as whatever ran `main` is: it must stay light.
+Worker processes import the main module of their parent, which is this one: it must stay light.
 """
 
 import argparse
@@ -60,7 +60,7 @@ Exit codes: 0 success, 1 failure with one line of explanation, 2 wrong use.
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Reports wrong use in one line."""
 
     def error(self, message: str) -> NoReturn:
         """Exit code 2."""

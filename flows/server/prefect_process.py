@@ -1,6 +1,6 @@
-"""Prefect's server in a process of its own, on a socket that its starter has bound, out of reach of Ctrl-C.
+"""Prefect's server in a process of its own, on a socket that its parent has bound, without signals from Ctrl-C.
 
-Started by us instead of by Prefect: the port is known before it starts, and its last words are kept for the error message.
+ferflow starts it instead of Prefect: the port is known before it starts, and its last log lines are kept for the error message.
 """
 
 import fcntl
@@ -31,10 +31,10 @@ ANSWER_SECONDS: Final = 5.0
 LOCK: Final = "ferflow-up.lock"
 """Held by the `ferflow up` of this home, with its address in it."""
 LONGEST_LINE: Final = 2000
-"""Characters of a line that are looked at; for long ones the pattern below takes quadratic time."""
+"""Characters of a line that are searched; for long ones the pattern below takes quadratic time."""
 
 _REASON: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Timeout)\b.*:")
-"""The line of a traceback that says what went wrong."""
+"""The line of a traceback with the error."""
 
 
 class PrefectServer:
@@ -59,7 +59,7 @@ class PrefectServer:
             stdin=subprocess.DEVNULL,
             stdout=None if verbose else self._words,
             stderr=None if verbose else self._words,
-            process_group=0,  # Ctrl-C is for the command, which stops the server when nothing needs it any more
+            process_group=0,  # only the command handles Ctrl-C; it stops the server when nothing needs it any more
         )
 
     @property
@@ -68,7 +68,7 @@ class PrefectServer:
         return self._process.pid
 
     def wait(self, limit: float) -> None:
-        """Until it is healthy. OrchestrationError in one line when it does not get so within so many seconds of its start."""
+        """Wait until it is healthy. OrchestrationError in one line when that takes more than so many seconds from its start."""
         parts = urlsplit(self.url)
         while time.monotonic() - self._started < limit:
             if self._process.poll() is not None:
@@ -126,7 +126,7 @@ def close_home(home: Path) -> None:
 
 
 def lock_in_home(name: str) -> IO[bytes]:
-    """A file of that name in Prefect's home, to be locked. OrchestrationError where nothing can be kept there."""
+    """A file of that name in Prefect's home, to be locked. OrchestrationError where it cannot be created."""
     try:
         make_folders(str(prefect_home()), OWNER)
         close_home(prefect_home())
