@@ -79,7 +79,7 @@ def as_text(summary: Summary, started_at: float, first_line: str) -> list[str]:
     if manifest.faces:
         with suppress(StoreError):  # a path that is not UTF-8, which no SQL can name
             query = f"SELECT expression, count(*) FROM {relation(open_store(root), 'labels')} GROUP BY ALL ORDER BY 2 DESC"
-            lines += ["", "Ask them with DuckDB:", "  " + query]
+            lines += ["", "Query them with DuckDB:", "  " + query]
     return lines
 
 

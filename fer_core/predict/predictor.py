@@ -114,7 +114,7 @@ def torch_device(device: Device) -> "torch.device":
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise ModelError("device cuda was asked for, but torch sees no CUDA device here")
+        raise ModelError("device cuda is not available: torch finds no CUDA device here")
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 

@@ -120,7 +120,7 @@ def _classes(outcome: Outcome) -> Iterator[Markdown]:
 def _confusions(outcome: Outcome) -> Iterator[Markdown]:
     for role, _, seen in _both(outcome):
         yield Markdown("## What the {} takes for what\n").format(role)
-        yield Markdown("| true \\ said | {} |").format(Markdown(" | ").join(seen.classes))
+        yield Markdown("| true \\ predicted | {} |").format(Markdown(" | ").join(seen.classes))
         yield Markdown("|---|" + "---:|" * len(seen.classes))
         for name, row in zip(seen.classes, seen.confusion, strict=True):
             yield Markdown("| {} | {} |").format(name, Markdown(" | ").join(f"{count:,}" for count in row))

@@ -35,7 +35,7 @@ def confusion_png(figures: Evaluation, scored: Scored, file: Path) -> None:
         _names(axes, figures)
         _margins(axes, figures)
         width, height = figure.get_size_inches()
-        note = "Row: the true class, with its faces. Column: what the model said.\nColour and small figures: share of the row's faces."
+        note = "Row: the true class, with its faces. Column: the predicted class.\nColour and small figures: share of the row's faces."
         figure.text(MARGIN / width, MARGIN / height, note, fontsize=8, color=SOFT, linespacing=1.5)
 
 
