@@ -41,7 +41,7 @@ class DetectorError(FerflowError):
 
 
 class ModelError(FerflowError):
-    """A model is unknown, damaged, or not what its card says."""
+    """A model is unknown, damaged, or does not match its card."""
 
 
 class FaceSetError(FerflowError):

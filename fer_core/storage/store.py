@@ -180,7 +180,7 @@ class Store:
         return sorted(path[inside:] for path in found)
 
     def _ask(self, action: str, path: str, question: Callable[[str], T]) -> T:
-        """The answer to a question about one full path."""
+        """The result of a request for one full path."""
         full = self._full(path)
         with as_store_error(action, self.url(path)):
             return self.patience.call(lambda: question(full))

@@ -24,8 +24,8 @@ def watch_import() -> None:
 
 
 class _Watch(MetaPathFinder):
-    """Finds one module as usual, for a loader that changes it. It stays where it is: `sys.meta_path` is a list that other threads import by
-    at this moment, and a finder taken out of it lets one of theirs be passed over, so that a module that is there is not found."""
+    """Finds one module as usual, for a loader that changes it. It is never removed: other threads iterate over `sys.meta_path` in their
+    imports, and the removal of a finder would make them skip another one, so that an existing module is not found."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if fullname != MODULE:

@@ -86,7 +86,7 @@ def stage(line: str) -> None:
 
 
 def report_progress(progress: Progress) -> None:
-    """Report progress. KeyboardInterrupt when the run was asked to stop."""
+    """Report progress. KeyboardInterrupt after a request to stop."""
     raise_if_stop_requested()
     listener = _listener.get()
     if listener is not None:
