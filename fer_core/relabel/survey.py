@@ -70,7 +70,7 @@ class Survey:
     """Paths of images parts."""
 
     def plan(self, shard_size: int) -> pa.Table:
-        """`schema.PLAN`: shards of so many images at most, each of one look, and of few parts. `earlier_part` is the part beside the crops."""
+        """`schema.PLAN`: shards of so many images at most, each of one look and of few parts. `earlier_part` is beside the crops."""
         looks = self.images["look"].to_numpy()
         starts = np.searchsorted(looks, looks)  # of each row's look: the rows are sorted by it
         piece = (np.arange(len(looks)) - starts) // shard_size

@@ -48,7 +48,7 @@ class PrefectServer:
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the server)
         self._lock = _start_lock()
         self._started = time.monotonic()
-        # uvicorn looks for the application in a folder of its own choice first, which is the working one unless told
+        # uvicorn searches one folder for the application first, by default the working one
         arguments = ["--factory", application, "--app-dir", str(PACKAGES), "--fd", str(listening.fileno())]
         arguments += ["--log-level", "error", "--lifespan", "on", "--timeout-graceful-shutdown", "2"]
         self._process = subprocess.Popen(
