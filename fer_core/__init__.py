@@ -15,11 +15,11 @@ export, gallery, review, monitoring        read committed runs; `relabel` labels
 faceset     data sets and reviews          -> training sets
 training    face sets (with `losses`)      -> models, gated against the champion
 models      networks as files; evaluation measures them; gpu runs detector and network on a GPU
-storage     where all of it lies
+storage     all reads and writes
 
 The modules at the root are the shared vocabulary: `labels`, `types`, `errors`, `run` and small helpers without state.
 """
 
 from fer_core.isolation import silence_libraries
 
-silence_libraries()  # here, since whatever loads ONNX Runtime or OpenCV is below this package
+silence_libraries()  # here, because every module that loads ONNX Runtime or OpenCV is below this package

@@ -2,7 +2,7 @@
 
 
 class FerflowError(Exception):
-    """Something a person has to know about, said in one sentence."""
+    """An error for the user; its message is one sentence."""
 
 
 class UsageError(FerflowError):
@@ -18,16 +18,16 @@ class StoreError(FerflowError):
 
 
 class OutageError(StoreError):
-    """A storage location does not answer, or refuses for now; it was asked for as long as is reasonable."""
+    """A storage location does not answer, or refuses temporarily; retries have failed."""
 
 
 class AccessError(OutageError):
-    """A storage location does not accept who asks, or how it is asked: credentials that are wrong, missing or expired. No single file's
-    fault, so that the work ends instead of losing them all."""
+    """A storage location does not accept the client or its request: credentials are wrong, missing or expired. That concerns all files, so
+    the run ends instead of losing them all."""
 
 
 class ImageError(FerflowError):
-    """One image cannot be turned into pixels; `status` is what its row in the images table says."""
+    """One image cannot be decoded; `status` is the value for its row in the images table."""
 
     def __init__(self, status: str, reason: str) -> None:
         super().__init__(reason)
@@ -41,7 +41,7 @@ class DetectorError(FerflowError):
 
 
 class ModelError(FerflowError):
-    """A model is unknown, damaged, or not what its card says."""
+    """A model is unknown, damaged, or does not match its card."""
 
 
 class FaceSetError(FerflowError):
@@ -53,7 +53,7 @@ class ReviewError(FerflowError):
 
 
 class TrainingError(FerflowError):
-    """Training cannot start or go on."""
+    """Training cannot start or continue."""
 
 
 class ClusterError(FerflowError):
@@ -69,4 +69,4 @@ class CommitError(FerflowError):
 
 
 class LeaseError(FerflowError):
-    """Somebody else is writing to a labels root."""
+    """Another process is writing to a labels root."""

@@ -1,6 +1,6 @@
-"""What keeps a process to itself: no native library reports anywhere, and the working folder is neither a place for code nor for libraries.
+"""Isolation of a process: no native library sends telemetry, and no code and no library is loaded from the working folder.
 
-The working folder is usually a folder of photographs, in which anybody may have laid anything.
+The working folder is usually a folder of photographs, whose content is not trusted.
 """
 
 import os
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final
 
 SILENT: Final = {"ORT_DISABLE_TELEMETRY": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
-"""ONNX Runtime's wheels send events and a device id to Microsoft unless told so before they load, and albumentations, which insightface
-loads where it is installed, asks PyPI for a newer release. Not a default but a promise: set whatever the environment says."""
+"""ONNX Runtime's wheels send events and a device id to Microsoft unless this is set before they load, and albumentations, which insightface
+loads where it is installed, queries PyPI for a newer release. Not a default but a promise: set regardless of the environment."""
 
 OFFLINE: Final[dict[str, str | bool | int | float | list[str]]] = {"autoinstall_known_extensions": False}
-"""Of a connection to DuckDB, which downloads extensions without being asked."""
+"""Of a connection to DuckDB, which downloads extensions by default."""
 
 SAFE_PATH: Final = {"PYTHONSAFEPATH": "1"}
 """Keeps Python from looking for modules in the working folder first, which it does for `-m` and `-c`, so also for spawned processes."""
@@ -31,7 +31,7 @@ def silence_libraries() -> None:
 
 
 def isolate_command() -> None:
-    """For a process that is ferflow's own, and those it starts: nothing is found in the working folder, neither modules nor commands."""
+    """For a process of ferflow and those it starts: neither modules nor commands are taken from the working folder."""
     os.environ.update(SAFE_PATH)
     for name in ("PATH", "PYTHONPATH"):
         if name in os.environ:

@@ -1,7 +1,7 @@
-"""JSON that somebody else may have written, read within bounds: how long, how deep, how many values, which numbers.
+"""Untrusted JSON, read within bounds on its length, depth, number of values and numbers.
 
-Python's reader takes what is no JSON (NaN), keeps the last of two equal keys, makes whole numbers of any length and gives up with a
-RecursionError on brackets within brackets. Everything that this module refuses is a ValueError, as every other fault of JSON is.
+Python's reader accepts what is no JSON (NaN), keeps the last of two equal keys, makes whole numbers of any length and raises a
+RecursionError on deeply nested brackets. Everything that this module refuses is a ValueError, as every other fault of JSON is.
 """
 
 import json
@@ -47,7 +47,7 @@ def parse_json(data: bytes | str, most_bytes: int = MOST_BYTES, *, constants: bo
 
 
 def parse_object(data: bytes | str, most_bytes: int = MOST_BYTES, *, constants: bool = False) -> dict[str, Any]:
-    """The same where an object is wanted; ValueError for anything else."""
+    """The same for an object; ValueError for anything else."""
     value = parse_json(data, most_bytes, constants=constants)
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")

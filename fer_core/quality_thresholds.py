@@ -1,4 +1,4 @@
-"""Which faces show too little for a label to be trusted, whatever the network says about them. They are marked, never dropped."""
+"""Faces whose quality is too low for a reliable label, whatever the network predicts. They are marked, never dropped."""
 
 from dataclasses import dataclass, fields
 
@@ -20,7 +20,7 @@ class QualityRule:
     """Smallest face. `tiny` names 80.3 % of 1,000 faces as their raters do; shrunk to 28 px 79.7 %, to 20 px 74.5 %, to 18 px 73.9 %, to
     16 px 71.7 %, to 12 px 61.9 %. Its confidence falls by half of that only, so its own rule does not see them all."""
     sharpness: float = 0.30
-    """Least sharpness. All faces below were smears; from 0.32 on eyes and mouth can be told apart."""
+    """Least sharpness. All faces below were smears; from 0.32 on eyes and mouth can be distinguished."""
     exposure: float = 0.60
     """Least exposure. Below, about half of the face is black or white; faces lit from one side and dark skin on a dark ground lie above."""
     yaw_deg: float = 60.0
@@ -32,7 +32,7 @@ class QualityRule:
             raise ValueError("limits of quality are finite and not negative")
 
     def flags(self, quality: Quality) -> NDArray[np.bool_]:
-        """(N,) whether a person should look. What is not a number is marked."""
+        """(N,) whether the face needs review. What is not a number is marked."""
         good = (
             (quality.face_size_px >= self.face_size_px)
             & (quality.sharpness >= self.sharpness)

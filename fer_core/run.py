@@ -1,4 +1,4 @@
-"""What one run is: its configuration, the jobs it hands out and the receipts it gets back. Plain values, JSON both ways."""
+"""Records of one run: its configuration, its jobs and its receipts. Plain values, JSON both ways."""
 
 import re
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -25,7 +25,7 @@ _TABLES: Final = ("faces", "labels", "images")
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """One labelling run. Everything a worker must know besides its images."""
+    """Configuration of one labelling run: all that a worker needs besides its images."""
 
     run_id: str
     """Matches `^[a-z][a-z0-9-]*$`."""
@@ -56,14 +56,14 @@ class RunConfig:
     min_face_px: float = 16.0
     """Faces whose shorter box side is below this are not labelled."""
     quality_rule: QualityRule = field(default_factory=QualityRule)
-    """Labelled faces that are worse than this need review, however sure the network is."""
+    """Labelled faces below this quality need review, whatever their confidence."""
     started_us: int = 0
     """When the run was planned, microseconds since the epoch, UTC. It is stamped on every row (`labeled_at`, `seen_at`), so that a shard
     that is run twice writes the same bytes twice."""
 
     @property
     def pipeline_digest(self) -> str:
-        """Digest of what changes answers: detector, alignment, model, quality, thresholds; not workers, shards, device or paths."""
+        """Digest of all that changes results: detector, alignment, model, quality, thresholds; not workers, shards, device or paths."""
         return json_sha256(
             {
                 "detector": self.detector_identity,
@@ -98,12 +98,12 @@ class ImageRef:
 
     uri: str
     size: int | None
-    """Bytes; None where the listing could not tell (listed by a file, but absent)."""
+    """Bytes; None where the listing has none (named by a list file, but absent)."""
     etag: str | None
     modified_us: int | None
     """Microseconds since the epoch, UTC."""
     earlier_part: str | None = None
-    """Images part in which an earlier run under the same pipeline answered for this URI; see `schema.CANDIDATES`."""
+    """Images part with the result of an earlier run of the same pipeline for this URI; see `schema.CANDIDATES`."""
 
 
 _IMAGE: Final = tuple(one.name for one in fields(ImageRef))
@@ -154,7 +154,7 @@ class PartName:
 
 @dataclass(frozen=True, slots=True)
 class ShardJob:
-    """What a worker gets: configuration and listed images, no pixels."""
+    """Input of a worker: configuration and listed images, no pixels."""
 
     config: RunConfig
     part: PartName
@@ -163,7 +163,7 @@ class ShardJob:
     crashed: bool = False
     """True for a single image that keeps killing its worker: write its `crashed` row without reading it."""
     reason: str = "the worker died each time it processed this image"
-    """What that row says."""
+    """The reason in that row."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back. Images are columns: one job is written for every shard, by a single process."""
@@ -184,7 +184,7 @@ class ShardJob:
 
 @dataclass(frozen=True, slots=True)
 class PartReceipt:
-    """One Parquet file that lies in staging."""
+    """One Parquet file in staging."""
 
     table: str
     """`labels`, `images` or `faces`."""
@@ -210,7 +210,7 @@ class PartReceipt:
 
 @dataclass(frozen=True, slots=True)
 class ShardReceipt:
-    """What a worker answers: what it staged and counted."""
+    """Result of a worker: the staged parts and counts."""
 
     part: PartName
     parts: tuple[PartReceipt, ...]
@@ -222,7 +222,7 @@ class ShardReceipt:
     seconds: dict[str, float]
     """Busy seconds by stage: read, decode, detect, align, predict, write, load (models, first shard of a process only)."""
     reused: int = 0
-    """Images whose content was as an earlier run had seen it, so that its answers were taken over."""
+    """Images whose content is the same as in an earlier run, so that its results were reused."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""

@@ -1,6 +1,6 @@
-"""Characters that steer a terminal, or turn the order of what is read, made visible. File names may hold all of them.
+"""Characters that control a terminal, or change the order of displayed text, made visible. File names may hold all of them.
 
-What is shown as it is: letters of any script, marks, symbols, spaces of any width, and the two joiners that emoji and Persian need.
+Shown unchanged: letters of any script, marks, symbols, spaces of any width, and the two joiners that emoji and Persian need.
 """
 
 import re

@@ -5,19 +5,19 @@ import sys
 
 
 def network_threads() -> int:
-    """Of a network on a CPU: FERFLOW_THREADS, which whoever starts the workers sets, or one."""
+    """Threads of a network on a CPU: FERFLOW_THREADS, which is set where workers are started; default 1."""
     return max(1, int(os.environ.get("FERFLOW_THREADS", "1")))
 
 
 def decoders(device: str) -> int:
-    """Threads that decode pictures ahead. device: `auto`, `cpu` or `cuda`, as the run says.
+    """Threads that decode pictures ahead. device: `auto`, `cpu` or `cuda`, from the run's configuration.
 
-    One where the worker computes on a CPU, which is its own: more would take time from its neighbours. Where a GPU computes, all cores of
-    the machine, shared with the workers of its other GPUs. FERFLOW_DECODERS says otherwise; with 0 the worker's own thread decodes.
+    One where the worker computes on its CPU core: more would take time from other workers. Where a GPU computes, all cores of
+    the machine, shared with the workers of its other GPUs. FERFLOW_DECODERS overrides it; with 0 the worker's own thread decodes.
     """
-    told = os.environ.get("FERFLOW_DECODERS")
-    if told:
-        return max(0, int(told))
+    configured = os.environ.get("FERFLOW_DECODERS")
+    if configured:
+        return max(0, int(configured))
     torch = sys.modules.get("torch")
     gpus = torch.cuda.device_count() if torch is not None and device != "cpu" else 0
     return max(1, _cores() // gpus) if gpus else 1

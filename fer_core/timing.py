@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Final
 
 STAGES: Final[tuple[str, ...]] = ("load", "read", "decode", "detect", "align", "predict", "write")
-"""Where a shard's time goes, in the order in which it is spent."""
+"""Stages of a shard, in their order."""
 
 
 class Stopwatch:

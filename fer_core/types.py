@@ -1,4 +1,4 @@
-"""Frozen, columnar records that the rooms of fer_core hand to each other. N is the number of faces in the record."""
+"""Frozen, columnar records that pass between the folders of fer_core. N is the number of faces in the record."""
 
 from dataclasses import dataclass
 
@@ -61,7 +61,7 @@ class Faces:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How good a look at each face the image gives."""
+    """Quality of each face in the image."""
 
     face_size_px: NDArray[np.float32]
     """(N,) geometric mean of box width and height, pixels of the original image."""
@@ -84,7 +84,7 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What the network says about each aligned face."""
+    """The network's predictions for each aligned face."""
 
     probabilities: NDArray[np.float32]
     """(N, 8) calibrated, in the order of `labels.EXPRESSIONS`; 4 decimals, each row sums to 1."""
@@ -93,9 +93,9 @@ class Predictions:
     confidence: NDArray[np.float32]
     """(N,) the largest probability."""
     entropy: NDArray[np.float32]
-    """(N,) Shannon entropy of the row divided by ln 8: 0 is certain, 1 knows nothing."""
+    """(N,) Shannon entropy of the row divided by ln 8: 0 is certain, 1 is uniform."""
     needs_review: NDArray[np.bool_]
-    """(N,) whether a person should look."""
+    """(N,) whether a person should review the label."""
 
     def __len__(self) -> int:
         return len(self.confidence)

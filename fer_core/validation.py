@@ -14,7 +14,7 @@ _SHOWN: Final = 80
 
 
 def check_entries(record: "DataclassInstance") -> None:
-    """TypeError: a field holds something else than its annotation says. Whole numbers are floats too; what is not finite is none.
+    """TypeError: the value of a field does not match its annotation. Whole numbers are floats too; numbers that are not finite are none.
 
     Known kinds: bool, int, float, str, None and choices of them, tuples, dicts, Literal, Any, and other records, which check themselves.
     """

@@ -1,4 +1,4 @@
-"""What several forms share: addresses that hold no secret, and a run that has a new id or one to resume."""
+"""Fields of several forms: addresses without secrets, and a run with a new id or one to resume."""
 
 import secrets
 from datetime import UTC, datetime

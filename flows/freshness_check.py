@@ -1,7 +1,7 @@
-"""Flow `night-check`: in the morning, was there a run at all?
+"""Flow `night-check`: checks in the morning whether there was a run.
 
-An automation alone cannot tell: a proactive trigger counts its hours from the last event or from when the server was started, not from
-6 a.m., and starts anew with each. So a flow with a schedule of its own looks into the labels root, and its event is what is listened for.
+An automation alone is not enough: a proactive trigger counts its hours from the last event or from the start of the server, not from 6
+a.m., and starts again with each. So a flow with its own schedule reads the labels root, and an automation reacts to its event.
 """
 
 from dataclasses import asdict
@@ -15,7 +15,7 @@ from tasks.freshness_check import find_last_run, notify_missing_run
 
 
 class NightCheckParams(BaseModel):
-    """Which labels root, and how far back a run counts as last night's."""
+    """The labels root, and the hours within which a run counts as last night's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
 
@@ -27,7 +27,7 @@ class NightCheckParams(BaseModel):
 
 @flow(name="night-check", persist_result=False, result_serializer="json")  # a retry writes down what failed
 def night_check(params: NightCheckParams) -> dict[str, Any]:
-    """Emit `fer.night.missing` when no run was committed in the last hours and none is at work."""
+    """Emit `fer.night.missing` when no run was committed in the last hours and none is running."""
     night = find_last_run(params.root, params.hours)
     if night.missing:
         notify_missing_run(night)

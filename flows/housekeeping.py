@@ -1,4 +1,4 @@
-"""Flow `housekeeping`: what a labels root needs beside labelling."""
+"""Flow `housekeeping`: finishes interrupted commits, removes old staging, verifies a labels root."""
 
 from prefect import flow
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,7 +12,7 @@ from tasks.housekeeping import Housekeeping, collect, conclude, verify_root
 
 
 class HousekeepingParams(BaseModel):
-    """What to do in one labels root."""
+    """The labels root and the steps."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
 
@@ -25,7 +25,7 @@ class HousekeepingParams(BaseModel):
 
 @flow(name="housekeeping", persist_result=False, result_serializer="json")  # a retry writes down what failed
 def housekeeping(params: HousekeepingParams) -> Housekeeping:
-    """Finish cut-off commits, collect old staging, verify. Beside a run at work it ends at once with a LeaseError."""
+    """Finish interrupted commits, remove old staging, verify. LeaseError at once while another run is active."""
     store = open_store(params.root)
     if not store.list_files(RUNS):
         raise StoreError(f"there is no run in {store.url()}")

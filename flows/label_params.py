@@ -1,4 +1,4 @@
-"""Parameters of the flows: what the Prefect UI shows as forms and deployments store as JSON."""
+"""Parameters of the flow `label-collection`: a form in the Prefect UI, JSON in deployments."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ from tasks.execution.image_timeout import IMAGE_SECONDS
 
 
 class LabelParams(LabellingParams):
-    """One labelling run: which pictures, with what, to where."""
+    """One labelling run: source, pipeline, labels root."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
 

@@ -1,4 +1,4 @@
-"""What `ferflow label` says about a run, for programs and for people."""
+"""The output of `ferflow label` about a run, as JSON and as text."""
 
 import time
 from contextlib import suppress
@@ -16,10 +16,10 @@ BAR: Final = 24
 
 
 def committed_summary(root: str, run_id: str) -> Summary:
-    """What there is to say about a run that was committed before. What it left in staging, should it have been killed at its end, goes."""
+    """The summary of a committed run. Removes what a kill at its end left in staging."""
     store = open_store(root)
     manifest = read_manifest(store, run_id)
-    with suppress(StoreError):  # whoever may only read the root may ask all the same
+    with suppress(StoreError):  # a root without write permission is enough for a summary
         remove_staging(store, run_id)
     now = time.time()
     return Summary(manifest, store.url(manifest_file(run_id)), sum(manifest.statuses.values()), now, now)
@@ -79,7 +79,7 @@ def as_text(summary: Summary, started_at: float, first_line: str) -> list[str]:
     if manifest.faces:
         with suppress(StoreError):  # a path that is not UTF-8, which no SQL can name
             query = f"SELECT expression, count(*) FROM {relation(open_store(root), 'labels')} GROUP BY ALL ORDER BY 2 DESC"
-            lines += ["", "Ask them with DuckDB:", "  " + query]
+            lines += ["", "Query them with DuckDB:", "  " + query]
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Where servers that an earlier release was deployed on look for the flow `night-check`."""
+"""Entrypoint of the flow `night-check` in deployments of an earlier release."""
 
 from flows.freshness_check import night_check
 

@@ -1,6 +1,6 @@
-"""What a command writes: its answer on standard output, one JSON object or lines for people, and all else on standard error.
+"""Output of a command: its result on standard output, one JSON object or lines for people, and all else on standard error.
 
-Nothing in `flows` writes there but through these functions: names of files and what files hold may carry characters that steer a terminal.
+All output of `flows` goes through these functions: names and contents of files may have characters that control a terminal.
 """
 
 import json

@@ -10,7 +10,7 @@ from tasks.clusters.local import LocalCluster
 
 
 class RelabelParams(LabellingParams):
-    """One relabelling: which labels root, with which model."""
+    """One relabelling: labels root and model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
 

@@ -1,4 +1,4 @@
-"""Flow `report`: what the runs of a root found, and whether the newest one still looks like what its model was accepted with."""
+"""Flow `report`: the runs of a root, and the drift of the newest one from the reference of its model."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tasks.drift import judge_runs, notify_drift, write_page
 
 
 class ReportParams(BaseModel):
-    """Which labels root, and where the page goes."""
+    """The labels root, and the file of the page."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
 
@@ -30,7 +30,7 @@ class ReportParams(BaseModel):
 
 @flow(name="report", persist_result=False, result_serializer="json")  # a retry writes down what failed
 def report(params: ReportParams) -> dict[str, Any]:
-    """Judge the runs of a root, emit `fer.drift.detected` where the newest has drifted, write the page."""
+    """Compare the runs of a root with their reference, emit `fer.drift.detected` where the newest has drifted, write the page."""
     found = judge_runs(params.root, params.reference_run)
     told = notify_drift(found)
     file = write_page(found, params.to)

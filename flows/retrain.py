@@ -1,4 +1,4 @@
-"""Flow `retrain`: reviewed faces in, a challenger out, which labels from the next night on if it is better."""
+"""Flow `retrain`: trains a challenger on reviewed faces, and promotes it if it is better than the champion."""
 
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from tasks.retrain import gather_faces, judge_challenger, one_at_a_time, promote
 
 @flow(name="retrain", persist_result=False, result_serializer="json")  # a retry writes down what failed
 def retrain(params: RetrainParams) -> Outcome:
-    """Train a challenger on base face sets and reviewed faces, judge it and the champion on the same faces, promote it if it passes.
+    """Train a challenger on base face sets and reviewed faces, compare it with the champion on the same faces, promote it if it passes.
 
-    A challenger that fails is kept with its verdict. What was killed is gone on with by a retry, or by a run with the same parameters.
+    A challenger that fails is kept with its verdict. A retry, or a run with the same parameters, resumes an interrupted training.
     """
     models = Path(params.models).expanduser().absolute()
     base = tuple(Path(folder).expanduser().absolute() for folder in params.facesets)
@@ -29,7 +29,7 @@ def retrain(params: RetrainParams) -> Outcome:
 
 
 def config(params: RetrainParams) -> TrainConfig:
-    """What the form says of training; the rest as the shipped model was made."""
+    """The training fields of the form; all others as for the shipped model."""
     return TrainConfig(
         epochs=params.epochs,
         batch=params.batch,

@@ -12,7 +12,7 @@ DEFAULTS = GateBounds()
 
 
 class GateForm(BaseModel):
-    """What a challenger must hold to be promoted. Differences are challenger less champion, in shares: 0.01 is one point."""
+    """Bounds that a challenger must hold to be promoted. Differences are challenger less champion, in shares: 0.01 is one point."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,7 +36,7 @@ class GateForm(BaseModel):
 
 
 class RetrainParams(BaseModel):
-    """One retraining: from which faces, for which folder of models."""
+    """One retraining: faces, folder of models, bounds of the gate."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a refused address may hold a secret
 

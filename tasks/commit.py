@@ -21,14 +21,14 @@ from tasks.task_log import log_found
 
 @task(name="commit", cache_policy=NO_CACHE, persist_result=False)
 def commit_run(config: RunConfig, labelled: ShardResults, held: Lease) -> Manifest:
-    """Make the run visible and final, then remove what interrupted runs left long ago. LeaseError when another process holds the root."""
+    """Make the run visible and final, then remove old staging of interrupted runs. LeaseError when another process holds the root."""
     raise_if_stop_requested()
     held.check_now()
     stage("committing")
     store = open_store(config.root)
     manifest = publish(store, config, labelled.receipts, assert_lease=held.check)
     log_found(committed(manifest))
-    with suppress(StoreError):  # the run is committed; what cannot be removed now is left to the next run
+    with suppress(StoreError):  # the run is committed; the next run removes what is left now
         gc_staging(store)
     return manifest
 

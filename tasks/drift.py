@@ -18,7 +18,7 @@ from tasks.task_log import log_found
 
 EVENT = "fer.drift.detected"
 WATCH_VARIABLE, DRIFT_VARIABLE, FACES_VARIABLE = "fer_drift_watch", "fer_drift_limit", "fer_drift_faces"
-"""Prefect variables: index from which on a measure is watched, and has drifted; faces a run needs to be judged."""
+"""Prefect variables: index from which on a measure is watched, and has drifted; faces that a run needs for a verdict."""
 
 
 def resource_of(url: str) -> str:
@@ -59,7 +59,7 @@ def notify_drift(report: Report) -> bool:
 
 @task(name="write-report", cache_policy=NO_CACHE, persist_result=False)
 def write_page(report: Report, file: str) -> str:
-    """The page, and the table of the newest run as an artifact. Returns where the page lies."""
+    """Write the page, and the table of the newest run as an artifact. Returns the address of the page."""
     publish("drift-report", markdown(report), f"{len(report.runs)} runs of {report.root}")
     written = write_report(report, file)
     log_found(f"wrote {written}")

@@ -22,16 +22,16 @@ EVENT: Final = "fer.night.missing"
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """What there is of the last hours in a labels root."""
+    """Runs of the last hours in a labels root."""
 
     root: str
     hours: float
     run_id: str | None
-    """The labelling run that was committed last, whenever that was."""
+    """The labelling run that was committed last, at any time."""
     committed_at: str | None
-    """When that was, ISO 8601, UTC."""
+    """Time of its commit, ISO 8601, UTC."""
     at_work: str | None
-    """What is written there now, in words: `run run-20261124-020000-ab12`."""
+    """The run that writes there now: `run run-20261124-020000-ab12`."""
     missing: bool
     """Whether a notification is due."""
 

@@ -24,14 +24,14 @@ SHOWN = 50
 
 @dataclass(frozen=True, slots=True)
 class Housekeeping:
-    """What was done in a labels root."""
+    """Result of housekeeping in a labels root."""
 
     finished: tuple[str, ...]
     """Runs whose interrupted commit was finished."""
     collected: tuple[str, ...]
     """Runs whose staging was removed."""
     report: VerifyReport | None
-    """None where it was not asked for."""
+    """None where it was not requested."""
 
 
 @task(name="collect", cache_policy=NO_CACHE, persist_result=False)
@@ -64,7 +64,7 @@ def verify_root(root: str) -> VerifyReport:
 
 @task(name="report-housekeeping", cache_policy=NO_CACHE, persist_result=False)
 def conclude(done: Housekeeping) -> Housekeeping:
-    """Write the page. CommitError when something that a manifest promises is missing or damaged."""
+    """Write the page. CommitError when a part of a manifest is missing or damaged."""
     publish("housekeeping", page(done), headline(done))
     log_found(headline(done))
     if done.report is not None and not done.report.ok:

@@ -16,7 +16,7 @@ NAMED: Final = 3
 
 @task(name="inventory", cache_policy=NO_CACHE, persist_result=False)
 def list_inventory(source: str, options: SourceOptions) -> Collection:
-    """What the source holds. SourceError when there is nothing. Folders that were not entered are named in one warning."""
+    """List the source. SourceError when it is empty. One warning names folders that were not entered."""
     found = collect(source, options, on_listed=lambda count: stage(counted("listed images", count, None)))
     log_found(f"listed {found.images.num_rows:,} images, excluded {len(found.left_out):,} folders")
     if found.left_out:
@@ -27,7 +27,7 @@ def list_inventory(source: str, options: SourceOptions) -> Collection:
 
 
 def left_out_sentence(folders: tuple[str, ...]) -> str:
-    """Which folders were not entered, and why."""
+    """Warning with the folders that were not entered, and the reason."""
     named = ", ".join(visible(folder) for folder in folders[:NAMED])
     more = f" and {len(folders) - NAMED:,} more" if len(folders) > NAMED else ""
     why = "links that lead out of the source are entered with --follow-links, /proc, /sys and /dev never"

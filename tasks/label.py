@@ -36,7 +36,7 @@ class ShardResults:
     resumed: int
     """Images that an earlier attempt had finished."""
     ready_at: float
-    """Seconds since the epoch: when workers were there and the first shard could start."""
+    """Seconds since the epoch: when workers were connected and the first shard could start."""
 
     def summary(self, manifest: Manifest) -> Summary:
         """Of the run that was committed just now. manifest: the run's."""
@@ -46,7 +46,7 @@ class ShardResults:
 
 @task(name="label-shards", cache_policy=NO_CACHE, persist_result=False)
 def label_shards(plan: Plan, cluster: ClusterBackend, image_timeout: float = IMAGE_SECONDS) -> ShardResults:
-    """Label what is not staged yet. Where nothing is left to do, no worker is started. image_timeout: seconds, see `image_timeout`."""
+    """Label the shards that are not staged yet. Where none is left, no worker is started. image_timeout: seconds, see `image_timeout`."""
     return run_shards(plan, cluster, image_timeout)
 
 
@@ -87,7 +87,7 @@ def run_shards(
 
 
 class _ProgressArtifact:
-    """The bar in the orchestrator's pages."""
+    """The progress bar in the Prefect UI."""
 
     def __init__(self, run_id: str) -> None:
         made = create_progress_artifact(progress=0.0, key="label-progress", description=f"Images processed, {run_id}")

@@ -1,4 +1,4 @@
-"""Log lines of these processes, whoever writes them: no character in them steers a terminal or forges a line."""
+"""Log lines of these processes and their libraries: no character in them controls a terminal or forges a line."""
 
 import logging
 from collections.abc import Mapping

@@ -18,9 +18,9 @@ from tasks.task_log import log_found
 
 @task(name="plan", cache_policy=NO_CACHE, persist_result=False)
 def plan_run(config: RunConfig, inventory: Collection, workers: int, force: bool, held: Lease) -> Plan:
-    """Make the run known. CommitError when its id is taken.
+    """Write the plan of the run. CommitError when its id is taken.
 
-    Commits that an earlier run was killed in are finished first, so that their images count as answered.
+    Interrupted commits of earlier runs are finished first, so that their images count as processed.
     """
     store = open_root(config.root, held)
     drawn = draft(store, config, inventory.images, workers=workers, force=force, left_out=inventory.left_out)

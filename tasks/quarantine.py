@@ -1,4 +1,4 @@
-"""Tells of a run of which too many images could not be used."""
+"""The event of a run of which too many images were quarantined."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ EVENT: Final = "fer.quarantine.exceeded"
 
 
 class QuarantineError(FerflowError):
-    """A larger share of the images was quarantined than a run may lose; everything is committed all the same."""
+    """A larger share of the images was quarantined than the bound allows; the run is committed nevertheless."""
 
     def __init__(self, sentence: str, summary: Summary) -> None:
         super().__init__(sentence)
@@ -23,7 +23,7 @@ class QuarantineError(FerflowError):
 
 
 def notify_quarantine(summary: Summary, bound: float) -> bool:
-    """Emit `fer.quarantine.exceeded` when more than `bound` percent of the images looked at were quarantined. Whether it was emitted.
+    """Emit `fer.quarantine.exceeded` when more than `bound` percent of the processed images were quarantined. Whether it was emitted.
 
     Inside a flow. Names no image.
     """

@@ -29,9 +29,9 @@ FACES_A_SHARD: Final = 4_000
 
 @task(name="plan-relabel", cache_policy=NO_CACHE, persist_result=False)
 def plan_relabel(root: str, wanted: RelabelOptions, workers: int, held: Lease) -> Plan:
-    """Make the run known. CommitError when its id is taken, or when nothing was kept that could be relabelled.
+    """Write the plan of the run. CommitError when its id is taken, or when no crops were kept.
 
-    Commits that an earlier run was killed in are finished first.
+    Interrupted commits of earlier runs are finished first.
     """
     store = open_root(root, held)
     found = survey(store, wanted.model_digest)
@@ -52,7 +52,7 @@ def relabel_shards(plan: Plan, cluster: ClusterBackend) -> ShardResults:
 
 @task(name="report-relabel", cache_policy=NO_CACHE, persist_result=False)
 def report_relabel(manifest: Manifest, labelled: ShardResults) -> RelabelSummary:
-    """What changed, as an artifact in the orchestrator and as a value."""
+    """The changes, as a Prefect artifact and as a value."""
     run = labelled.summary(manifest)
     summary = RelabelSummary(run, changes_of(open_store(manifest.run_config().root), manifest))
     publish("relabel-summary", markdown(summary), f"{manifest.run_id}: {headline(summary.changes)}")

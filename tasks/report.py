@@ -12,7 +12,7 @@ from tasks.task_log import log_found
 
 @task(name="report", cache_policy=NO_CACHE, persist_result=False)
 def report_run(manifest: Manifest, labelled: ShardResults) -> Summary:
-    """A summary artifact in the orchestrator, and the same as a value."""
+    """The summary, as a Prefect artifact and as a value."""
     summary = labelled.summary(manifest)
     publish("label-summary", markdown(summary), f"{manifest.run_id}: {share(manifest)}")
     log_found(share(manifest))

@@ -37,11 +37,11 @@ REVIEWED: Final = "reviewed"
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """A challenger's verdict, and how it and the champion do on the faces that had no say in it."""
+    """A challenger's verdict, and the figures of it and the champion on the other held-out faces."""
 
     verdict: Verdict
     where: str
-    """Which faces gated and which are reported."""
+    """Description of the faces of the gate and of the reported figures."""
     champion: Evaluation
     challenger: Evaluation
 
@@ -50,7 +50,7 @@ class GateResult:
 def gather_faces(  # noqa: PLR0917  (a table of plain values)
     models: Path, base: tuple[Path, ...], reviewed: str | None, champion: ModelRef, config: TrainConfig, how: How
 ) -> RetrainingPlan:
-    """Face sets that are there and the reviewed faces of a labels root, written out as one more. TrainingError: they are too few."""
+    """The base face sets, and the reviewed faces of a labels root as one more face set. TrainingError: they are too few."""
     raise_if_stop_requested()
     corrections = None if reviewed is None else _reviewed(models, reviewed, bool(base))
     found = plan_retraining(base, corrections, champion, config, how)
@@ -76,7 +76,7 @@ def train_challenger(models: Path, found: RetrainingPlan, device: Device) -> Mod
 def judge_challenger(  # noqa: PLR0917  (a table of plain values)
     champion: ModelRef, challenger: ModelRef, found: RetrainingPlan, protocol: Protocol, bounds: GateBounds, device: Device
 ) -> GateResult:
-    """Both on the same faces that neither learnt from in this run. The verdict is kept beside the challenger."""
+    """Compare both on the same held-out faces. The verdict is written beside the challenger."""
     raise_if_stop_requested()
     stage("comparing with the champion")
     faces = gate_splits(found.judge)
@@ -122,12 +122,12 @@ def _reported(model: Predictor, faces: FaceSplit, protocol: Protocol) -> Evaluat
 
 
 def _reviewed(models: Path, root: str, can_do_without: bool) -> Path | None:
-    """The reviewed faces of a labels root as a face set below the folder of models, anew each time: reviews are added and changed."""
+    """The reviewed faces of a labels root as a face set below the folder of models, written again each time."""
     from fer_core.review.face_set import Shares, import_reviewed
 
     folder = models / REVIEWED
     try:
-        # beside a base set, whose held-out faces judge, all that people said is learnt from
+        # with a base set, whose held-out faces are for the comparison, all reviewed faces are for training
         found = import_reviewed(open_store(root), folder, Shares(0, 0) if can_do_without else None)
     except FaceSetError as error:
         if not can_do_without:
@@ -141,10 +141,10 @@ def _reviewed(models: Path, root: str, can_do_without: bool) -> Path | None:
 
 @contextmanager
 def one_at_a_time(models: Path) -> Iterator[None]:
-    """TrainingError when another process retrains in this folder of models. The lock of a process that was killed is gone with it."""
+    """TrainingError when another process retrains in this folder of models. The kernel releases the lock of a killed process."""
     import fcntl
 
-    private_process()  # also where somebody else has started the run: face sets and plots come from libraries
+    private_process()  # also in processes that ferflow did not start: libraries write face sets and plots
     models.mkdir(parents=True, exist_ok=True)
     handle = os.open(models / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:

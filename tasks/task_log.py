@@ -1,4 +1,4 @@
-"""The line in which a task logs what it found: in the orchestrator's log of the task run, and for the command's progress."""
+"""The line with the result of a task: in Prefect's log of the task run, and for the command's progress."""
 
 from prefect import get_run_logger
 from prefect.context import TaskRunContext

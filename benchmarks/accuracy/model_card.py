@@ -1,10 +1,10 @@
-"""Score a model on the validation split and write what was found onto its card, as JSON and as a page for people.
+"""Score a model on the validation split and write the figures to its card, as JSON and as a page for people.
 
 python -m benchmarks.accuracy.model_card MODEL FACESET [--unseen FACESET] [--names NAME ...]
 
---unseen: a set of single labels whose `test` split the model has never seen anybody of; its figures are told apart.
---names: what people call the sets that the model was trained on, in their order; the last is the unseen set's too. Without it sets are
-called by their layout.
+--unseen: a set of single labels whose `test` split has no person of the training set; its figures are listed separately.
+--names: names of the sets that the model was trained on, in their order; the last is the unseen set's too. Default: the names of their
+layouts.
 """
 
 import argparse

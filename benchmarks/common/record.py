@@ -11,13 +11,13 @@ from typing import Any
 from benchmarks.throughput.whole_job import machine
 
 SHOWN = 300
-"""Longest command that is told whole."""
+"""Longest command that is recorded completely."""
 
 
 def write_record(folder: Path, name: str, figures: dict[str, Any], about: dict[str, Any]) -> Path:
     """`folder/name.json`. about: `machine()` as it was before the work, since the work keeps it busy."""
     folder.mkdir(parents=True, exist_ok=True)
-    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]  # whose folders those are is nobody's business
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]  # names of folders are not recorded
     folders = Path(sys.argv[0]).resolve().with_suffix("").parts
     module = ".".join(folders[folders.index("benchmarks") :]) if "benchmarks" in folders else folders[-1]
     command = shlex.join(["python", "-m", module, *words])[:SHOWN]

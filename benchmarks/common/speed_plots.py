@@ -15,7 +15,7 @@ PLOTS = {
     "stages": "Share of its limit that each stage reaches",
     "costs": "Images a second and memory by number of pictures, faces in them and their size",
 }
-"""Names, and what a reader who does not see them is told."""
+"""Names of the plots, and their alternative texts."""
 
 
 def drawn(figures: Figures, folder: Path) -> dict[str, Path]:

@@ -1,14 +1,14 @@
-"""How many faces each detector finds, what it invents, how good its five points and the head pose are, and how fast it is.
+"""Recall, false positives, errors of the five points and of the head pose, and speed of each detector.
 
     python -m benchmarks.detector.compare [DATA] [--only NAME ...] [--json] [--curves FILE.png] [--misses FOLDER]
     python -m benchmarks.detector.compare [DATA] --only builtin [--weights FILE] [--threshold 0.4]    # what is being trained
 
-DATA (default ../shared/data) holds photos/boxes_xyxy.json, photos/afw, photos/helen5 and detectors/. AFW's pictures are brought to a
-longest side of 640 px first, the others are taken as they are. A face is found where a box overlaps it by an IoU of 0.4 (or 0.5), one box
+DATA (default ../shared/data) has photos/boxes_xyxy.json, photos/afw, photos/helen5 and detectors/. AFW's pictures are resized to a
+longest side of 640 px first, the others are used unchanged. A face is found where a box overlaps it by an IoU of 0.4 (or 0.5), one box
 for one face. Sizes are the shorter side of a box; boxes below 16 px are ignored, as labelling ignores them.
 
-Many boxes that match nothing are faces nobody annotated. Called false is only what neither YuNet at 0.6 nor SCRFD 2.5G at 0.5 finds at
-IoU 0.4, so these two vouch for themselves above those scores. Every detector runs at the threshold that labelling ships.
+Many boxes without a match are faces without annotation. A box counts as false only if neither YuNet at 0.6 nor SCRFD 2.5G at 0.5 finds it
+at IoU 0.4, so boxes of these two never count as false above those scores. Every detector runs at the shipped threshold of labelling.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from fer_core.types import Faces
 
 MIN_FACE_PX: Final = 16
 WITNESSES: Final = {"yunet": 0.6, "scrfd_2.5g": 0.5}
-"""Detector -> score from which its box vouches for a face that nobody annotated."""
+"""Detector -> score from which its box confirms a face without annotation."""
 EVERYTHING: Final = 0.02
 """Score threshold for the curves."""
 EVERYTHING_OURS: Final = 0.15

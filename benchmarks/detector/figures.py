@@ -41,7 +41,7 @@ class Row:
     afw_recall_iou50: float
     afw_recall_iou40: float
     afw_unmatched_per_image: float
-    """Boxes that match no annotated face; many of them are faces nobody annotated."""
+    """Boxes that match no annotated face; many of them are faces without annotation."""
     afw_false_per_image: float
     """Those of them that no witness finds either."""
     photos_recall_20px_iou40: float
@@ -94,7 +94,7 @@ def matches(truth: Floats, boxes: Floats, limit: float) -> NDArray[np.intp]:
 
 
 def judge(scene: Scene, faces: Faces, witnesses: Floats) -> Judged:
-    """Hold what was found against what was annotated. witnesses: (K, 4) boxes that vouch for faces nobody annotated."""
+    """Match detections with annotations. witnesses: (K, 4) boxes that confirm faces without annotation."""
     loose = matches(scene.boxes, faces.boxes, LOOSE)
     unmatched = np.ones(len(faces), bool)
     unmatched[loose[loose >= 0]] = False

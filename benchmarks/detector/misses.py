@@ -109,7 +109,7 @@ def missed_cuts(scene: Scene, seen: Judged, least: float) -> Iterator[Cut]:
 
 
 def false_cuts(scene: Scene, seen: Judged) -> Iterator[Cut]:
-    """The boxes that are nobody's face."""
+    """The false positives."""
     for index in np.flatnonzero(seen.false):
         box = seen.faces.boxes[index]
         yield Cut(scene.pixels, box, FALSE, (_short(scene.name), _size(box), f"score {seen.faces.scores[index]:.2f}"))

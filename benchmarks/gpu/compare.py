@@ -262,7 +262,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="that decode, in each process (default: all cores shared out)")
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("torch sees no CUDA device here; --device cpu --quick tries the command without one")
+        raise SystemExit("torch finds no CUDA device here; --device cpu --quick tries the command without one")
     torch.set_num_threads(1 if args.device == "cpu" else torch.get_num_threads())
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out / "gpu.json"

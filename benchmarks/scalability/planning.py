@@ -1,13 +1,13 @@
-"""What planning a night costs: seconds and memory by how many images are listed, of which 1,000 are new.
+"""Cost of planning a nightly run: seconds and memory by the number of listed images, of which 1,000 are new.
 
     python -m benchmarks.scalability.planning --sizes 10000 100000 1000000 --png docs/planning.png --json figures.json
 
-Listing and ledger are synthetic: a first night over everything but the last nine thousand images, in parts of 1,000 as large nights make
-them; eight nights of 1,000 new images each, in eight parts; and tonight's listing with 1,000 more. Nothing is cached between nights, so
-this is what each night pays. Every size is planned in a process of its own, whose peak memory is told, with and without mapped files,
-which the system takes back when it needs memory. `list` turns what a storage lists into the inventory (asking the storage itself is
-not in it), `known` reads what is known from manifests and parts, `select` decides, `write` numbers the shards and writes the plan. Prints
-Markdown. A size whose ledger takes more disk or memory than there is ends the command.
+Listing and committed runs are synthetic: a first night over all but the last nine thousand images, in parts of 1,000 like large runs;
+eight nights of 1,000 new images each, in eight parts; and a listing with 1,000 more. Nothing is cached between nights, so this is the cost
+of each night. Every size is planned in a process of its own, whose peak memory is recorded, with and without mapped files,
+which the system reclaims when it needs memory. `list` turns a storage's listing into the inventory (without the requests to the storage),
+`known` reads the index from manifests and parts, `select` compares, `write` numbers the shards and writes the plan. Prints Markdown. A size
+whose runs need more disk or memory than there is ends the command.
 """
 
 import argparse

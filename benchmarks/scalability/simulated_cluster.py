@@ -1,20 +1,20 @@
-"""How well a whole cluster is used: the real scheduler and the real fan-out with 64 and 1,000 workers whose work is to wait.
+"""Utilisation of a whole cluster: the real scheduler and the real fan-out with 64 and 1,000 workers whose jobs sleep.
 
     python -m benchmarks.scalability.simulated_cluster --to FIGURES                      both sizes: about 7 minutes
     python -m benchmarks.scalability.simulated_cluster --to FIGURES --only 64 --seconds 20
 
-Images of random sizes are listed, planned by `plan_shards` and handed out by `fan_out`, as in any run; workers are real Dask workers,
-hundreds in a process (`simulated_workers.py`), that wait as long as a shard would take instead of looking at pictures. Weathers: `calm`, in
-which shards take what was expected, give or take 20 %; `rough`, in which besides 1 % of the shards take ten times as long on the worker
-that has them first, and 0.2 % lose it half-way; and for 64 workers `rough, nothing twice`, the same without speculative duplicates.
+Images of random sizes are listed, planned by `plan_shards` and submitted by `fan_out`, as in any run; workers are real Dask workers,
+hundreds in a process (`simulated_workers.py`), that sleep for the time of a shard instead of processing pictures. Conditions: `calm`, in
+which shards take the expected time, give or take 20 %; `rough`, in which in addition 1 % of the shards take ten times as long on their
+first worker, and 0.2 % lose it half-way; and for 64 workers `rough, nothing twice`, the same without speculative duplicates.
 
-With 64 workers time is scaled down: the largest shards last 5 s instead of half a minute, so that the scheduler has more to do than in
-life. `gap` is what a worker waits between two shards on average, and its share of a shard of half a minute is the overhead of the
-scheduler once everybody works; `ramp` is until 95 % of the workers have begun. `ideal` is what a scheduler would take that costs nothing
-and gives each free worker the next shard (list scheduling of the same shards in the same order), among sound workers and, in brackets, with
-the stragglers and without duplicates. `tail` is from the last start of a shard that was not sent before, so from when workers begin to have
-nothing to do, to the end. CPU is that of the process of scheduler and client. All workers share this machine's cores with the scheduler,
-as they would not in life. Writes simulated_cluster.json and simulated_cluster.png, prints Markdown.
+With 64 workers time is scaled down: the largest shards take 5 s instead of half a minute, so that the scheduler has a higher load than in
+a real run. `gap` is the mean time between two shards of a worker, and its share of a shard of half a minute is the overhead of the
+scheduler once all workers are busy; `ramp` is the time until 95 % of the workers have begun. `ideal` is the time with a scheduler without
+overhead that gives each free worker the next shard (list scheduling of the same shards in the same order), without stragglers and, in
+brackets, with stragglers and without duplicates. `tail` is the time from the last first submission of a shard, from which on workers become
+idle, to the end. CPU is that of the process of scheduler and client. All workers share this machine's cores with the scheduler,
+unlike in a real cluster. Writes simulated_cluster.json and simulated_cluster.png, prints Markdown.
 """
 
 import argparse

@@ -24,7 +24,7 @@ Crops = Callable[[NDArray[np.uint8]], list[NDArray[np.uint8]]]
 
 
 class FaceByFace:
-    """A shipped model as whoever writes a script would call it: plain torch, one face, as many threads as torch takes by itself."""
+    """A shipped model in a simple script: plain torch, one face at a time, torch's default number of threads."""
 
     def __init__(self, model: str = "tiny") -> None:
         network, self.spec = load_model(resolve_model(model))

@@ -34,7 +34,7 @@ RUN apt-get update \
     && useradd --create-home --uid 10001 ferflow \
     && install --directory --owner ferflow --group ferflow /data /data/photos /data/labels /data/models /home/ferflow/.prefect
 COPY --from=build /opt/ferflow /opt/ferflow
-# No word about anybody's runs leaves the machine; Prefect keeps no results, which are in the tables.
+# No telemetry leaves the machine; Prefect keeps no results, which are in the tables.
 ENV PATH=/opt/ferflow/bin:${PATH} \
     PYTHONUNBUFFERED=1 \
     PYTHONSAFEPATH=1 \

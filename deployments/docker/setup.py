@@ -1,9 +1,9 @@
-"""What the services of compose.yaml need before their first night: buckets, a first champion, the work pool and its deployments.
+"""Set-up for the services of compose.yaml: buckets, a first champion, the work pool and its deployments.
 
     docker compose run --rm setup
 
-Runs in the image, with the environment that compose.yaml gives it, and may be repeated: it changes what prefect.yaml says, and switches on
-the schedules of deployments that it has filled in.
+Runs in the image, with the environment of compose.yaml, and may be repeated: it applies changes of prefect.yaml, and enables the schedules
+of deployments that it has filled in.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import yaml
 POOL: Final = "ferflow"
 QUEUE: Final = "writers"
 AUTOMATIONS: Final = ("zombie-runs.yaml", "retry-crashed.yaml")
-"""For runs whose worker died. Those that tell somebody need a block first: docs/notifications.md."""
+"""For runs whose worker died. Notifications need a block first: docs/notifications.md."""
 
 
 def main() -> int:
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def filled(project: dict[str, Any], given: dict[str, str]) -> dict[str, Any]:
-    """prefect.yaml with its example places replaced by the ones of this installation, its schedules on."""
+    """prefect.yaml with its example paths replaced by those of this installation, its schedules enabled."""
     places = {
         "source": given["SOURCE"],
         "to": given["LABELS"],

@@ -1,14 +1,14 @@
 """OpenStack Swift with its S3 interface on this machine: a proxy, an account, a container and an object server, all on loopback.
 
-A production object store to try ferflow against, and to test it with: it checks signatures, knows who may read and who may write, and
-lists in pages. One copy of everything, random ports, random keys. It needs Linux, a file system with extended attributes, no root, no
-container. Run it with any Python from 3.11; what it installs goes into an environment of its own.
+A production object store for trials and tests of ferflow: it checks signatures, has read and write permissions, and
+lists in pages. One replica, random ports, random keys. It needs Linux and a file system with extended attributes, no root, no
+container. Run it with any Python from 3.11; it installs Swift into its own environment.
 
     python deployments/swift/start.py --folder /tmp/swift
 
 writes one line of JSON when the store answers (`endpoint`, `region`, and the keys of `writer`, who owns the buckets, and of `reader`, who
-may only read what the writer made readable), and runs until it is interrupted. What was stored is removed with the folder, by whoever
-named it; without --folder it is a temporary one, which is removed at the end.
+can only read objects that the writer made readable), and runs until it is interrupted. The stored objects stay in --folder; without
+--folder they are in a temporary one, which is removed at the end.
 """
 
 import argparse

@@ -13,7 +13,7 @@ TEMPLATE: Final[NDArray[np.float32]] = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
     dtype=np.float32,
 )
-"""(5, 2) where ArcFace (Deng et al., CVPR 2019) puts the five points in a 112x112 crop."""
+"""(5, 2) positions of the five points in a 112x112 crop of ArcFace (Deng et al., CVPR 2019)."""
 
 WIDEST: Final = 4096
 """Of pictures with a longer side the warp gets the face's surroundings only: OpenCV takes none above 32,766 px, and OpenCV 5 places pixels
@@ -44,7 +44,7 @@ def similarity(points: NDArray[np.float32], template: NDArray[np.float32] = TEMP
 def align(pixels: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
     """Crop every face of one image.
 
-    pixels: (H, W, 3) RGB uint8. Returns (N, 112, 112, 3) RGB uint8. What lies outside the image repeats its border.
+    pixels: (H, W, 3) RGB uint8. Returns (N, 112, 112, 3) RGB uint8. Pixels outside the image repeat its border.
     Faces of more than twice the crop are shrunk by an area filter first, so that the one bilinear resampling does not alias.
     Five points that coincide or are not finite give a black crop.
     """

@@ -1,4 +1,4 @@
-"""From decoded pictures to aligned faces: one picture after another on a CPU, or many together on a device that gains by it."""
+"""From decoded pictures to aligned faces: one picture after another on a CPU, or batches on a GPU."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ FINE: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class ExtractedFaces:
-    """What was seen in one picture."""
+    """The faces of one picture."""
 
     faces: Faces
     """Those that are large enough, in the picture's pixels, by falling score."""
@@ -26,17 +26,17 @@ class ExtractedFaces:
 
 
 class FaceExtractor(Protocol):
-    """Finds and aligns the faces of several pictures."""
+    """Detects and aligns the faces of several pictures."""
 
     pictures: int
-    """How many it likes to be given at a time. What it says of each does not depend on the others."""
+    """Preferred number of pictures a call. The result of each does not depend on the others."""
     side: int | None
-    """Longest side beyond which it shrinks a picture before it looks: larger ones may come shrunk. None where it has no such limit."""
+    """Longest side beyond which it shrinks a picture first: larger ones may come shrunk. None where it has no such limit."""
 
     def extract(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch, /) -> list[ExtractedFaces]:
-        """(H, W, 3) RGB uint8 each, of any sizes -> what is seen in each. min_face_px: shortest box side that counts.
+        """(H, W, 3) RGB uint8 each, of any sizes -> the faces of each. min_face_px: shortest box side that counts.
 
-        watch: told what went into `detect` and what into `align`.
+        watch: gets the seconds of `detect` and of `align`.
         """
         ...
 
@@ -71,14 +71,14 @@ def large_enough(faces: Faces, min_face_px: float) -> NDArray[np.intp]:
 
 
 def min_detectable_px(pictures: Sequence[Picture], min_face_px: float) -> float:
-    """Shortest box side to look for in pictures of which some come shrunk, so that `refine_full_size` has all that count."""
+    """Shortest box side to detect in pictures of which some come shrunk, so that `refine_full_size` gets all that count."""
     return min(min_face_px / max(picture.reduction) for picture in pictures)
 
 
 def refine_full_size(
     extracted: ExtractedFaces, picture: Picture, min_face_px: float, decoded_again: Callable[[], Picture], watch: Stopwatch
 ) -> ExtractedFaces:
-    """What was seen in a picture as it came -> the same in the photograph's pixels, without the faces that are too small there.
+    """The faces of a picture as it came -> the same in the photograph's pixels, without the faces that are too small there.
 
     Of a picture that came shrunk, faces that are large even there keep their crops; for the others it is decoded in full, once.
     """

@@ -1,4 +1,4 @@
-"""How good a look at each face the image gives: size, sharpness, exposure, and head pose from the five points."""
+"""Quality of each face in its image: size, sharpness, exposure, and head pose from the five points."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ from fer_core.align.aligner import similarity
 from fer_core.types import Faces, Quality
 
 HEAD: Final[NDArray[np.float64]] = np.array([[-0.5, 0, 0], [0.5, 0, 0], [0, 0.61, -0.48], [-0.42, 1.08, -0.05], [0.42, 1.08, -0.05]])
-"""(5, 3) the five points of a mean head that looks into the camera: x right, y down, z away from the camera, eye distance 1.
+"""(5, 3) the five points of a mean head that faces the camera: x right, y down, z away from the camera, eye distance 1.
 
 x and y: median of YuNet's points on 400 stock portraits, whose mean pitch is taken as 0. z: the nose tip stands about 30 mm before pupils
 that are 63 mm apart, the mouth corners about 3 mm.
@@ -31,7 +31,7 @@ FLAT: Final = 0.2
 SMALLEST: Final = 28
 """Smallest side at which sharpness is measured; the moving average needs that much room."""
 CELLS: Final = 28
-"""Exposure is judged on so many means of 3x3 pixels a side: no more detail than a face of 40 px has."""
+"""Exposure is measured on so many means of 3x3 pixels a side: the detail of a face of 40 px."""
 CRUSHED: Final = 16
 """Luma below which 8 bits and JPEG leave nothing to see."""
 BLOWN: Final = 240
@@ -41,7 +41,7 @@ BLOWN: Final = 240
 def assess(faces: Faces, crops: NDArray[np.uint8]) -> Quality:
     """faces: N of any pictures, each in its own picture's pixels; crops: (N, 112, 112, 3) RGB uint8 as `align` cuts them. N may be 0.
 
-    What is said of a face does not depend on the others.
+    The result of a face does not depend on the others.
     """
     sides = np.maximum(faces.boxes[:, 2:] - faces.boxes[:, :2], 0)
     pose = head_pose(faces.points)
@@ -103,7 +103,7 @@ def head_pose(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """Yaw, pitch and roll of each head in degrees, (N, 5, 2) -> (N, 3), signs as in `types.Quality`.
 
     The least-squares scaled orthographic view of `HEAD`: the unseen depths are filled in from the present rotation and the rotation is
-    fitted anew (Procrustes), until it stands still. R = Rz(roll) Ry Rx, so turning the picture changes roll alone. Five points that
+    fitted again (Procrustes), until it converges. R = Rz(roll) Ry Rx, so turning the picture changes roll alone. Five points that
     coincide, or are not finite, have no pose: zeros.
 
     Mean absolute error on AFW (220 faces, YuNet's points, annotated in steps of 15 degrees): yaw 7.8, pitch 9.1; yaw 7.0 up to 45 degrees.

@@ -52,19 +52,19 @@ class SourceOptions:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What a source holds."""
+    """Images of a source."""
 
     images: pa.Table
     """`schema.INVENTORY`, sorted by URI, each URI once."""
     left_out: tuple[str, ...] = ()
-    """Folders that were not entered, see `listing.FolderLinks`; nothing is known of what lies behind them."""
+    """Folders that were not entered, see `local_listing.FolderLinks`; their content is unknown."""
 
 
 OPTIONS: Final = SourceOptions()
 
 
 def collect(source: str, options: SourceOptions = OPTIONS, on_listed: Callable[[int], None] = lambda count: None) -> Collection:
-    """What there is in a source.
+    """List a source.
 
     source: a folder (with all below it), one image, a list file (.txt, .csv, .parquet; relative entries are relative to its folder), a
     pattern (where nothing of that very name exists), or the same in an object store. Listed files that are absent stay, without size.
@@ -93,7 +93,7 @@ def list_images(source: str, options: SourceOptions = OPTIONS) -> pa.Table:
 
 
 def quick_count(source: str) -> int | None:
-    """How many images a source in S3 has, told by one or two requests; None where they do not tell: more than a page, a list, a pattern.
+    """Number of images of a source in S3, by one or two requests; None where these are not enough: more than a page, a list, a pattern.
 
     SourceError in one line when it is not there, empty, or cannot be listed, as `list_images` would find after all its pages.
     """
@@ -108,22 +108,22 @@ def quick_count(source: str) -> int | None:
 
 
 def inventory_of(listed: Iterable[ListedFile], on_listed: Callable[[int], None] = lambda count: None) -> pa.Table:
-    """What was listed, in any order, as `schema.INVENTORY`: sorted by URI, each URI once.
+    """Listed files, in any order, as `schema.INVENTORY`: sorted by URI, each URI once.
 
     Only `LISTED_AT_ONCE` files are Python objects at a time, and of many the rows are on disk, see `spill.spill_tables`.
     """
     runs = sorted_runs(_chunks(iter(listed), on_listed), INVENTORY)
-    if len(runs) == 1 and not pc.any(_resubmit(runs[0])).as_py():
+    if len(runs) == 1 and not pc.any(_repeats(runs[0])).as_py():
         return runs[0]
     return spill_tables((_once(sort_by_uri(pa.concat_tables(pieces))) for pieces in merge_by_key(runs)), INVENTORY)
 
 
 def _once(rows: pa.Table) -> pa.Table:
     """Sorted rows without those of the URI before them."""
-    return rows.filter(pa.concat_arrays([pa.array([True] * min(1, rows.num_rows)), pc.invert(_resubmit(rows)).combine_chunks()]))
+    return rows.filter(pa.concat_arrays([pa.array([True] * min(1, rows.num_rows)), pc.invert(_repeats(rows)).combine_chunks()]))
 
 
-def _resubmit(rows: pa.Table) -> pa.ChunkedArray:
+def _repeats(rows: pa.Table) -> pa.ChunkedArray:
     """Of sorted rows, all but the first: whether the URI is that of the row before."""
     return pc.equal(rows["image_uri"][1:], rows["image_uri"][:-1])
 
@@ -181,7 +181,7 @@ def _matching(pattern: str, source: str, links: FolderLinks) -> list[ListedFile]
 
 
 def _listed_by(file: str, limits: ListLimits) -> Iterator[ListedFile]:
-    """What a local list file names."""
+    """Files that a local list file names."""
     limits.check_bytes(_shown(file), os.path.getsize(file))
     with open(file, "rb") as stream:
         names = list_file.read_list(_shown(file), stream.read(limits.bytes + 1), limits)
@@ -190,15 +190,15 @@ def _listed_by(file: str, limits: ListLimits) -> Iterator[ListedFile]:
 
 
 def _writable(name: str) -> str:
-    """What a list says, as it may be written down and sent around."""
+    """An entry of a list, in a form that may be stored and sent."""
     if is_too_long(name):
         return cut_short(name)
     return without_credentials(name) if holds_credentials(name) else name
 
 
 def _looked_up(names: Iterable[str]) -> Iterator[ListedFile]:
-    """Local paths are looked at one by one, objects by several requests at once. What nothing can be or that no store gives stays for
-    reading to refuse; where that is all there is, the first refusal is raised.
+    """Stat local paths one by one, objects by several concurrent requests. Impossible names and refused objects stay, and get their error
+    when they are read; where a list has nothing else, the first such error is raised.
     """
     unique = list(dict.fromkeys(names))
     good = False
@@ -230,7 +230,7 @@ def _looked_up(names: Iterable[str]) -> Iterator[ListedFile]:
 
 
 def _look_object(uri: str) -> ListedFile | StoreError:
-    """One object, or why it is not given to who asks, or to nobody here. OutageError where its store does not answer."""
+    """One object, or the error that denies access to it. OutageError where its store does not answer."""
     try:
         return stat_object(uri)
     except AccessError as error:
@@ -268,7 +268,7 @@ def _is_object(name: str) -> bool:
 
 
 def _bare(name: str) -> str:
-    """The path in a file URI: verbatim, as fsspec takes it, unless only the percent-decoded path is there or can be meant."""
+    """The path in a file URI: verbatim, as fsspec takes it, unless only the percent-decoded path exists or is possible."""
     if not name.startswith("file://"):
         return name
     verbatim, decoded = name.removeprefix("file://"), local_path(name)

@@ -51,10 +51,10 @@ def is_list(name: str) -> bool:
 
 
 def read_list(name: str, data: bytes, limits: ListLimits = LIMITS) -> list[str]:
-    """What a list file names, in its order, verbatim; blank entries are dropped.
+    """Entries of a list file, in its order, verbatim; blank entries are dropped.
 
-    name: for the suffix and for errors. SourceError when the content is not what the suffix promises, has no usable column, or is more than
-    the limits.
+    name: for the suffix and for errors. SourceError when the content does not match the suffix, has no usable column, or exceeds the
+    limits.
     """
     limits.check_bytes(name, len(data))
     kind = name.lower().rpartition(".")[2]
@@ -124,7 +124,7 @@ def _known(head: list[str]) -> int | None:
 def _parquet_column(name: str, data: bytes, limits: ListLimits) -> list[str]:
     try:
         chosen = _chosen(name, pq.ParquetFile(pa.BufferReader(data)))
-        # as a dictionary, a name that stands there a million times is there once
+        # as a dictionary, a repeated name is in memory once
         file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=[chosen])
         limits.check_rows(name, file.metadata.num_rows)
         for group in range(file.num_row_groups):
@@ -133,7 +133,7 @@ def _parquet_column(name: str, data: bytes, limits: ListLimits) -> list[str]:
         size = 0
         for batch in file.iter_batches(_ROWS_AT_ONCE, columns=[chosen], use_threads=False):
             column = batch.column(0)
-            column.validate(full=True)  # Arrow believes what a file says of itself, of text and of places in dictionaries, until it crashes
+            column.validate(full=True)  # Arrow trusts a file's text and dictionary indices, and crashes on wrong ones
             size += _bytes(column)
             limits.check_bytes(name, size)
             found += [value for value in column.to_pylist() if value is not None]
@@ -152,13 +152,13 @@ def _chosen(name: str, file: pq.ParquetFile) -> str:
 
 
 def _unpacked(group: pq.RowGroupMetaData, column: str) -> int:
-    """Bytes that a file says a column has, uncompressed, in a group of rows."""
+    """Uncompressed bytes of a column in a row group, from the file's metadata."""
     parts = (group.column(number) for number in range(group.num_columns))
     return sum(part.total_uncompressed_size for part in parts if part.path_in_schema == column)
 
 
 def _bytes(column: pa.Array) -> int:
-    """Of all names in a column, each as often as it stands there."""
+    """Of all names in a column, repeated ones included."""
     lengths = pc.binary_length(column.dictionary).take(column.indices) if pa.types.is_dictionary(column.type) else pc.binary_length(column)
     return int(pc.sum(lengths.cast(pa.int64())).as_py() or 0)
 

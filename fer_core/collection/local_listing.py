@@ -1,13 +1,13 @@
-"""What lies on a local disk: folders walked to the bottom, patterns expanded, nothing lost on the way.
+"""Listing of a local disk: folders walked to the bottom, patterns expanded, unreadable folders reported.
 
 Links to files are listed under their own path, broken ones too. A folder behind a link is walked like any other, under the link's path,
-if it lies in the real folder that the walk began in; else only where links may be followed out of it. No folder is walked twice: what is
-reached without links comes first, so loops end, and a link to a folder that was walked already is listed as itself. A folder that cannot
-be listed is listed as itself as well: it becomes a row that says so. Pipes, sockets and devices are passed over, and nothing is entered
-that `system_files` names.
+if it lies in the real folder that the walk began in; else only where links may be followed out of it. No folder is walked twice: folders
+that are reached without links come first, so loops end, and a link to a folder that was walked already is listed as itself. A folder that
+cannot be listed is listed as itself as well: it becomes a row with the reason. Pipes, sockets and devices are skipped, and folders of
+`system_files` are not entered.
 
-A folder that is swapped for a link while the walk goes on is not entered through it: folders are opened without following links, and what
-a link leads to is judged once more when it is open. What is listed is read later by its path, behind whatever links there are by then.
+A folder that is replaced by a link during the walk is not entered through it: folders are opened without following links, and the target
+of a link is checked again once it is open. Listed files are read later by their path, through the links of that time.
 """
 
 import errno
@@ -41,13 +41,13 @@ def stat_file(path: str) -> ListedFile:
     """One path as it is now, without opening it."""
     try:
         status = os.stat(path)
-    except (OSError, ValueError):  # absent, a broken link, not permitted, or no possible name: reading it will say which
+    except (OSError, ValueError):  # absent, a broken link, not permitted, or no possible name: reading it gives the reason
         return ListedFile(path)
     return _listed(path, status)
 
 
 class FolderLinks:
-    """Where a walk may go, and where it did not go."""
+    """Folders that a walk may enter, and those that it left out."""
 
     def __init__(self, follow: bool = False) -> None:
         """follow: also to folders that are not inside the one where the walk began."""
@@ -60,7 +60,7 @@ class FolderLinks:
         return self._judge(folder, os.path.realpath(folder), inside)
 
     def stay(self, folder: str, handle: int, inside: str) -> bool:
-        """The same of a folder that is open: what it is now, wherever its path has led meanwhile."""
+        """The same for an open folder, wherever its path leads by now."""
         status, real = os.fstat(handle), _real_path(handle, folder)
         return self._judge(folder, real, inside) and (not is_system_file(real, status) or self._leave_out(folder))
 
@@ -150,7 +150,7 @@ def _tree(top: str, seen: set[tuple[int, int]], behind_links: list[str], links: 
 
 
 def _real_path(handle: int, folder: str) -> str:
-    """Where an open folder is. folder: the path by which it was opened, for systems that do not tell."""
+    """Real path of an open folder. folder: the path by which it was opened, for systems without that information."""
     try:
         return os.readlink(f"/proc/self/fd/{handle}")
     except OSError:
@@ -173,7 +173,7 @@ def _listed(path: str, status: os.stat_result) -> ListedFile:
 def _was_walked(folder: str, seen: set[tuple[int, int]]) -> bool:
     try:
         return _identity(folder) in seen
-    except OSError:  # gone since it was found; walking it will say so
+    except OSError:  # gone since it was found; walking it reports that
         return False
 
 

@@ -1,4 +1,4 @@
-"""What lies in an object store: names below a name, page by page where the store has pages, and what patterns match there."""
+"""Listing of an object store: names below a name, page by page where the store has pages, and matches of patterns."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def list_objects(fs: AbstractFileSystem, path: str, source: str) -> Iterator[ListedFile]:
     """Objects of S3 below a name, as they come: a page of a thousand is in memory at a time. None is found where the name is an object's.
 
-    source: the name as somebody gave it. StoreError when it cannot be listed.
+    source: the name as the user gave it. StoreError when it cannot be listed.
     """
     bucket, key, _ = fs.split_path(path.rstrip("/"))
     after: dict[str, str] = {}
@@ -46,10 +46,10 @@ def find_objects(fs: AbstractFileSystem, path: str) -> dict[str, Mapping[str, An
 
 
 def first_page(fs: AbstractFileSystem, path: str, source: str) -> int | None:
-    """How many objects a source in S3 has, told by one or two requests; None where they do not tell, see `collection.quick_count`.
+    """Number of objects of a source in S3, by one or two requests; None where these are not enough, see `inventory.quick_count`.
 
-    Below the name, then the very name, then what a pattern may match: as `list_objects` and `find_objects` look. SourceError where nothing
-    is there.
+    Below the name, then the very name, then matches of a pattern, like `list_objects` and `find_objects`. SourceError where nothing is
+    there.
     """
     bucket, key, _ = fs.split_path(path.rstrip("/"))
     start = key[: min((key.index(mark) for mark in MAGIC if mark in key), default=len(key))]
@@ -67,7 +67,7 @@ def first_page(fs: AbstractFileSystem, path: str, source: str) -> int | None:
 
 
 def stat_object(uri: str) -> ListedFile:
-    """One object as it is now; without size where it is not there, or is no object. StoreError when the store does not say."""
+    """One object as it is now; without size where it is not there, or is no object. StoreError when the store does not answer."""
     fs, path = split(uri)
     with as_store_error("look for", uri):
         try:
@@ -80,7 +80,7 @@ def stat_object(uri: str) -> ListedFile:
 
 
 def to_listed_file(fs: AbstractFileSystem, path: str, info: Mapping[str, Any]) -> ListedFile:
-    """What a store tells of an object, in the words of its own: `size` in bytes, perhaps a tag, perhaps when it changed."""
+    """An object from the store's own fields: `size` in bytes, perhaps an etag, perhaps a modification time."""
     etag = info.get("ETag") or info.get("etag")
     changed = next((info[key] for key in ("LastModified", "last_modified", "mtime", "created") if info.get(key)), None)
     return ListedFile(unsplit(fs, path), info["size"], _microseconds(changed), etag.strip('"') if etag else None)

@@ -1,7 +1,7 @@
 """Kept faces -> pixels: the 112x112 PNG that ferflow writes, and nothing else.
 
-They come out of tables and face sets that others may have made, thousands a file, and a table packs well: five kilobytes of Parquet can
-hold a picture of a billion pixels. So the header is weighed first, the general decoder's rules follow, and no codec is tried on a guess.
+They come from untrusted tables and face sets, thousands a file, and a table compresses well: five kilobytes of Parquet can
+hold a picture of a billion pixels. So the header is checked first, then the general decoder's rules apply, and no other codec is tried.
 """
 
 from typing import Final

@@ -1,7 +1,7 @@
-"""Pictures decoded before their turn, in threads of their own: decoders let other threads run, and a device that looks at many pictures a
-second wants more than one core can decode.
+"""Pictures decoded before their turn, in threads: decoders release the interpreter's lock, and a fast device processes more pictures a
+second than one core can decode.
 
-Bounded in number and in pixels, so that a worker's memory is known beforehand: see `worker_memory`.
+Bounded in number and in pixels, so that a worker's memory is known beforehand: see `memory_estimate`.
 """
 
 import hashlib
@@ -20,17 +20,17 @@ from fer_core.run import ImageRef
 from fer_core.types import Picture
 
 PIXELS_AHEAD: Final = 2**25
-"""Of pictures that are being decoded, wait or are looked at, together; a larger one is decoded alone."""
+"""Of pictures that are being decoded, are waiting or are being processed, together; a larger one is decoded alone."""
 PIXELS_A_PICTURE: Final = 2**20
-"""Times as many pictures as are looked at together is the bound where that is more: while a device looks at some, others are decoded."""
+"""Times the pictures of a batch is the bound where that is more: while a device processes some, others are decoded."""
 
 Decode = Callable[[bytes, Callable[[int], None]], Picture]
-"""Bytes, and what is to be told the number of pixels before they are decoded, as `decode.decode` does."""
+"""Bytes, and a callback that gets the number of pixels before they are decoded, as in `decoder.decode`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What became of one image's bytes."""
+    """Result of reading and decoding one image."""
 
     data: bytes
     """As they were read; empty where that failed."""
@@ -40,7 +40,7 @@ class Decoded:
     error: Exception | None
     """Why there is no picture."""
     held: int
-    """Pixels of the budget that it has until they are given back."""
+    """Pixels of the budget that it holds until `release`."""
     read_seconds: float
     decode_seconds: float
 
@@ -51,14 +51,14 @@ class _Asked:
     turn: int
     work: Callable[[], Decoded]
     future: "Future[Decoded] | None"
-    """None where whoever takes it does the work."""
+    """None where the consumer does the work."""
 
 
 class DecodePrefetcher:
-    """The pictures of some images, one after another. A context manager: what is still on its way at the end is not waited for."""
+    """The pictures of some images, one after another. A context manager: its end does not wait for pending ones."""
 
     def __init__(self, images: Sequence[ImageRef], limit: int, read: Read, decode: Decode, *, threads: int, waiting: int) -> None:
-        """limit: most bytes of an image. threads: that decode; with 0 a picture is decoded when it is its turn, by whoever takes it.
+        """limit: most bytes of an image. threads: that decode; with 0 the consumer decodes a picture when it is its turn.
 
         waiting: pictures that may be ready before their turn, besides.
         """
@@ -80,7 +80,7 @@ class DecodePrefetcher:
         return asked.future.result()
 
     def is_short(self, image: ImageRef) -> bool:
-        """Whether the next image cannot come before whoever asks gives back what it holds. Waits until that is known."""
+        """Whether the next image cannot come before the consumer releases the pixels it holds. Waits until that is known."""
         asked = self._next(image)
         return asked.future is not None and not self._budget.wait(asked.turn, asked.future.done)
 
@@ -119,7 +119,7 @@ class DecodePrefetcher:
 
         def admit(pixels: int) -> None:
             nonlocal held
-            if self._pool is not None:  # else nobody but the caller, who holds them, could give any back
+            if self._pool is not None:  # else only the caller, which waits here, could release any
                 self._budget.take(turn, pixels)
                 held = pixels
 

@@ -1,6 +1,6 @@
-"""Encoded bytes -> upright RGB pixels. Only formats of the allow-list are decoded, and only after their header has been weighed.
+"""Encoded bytes -> upright RGB pixels. Only formats of the allow-list are decoded, and only after their header has been checked.
 
-What is fixed here, because answers depend on it: transparency lies on white; 16-bit samples keep their upper byte; CMYK is converted
+Fixed here, because results depend on it: transparency is composed over white; 16-bit samples keep their upper byte; CMYK is converted
 without its profile, like all colours (profiles are ignored); of animations and pages the first is taken.
 """
 
@@ -75,7 +75,7 @@ class DecodeLimits:
     max_bytes: int = 64 * 2**20
     """Length of the encoded bytes."""
     max_pixels: int = 100_000_000
-    """Width times height, told by the header before anything is decoded."""
+    """Width times height, read from the header before anything is decoded."""
 
 
 def decode(data: bytes, limits: DecodeLimits, side: int | None = None, admit: Callable[[int], None] = lambda _: None) -> Picture:
@@ -86,7 +86,7 @@ def decode(data: bytes, limits: DecodeLimits, side: int | None = None, admit: Ca
     bytes alone.
 
     side: a JPEG picture at least twice as long is decoded at a half, a quarter or an eighth of its size, the smallest of which the longest
-    side is not below `side`: its frequencies beyond are never computed. admit: told how many pixels there will be, before they are.
+    side is not below `side`: its frequencies beyond are never computed. admit: called with the number of pixels before they are decoded.
     """
     if not data:
         raise ImageError(UNREADABLE, "empty file")
@@ -152,7 +152,7 @@ def _check_tiff(image: Image.Image, max_pixels: int) -> None:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What EXIF asks for. Called after `load`: a PNG may carry its EXIF behind the pixels, and TIFF is turned by Pillow's load."""
+    """The rotation from EXIF. Called after `load`: a PNG may have its EXIF behind the pixels, and TIFF is rotated by Pillow's load."""
     check_exif(len(image.info.get("exif") or b""))
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
@@ -189,7 +189,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 @contextmanager
 def _plain_errors(name: str) -> Iterator[None]:
-    """Whatever a decoder raises becomes an ImageError, and its warnings about odd files are not shown."""
+    """Exceptions of a decoder become an ImageError, and its warnings about odd files are not shown."""
     with warnings.catch_warnings():
         # narrow on purpose: threads share the filters, and one that leaves late may leave this filter behind
         warnings.filterwarnings("ignore", module=r"PIL\.|fer_core\.decode")
@@ -206,7 +206,7 @@ def _plain_errors(name: str) -> Iterator[None]:
 
 
 def _judged(name: str, error: Exception) -> ImageError:
-    """What a decoder's error means. Nothing of its text is taken over: it may differ from call to call and from release to release."""
+    """The ImageError for a decoder's error, without its text, which may differ from call to call and from release to release."""
     text, name = str(error).lower(), {WEBP: "WebP"}.get(name, name)
     if text.startswith(_STRANGE):
         return ImageError(UNSUPPORTED, f"a {name} image of a kind that is not read (such as floating point or an odd number of bits)")

@@ -1,4 +1,4 @@
-"""What a file may have around its pixels, weighed before a decoder sees it.
+"""Bounds on what a file may have around its pixels, checked before a decoder runs.
 
 Decoders read segments, chunks, strips and tags one by one, partly in Python, and some work is repeated for each: a few megabytes that
 consist of nothing else could keep a worker busy for minutes. Real photographs are far below these bounds.
@@ -18,7 +18,7 @@ SCANS: Final = 64
 """Of a JPEG file. Encoders write about ten. Each is a pass over all pixels, and may take no more than a dozen bytes: thirty kilobytes
 could keep a worker busy for a minute, and sixty megabytes for days."""
 EXIF_SEGMENTS: Final = 64
-"""The standard knows one. Pillow appends each to those before."""
+"""The standard has one. Pillow appends each to those before."""
 JUNK: Final = 2**20
 """Bytes between a JPEG file's segments that belong to none; Pillow steps over them one by one."""
 CHUNKS: Final = 100_000
@@ -38,7 +38,7 @@ _START_OF_SCAN, _END_OF_IMAGE, _APP1 = b"\xda", b"\xd9", b"\xe1"
 _START_OF_FRAME: Final = frozenset(bytes([marker]) for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC))
 _WITHOUT_LENGTH: Final = frozenset(bytes([marker]) for marker in (0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)))
 _PADDING: Final = re.compile(rb"[^\xff]*+\xff++(?:\x00[^\xff]*+\xff++)*+")
-"""Up to the byte that says which segment comes; 0xFF00 is none. Possessive: a megabyte of these needs no memory of the ways back."""
+"""Up to the marker of the next segment; 0xFF00 is none. Possessive: a megabyte of these needs no memory for backtracking."""
 _CODED: Final = re.compile(rb"\xff(?=[\x01-\xcf\xd8-\xfe])")
 """The same behind coded pixels, in which 0xFF is followed by zero, or by a restart's number."""
 _PIXEL_CHUNKS: Final = frozenset((b"IDAT", b"fdAT", b"fcTL"))
@@ -51,7 +51,7 @@ _NUMBERS: Final = frozenset((3, 4, 5, 8, 9, 10, 11, 12, 13, 16, 17, 18))
 
 
 def check_bounds(data: bytes, name: str) -> None:
-    """ImageError `too_large` for a file that is none of a camera's. name: one of `image_header.FORMATS`."""
+    """ImageError `too_large` for a file beyond these bounds. name: one of `image_format.FORMATS`."""
     check = {JPEG: _check_jpeg, PNG: _check_png, TIFF: _check_tiff}.get(name)
     if check is not None:
         check(data)
@@ -63,7 +63,7 @@ def check_exif(size: int) -> None:
 
 
 def _check_jpeg(data: bytes) -> None:
-    """Segments and scans up to the end of the picture; what follows is not looked at (ITU-T T.81, annex B)."""
+    """Segments and scans up to the end of the picture; the rest is ignored (ITU-T T.81, annex B)."""
     at, segments, scans, frames, exif, junk = 2, 0, 0, 0, 0, 0
     while found := _CODED.search(data, at) if scans else _PADDING.match(data, at):
         junk += 0 if scans else found.end() - at - 1
@@ -106,7 +106,7 @@ def _check_tiff(data: bytes) -> None:
     start = int.from_bytes(data[width : 2 * width], "little" if order == "<" else "big")
     try:
         (tags,) = struct.unpack_from(order + head, data, start)
-    except (struct.error, OverflowError):  # outside of the file: Pillow says so
+    except (struct.error, OverflowError):  # outside of the file: Pillow raises
         return
     _check(tags, TAGS, "tags")
     at = start + struct.calcsize(order + head)

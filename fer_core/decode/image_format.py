@@ -1,4 +1,4 @@
-"""What a file is, told by its first bytes and never by its name."""
+"""The format of a file, by its first bytes and never by its name."""
 
 import struct
 from typing import Final
@@ -52,7 +52,7 @@ def image_format(data: bytes) -> str | None:
 
 
 def describe_content(data: bytes) -> str:
-    """What a file that is none of `FORMATS` seems to be, in words."""
+    """Description of a file that is none of `FORMATS`."""
     if data[4:8] == b"ftyp":
         return _BRANDS.get(data[8:12], "an MP4 or QuickTime video")
     if data[8:11] == b"CR\x02":

@@ -1,18 +1,18 @@
-"""How many pixels may be in memory at a time, granted to pictures in their order."""
+"""Budget of pixels in memory, granted to pictures in their order."""
 
 from collections.abc import Callable
 from threading import Condition
 
 
 class BudgetClosedError(Exception):
-    """Nobody wants the pictures any more."""
+    """The consumer needs no more pictures."""
 
 
 class PixelBudget:
-    """Pictures are decoded in several threads and used in one, in order. A later one never holds what an earlier one waits for."""
+    """Pictures are decoded in several threads and used in one, in order. A later one never holds pixels that an earlier one waits for."""
 
     def __init__(self, limit: int) -> None:
-        """limit: pixels together; a picture of more gets them while nobody else has any."""
+        """limit: pixels together; a larger picture gets them while no other holds any."""
         self._limit, self._used, self._turn = limit, 0, 0
         self._skipped: set[int] = set()
         self._closed, self._short = False, False
@@ -33,18 +33,18 @@ class PixelBudget:
             self._over()
 
     def wait(self, turn: int, done: Callable[[], bool]) -> bool:
-        """Wait until `done`, which `tell` has looked at anew, or until this turn is short of room. Returns whether it is done."""
+        """Wait until `done`, which is checked at each `notify`, or until this turn is short of pixels. Returns whether it is done."""
         with self._changed:
             self._changed.wait_for(lambda: done() or (self._short and self._turn == turn))
             return done()
 
     def notify(self) -> None:
-        """Something that somebody waits for may be done."""
+        """Wake the waiting threads: a decode may be done."""
         with self._changed:
             self._changed.notify_all()
 
     def skip(self, turn: int) -> None:
-        """This turn needs none. Does nothing where it was over already."""
+        """This turn needs no pixels. Does nothing where it was over already."""
         with self._changed:
             if turn < self._turn:
                 return
@@ -53,14 +53,14 @@ class PixelBudget:
                 self._over()
 
     def release(self, pixels: int) -> None:
-        """What a picture had is free again."""
+        """Return the pixels of a picture to the budget."""
         with self._changed:
             self._used -= pixels
-            self._short = False  # whoever still is will say so again
+            self._short = False  # a thread that still lacks pixels sets it again
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Whoever waits, waits in vain."""
+        """Waiting threads get a BudgetClosedError."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

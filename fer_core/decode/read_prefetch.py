@@ -1,5 +1,5 @@
-"""Pictures in an object store, asked for before their turn: a request takes tens of milliseconds, and while a picture is looked at the next
-ones can be on their way. Bounded in requests and in bytes, so that a worker's memory is known beforehand.
+"""Pictures in an object store, requested before their turn: a request takes tens of milliseconds, and can run while the current picture is
+processed. Bounded in requests and in bytes, so that a worker's memory is known beforehand.
 """
 
 from collections import deque
@@ -14,23 +14,23 @@ from fer_core.run import ImageRef
 from fer_core.storage.uri import scheme
 
 REQUESTS_AHEAD: Final = 16
-"""A worker's, at most. A store that answers after 100 ms then gives 160 pictures a second, which is more than a core looks at."""
+"""A worker's, at most. A store that answers after 100 ms then gives 160 pictures a second, more than a core processes."""
 BYTES_AHEAD: Final = 64 * 2**20
-"""Listed sizes of the pictures that are there or on their way before their turn, together; a larger one is asked for alone."""
+"""Listed sizes of the pictures that are requested before their turn, together; a larger one is requested alone."""
 
 Read = Callable[[str, int, int | None], bytes]
-"""`store.read_uri`, or something that takes its place."""
+"""`store.read_uri`, or a substitute."""
 
 
 class ReadPrefetcher:
-    """The bytes of some images, one after another. A context manager: what is still on its way at the end is not waited for.
+    """The bytes of some images, one after another. A context manager: its end does not wait for pending ones.
 
-    Images on local disks are read when it is their turn: there the kernel reads ahead. Turns are given in one thread; what is turned to
-    may be waited for in others.
+    Images on local disks are read when it is their turn: there the kernel reads ahead. `take` and `turn` are called in one thread; other
+    threads may wait for the results.
     """
 
     def __init__(self, images: Iterable[ImageRef], limit: int, read: Read) -> None:
-        """limit: most bytes of an image, and what one of unknown size is taken for."""
+        """limit: most bytes of an image, also the assumed size of one of unknown size."""
         self._read, self._limit = read, limit
         self._coming = deque(images)
         self._asked: deque[tuple[ImageRef, Future[bytes] | None]] = deque()
@@ -39,11 +39,11 @@ class ReadPrefetcher:
         self._pool = ThreadPoolExecutor(REQUESTS_AHEAD, thread_name_prefix="read-ahead")  # starts no thread before it is needed
 
     def take(self, image: ImageRef) -> bytes:
-        """The next image, or whatever error its reading ended with. ValueError when it is another one's turn."""
+        """The next image, or the error of reading it. ValueError when it is another one's turn."""
         return self.turn(image)()
 
     def turn(self, image: ImageRef) -> Callable[[], bytes]:
-        """The next image, as something that waits for it; to be called once, in any thread. ValueError when it is another one's turn."""
+        """A function that waits for the next image; call it once, in any thread. ValueError when it is another one's turn."""
         with self._lock:
             self._ask()
             if not self._asked or self._asked[0][0] != image:

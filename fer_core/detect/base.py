@@ -1,4 +1,4 @@
-"""What a face detector is, and what every one does to its raw findings before it hands them on."""
+"""The protocol of face detectors, and the post-processing that all of them share."""
 
 from typing import Any, Protocol
 
@@ -11,10 +11,10 @@ Floats = NDArray[np.floating[Any]]
 
 
 class Detector(Protocol):
-    """Finds the faces of one image. Not thread-safe unless a detector says so: one instance a thread."""
+    """Detects the faces of one image. Not thread-safe unless a detector's text says so: one instance a thread."""
 
     identity: str
-    """Names everything that changes its answers: kind, digest of the file, thresholds, working size. Never a path."""
+    """Names all that changes its results: kind, digest of the file, thresholds, working size. Never a path."""
 
     def detect(self, pixels: NDArray[np.uint8]) -> Faces:
         """(H, W, 3) RGB uint8 -> faces in its pixels, as `clean_detections` leaves them.
@@ -25,7 +25,7 @@ class Detector(Protocol):
 
 
 def clean_detections(boxes: Floats, points: Floats, scores: Floats, width: int, height: int) -> Faces:
-    """Raw findings of one image of `width` x `height` pixels -> `Faces`.
+    """Raw detections of one image of `width` x `height` pixels -> `Faces`.
 
     boxes: (N, 4) x0, y0, x1, y1; points: (N, 5, 2); scores: (N,). Dropped are faces with a number that is not finite and boxes that
     cover less than one pixel of the image in either direction. Boxes are clipped to the image, points are not (an eye may lie outside);

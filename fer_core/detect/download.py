@@ -1,6 +1,6 @@
-"""YuNet's file from its public home: the one file that ferflow itself downloads from the internet, on request only.
+"""YuNet's file from its public home: the only download by ferflow itself, and only on request.
 
-Only the digest, which stands here, is trusted: whatever server answers, the file is kept only if it is the released one.
+Trust depends on the digest alone, which is written here: whatever the server sends, only the released file gets its name.
 """
 
 import hashlib
@@ -20,20 +20,20 @@ from fer_core.storage.store import open_store
 from fer_core.storage.uri import as_store_error, error_text
 
 YUNET_URL: Final = f"https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/face_detection_yunet/{YUNET_FILE}"
-"""OpenCV's model zoo keeps it in Git LFS, whose objects are served under this name; `raw.githubusercontent.com` would answer a pointer."""
+"""OpenCV's model zoo keeps it in Git LFS, whose objects are served under this name; `raw.githubusercontent.com` returns a pointer."""
 YUNET_SHA256: Final = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 LARGEST: Final = 10_000_000
 """Bytes that are read at most; the file has 230 KB."""
 SILENCE_SECONDS: Final = 15.0
-"""How long connecting may take, and how long nothing may arrive."""
+"""Timeout of connecting, and of each wait for data."""
 WHOLE_SECONDS: Final = 300.0
-"""How long all of it may take: a server that sends a byte now and then is never silent."""
+"""Limit on the whole download: a server that sends a byte now and then never exceeds the other one."""
 _PIECE: Final = 65536
 
 
 @dataclass(frozen=True, slots=True)
 class DownloadResult:
-    """The file as it lies there now."""
+    """The file after the call."""
 
     file: Path
     """Absolute."""
@@ -45,10 +45,10 @@ class DownloadResult:
 
 
 def download_yunet(to: Path | None = None, url: str = YUNET_URL) -> DownloadResult:
-    """Have YuNet's file in the folder `to`, by default the one in which detectors are looked for.
+    """Download YuNet's file into the folder `to`, by default the folder of detector files, unless it is there.
 
-    A file of that name with another content is replaced once the right one has come whole. UsageError: not an address to fetch from.
-    DetectorError: it cannot be had, or is not YuNet's. StoreError: the folder cannot be written.
+    A file of that name with another content is replaced once the right one is complete. UsageError: not an address to download from.
+    DetectorError: the download fails, or is not YuNet's file. StoreError: the folder cannot be written.
     """
     file = (to or folder()).expanduser().absolute() / YUNET_FILE
     with as_store_error("read", str(file)):
@@ -66,7 +66,7 @@ def download_yunet(to: Path | None = None, url: str = YUNET_URL) -> DownloadResu
 
 
 def _shown(url: str) -> str:
-    """The address without what may be secret in it."""
+    """The address without parts that may be secret."""
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018  (raises where it is no number)
@@ -80,7 +80,7 @@ def _shown(url: str) -> str:
 
 
 def _fetched(url: str, shown: str) -> bytes:
-    """What the address answers, in memory: it is small, and nothing is left behind where this process is killed meanwhile."""
+    """The response, in memory: it is small, and a kill leaves no file."""
     request = urllib.request.Request(url, headers={"User-Agent": "ferflow"})
     try:
         with urllib.request.urlopen(request, timeout=SILENCE_SECONDS) as response:
@@ -100,7 +100,7 @@ def _fetched(url: str, shown: str) -> bytes:
 
 
 def _body(response: http.client.HTTPResponse, shown: str) -> bytes:
-    """All that comes, within the limits of size and time."""
+    """The whole body, within the limits of size and time."""
     promised = response.length
     until, data = time.monotonic() + WHOLE_SECONDS, bytearray()
     if promised is not None and promised > LARGEST:

@@ -1,4 +1,4 @@
-"""The sizes at which a detector looks at one picture."""
+"""Pyramid levels: the sizes at which a detector processes one picture."""
 
 from collections.abc import Iterator
 
@@ -7,15 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_SIDE = 1280
-"""Longest side of the finest look, for pictures of up to twice that."""
+"""Longest side of the finest level, for pictures of up to twice that."""
 LIMIT_SIDE = 1920
-"""Longest side of the finest look for any picture: larger ones are halved until they meet it."""
+"""Longest side of the finest level for any picture: larger ones are halved until they meet it."""
 ENLARGE = 2.0
-"""Small pictures are enlarged by at most this factor: their small faces are found, noise is not blown up into faces."""
+"""Small pictures are enlarged by at most this factor: their small faces are found, and noise is not enlarged into faces."""
 
 
 def finest_side(height: int, width: int, max_side: int = MAX_SIDE) -> int:
-    """Longest side of the finest look at a picture of `height` x `width` pixels.
+    """Longest side of the finest level of a picture of `height` x `width` pixels.
 
     Twice the picture up to `max_side`, that up to twice `max_side`, then half the picture up to 1.5 `max_side`: the faces of a
     12-megapixel photograph that are 40 px high are still 19 px there.
@@ -25,7 +25,7 @@ def finest_side(height: int, width: int, max_side: int = MAX_SIDE) -> int:
 
 
 def shrinkable_side(max_side: int = MAX_SIDE) -> int:
-    """Longest side from which on all pictures are looked at alike: larger ones may come shrunk to it or a little more."""
+    """Longest side from which on all pictures have the same levels: larger ones may come shrunk to it or a little more."""
     return 2 * max_side * LIMIT_SIDE // MAX_SIDE
 
 

@@ -14,9 +14,9 @@ from fer_core.detect.scrfd import Scrfd
 from fer_core.errors import DetectorError
 
 CONNECT_SECONDS: Final = 8.0
-"""How long the server of the packs may take to answer before we say that it cannot be reached."""
+"""Timeout for a response of the packs' server."""
 DETECTOR_NAMES: Final = ("det_", "scrfd")
-"""How the packs name their detector; the other models of a pack are never loaded."""
+"""Prefixes of detector files in the packs; the other models of a pack are never loaded."""
 
 
 class InsightFacePack(Scrfd):
@@ -38,12 +38,12 @@ def _folder(pack: str) -> Path:
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             return Path(ensure_available("models", pack, root=str(root)))
-    except Exception as error:  # requests, zipfile and insightface raise what they like; the cause is kept
+    except Exception as error:  # requests, zipfile and insightface raise many kinds of exceptions; the cause is kept
         raise DetectorError(f"the InsightFace pack {pack} could not be downloaded: {error}") from error
 
 
 def _check_reachable(pack: str, url: str) -> None:
-    """Asks before insightface does: its own download waits for ever."""
+    """Check the server before insightface's own download, which waits for ever."""
     try:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=CONNECT_SECONDS):
             return

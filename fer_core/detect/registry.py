@@ -19,7 +19,7 @@ _NON_COMMERCIAL: Final = "InsightFace's models are for non-commercial research o
 
 
 def folder() -> Path:
-    """Where detector files are looked for: $FERFLOW_DETECTORS, or else ferflow/detectors in the user's cache."""
+    """The folder of detector files: $FERFLOW_DETECTORS, or else ferflow/detectors in the user's cache."""
     named = os.environ.get(FOLDER_VARIABLE)
     if named:
         return Path(named).expanduser().absolute()
@@ -27,7 +27,7 @@ def folder() -> Path:
 
 
 def resolve(spec: str) -> str:
-    """What the user wrote -> a spec that means the same in every process of a run: no `auto`, files by absolute path.
+    """The user's choice -> a spec that means the same in every process of a run: no `auto`, files by absolute path.
 
     `auto` is YuNet where its file lies in `folder()`, else the built-in detector: models with a non-commercial licence are used
     only when named. Loads nothing heavy. UsageError: no such choice. DetectorError: the file or the package is missing.
@@ -49,9 +49,9 @@ def resolve(spec: str) -> str:
 
 
 def build(spec: str, device: str = "cpu") -> Detector:
-    """The detector of a spec; the built-in one on `device`, the others where their libraries put them.
+    """The detector of a spec; the built-in one on `device`, the others on the device that their libraries choose.
 
-    DetectorError: its file is missing or is not what it should be, or a pack cannot be downloaded.
+    DetectorError: its file is missing or wrong, or a pack cannot be downloaded.
     """
     resolved = resolve(spec)
     name, _, argument = resolved.partition(":")
@@ -73,7 +73,7 @@ def build(spec: str, device: str = "cpu") -> Detector:
 
 
 def notice(spec: str) -> str | None:
-    """What has to be said when this detector is used, or None."""
+    """A notice to show when this detector is used, or None."""
     return _NON_COMMERCIAL if spec.partition(":")[0] in {"scrfd", "insightface"} else None
 
 

@@ -25,13 +25,13 @@ NMS_THRESHOLD: Final = 0.4
 STRIDE: Final = 32
 """Pictures are padded with black, right and below, to whole cells of the coarsest feature map."""
 LOOKS: Final = 3
-"""Fine, half and quarter: small, usual and very large faces. The network loses faces of more than about 500 px."""
+"""Pyramid levels: fine, half and quarter, for small, usual and very large faces. The network misses faces above about 500 px."""
 OUTPUTS: Final = 9
 """Scores, boxes and points at strides 8, 16 and 32."""
 
 
 class Scrfd:
-    """A `Detector` over one SCRFD file with five points. `name` stands in its identity."""
+    """A `Detector` over one SCRFD file with five points. `name` is part of its identity."""
 
     def __init__(self, file: Path, name: str = "scrfd") -> None:
         if not file.is_file():
@@ -60,7 +60,7 @@ def _padded(look: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _load(file: Path) -> Any:  # noqa: ANN401  (insightface is untyped)
-    """insightface's model on one thread: workers are the parallelism, and one thread gives the same answer each time."""
+    """insightface's model on one thread: workers are the parallelism, and one thread gives the same result each time."""
     try:
         with _silence():
             import onnxruntime
@@ -95,13 +95,13 @@ def _any_size(file: Path) -> bytes:
         shape = output.type.tensor_type.shape.dim
         if len(shape) >= 2:
             shape[len(shape) - 2].dim_param = f"cells_{output.name}"
-    del network.graph.value_info[:]  # shapes noted for the old size
+    del network.graph.value_info[:]  # shapes of the old size
     return bytes(network.SerializeToString())
 
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """insightface and what it imports print and warn; none of it is about the user's pictures."""
+    """Suppress output and warnings of insightface and its imports: none of them concerns the user's pictures."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

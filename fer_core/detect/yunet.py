@@ -13,13 +13,13 @@ from fer_core.hashing import file_sha256
 from fer_core.types import Faces
 
 SCORE_THRESHOLD = 0.45
-"""YuNet scores faces in profile 0.4 to 0.6; what it invents lies mostly below (benchmarks/detector/compare.py)."""
+"""YuNet scores faces in profile 0.4 to 0.6; most false positives are below (benchmarks/detector/compare.py)."""
 NMS_THRESHOLD = 0.3
 MARGIN = 0.03
-"""Black frame around the finest look, as a share of its longest side: faces cut off by the image border score higher with it."""
+"""Black frame around the finest pyramid level, as a share of its longest side: faces cut off by the image border score higher with it."""
 CANDIDATES = 5000
 SMALLEST_SIDE = 4
-"""Pixels. OpenCV's answers for thinner images depend on what was in memory before, and no face is so small."""
+"""Pixels. OpenCV's results for thinner images depend on uninitialised memory, and no face is so small."""
 
 
 class YuNet:
@@ -43,7 +43,7 @@ class YuNet:
     def detect(self, pixels: NDArray[np.uint8]) -> Faces:
         """(H, W, 3) RGB uint8 -> faces in its pixels.
 
-        Looks twice, the second time at half the size: what fills the picture is found there, and its points are better.
+        Two pyramid levels, the second at half the size: faces that fill the picture are found there, with better points.
         """
         height, width = pixels.shape[:2]
         if min(height, width) < SMALLEST_SIDE:

@@ -1,4 +1,4 @@
-"""What spoils faces in the wild, in five measured strengths: for asking how much of it a model bears, never for training.
+"""Corruptions of faces in five strengths, to measure the robustness of a model; never for training.
 
 After the idea of Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations" (ICLR 2019);
 kinds and strengths are ours, in pixels and grey levels of the aligned 112x112 crop.
@@ -38,10 +38,10 @@ STRENGTHS: Final[dict[Corruption, Strengths]] = {
 
 
 def corrupt(crops: NDArray[np.uint8], kind: Corruption, strength: int, seed: int, ids: Sequence[str] | None = None) -> NDArray[np.uint8]:
-    """(N, 112, 112[, 3]) uint8 aligned faces -> the same shape, spoilt. strength: 1 to 5, or 0 for a plain copy.
+    """(N, 112, 112[, 3]) uint8 aligned faces -> the same shape, corrupted. strength: 1 to 5, or 0 for a plain copy.
 
-    What is drawn for a face depends on seed, kind and its id, or without ids its place in `crops`: not on the other faces, and not on the
-    strength, so that a block only grows and noise only swells. A grey face and its coloured copy suffer alike.
+    Random draws for a face depend on seed, kind and its id, or without ids its index in `crops`: not on the other faces, and not on the
+    strength, so that a block only grows and noise only increases. A grey face and its coloured copy get the same corruption.
     """
     if kind not in CORRUPTIONS or not 0 <= strength <= len(STRENGTHS[kind].amounts):
         raise ValueError(f"no corruption {kind!r} of strength {strength}")
@@ -62,7 +62,7 @@ def _draws(seed: int, kind: Corruption, face: int | str) -> np.random.Generator:
 
 
 def occlusion(face: NDArray[np.uint8], percent: float, draws: np.random.Generator) -> NDArray[np.uint8]:
-    """A square of one grey, anywhere inside the window that the network sees; percent: of the window's area."""
+    """A square of one grey, anywhere inside the network's window; percent: of the window's area."""
     side = round(WINDOW_SIZE * (percent / 100) ** 0.5)
     down, across, grey = draws.random(3)
     top = WINDOW_TOP + int(down * (WINDOW_SIZE - side + 1))
@@ -87,7 +87,7 @@ def blur(face: NDArray[np.uint8], sigma: float, draws: np.random.Generator) -> N
 
 
 def low_resolution(face: NDArray[np.uint8], side: float, draws: np.random.Generator) -> NDArray[np.uint8]:
-    """Seen from afar: averaged down to `side` pixels and enlarged bilinearly, as the aligner does with a small face."""
+    """A distant face: averaged down to `side` pixels and enlarged bilinearly, as the aligner does with a small face."""
     del draws
     small = cv2.resize(face, (int(side), int(side)), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(small, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_LINEAR), np.uint8)

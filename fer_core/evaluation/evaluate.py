@@ -16,12 +16,12 @@ from fer_core.models.calibration import ReliabilityBins, reliability_bins
 Protocol = Literal["majority", "argmax"]
 
 FACES_AT_ONCE: Final = 512
-"""Scored between two calls of `on_scored`. A face's answer does not depend on the others."""
+"""Scored between two calls of `on_scored`. The result of a face does not depend on the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Figures of one model on one split. K classes of the set, in the house order."""
+    """Figures of one model on one split. K classes of the set, in the order of `labels.EXPRESSIONS`."""
 
     n: int
     accuracy: float
@@ -33,10 +33,10 @@ class Evaluation:
     per_class: dict[str, dict[str, float]]
     """precision, recall, f1 and support by class."""
     confusion: tuple[tuple[int, ...], ...]
-    """(K, K) faces: true class down, said class across."""
+    """(K, K) faces: rows are the true class, columns the predicted one."""
     classes: tuple[str, ...]
     absent_ids: int
-    """Ids asked for with `only` that the split does not have."""
+    """Ids of `only` that the split does not have."""
     reliability: ReliabilityBins
     """Accuracy against confidence, what `ece` sums up."""
 
@@ -110,7 +110,7 @@ def evaluate(  # noqa: PLR0917  (a table of plain values)
 
 
 def score(probabilities: NDArray[np.float64], truth: NDArray[np.int64], present: tuple[str, ...], absent: int = 0) -> Evaluation:
-    """(N, 8) probabilities and (N,) true classes in the house order -> figures over the set's classes `present`."""
+    """(N, 8) probabilities and (N,) true classes in the order of `labels.EXPRESSIONS` -> figures over the set's classes `present`."""
     columns = [EXPRESSIONS.index(name) for name in present]
     place = np.full(len(EXPRESSIONS), -1)
     place[columns] = np.arange(len(columns))

@@ -1,4 +1,4 @@
-"""What each epoch of a training run gave, as JSON lines: one line an epoch, written when the epoch is over."""
+"""Figures of each epoch of a training run, as JSON lines: one line an epoch, written when the epoch is over."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _HEAD: Final = b'{"epoch": '
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """One pass over the training faces, and what the averaged weights then say of the held-back ones."""
+    """One pass over the training faces, and the figures of the averaged weights on the held-back ones."""
 
     epoch: int
     """From 1."""
@@ -52,8 +52,8 @@ def append(file: Path, record: EpochRecord) -> None:
 def read(file: Path) -> list[EpochRecord]:
     """Records by rising epoch; none where there is no file. Anything but a history is a TrainingError.
 
-    A line counts once its end is written: a kill may leave the last one torn. A run that goes on after a kill, or begins again, may write
-    an epoch a second time: that line stands, and what stood for this epoch and later ones is void.
+    A line counts once its end is written: a kill may leave the last one incomplete. A run that is resumed or started again may write
+    an epoch a second time: that line replaces the earlier ones of this epoch and of later ones.
     """
     return _parsed(_bytes(file), file)
 

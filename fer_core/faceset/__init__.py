@@ -3,7 +3,7 @@
 FACESET/faceset.json            name, kind, classes, detector, counts, digests
 FACESET/faces-<split>.parquet   one row a face, `SCHEMA`
 
-What trains and evaluates takes everything from here; what makes a face set also takes `staging` and `writer`.
+Training and evaluation import everything from here; modules that write a face set also import `staging` and `writer`.
 """
 
 from fer_core.faceset.card import FaceSetCard, faceset_digest, read_card, write_card

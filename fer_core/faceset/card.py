@@ -20,13 +20,13 @@ MOST_CARD: Final = 2**20
 
 @dataclass(frozen=True, slots=True)
 class FaceSetCard:
-    """What a face set is and how it was made. What has a default is absent from older cards."""
+    """Description and origin of a face set. Fields with a default are absent from older cards."""
 
     name: str
     kind: Kind
     """`votes` where several raters voted on each face, `single` where each face has one label."""
     classes: tuple[str, ...]
-    """Expressions that occur in this kind of set, in the house order."""
+    """Expressions that occur in this kind of set, in the order of `labels.EXPRESSIONS`."""
     detector: str
     """Identity of the detector that framed the faces; empty for a raw set."""
     counts: dict[str, int]
@@ -34,11 +34,11 @@ class FaceSetCard:
     duplicates_removed: int
     """Training faces left out because the very same picture is in another split."""
     framed_by_points: float
-    """Share of faces framed by detector and aligner; the rest has the set's own framing."""
+    """Share of faces framed by detector and aligner; the others have the average framing of the set."""
     undecodable: int = 0
     """Faces left out because their picture could not be decoded."""
     raw: bool = False
-    """Whether the faces are original files, not yet aligned: `prepare` makes of it a set to train on."""
+    """Whether the faces are original files, not yet aligned: `prepare` makes a set for training from it."""
     straddling_removed: int = 0
     """Training faces left out, beside the duplicates, because their identity is in another split."""
     per_class: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -52,14 +52,14 @@ class FaceSetCard:
         card = cls(**{**value, "classes": tuple(value["classes"])})
         check_entries(card)
         if card.kind not in {"votes", "single"} or not set(card.classes) <= set(EXPRESSIONS):
-            raise ValueError("kind or classes are not of this house")
+            raise ValueError("unknown kind or classes")
         if not {*card.counts, *card.per_class, *card.digests} <= set(SPLITS) or min(card.counts.values(), default=0) < 0:
-            raise ValueError("splits or counts are not of this house")
+            raise ValueError("unknown splits, or negative counts")
         return card
 
 
 def card_text(card: FaceSetCard) -> str:
-    """The card as its file holds it."""
+    """The content of the card's file."""
     return json.dumps(asdict(card), indent=2) + "\n"
 
 
@@ -74,7 +74,7 @@ def read_card(folder: Path) -> FaceSetCard:
 
 
 def faceset_digest(folder: Path) -> str:
-    """SHA-256 that tells this face set from every other: of its card, which holds the digest of each split's file.
+    """SHA-256 that identifies this face set: of its card, which has the digest of each split's file.
 
     The files are not read, but for those whose digest an older card lacks.
     """
@@ -84,7 +84,7 @@ def faceset_digest(folder: Path) -> str:
 
 
 def _read(folder: Path) -> tuple[FaceSetCard, dict[str, Any]]:
-    """The card, and its JSON object as it stands in the file."""
+    """The card, and its JSON object as it is in the file."""
     file = folder / CARD
     if not file.is_file():
         raise FaceSetError(f"not a face set (no {CARD}): {folder}")

@@ -1,4 +1,4 @@
-"""Worker processes that look for faces in encoded pictures and align them, a bounded number of batches at a time."""
+"""Worker processes that detect and align faces in encoded pictures, a bounded number of batches at a time."""
 
 import hashlib
 import multiprocessing
@@ -35,7 +35,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, slots=True)
 class DetectedFace:
-    """What one look at a picture told."""
+    """Result of detection in one picture."""
 
     digest: str
     """SHA-256 of the decoded pixels, so that a copy under another encoding is a duplicate too; empty where undecodable."""
@@ -45,7 +45,7 @@ class DetectedFace:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Processes, and how many batches may be under way in them."""
+    """Processes, and the bound on their batches in flight."""
 
     executor: ProcessPoolExecutor
     ahead: int
@@ -53,7 +53,7 @@ class Pool:
 
 @contextmanager
 def face_workers(detector: str, workers: int) -> Iterator[Pool]:
-    """Processes with a detector each. They end with this block, also by an exception, and with this process, whatever ends it.
+    """Processes with a detector each. They end with this block, also after an exception, and with this process, also when it is killed.
 
     Spawned, because a forked OpenCV or torch may hang.
     """
@@ -66,7 +66,7 @@ def face_workers(detector: str, workers: int) -> Iterator[Pool]:
 
 
 def ordered_map(pool: Pool, work: Callable[[list[Given]], list[Made]], tasks: Iterable[tuple[Row, Given]]) -> Iterator[tuple[Row, Made]]:
-    """(row, what `work` made of what was given with it), in the order of the tasks."""
+    """(row, result of `work` for its input), in the order of the tasks."""
     waiting = deque[tuple[list[Row], Future[list[Made]]]]()
     try:
         for batch in _batches(tasks):
@@ -100,7 +100,7 @@ _detector: Detector | None = None
 
 
 def _start(spec: str) -> None:
-    """One detector a worker process; its cores are for the other workers, and Ctrl-C is for the command to hear."""
+    """One detector a worker process, on one thread because every core has a worker. Only the command handles Ctrl-C."""
     global _detector  # noqa: PLW0603  (process pools hand state to their workers this way only)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -112,13 +112,13 @@ def _start(spec: str) -> None:
 
 
 def _end_with(wait: Callable[[], None]) -> None:
-    """A pool's workers would wait for ever for a command that was killed."""
+    """End this worker process with the command: otherwise a pool's workers would wait for ever after the command is killed."""
     wait()
     os._exit(1)
 
 
 def detect_faces(pictures: list[bytes]) -> list[DetectedFace]:
-    """Encoded pictures -> where their faces are."""
+    """Encoded pictures -> their faces."""
     assert _detector is not None
     return [_look(data, _detector) for data in pictures]
 

@@ -18,7 +18,7 @@ PADDING: Final = 1 / 3
 
 @dataclass(frozen=True, slots=True)
 class Enlarged:
-    """A small picture made fit for a detector, and the way back."""
+    """A small picture enlarged for a detector, and the inverse mapping."""
 
     pixels: NDArray[np.uint8]
     """(H, W, 3) RGB."""
@@ -45,7 +45,7 @@ def enlarge(pixels: NDArray[np.uint8]) -> Enlarged:
 
 
 def find_points(pixels: NDArray[np.uint8], detector: Detector) -> NDArray[np.float32] | None:
-    """Five points (5, 2) of the face that a loose crop (H, W, 3) RGB shows, or None. Of several faces the large central one."""
+    """Five points (5, 2) of the face in a loose crop (H, W, 3) RGB, or None. Of several faces the large central one."""
     big = enlarge(pixels)
     faces = detector.detect(big.pixels)
     if len(faces) == 0:
@@ -58,7 +58,7 @@ def find_points(pixels: NDArray[np.uint8], detector: Detector) -> NDArray[np.flo
 
 
 def mean_points(found: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, 5, 2) points relative to picture size -> (5, 2), the set's own framing: the median face."""
+    """(N, 5, 2) points relative to picture size -> (5, 2), the average framing of the set: the median face."""
     if len(found) == 0:
         # No face was found in the whole set: take FER2013's framing, whose median points (by YuNet, in parts of the side) these are
         return np.array([[0.315, 0.382], [0.679, 0.382], [0.487, 0.598], [0.351, 0.749], [0.645, 0.750]], np.float32)

@@ -1,7 +1,7 @@
 """A raw face set -> an aligned one: decode, find five points, drop what straddles splits, align.
 
-Faces pass twice: the usual framing, and which training pictures are also held out, are known only when all have been looked at. Nothing
-but digests and points stays in memory in between.
+Two passes over the faces: the average framing, and the training pictures that are also held out, are known only after the first one. Only
+digests and points stay in memory in between.
 """
 
 from collections import Counter
@@ -24,13 +24,13 @@ from fer_core.faceset.staging import publish, staged
 from fer_core.faceset.writer import FaceSetWriter
 
 Progress = Callable[[str, int], None]
-"""Told what is being done (`read`, `located`, `aligned`) and with how many faces it is done."""
+"""Called with the current step (`read`, `located`, `aligned`) and the number of faces done."""
 Fate = Literal["kept", "undecodable", "duplicate", "straddling"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What stays in memory of one face of the raw set."""
+    """Data of one face of the raw set that stays in memory."""
 
     split: str
     identity: str | None
@@ -42,15 +42,15 @@ def _silent(doing: str, done: int) -> None:
 
 
 def prepare(raw: Path, to: Path, detector: str, workers: int, progress: Progress = _silent) -> FaceSetCard:
-    """Align the raw face set `raw` and write the face set `to`; one that was there is replaced.
+    """Align the raw face set `raw` and write the face set `to`, replacing an existing one.
 
-    detector: a resolved spec; workers: processes. A training picture that stands in another split, too, is left out, and so is one whose
-    identity does; within a split copies stay, tied by `group` or `picture`.
+    detector: a resolved spec; workers: processes. A training picture that is also in another split is left out, and so is one whose
+    identity is; within a split copies stay, tied by `group` or `picture`.
     """
     card = read_card(raw)
     if not card.raw:
         raise FaceSetError(f"not a raw face set, its faces are aligned already: {raw}")
-    identity = build(detector).identity  # here first: an error inside a worker process would reach nobody
+    identity = build(detector).identity  # here first: an error inside a worker process would not be shown
     with staged(to) as partial:
         return publish(partial, replace(_aligned(raw, card, partial, detector, workers, progress), detector=identity))
 
@@ -58,7 +58,7 @@ def prepare(raw: Path, to: Path, detector: str, workers: int, progress: Progress
 def import_aligned(  # noqa: PLR0917  (a table of plain values)
     samples: Iterable[Sample], to: Path, name: str, detector: str, workers: int, progress: Progress = _silent
 ) -> FaceSetCard:
-    """What `importers.raw.import_raw` and then `prepare` give, with the raw set only for as long as it takes."""
+    """The result of `importers.raw.import_raw` and then `prepare`, with a temporary raw set."""
     identity = build(detector).identity
     with staged(to) as partial:
         raw = partial / "raw"
@@ -105,7 +105,7 @@ def _rows(raw: Path, card: FaceSetCard) -> Iterator[Row]:
 
 
 def _fates(seen: list[_Seen]) -> list[Fate]:
-    """What becomes of each face. Held-out faces stay; training gives way to them."""
+    """Whether each face is kept or why it is removed. Held-out faces stay; training faces are removed."""
     held_out = [face for face in seen if face.split != "train" and face.look.digest]
     pictures = {face.look.digest for face in held_out}
     identities = {face.identity for face in held_out if face.identity}
@@ -123,7 +123,7 @@ def _failure_status(face: _Seen, pictures: set[str], identities: set[str]) -> Fa
 def _tasks(
     rows: Iterable[Row], seen: list[_Seen], fates: list[Fate], usual: NDArray[np.float32]
 ) -> Iterator[tuple[Row, tuple[bytes, NDArray[np.float32]]]]:
-    """Finished rows, but for the crop, and what the crop is made of."""
+    """Finished rows without their crop, and the input of each crop."""
     for row, face, fate in zip(rows, seen, fates, strict=True):
         if fate == "kept":
             points, digest = face.look.points, face.look.digest

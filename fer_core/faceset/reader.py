@@ -1,4 +1,4 @@
-"""Face sets from disk, a row group at a time: only what is asked for stays in memory."""
+"""Face sets from disk, a row group at a time: only the requested columns stay in memory."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ SHAPE = (CROP_SIZE, CROP_SIZE)
 def read_split(folder: Path, split: str, luma: bool = False) -> FaceSplit:
     """Read one split of an aligned set into memory: 12 KiB a grey face, 37 KiB a coloured one.
 
-    luma: crops as (N, 112, 112) luma by ITU-R BT.601, whatever they were stored as. A FaceSetError says that the set is raw or damaged.
+    luma: crops as (N, 112, 112) luma by ITU-R BT.601, whatever they were stored as. FaceSetError: the set is raw or damaged.
     """
     card = read_card(folder)
     if card.raw:
@@ -59,7 +59,7 @@ def held_out_pictures(folder: Path) -> frozenset[str]:
 
 
 def read_rows(folder: Path, split: str) -> Iterator[Row]:
-    """The rows of one split, aligned or raw, as they stand in the file. The card need not be there yet."""
+    """The rows of one split, aligned or raw, as they are in the file. The card need not exist yet."""
     file = split_file(folder, split)
     for table in _tables(file, SCHEMA.names, PICTURE_BYTES):
         _check_whole(table, ("sample_id", "split", "crop"), file)
@@ -88,7 +88,7 @@ def _crops(file: Path, luma: bool) -> "_Crops":
 def _tables(file: Path, names: Sequence[str], picture_bytes: int) -> Iterator[pa.Table]:
     """Some rows at a time, in the types of `SCHEMA`. A column that the file lacks is null.
 
-    picture_bytes: of one picture, at most. A column that says it unpacks to more is not read.
+    picture_bytes: of one picture, at most. A column whose metadata has a larger unpacked size is not read.
     """
     schema = pa.schema([SCHEMA.field(name) for name in names])
     try:
@@ -114,7 +114,7 @@ def _check_whole(table: pa.Table, names: Sequence[str], file: Path) -> None:
 
 
 def _pictures(table: pa.Table) -> list[str]:
-    """Digests; in a set written before they had a column `group` stands for them."""
+    """Digests; a set of an older release has no column for them, and `group` is used."""
     found: list[str] = pc.coalesce(table["picture"], table["group"]).to_pylist()
     return found
 

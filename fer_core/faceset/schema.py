@@ -25,10 +25,10 @@ SCHEMA: Final[pa.Schema] = pa.schema(
 )
 """One row a face.
 
-- `picture`: SHA-256 of the decoded original pixels, so that a copy under another encoding has the same. Sets written before there was
-  this column lack it: `group` stands for it.
-- `group` ties what must not straddle splits: the identity where it is known, else `picture`.
-- `framing`: how the face was aligned: `points` (detector and aligner), `own` (the set's usual framing) or `raw` (not at all).
+- `picture`: SHA-256 of the decoded original pixels, so that a copy under another encoding has the same. Sets of older releases lack this
+  column: `group` is used.
+- `group`: unit that is never divided between splits: the identity where it is known, else `picture`.
+- `framing`: how the face was aligned: `points` (detector and aligner), `own` (the set's average framing) or `raw` (not at all).
 - `label` and votes: at least one is there.
 - `crop`: a 112x112 PNG. In a raw set the original file; there `picture` is null and `group` is the identity or null.
 """
@@ -42,5 +42,5 @@ Row = dict[str, Any]
 
 
 def split_file(folder: Path, split: str) -> Path:
-    """Where a face set keeps a split."""
+    """File of a split of a face set."""
     return folder / f"faces-{split}.parquet"

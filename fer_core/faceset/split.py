@@ -1,4 +1,4 @@
-"""Faces in memory: one split of one set, or several sets joined; a part held back; targets to train on."""
+"""Faces in memory: one split of one set, or several sets joined; a part held back; targets for training."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from fer_core.labels import EXPRESSIONS
 from fer_core.types import CROP_SIZE
 
 UNANIMOUS: Final = 10
-"""A single label stands as this many raters of one mind, so that the rules for votes hold for joined sets, too."""
+"""A single label counts as this many unanimous raters, so that the rules for votes apply to joined sets, too."""
 
 
 def _left_out() -> NDArray[np.bool_]:
@@ -28,21 +28,21 @@ class FaceSplit:
 
     ids: tuple[str, ...]
     groups: tuple[str, ...]
-    """What must not straddle splits: identity or, where it is not known, the picture."""
+    """Units that are never divided between splits: identity or, where it is not known, the picture."""
     crops: NDArray[np.uint8]
-    """(N, 112, 112) luma where every face is grey or luma was asked for, else (N, 112, 112, 3) RGB."""
+    """(N, 112, 112) luma where every face is grey or luma was requested, else (N, 112, 112, 3) RGB."""
     votes: NDArray[np.float32]
     """(N, 10) raters by `VOTE_COLUMNS`; for single labels `UNANIMOUS` at the label."""
     kind: Kind
     """`single` where every face has one label, else `votes`."""
     classes: tuple[str, ...]
-    """Expressions that can occur, in the house order."""
+    """Expressions that can occur, in the order of `labels.EXPRESSIONS`."""
     pictures: tuple[str, ...] = ()
     """Digest of each face's original pixels."""
     single: NDArray[np.bool_] = field(default_factory=_left_out)
     """(N,) whether the face has one label instead of votes."""
     known: NDArray[np.bool_] = field(default_factory=_left_out)
-    """(N, 8) the expressions that the face's set tells apart: no face of RAF-DB can be labelled contempt."""
+    """(N, 8) the expressions that the face's set distinguishes: no face of RAF-DB can be labelled contempt."""
 
     def __post_init__(self) -> None:
         count = len(self.ids)
@@ -102,7 +102,7 @@ def _joined_crops(crops: Sequence[NDArray[np.uint8]], kept: Sequence[NDArray[np.
 
 
 def carve_dev(split: FaceSplit, share: float) -> tuple[FaceSplit, FaceSplit]:
-    """Part `share` of the groups off as a development part; which ones depends on the groups' names alone.
+    """Split `share` of the groups off as a development part; the selection depends on the groups' names alone.
 
     Returns (rest, dev). No group and no picture is in both. Of copies of a picture dev keeps the first, so that none is counted twice.
     """
@@ -119,12 +119,12 @@ def carve_dev(split: FaceSplit, share: float) -> tuple[FaceSplit, FaceSplit]:
 def vote_targets(
     votes: NDArray[np.float32], kind: Kind | NDArray[np.bool_], smoothing: float = 0.0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Vote counts -> what the network should say, and how much the face counts.
+    """Vote counts -> targets and weights of the faces.
 
     votes: (N, 10). kind: of all faces, or (N,) whether each has a single label (`FaceSplit.single`). smoothing: in [0, 1), mass that single
     labels spread evenly over the eight expressions (Szegedy et al., CVPR 2016); votes are spread by their raters already.
 
-    Returns targets (N, 8), rows of sum 1 (uniform where nobody voted for an expression), and weights (N,) in [0, 1]: the share of raters
+    Returns targets (N, 8), rows of sum 1 (uniform without a vote for an expression), and weights (N,) in [0, 1]: the share of raters
     who saw an expression at all, 0 where none did. Single votes are noise and dropped where others agree (FER+).
     """
     if not 0 <= smoothing < 1:

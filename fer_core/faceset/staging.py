@@ -1,7 +1,7 @@
-"""A face set appears whole or not at all: it is built in `.partial` inside its folder and moved up in the end, the card last.
+"""Atomic creation of a face set: it is built in `.partial` inside its folder and moved at the end, the card last.
 
-A process that is killed leaves `.partial`, and if it was moving, splits without a card. Neither passes for a face set, and the next
-attempt clears both away.
+A process that is killed leaves `.partial`, and if it was moving, splits without a card. Neither is a face set, and the next
+attempt removes both.
 """
 
 import fcntl
@@ -23,7 +23,7 @@ _NEW_CARD: Final = "card"
 
 
 def check_target(folder: Path) -> None:
-    """Refuse a folder that holds anything, but for what a killed import left there."""
+    """Refuse a folder that is not empty, except for the remains of a killed import."""
     with writing(folder):
         names = {entry.name for entry in folder.iterdir()} if folder.exists() else set[str]()
     if PARTIAL in names and CARD not in names:
@@ -34,7 +34,7 @@ def check_target(folder: Path) -> None:
 
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
-    """A place to build a face set in, for `publish` to move into `folder`. What an exception leaves unpublished is removed.
+    """A folder to build a face set in, for `publish` to move into `folder`. After an exception, unpublished files are removed.
 
     FaceSetError: the folder cannot be written, or another process is building there.
     """
@@ -56,7 +56,7 @@ def staged(folder: Path) -> Iterator[Path]:
 
 
 def publish(partial: Path, card: FaceSetCard) -> FaceSetCard:
-    """Move what was built into its folder; a face set that was there is replaced."""
+    """Move the built face set into its folder, replacing an existing one."""
     folder = partial.parent
     with writing(folder):
         new = partial / _NEW_CARD
@@ -69,7 +69,7 @@ def publish(partial: Path, card: FaceSetCard) -> FaceSetCard:
 
 
 def clear(folder: Path) -> None:
-    """Remove the face set that is in the folder: card first, so that no half of it passes for a whole."""
+    """Remove the face set in the folder: card first, so that no half of it counts as a face set."""
     with writing(folder):
         (folder / CARD).unlink(missing_ok=True)
         for split in SPLITS:
@@ -85,7 +85,7 @@ def _cleared(folder: Path) -> Path:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what was being built; splits that were moved already are of no use without their card."""
+    """Remove an unfinished build; splits that were moved already are of no use without their card."""
     partial = folder / PARTIAL
     if (partial / _NEW_CARD).exists() and not (folder / CARD).exists():
         clear(folder)
@@ -95,7 +95,7 @@ def _sweep(folder: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Held by one process at a time; the kernel lets go when it dies."""
+    """Held by one process at a time; the kernel releases the lock when it dies."""
     with writing(folder):
         opened = os.open(folder, os.O_RDONLY)
     try:
@@ -103,7 +103,7 @@ def _locked(folder: Path) -> Iterator[None]:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise FaceSetError(f"another process is making a face set in {folder}") from error
-        except OSError:  # some file systems know no locks
+        except OSError:  # some file systems have no locks
             pass
         yield
     finally:

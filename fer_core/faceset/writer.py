@@ -39,14 +39,14 @@ class FaceSetWriter:
             file.abandon()
 
     def add(self, row: Row) -> None:
-        """One face; its `split` says where it goes."""
+        """Add one face to the file of its `split`."""
         split = row["split"]
         if split not in self._files:
             self._files[split] = _SplitFile(self._folder, split)
         self._files[split].add(row)
 
     def finish(self, card: FaceSetCard) -> FaceSetCard:
-        """End the files; the card with counts, classes and digests of what was written. Single labels: the classes that occur."""
+        """Close the files; returns the card with counts, classes and digests. Single labels: the classes that occur."""
         present = {split: self._files[split] for split in SPLITS if split in self._files}
         for file in present.values():
             file.finish()
@@ -76,7 +76,7 @@ def write_split(folder: Path, split: str, rows: Iterable[Row]) -> int:
 
 
 def expression_of(row: Row) -> str | None:
-    """The label, or the expression with most votes, ties to the first; None where nobody voted for one."""
+    """The label, or the expression with most votes, ties to the first; None without a vote for one."""
     if row.get("label") is not None:
         return str(row["label"])
     votes = [row.get(name) or 0 for name in VOTE_COLUMNS[: len(EXPRESSIONS)]]
@@ -85,7 +85,7 @@ def expression_of(row: Row) -> str | None:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Turns what a disk may say into a FaceSetError."""
+    """Errors of the disk become a FaceSetError."""
     try:
         yield
     except OSError as error:
@@ -93,7 +93,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 class _SplitFile:
-    """One Parquet file that grows by row groups, and what is in it."""
+    """One Parquet file that grows by row groups, and counts of its rows."""
 
     def __init__(self, folder: Path, split: str) -> None:
         self._folder, self._waiting, self._bytes = folder, list[Row](), 0
@@ -122,7 +122,7 @@ class _SplitFile:
             self._file.close()
 
     def abandon(self) -> None:
-        """Let go of the file, whatever state it is in."""
+        """Close the file in any state."""
         with suppress(OSError, pa.ArrowException, ValueError):
             self._writer.close()
         with suppress(OSError):

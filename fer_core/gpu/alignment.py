@@ -1,4 +1,4 @@
-"""Five points -> 112x112 faces on the ArcFace template, for all faces of a batch: see `align`, whose crops these are."""
+"""Five points -> 112x112 faces on the ArcFace template, for all faces of a batch: the same crops as `aligner.align`."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +16,7 @@ from fer_core.types import CROP_SIZE
 AT_A_TIME: Final = 64
 """Faces; bounds the memory to a few hundred megabytes."""
 SHRUNK_BELOW: Final = 0.5
-"""Crop pixels a picture pixel, as in `align`."""
+"""Crop pixels a picture pixel, as in `aligner`."""
 WINDOW: Final = 168
 """Most columns of a face's surroundings once they are shrunk: the diagonal of the crop and a margin."""
 COINCIDE: Final = 1e-12
@@ -24,7 +24,7 @@ COINCIDE: Final = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Similarities:
-    """What carries T faces onto the template: with complex numbers q = a p + b, as in `align.similarity`."""
+    """Similarity transforms of T faces onto the template: with complex numbers q = a p + b, as in `aligner.similarity`."""
 
     a: Tensor
     """(T, 2) float64 real and imaginary part."""
@@ -79,7 +79,7 @@ def _corners(device: torch.device) -> Tensor:
 
 
 def align_faces(pictures: Pictures, points: Tensor, picture: Tensor) -> Tensor:
-    """(T, 5, 2) points and (T,) numbers of pictures -> (T, 112, 112, 3) RGB uint8, as `align.align_one` cuts them."""
+    """(T, 5, 2) points and (T,) numbers of pictures -> (T, 112, 112, 3) RGB uint8, as `aligner.align_one` cuts them."""
     parts = zip(torch.split(points, AT_A_TIME), torch.split(picture.clamp(max=len(pictures.sizes) - 1), AT_A_TIME), strict=True)
     crops = [_aligned(pictures, part, own) for part, own in parts]
     return torch.cat(crops) if crops else points.new_zeros((0, CROP_SIZE, CROP_SIZE, 3), dtype=torch.uint8)

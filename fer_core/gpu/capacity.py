@@ -1,14 +1,14 @@
-"""How much room to set aside for what only the device knows: enough for what came lately, and doubled when it did not suffice."""
+"""Capacities for numbers that are known on the device alone: enough for the latest batches, doubled when one exceeds it."""
 
 from collections import deque
 from typing import Final
 
 LATELY: Final = 8
-"""Batches that are remembered."""
+"""Batches that count."""
 
 
 class Capacity:
-    """A power of two between two bounds; what was seen lately fits, so that crowds in a row cost one repetition, not one each."""
+    """A power of two between two bounds, at least the largest number of the latest batches, so that crowds in a row cost one repetition."""
 
     def __init__(self, least: int, most: int) -> None:
         self._least, self.most = least, most
@@ -16,13 +16,13 @@ class Capacity:
 
     @property
     def size(self) -> int:
-        """Room for the next batch."""
+        """Capacity for the next batch."""
         return self.at_least(max(self._seen))
 
     def at_least(self, count: int) -> int:
-        """The room to take for `count`, never above the bound."""
+        """The capacity for `count`, never above the bound."""
         return min(self.most, max(self._least, 1 << max(0, count - 1).bit_length()))
 
     def observe(self, count: int) -> None:
-        """So many there were in the last batch."""
+        """Record the number of the last batch."""
         self._seen.append(count)

@@ -1,8 +1,8 @@
-"""A `FaceExtractor` on one GPU: the built-in detector and the alignment for many pictures at a time, with the answers of the reference
+"""A `FaceExtractor` on one GPU: the built-in detector and the alignment for many pictures at a time, with the results of the reference
 path.
 
-A batch goes up in one pinned copy, through looks, network, suppression, second looks and alignment without asking the host anything, and
-comes down in one pinned copy, which is the one synchronisation. The next batch is sent and queued before the last one is waited for.
+A batch is uploaded in one pinned copy, passes pyramid, network, suppression, refinement and alignment without a synchronisation with the
+host, and is downloaded in one pinned copy, which is the one synchronisation. The next batch is queued before the last one is waited for.
 """
 
 import copy
@@ -36,18 +36,18 @@ BATCH_PICTURES: Final = 64
 BATCH_PIXELS: Final = 2**25
 """Of a batch of pictures, unless one alone has more. A pixel takes about 70 bytes of device memory, most of them its sums."""
 PIECE_PIXELS: Final = 2**22
-"""Pixels that pass the network together. How many pieces that are depends on their shape alone, and missing ones are filled up: the last
-bits of an answer depend on a batch's size, and answers must not."""
+"""Pixels of one batch of tiles. The number of tiles depends on their shape alone, and batches are padded: the last bits of a result
+depend on the size of the batch, and must not depend on the other pictures."""
 LEAST_CANDIDATES: Final = 512
 MOST_FACES: Final = 4096
-"""Of a batch. More are looked at in halves of the batch; a picture alone has no more than `CANDIDATES`."""
+"""Of a batch. A batch with more is split into halves; a picture alone has no more than `CANDIDATES`."""
 ROUNDS: Final = 16
-"""Of the suppression, before it is asked for as many as there are candidates."""
+"""Of the suppression, before it is repeated with as many as there are candidates."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """What one pass over the findings sets aside."""
+    """Capacities of one pass over the detections."""
 
     candidates: int
     faces: int
@@ -72,8 +72,8 @@ class GpuFaceExtractor:
     """A `FaceExtractor` with the detector of `detect.builtin.BuiltinDetector`, whose identity it shares. One instance a thread.
 
     weights: a detector's file, or its network. dtype: of the network's features; half precision (`torch.float16`) is meant for the GPU,
-    `torch.bfloat16` has an eighth of its precision, `torch.float32` is the reference's. piece_pixels, second_looks: pixels of pieces, and
-    cut-outs, that pass the network together; a CPU wants few.
+    `torch.bfloat16` has an eighth of its precision, `torch.float32` is the reference's. piece_pixels, second_looks: pixels of tiles, and
+    number of cut-outs, of one batch; few are best on a CPU.
     """
 
     pictures: int = 2 * BATCH_PICTURES
@@ -100,7 +100,7 @@ class GpuFaceExtractor:
         self._uploads, self._downloads = Uploads(self._device), Downloads(self._device)
         self._candidates, self._faces = Capacity(LEAST_CANDIDATES, CANDIDATES), Capacity(second_looks, MOST_FACES)
         self.repeated = 0
-        """Batches whose findings did not fit into the room that was set aside for them."""
+        """Batches whose detections exceeded a capacity."""
 
     def extract(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch) -> list[ExtractedFaces]:
         """See `FaceExtractor`. Detection and alignment are one pass over the device; both count as `detect`."""
@@ -117,7 +117,7 @@ class GpuFaceExtractor:
         return out
 
     def _start(self, batch: Sequence[NDArray[np.uint8]], min_face_px: float) -> _Running:
-        """Queue everything; waits for nothing."""
+        """Queue a batch; does not wait."""
         plan = plan_batch([(picture.shape[0], picture.shape[1]) for picture in batch], self._largest)
         tables = [table for each in plan.passes for table in (each.picture, each.slot, each.geometry)]
         flat, (sizes, *sent) = self._uploads.send([batch[number] for number in plan.order], [plan.sizes, *tables])
@@ -131,7 +131,7 @@ class GpuFaceExtractor:
         return _Running(batch, plan, pictures, min_face_px, findings, room, result)
 
     def _through(self, pieces: TileBatch) -> Tensor:
-        """All pieces of one shape -> what is seen in them, (n, N, 15), in batches of a size that depends on the shape alone."""
+        """All tiles of one shape -> network outputs, (n, N, 15), in batches of a size that depends on the shape alone."""
         size = tiles_per_batch(pieces.pixels.shape[2] * pieces.pixels.shape[3], self._piece_pixels)
         seen = []
         for part in torch.split(pieces.pixels, size):
@@ -148,12 +148,12 @@ class GpuFaceExtractor:
         return torch.cat([places.boxes, places.points.flatten(2), places.logits.sigmoid().unsqueeze(2)], 2)
 
     def _settled(self, pictures: Pictures, least: float, findings: list[Findings], pieces: int, room: _Room) -> Download:
-        """From what was seen to faces and crops, as `BuiltinDetector` does it."""
+        """From network outputs to faces and crops, as in `BuiltinDetector`."""
         count = len(pictures.sizes)
         found = gather_candidates(findings, count, pieces, min(WEAK, self._lowest**2), room.candidates)
         owner = torch.arange(count, device=self._device)[:, None].expand(found.valid.shape)
         keep, first_done = nms(found.rows[..., :4], found.valid, owner, NMS_THRESHOLD, room.rounds)
-        promising = keep & (found.rows[..., 14] >= self._lowest**2)  # what the second look can raise to the threshold
+        promising = keep & (found.rows[..., 14] >= self._lowest**2)  # what refinement can raise to the threshold
         index, total = pack_faces(promising, room.faces)
         rows, picture = averaged(found, index)
         rows = refine_detections(self._graphs, pictures, rows, picture, self._dtype, batch=self._second_looks)
@@ -165,8 +165,8 @@ class GpuFaceExtractor:
         boxes = torch.minimum(rows[:, :4].clamp(min=0), sizes)
         kept = kept[0] & ((boxes[:, 2:] - boxes[:, :2]).amin(1) >= max(1.0, least))
         crops = align_faces(pictures, rows[:, 4:14].reshape(-1, 5, 2), picture)
-        told = torch.stack([found.counts.max(), total, (first_done & second_done).long()])
-        return self._downloads.fetch([told, boxes, rows, torch.where(kept, picture, count), crops])
+        counts = torch.stack([found.counts.max(), total, (first_done & second_done).long()])
+        return self._downloads.fetch([counts, boxes, rows, torch.where(kept, picture, count), crops])
 
     def _sure(self, rows: Tensor) -> Tensor:
         """(T,) bool: whether a score suffices for a face of this size."""
@@ -174,9 +174,9 @@ class GpuFaceExtractor:
         return rows[:, 14] >= torch.where(small, self._lowest, self._threshold)
 
     def _finish(self, running: _Running) -> list[ExtractedFaces]:
-        """Wait for a batch; pass once more over its findings if they did not fit."""
-        told, boxes, rows, picture, crops = running.result.wait()
-        candidates, faces, settled = (int(number) for number in told)
+        """Wait for a batch; repeat the pass over its detections if they exceeded a capacity."""
+        counts, boxes, rows, picture, crops = running.result.wait()
+        candidates, faces, settled = (int(number) for number in counts)
         room = running.room
         # beyond the bound the best are taken, as the reference does
         fits = candidates <= room.candidates or room.candidates == self._candidates.most
@@ -198,7 +198,7 @@ class GpuFaceExtractor:
 
 
 def tiles_per_batch(area: int, most: int) -> int:
-    """How many pieces of `area` pixels pass the network together: a power of two, of at most `most` pixels, or one."""
+    """Number of tiles of `area` pixels in a batch: a power of two, of at most `most` pixels, or one."""
     return 1 << max(0, (most // area).bit_length() - 1)
 
 
@@ -216,7 +216,7 @@ def _batches(pictures: Sequence[NDArray[np.uint8]]) -> list[Sequence[NDArray[np.
 
 
 def _extracted(plan: Plan, boxes: NDArray[Any], rows: NDArray[Any], picture: NDArray[Any], crops: NDArray[Any]) -> list[ExtractedFaces]:
-    """Everything that came down -> what is seen in each picture, in the batch's order; faces by falling score, ties by x0, then y0."""
+    """The downloaded arrays -> the faces of each picture, in the batch's order; faces by falling score, ties by x0, then y0."""
     order = np.lexsort((boxes[:, 1], boxes[:, 0], -rows[:, 14], picture))
     ends = np.searchsorted(picture[order], np.arange(len(plan.order) + 1))
     out: list[ExtractedFaces | None] = [None] * len(plan.order)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 MOST: Final = 48
-"""Shapes that are recorded at most; each holds on to the memory of its inputs and results. Further shapes run without a graph."""
+"""Most recorded shapes; each keeps the memory of its inputs and results. Further shapes run without a graph."""
 WARM_UP: Final = 2
 """Runs before recording: libraries choose and allocate in the first."""
 
@@ -44,7 +44,7 @@ class Graphs:
 
     @property
     def recorded(self) -> int:
-        """How many shapes are."""
+        """Number of recorded shapes."""
         return len(self._recorded)
 
 

@@ -1,6 +1,6 @@
 """Summed-area tables (Crow, SIGGRAPH 1984) of all pictures of a batch: the mean of any rectangle costs the same, however large it is.
 
-How many pixels of a picture one pixel of a cut-out shows is known on the device alone, so a filter of fixed size will not do.
+The number of picture pixels for one pixel of a cut-out is known on the device alone, so a filter of fixed size is not possible.
 """
 
 from collections.abc import Sequence

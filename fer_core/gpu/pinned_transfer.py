@@ -1,4 +1,4 @@
-"""Copies between host and device through pinned memory, two buffers in turn: one is filled while the other is on its way."""
+"""Copies between host and device through pinned memory, two buffers in turn: one is filled while the other is copied."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -78,12 +78,12 @@ class Uploads:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Device tensors on their way to the host."""
+    """A pending copy of device tensors to the host."""
 
     buffer: _Buffer
     layout: tuple[tuple[int, torch.dtype, torch.Size], ...]
     free: list[_Buffer]
-    """Where the buffer goes once it was read."""
+    """List to which the buffer returns once it was read."""
 
     def wait(self) -> list[NDArray[Any]]:
         """The one synchronisation of a batch. The arrays are the caller's own. To be called once."""
@@ -94,7 +94,7 @@ class Download:
 
 
 class Downloads:
-    """Device -> host. As many buffers as there are downloads on their way at once."""
+    """Device -> host. As many buffers as concurrent downloads."""
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device.type == "cuda"

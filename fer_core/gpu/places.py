@@ -1,7 +1,7 @@
-"""From the places of all pieces to the faces of all pictures, on the device, without asking the host how many there are.
+"""From the candidates of all tiles to the faces of all pictures, on the device, without a synchronisation with the host.
 
-Every step has a fixed capacity and counts what did not fit; whoever asks, asks again with more. What is computed of a picture depends
-neither on the capacity, as long as it suffices, nor on the pictures beside it.
+Every step has a fixed capacity and counts what exceeds it; the caller then repeats it with a larger one. The result of a picture depends
+neither on the capacity, as long as it suffices, nor on the other pictures of the batch.
 """
 
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from torch import Tensor
 from fer_core.detect.builtin.detector import AGREEING, EDGE
 
 ROW: Final = 15
-"""Box, five points, score, as `refinement.Rows`."""
+"""Box, five points, score, as `decode_outputs.Rows`."""
 PAIRS: Final = 2**25
-"""Pairs of findings that are compared at a time: bounds the memory to about a gigabyte."""
+"""Pairs of detections that are compared at a time: bounds the memory to about a gigabyte."""
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the network saw in n pieces of one shape, N places each."""
+    """Network outputs for n tiles of one shape, N places each."""
 
     rows: Tensor
-    """(n, N, 15) in pixels of the pieces."""
+    """(n, N, 15) in pixels of the tiles."""
     picture: Tensor
     """(n,) int64."""
     slot: Tensor
-    """(n,) int64: which of its picture's pieces."""
+    """(n,) int64: number of the tile in its picture."""
     geometry: Tensor
     """(n, 8) as `plan.Pass` has it."""
 
@@ -41,11 +41,11 @@ class Candidates:
     valid: Tensor
     """(P, K) bool."""
     counts: Tensor
-    """(P,) int64: how many places there were to choose from."""
+    """(P,) int64: number of all candidates."""
 
 
 def gather_candidates(findings: list[Findings], pictures: int, pieces: int, weakest: float, capacity: int) -> Candidates:
-    """The places that score at least `weakest` and that no tile's edge cuts. pieces: of the picture that has most."""
+    """The places that score at least `weakest` and that no tile's edge cuts. pieces: most tiles of a picture."""
     device = findings[0].rows.device
     table = torch.zeros(pictures * pieces, capacity, ROW, device=device)
     counts = torch.zeros(pictures, dtype=torch.int64, device=device)
@@ -115,7 +115,7 @@ def pack_faces(keep: Tensor, capacity: int) -> tuple[Tensor, Tensor]:
 
 
 def averaged(candidates: Candidates, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Findings to keep, (T,) as `pack_faces` gives them -> their rows (T, 15) as `builtin.averaged` makes them, and their pictures (T,).
+    """Detections to keep, (T,) from `pack_faces` -> their rows (T, 15) as in `detector.averaged`, and their pictures (T,).
 
     Where there is none the row is zero and the picture P.
     """
@@ -128,7 +128,7 @@ def averaged(candidates: Candidates, index: Tensor) -> tuple[Tensor, Tensor]:
     for part, own in zip(torch.split(best, _share(count)), torch.split(owner, _share(count)), strict=True):
         rows = candidates.rows[own]  # (t, K, 15)
         agree = (box_iou(part[:, None, :4], rows[..., :4])[:, 0] >= AGREEING) & candidates.valid[own]
-        weights = torch.where(agree, rows[..., 14], 0.0).double()  # in double precision no capacity shows in the sums
+        weights = torch.where(agree, rows[..., 14], 0.0).double()  # in double precision the sums do not depend on the capacity
         mean = torch.bmm(weights[:, None], rows.double())[:, 0] / weights.sum(1, keepdim=True).clamp(min=1e-9)
         out.append(torch.cat([mean[:, :14].float(), part[:, 14:]], 1))
     return torch.where(there[:, None], torch.cat(out), 0.0), picture
@@ -147,7 +147,7 @@ def _whole(found: Findings) -> Tensor:
 
 
 def _placed(rows: Tensor, geometry: Tensor) -> Tensor:
-    """(n, K, 15) in pixels of the pieces -> of the pictures."""
+    """(n, K, 15) in pixels of the tiles -> of the pictures."""
     origin, scale = geometry[:, None, :2].repeat(1, 1, 7), geometry[:, None, 2:4].repeat(1, 1, 7)
     return torch.cat([(rows[..., :14] + origin) * scale, rows[..., 14:]], -1)
 

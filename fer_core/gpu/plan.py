@@ -1,4 +1,4 @@
-"""What is to be looked at in a batch of pictures, told by their sizes alone: groups of one size, looks, tiles and the shapes they share."""
+"""Plan of a batch of pictures from their sizes alone: groups of one size, pyramid levels, tiles and the shapes they share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A part of a look at every picture of a group."""
+    """A tile of one pyramid level, for every picture of a group."""
 
     group: int
     look: Shape
-    """Size of the look."""
+    """Size of the level."""
     top: int
     bottom: int
     left: int
@@ -37,7 +37,7 @@ class Tile:
 
     @property
     def shape(self) -> Shape:
-        """Filled up to whole steps."""
+        """Padded to whole steps."""
         height, width = self.bottom - self.top, self.right - self.left
         return height + -height % STEP, width + -width % STEP
 
@@ -51,14 +51,14 @@ class Pass:
     picture: NDArray[np.int64]
     """(n,) in the upload."""
     slot: NDArray[np.int64]
-    """(n,) which of its picture's pieces this is."""
+    """(n,) number of the tile in its picture."""
     geometry: NDArray[np.float32]
     """(n, 8) origin x, y; scale x, y; cut edges x0, y0, x1, y1, as in `tiling.ImageTile`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a batch comes to."""
+    """The plan of a batch."""
 
     order: tuple[int, ...]
     """The upload's pictures by their number in the batch."""
@@ -67,11 +67,11 @@ class Plan:
     groups: tuple[Group, ...]
     passes: tuple[Pass, ...]
     pieces: int
-    """Pieces of the picture that has most."""
+    """Most tiles of a picture."""
 
 
 def plan_batch(shapes: Sequence[Shape], largest: int) -> Plan:
-    """Heights and widths of the batch's pictures -> what to do. largest: longest side of the finest look."""
+    """Heights and widths of the batch's pictures -> plan. largest: longest side of the finest level."""
     order = tuple(sorted(range(len(shapes)), key=lambda number: (shapes[number], number)))
     sizes = np.array([shapes[number] for number in order], np.int64).reshape(-1, 2)
     groups: list[Group] = []
@@ -91,7 +91,7 @@ def plan_batch(shapes: Sequence[Shape], largest: int) -> Plan:
 
 
 def level_sizes(height: int, width: int, largest: int) -> list[Shape]:
-    """Rows and columns of each look at a picture, as `pyramid.looks` gives them."""
+    """Rows and columns of each level of a picture, as in `image_pyramid.pyramid_levels`."""
     found = []
     for side in sides(height, width, largest):
         scale = side / max(height, width)
@@ -100,7 +100,7 @@ def level_sizes(height: int, width: int, largest: int) -> list[Shape]:
 
 
 def spans(length: int) -> list[tuple[int, int]]:
-    """Equal overlapping spans of at most `TILE` that cover a side, as `pieces` cuts it."""
+    """Equal overlapping spans of at most `TILE` that cover a side, as in `tiling.tile_image`."""
     if length <= TILE:
         return [(0, length)]
     count = -(-(length - OVERLAP) // (TILE - OVERLAP))

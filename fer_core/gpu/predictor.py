@@ -18,12 +18,12 @@ from fer_core.predict.predictor import calibrated, to_predictions
 from fer_core.types import Predictions
 
 BATCH: Final = 256
-"""Every batch is filled up to this: the last bits of a sum depend on the size of a batch, and answers must not. Large enough to keep a
-large GPU busy, and small enough that a single face waits no more than a millisecond or two."""
+"""Every batch is padded to this: the last bits of a sum depend on the size of a batch, and results must not. Large enough to keep a
+large GPU busy, and small enough that a single face takes no more than a millisecond or two."""
 
 
 class GpuPredictor:
-    """One model on one device, with the surface of `predict.Predictor`. One instance a thread.
+    """One model on one device, with the methods of `predictor.Predictor`. One instance a thread.
 
     model: what `resolve_model` takes, or its result. dtype: of the stem, the stages and the attention; standardising the face, the fused
     vector, the norms behind it and the classifier stay in single precision. ModelError: no such model, or not of the eight expressions.
@@ -47,12 +47,12 @@ class GpuPredictor:
         self._uploads, self._downloads = Uploads(self._device), Downloads(self._device)
 
     def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """(N, 112, 112, 3) RGB or (N, 112, 112) luma -> (N, 8) logits, mirror image averaged if the spec says so."""
+        """(N, 112, 112, 3) RGB or (N, 112, 112) luma -> (N, 8) logits, mirror image averaged if the spec has `flip`."""
         found = [np.zeros((0, len(EXPRESSIONS)), np.float64)]
         running: Download | None = None
         with torch.inference_mode():
             for start in range(0, len(crops), self._batch):
-                started = self._start(crops[start : start + self._batch])  # goes up while the batch before is computed
+                started = self._start(crops[start : start + self._batch])  # is uploaded while the batch before is computed
                 if running is not None:
                     found.append(running.wait()[0].astype(np.float64))
                 running = started
@@ -77,7 +77,7 @@ class GpuPredictor:
 
 
 class FacePass:
-    """What the device does with a batch of crops."""
+    """Computation of a batch of crops on the device."""
 
     def __init__(self, network: MultiscaleNet, spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> None:
         self._network, self._spec, self._dtype = halved(fused(network), device, dtype), spec, dtype
@@ -85,7 +85,7 @@ class FacePass:
         self._luma = luma(torch.eye(3)[:, :, None, None]).view(1, 3, 1, 1).to(device)
 
     def __call__(self, faces: Tensor) -> Tensor:
-        """(B, 112, 112, 3) or (B, 112, 112) uint8 -> (B, 8) logits, float32. Mirror images, if the spec asks for them, join the batch."""
+        """(B, 112, 112, 3) or (B, 112, 112) uint8 -> (B, 8) logits, float32. With `flip`, mirror images are in the same batch."""
         grey = faces.unsqueeze(1).float() if faces.ndim == 3 else (faces.permute(0, 3, 1, 2).float() * self._luma).sum(1, keepdim=True)
         looks = standardised(grey, self._spec.network.scale)
         if self._spec.flip:

@@ -1,4 +1,4 @@
-"""Looks at all pictures of a batch, made on the device and cut into pieces: see `detect.pieces`."""
+"""Pyramid levels of all pictures of a batch, made on the device and cut into tiles, as in `tiling.tile_image`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ GREY: Final = 128.0
 
 @dataclass(frozen=True, slots=True)
 class TileBatch:
-    """All pieces of one shape."""
+    """All tiles of one shape."""
 
     pixels: Tensor
     """(n, 3, H, W) of 0 to 255, grey where the picture ends."""

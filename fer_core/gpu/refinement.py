@@ -1,4 +1,4 @@
-"""The second look at every face that may be one, for all faces of a batch: see `detect.second_look`, whose cut-outs and rules these are."""
+"""Refinement of all candidates of a batch: the cut-outs and rules of `detect.builtin.refinement`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ WINDOW: Final = 2 * SIDE + 8
 GREY: Final = 128.0
 
 Network = Callable[[Tensor], Tensor]
-"""(B, 3, H, W) of 0 to 255 -> (B, N, 15) what is seen at every place."""
+"""(B, 3, H, W) of 0 to 255 -> (B, N, 15) outputs at every place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class Cuts:
 
 
 def refine_detections(network: Network, pictures: Pictures, rows: Tensor, picture: Tensor, dtype: torch.dtype, *, batch: int) -> Tensor:
-    """(T, 15) of a first look and the number of each one's picture -> (T, 15) after a second look at each. T is a multiple of `batch`.
+    """(T, 15) of the first pass and the number of each one's picture -> (T, 15) after the second pass. T is a multiple of `batch`.
 
-    The network always gets `batch` cut-outs, so that no answer depends on how many there are.
+    The network always gets `batch` cut-outs, so that no result depends on their number.
     """
     out = []
     for part, own in zip(torch.split(rows, batch), torch.split(picture, batch), strict=True):
@@ -64,7 +64,7 @@ def cut_out(pictures: Pictures, boxes: Tensor, picture: Tensor) -> Cuts:
 
 
 def _surroundings(pictures: Pictures, picture: Tensor, centre: Tensor, scale: Tensor) -> Windows:
-    """What the cut-outs show and two pixels around it, shrunk by whole factors."""
+    """The area of the cut-outs and two pixels around it, shrunk by whole factors."""
     size = pictures.sizes[picture].flip(1).double()  # width, height
     reach = (SIDE / 2 / scale + 2)[:, None]
     low = torch.minimum((centre - reach).floor().clamp(min=0), size - 1)
@@ -74,14 +74,14 @@ def _surroundings(pictures: Pictures, picture: Tensor, centre: Tensor, scale: Te
 
 
 def _weights(place: Tensor, size: Tensor) -> Tensor:
-    """(T, SIDE) places and (T,) how many pixels there are -> (T, SIDE, WINDOW) bilinear weights; beyond the last pixel there is none."""
+    """(T, SIDE) places and (T,) numbers of pixels -> (T, SIDE, WINDOW) bilinear weights; beyond the last pixel there is none."""
     pixel = torch.arange(WINDOW, device=place.device)
     weights = (1 - (place[..., None] - pixel).abs()).clamp(min=0)
     return torch.where(pixel < size[:, None, None], weights, 0.0).float()
 
 
 def _together(rows: Tensor, seen: Tensor, cuts: Cuts) -> Tensor:
-    """(T, 15) of the first look and (T, N, 15) of all places of the second, in the cut-outs' pixels -> (T, 15) of both."""
+    """(T, 15) of the first pass and (T, N, 15) of all places of the second, in the cut-outs' pixels -> (T, 15) of both."""
     centre = cuts.centre.repeat(1, 7)[:, None]
     placed = torch.cat([(seen[..., :14] - SIDE / 2) / cuts.scale[:, None, None] + centre, seen[..., 14:]], 2)
     same = box_iou(rows[:, None, :4].double(), placed[..., :4])[:, 0] >= SAME_FACE

@@ -11,11 +11,11 @@ DROPPED: Final = 1e-3
 LINEAR: Final = 2048
 """Steps of a bilinear weight in OpenCV."""
 KEPT_WEIGHTS: Final = 2**20
-"""Weights that are kept for the next picture of the same size, at most; larger ones are made anew."""
+"""Most weights that are cached for the next picture of the same size; larger ones are computed again."""
 
 
 def area_weights(source: int, target: int, device: torch.device) -> Tensor:
-    """(target, source) float32: how much of each of `source` pixels lies in each of `target` equal areas; rows sum to 1."""
+    """(target, source) float32: share of each of `source` pixels in each of `target` equal areas; rows sum to 1."""
     step = source / target
     left = torch.arange(target, device=device, dtype=torch.float64)[:, None] * step
     pixel = torch.arange(source, device=device, dtype=torch.float64)
@@ -27,7 +27,7 @@ def area_weights(source: int, target: int, device: torch.device) -> Tensor:
 def downsample_to(pictures: Tensor, height: int, width: int) -> Tensor:
     """(B, 3, H, W) float32 of whole grey levels -> (B, 3, height, width), no larger, by averaging areas.
 
-    TF32 must be off, as it is in torch unless somebody turns it on.
+    TF32 must be off, which is torch's default.
     """
     rows, columns = pictures.shape[-2:]
     if (rows, columns) == (height, width):

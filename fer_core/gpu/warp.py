@@ -1,6 +1,7 @@
-"""Where cv2.warpAffine reads: to a 32nd of a pixel, in its own fixed-point steps, so that crops and cut-outs are those of the reference.
+"""Sampling positions of cv2.warpAffine: to a 32nd of a pixel, in its own fixed-point steps, so that crops and cut-outs are those of the
+reference.
 
-Exact places would be as good, but crops that differ by a grey level move some confidences by more than a hundredth.
+Exact positions would be as good, but crops that differ by a grey level change some confidences by more than a hundredth.
 """
 
 from typing import Final
@@ -24,5 +25,5 @@ def sampling_grid(inverse: Tensor, side: int) -> Tensor:
 
 
 def nearest_level(levels: Tensor) -> Tensor:
-    """What OpenCV's fixed-point interpolation rounds to: halves upwards."""
+    """Rounding of OpenCV's fixed-point interpolation: halves upwards."""
     return (levels + 0.5).floor().clamp(0, 255)

@@ -42,7 +42,7 @@ def log_loss(logits: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReliabilityBins:
-    """How often a model is right against how sure it says it is: faces in 15 equal bins of confidence, [0, 1/15) to [14/15, 1]."""
+    """Accuracy against confidence: faces in 15 equal bins of confidence, [0, 1/15) to [14/15, 1]."""
 
     faces: NDArray[np.int64]
     """(15,) how many."""

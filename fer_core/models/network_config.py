@@ -74,7 +74,7 @@ class NetworkConfig:
         self._check_size(max(sizes))
 
     def _check_size(self, largest: int) -> None:
-        """ValueError: a network that no machine here would want to hold or to run. Nothing is set aside to find out."""
+        """ValueError: a network that is too large to load or to run. The check allocates nothing."""
         if len(self.widths) > MOST_STAGES or sum(self.blocks) > MOST_BLOCKS or max(largest, len(self.classes)) > MOST_CHANNELS:
             raise ValueError(f"a network has at most {MOST_STAGES} stages, {MOST_BLOCKS} blocks and {MOST_CHANNELS} channels")
         if sum(prod(shape) for shape in self.tensor_shapes().values()) > MOST_PARAMETERS:

@@ -1,6 +1,6 @@
-"""A network written down as an ONNX graph, node by node, and run by ONNX Runtime, which on CPUs needs half of torch's time.
+"""A network as an ONNX graph, built node by node, for ONNX Runtime, which on CPUs needs half of torch's time.
 
-Written by hand, in memory, from weights that were read as safetensors: nothing is exported, traced or stored.
+Built in memory from weights that were read as safetensors: nothing is exported, traced or stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from fer_core.threads import network_threads
 OPSET: Final = 17
 """Of the operators (ONNX 1.12): the first with LayerNormalization."""
 IR_VERSION: Final = 8
-"""Of the file format that goes with it; newer writers mark newer ones, which older runtimes refuse."""
+"""Version of the file format; newer writers use newer ones, which older runtimes refuse."""
 
 RUNTIME: Final = "com.microsoft"
 """Domain of the operators that ONNX Runtime adds."""
@@ -29,7 +29,7 @@ NOTHING: Final[Attributes] = MappingProxyType({})
 
 
 class Graph:
-    """Grows by one node at a time; values are known by their names."""
+    """Grows by one node at a time; values are referred to by their names."""
 
     FLOAT: Final[int] = TensorProto.FLOAT
     """ONNX's name for float32."""
@@ -82,7 +82,7 @@ class Graph:
         return self.node("Transpose", [x], {"perm": list(order)})
 
     def model(self, shape: Sequence[int | str], outputs: Sequence[str], kind: type[np.float32 | np.uint8] = np.float32) -> "Model":
-        """Written down. shape: of the one input, `x`; names stand for lengths that vary. kind: of its numbers."""
+        """The finished graph. shape: of the one input, `x`; names stand for lengths that vary. kind: of its numbers."""
         given = helper.make_tensor_value_info("x", helper.np_dtype_to_tensor_dtype(np.dtype(kind)), list(shape))
         told = [helper.make_tensor_value_info(name, self.FLOAT, None) for name in outputs]
         graph = helper.make_graph(self._nodes, "ferflow", [given], told, self._weights)
@@ -106,7 +106,7 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = network_threads()
         options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a waiting thread would take its neighbours' time
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a spinning thread would take time from other workers
         options.log_severity_level = 3  # errors; they come as exceptions, too
         self._session = onnxruntime.InferenceSession(model.content, options, providers=["CPUExecutionProvider"])
         self._outputs = list(model.outputs)

@@ -1,12 +1,12 @@
-"""Which model labels: promotions in a folder of models, each a numbered file, the highest of which names the champion.
+"""Promotions in a folder of models, each a numbered file; the highest number names the champion.
 
-    MODELS/<name>/                     what `ferflow train` writes; nothing that labels looks there
-    MODELS/promoted/<digest12>/        weights and card of a model that was promoted, never changed afterwards
-    MODELS/promotions/000001.json      who took the place, from whom, when, why
+    MODELS/<name>/                     output of `ferflow train`; labelling does not use it
+    MODELS/promoted/<digest12>/        weights and card of a promoted model, never changed afterwards
+    MODELS/promotions/000001.json      new champion, previous champion, time, reason
 
-A promotion is made by linking a whole file under the next number, which only one of several writers can do: compare and set. Readers take
-the highest number, so they see the old champion or the new one and never a half of either. The folder lies on a file system that every
-worker sees, as models do anyway.
+A promotion links a complete file under the next number, which only one of several writers can do: compare and set. Readers take the highest
+number, so they see the old champion or the new one and never a half of either. The folder is on a file system of every worker, like all
+models.
 """
 
 import json
@@ -39,7 +39,7 @@ class Promotion:
     """One change of champion."""
 
     number: int
-    """From 1; the highest one holds."""
+    """From 1; the highest one is the champion's."""
     name: str
     digest: str
     path: str
@@ -72,7 +72,7 @@ def champion(models: Path) -> ModelRef:
 
 
 def promote(models: Path, model: ModelRef, expected: str, reason: str) -> Promotion:
-    """Make a model the champion, if the champion still is the one with the digest `expected`; else a ModelError, and nothing has happened.
+    """Make a model the champion, if the champion still is the one with the digest `expected`; else ModelError, without any effect.
 
     Its folder is copied first and checked against its card. Promoting the champion again is a no-op.
     """
@@ -86,7 +86,7 @@ def promote(models: Path, model: ModelRef, expected: str, reason: str) -> Promot
 
 
 def rollback(models: Path, reason: str) -> Promotion:
-    """Give the place back to the champion before the present one. ModelError: there is none before it."""
+    """Promote the previous champion again. ModelError: there is none."""
     done = promotions(models)
     if not done:
         raise ModelError(f"nothing was promoted in {models}, so there is nothing to roll back")
@@ -101,7 +101,7 @@ def rollback(models: Path, reason: str) -> Promotion:
 
 
 def _standing(done: tuple[Promotion, ...]) -> list[str]:
-    """Digests of those who would hold the place one after another if each rollback took away the one it was from."""
+    """Digests of the champions that remain, oldest first, if each rollback removes the promotion that it reverted."""
     stack: list[str] = []
     for one in done:
         if one.kind == "rollback":
@@ -114,7 +114,7 @@ def _standing(done: tuple[Promotion, ...]) -> list[str]:
 
 
 def _record(models: Path, done: tuple[Promotion, ...], model: ModelRef, path: str, kind: str, reason: str) -> Promotion:  # noqa: PLR0917  (plain values)
-    """Take the next number with a file that is whole, or not at all."""
+    """Write a complete file under the next number, or none."""
     number = done[-1].number + 1 if done else 1
     previous = done[-1].digest if done else read_model(SHIPPED / DEFAULT).digest
     moment = datetime.now(UTC).isoformat(timespec="seconds")
@@ -139,7 +139,7 @@ def _record(models: Path, done: tuple[Promotion, ...], model: ModelRef, path: st
 
 
 def _kept(models: Path, model: ModelRef) -> str:
-    """Copy a model to where promoted ones are kept, whole or not at all; returns its path below the folder of models."""
+    """Copy a model to the folder of promoted ones, completely or not at all; returns its path below the folder of models."""
     path = f"{PROMOTED}/{model.digest[:12]}"
     target = models / path
     if target.is_dir():
@@ -150,7 +150,7 @@ def _kept(models: Path, model: ModelRef) -> str:
         for name in (WEIGHTS, CARD):
             shutil.copyfile(model.path / name, partial / name)
         _checked(partial, model, path)
-        with suppress(OSError):  # a copy of the same model that another process has just put there is as good
+        with suppress(OSError):  # another process has just copied the same model
             partial.rename(target)
         return _checked(target, model, path)
     except OSError as error:
@@ -160,7 +160,7 @@ def _kept(models: Path, model: ModelRef) -> str:
 
 
 def _checked(folder: Path, model: ModelRef, path: str) -> str:
-    """The path, once the folder's weights are what the card of the model says."""
+    """The path, once the folder's weights match the card of the model."""
     if file_sha256(folder / WEIGHTS) != model.digest:
         raise ModelError(f"the weights are not the ones the card names (damaged or changed): {folder / WEIGHTS}")
     return path
@@ -192,5 +192,5 @@ def _is_plain(path: str) -> bool:
 
 
 def was_champion(models: Path, digest: str) -> bool:
-    """Whether a model with this digest was ever promoted there: a run that began under it may be finished under it."""
+    """Whether a model with this digest was ever promoted there: a run that began with it may finish with it."""
     return any(one.digest == digest for one in promotions(models))

@@ -1,4 +1,4 @@
-"""Which labels a person should look at: those of low calibrated confidence, and those spread over many expressions."""
+"""Labels that need review: those of low calibrated confidence, and those spread over many expressions."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from fer_core.validation import check_entries
 
 WRONG_AT_LEAST: Final = 0.5
-"""Labels that would be wrong at least this often, judging by held-back faces, need review."""
+"""Labels that are wrong at least this often on held-back faces need review."""
 NEIGHBOURHOOD: Final = 0.1
-"""Width of the window of confidence or entropy over which that is judged."""
+"""Width of the window of confidence or entropy over which that is measured."""
 ENOUGH: Final = 20
-"""Faces a window needs before it says anything."""
+"""Least faces of a window."""
 LEAST_CONFIDENCE: Final = 0.35
 """Below this every label needs review: with eight expressions another one is nearly as likely."""
 MOST_ENTROPY: Final = 0.9
@@ -27,7 +27,7 @@ class ReviewRule:
     confidence: float
     """In [0, 1]."""
     entropy: float
-    """In [0, 1]: in parts of ln K, what knowing nothing would be."""
+    """In [0, 1]: in parts of ln K, the entropy of a uniform distribution."""
 
     def __post_init__(self) -> None:
         """TypeError: no number. ValueError: beyond its range."""
@@ -36,7 +36,7 @@ class ReviewRule:
             raise ValueError("review limits are between 0 and 1")
 
     def applies(self, confidence: NDArray[np.floating], entropy: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """(N,) and (N,) -> (N,) whether a person should look."""
+        """(N,) and (N,) -> (N,) whether the label needs review."""
         return np.asarray((confidence < self.confidence) | (entropy > self.entropy), np.bool_)
 
 
@@ -49,8 +49,8 @@ def normalised_entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64
 def fit_review_rule(probabilities: NDArray[np.float64], classes: NDArray[np.int64]) -> ReviewRule:
     """The limits beyond which held-back faces (N, 8), of true classes (N,), are wrong at least half of the time; two decimals.
 
-    The largest confidence, and the smallest entropy, whose neighbourhood on the doubtful side is wrong that often. Each looks at faces
-    that the other lets pass, so that entropy adds what confidence misses.
+    The largest confidence, and the smallest entropy, whose neighbourhood on the doubtful side is wrong that often. Each is fitted on faces
+    that the other accepts, so that entropy adds what confidence misses.
     """
     confidence, entropy = probabilities.max(axis=1, initial=0), normalised_entropy(probabilities)
     wrong = probabilities.argmax(axis=1) != classes

@@ -1,9 +1,9 @@
-"""Models on disk: one safetensors file that holds all that answers depend on, and a card for people beside it.
+"""Models on disk: one safetensors file with all that results depend on, and a card for people beside it.
 
     MODEL/weights.safetensors   tensors; its metadata holds `ModelSpec` as JSON (sizes, temperature, review thresholds)
     MODEL/card.json             name, digest of that file, data, protocol, figures, known gaps
 
-A model's digest is the SHA-256 of its weights file. Loading never executes code and refuses what is not as the card says.
+A model's digest is the SHA-256 of its weights file. Loading never executes code, and refuses files that differ from the card.
 """
 
 import copy
@@ -56,7 +56,7 @@ HOTTEST: Final = 100.0
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Everything beside the tensors that changes an answer."""
+    """Everything beside the tensors that changes a result."""
 
     network: NetworkConfig
     temperature: float
@@ -80,7 +80,7 @@ class ModelSpec:
     def from_json(cls, value: dict[str, Any]) -> Self:
         """What `to_json` gave; anything else is a ValueError, TypeError or KeyError."""
         value = {**value, "network": NetworkConfig.from_json(value["network"])}
-        if "review_confidence" in value:  # how models were described before entropy had a say
+        if "review_confidence" in value:  # the format of specs before the entropy limit
             value["review"] = {"confidence": value.pop("review_confidence"), "entropy": 1.0}
         return cls(**{**value, "review": ReviewRule(**value["review"])})
 
@@ -131,8 +131,8 @@ def portable_name(model: str, ref: ModelRef) -> str:
 
 
 def read_weights(ref: ModelRef) -> tuple[dict[str, NDArray[np.float32]], ModelSpec]:
-    """Tensors under the names of `MultiscaleNet.state_dict`, and the spec, without torch: what every path that labels, judges or learns
-    starts from. ModelError: damaged or changed, not the tensors that the spec describes, or numbers that no training gives.
+    """Tensors under the names of `MultiscaleNet.state_dict`, and the spec, without torch, for labelling, evaluation and training.
+    ModelError: damaged or changed, not the tensors that the spec describes, or numbers that no training gives.
     """
     file = ref.path / WEIGHTS
     if not file.is_file():
@@ -159,7 +159,7 @@ def _changed(file: Path) -> ModelError:
 
 
 def incompatible_model(ref: ModelRef, reason: Exception) -> ModelError:
-    """What to raise where the tensors are not those of the network that the spec describes."""
+    """The error for tensors that are not those of the network that the spec describes."""
     return ModelError(f"the weights do not fit their own description ({type(reason).__name__}: {reason}): {ref.path / WEIGHTS}")
 
 
@@ -181,7 +181,7 @@ def load_model(ref: ModelRef) -> tuple["MultiscaleNet", ModelSpec]:
 def save_model(folder: Path, state: dict[str, "Tensor"], spec: ModelSpec, card: dict[str, Any], half: bool = False) -> ModelRef:
     """Write weights first and the card, which makes it a model, last. card: all but digest and spec, which are added.
 
-    half: floats are stored in half precision; loading gives what `rounded` gives. What the disk refuses is a ModelError.
+    half: floats are stored in half precision; loading gives what `rounded` gives. ModelError where the disk refuses a write.
     """
     from safetensors.torch import save
 
@@ -196,7 +196,7 @@ def save_model(folder: Path, state: dict[str, "Tensor"], spec: ModelSpec, card: 
 
 
 def _told_of(digest: str, file: Path) -> dict[str, Any]:
-    """What a card that is there says, if it is of the very same weights: figures that were added to it still hold."""
+    """Entries of an existing card of the same weights, whose added figures still hold."""
     try:
         card = parse_object(read_bounded(file, MOST_CARD), MOST_CARD)
     except (OSError, ValueError):
@@ -216,7 +216,7 @@ def _replace(file: Path, data: bytes) -> None:
 
 
 def rounded(network: "MultiscaleNet") -> "MultiscaleNet":
-    """A copy whose weights went through half precision, as a model that is stored so will be loaded."""
+    """A copy whose weights went through half precision, as in a model that is stored so."""
     copied = copy.deepcopy(network)
     for tensor in copied.state_dict().values():
         if tensor.is_floating_point():

@@ -1,7 +1,7 @@
-"""Tensors of a safetensors file, each of which is expected by name and shape: what is not as described is never unpacked.
+"""Tensors of a safetensors file, each expected by name and shape: other tensors are never unpacked.
 
-The one reader of weights, wherever they go afterwards. The header is read within bounds before anything else; whoever asks says what it
-must hold, having bounded that. Other tensors, other shapes, numbers that are not finite and negative variances are refused.
+The one reader of weights, wherever they go afterwards. The header is read within bounds before anything else; the caller names the expected
+tensors, with bounded sizes. Other tensors, other shapes, numbers that are not finite and negative variances are refused.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ MOST_BYTES: Final = 512 * 2**20
 MOST_HEADER: Final = 2**20
 STORED: Final = ("F16", "F32")
 VARIANCE: Final = ".running_var"
-"""How names of a batch norm's variances end."""
+"""Suffix of the names of a batch norm's variances."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Of tensors, by their names."""

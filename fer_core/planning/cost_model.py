@@ -1,4 +1,4 @@
-"""How long images take before anybody looked at them, and shards of so many seconds. Pure decisions on what a listing tells."""
+"""Expected processing time of images from their listing alone, and shards of equal time. Pure decisions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 IMAGE_SECONDS: Final = 0.015
 """Of any image: opening, the networks' smallest batch, its row."""
 BYTE_SECONDS: Final = 1e-7
-"""Encoded bytes foretell pixels: a photograph of half a megapixel has some 150 KB, and half of its time goes by pixels."""
+"""Pixels grow with encoded bytes: a photograph of half a megapixel has some 150 KB, and half of its time depends on pixels."""
 UNTOLD_BYTES: Final = 200_000
-"""Of an image where the listing tells no size at all."""
+"""Of an image where the listing has no size at all."""
 TARGET_SECONDS: Final = 30.0
-"""Of a shard where there are many: what a death costs at most, and a thousand times what handing a shard out costs."""
+"""Of a shard where there are many: the highest cost of a worker failure, and a thousand times the cost of submitting a shard."""
 LEAST_SECONDS: Final = 1.0
 """Of a shard at the end of a run. It costs about 30 ms beside its images."""
 SCHEDULER_SECONDS: Final = 0.015
-"""Times the number of workers: the least that a shard takes, because handing it out takes the scheduler 5 to 10 ms."""
+"""Times the number of workers: the shortest shard, because the scheduler needs 5 to 10 ms to submit one."""
 SHARE_OF_THE_REST: Final = 2
-"""A shard is this part of a worker's share of what is left. With 2, workers end together also where estimates are off by a factor of 2."""
+"""A shard is this part of a worker's share of the rest. With 2, workers end together also where estimates are wrong by a factor of 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ class CostRate:
 
 @dataclass(frozen=True, slots=True)
 class ShardSizing:
-    """Into what shards images are cut."""
+    """Bounds and target of shards."""
 
     workers: int
-    """Shards that are worked on at a time."""
+    """Shards that run at a time."""
     smallest: int
     """Images a shard at least, the last one excepted."""
     largest: int
@@ -59,13 +59,13 @@ class ShardSizing:
     target: float = TARGET_SECONDS
 
     def floor(self, total: float) -> float:
-        """Seconds below which no shard is cut for the sake of an even end, of a job of `total` seconds."""
+        """Shortest shard in seconds, for a job of `total` seconds."""
         wanted = max(LEAST_SECONDS, SCHEDULER_SECONDS * self.workers)
         return min(wanted, self.target, total / (2 * SHARE_OF_THE_REST * self.workers))
 
 
 def listed_sizes(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    """(N,) bytes of each image of a listing; where it does not tell, the median of those of which it does."""
+    """(N,) bytes of each image of a listing; where it has no size, the median of the others."""
     untold = column.is_null().to_numpy()
     sizes = np.asarray(column.fill_null(0).to_numpy(), np.int64)
     if untold.any():

@@ -1,4 +1,4 @@
-"""What a run would do: its shards and its images, from an inventory and what earlier runs answered. Pure but for reading the ledger."""
+"""Draft of a run: its shards and its images, from an inventory and the results of earlier runs. Pure but for reading those."""
 
 import math
 from collections.abc import Sequence
@@ -20,18 +20,18 @@ SHARDS_A_WORKER: Final = 4
 SMALLEST_SHARD: Final = 8
 """A shard costs about 30 ms beside its images."""
 LARGEST_SHARD: Final = 4000
-"""However fast images are. A worker keeps what it found in a shard until it is written, 1 KB a face."""
+"""However fast images are. A worker holds the rows of a shard until they are written, 1 KB a face."""
 LARGEST_WITH_CROPS: Final = 1000
-"""Where it keeps the crops as well, 20 KB a face."""
+"""Where it holds the crops as well, 20 KB a face."""
 RUNS_ASKED: Final = 3
-"""Newest runs by name whose speed is looked for; each costs a request."""
+"""Newest runs by name whose speed is read; each costs a request."""
 IMAGES_TO_TELL: Final = 100
-"""That a run must have looked at for its speed to say anything."""
+"""Processed images from which on the speed of a run counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A run before it is made known."""
+    """A run before its plan is written."""
 
     config: RunConfig
     images: pa.Table
@@ -48,10 +48,10 @@ def shard_size_for(images: int, workers: int) -> int:
 
 
 def draft(store: Store, config: RunConfig, inventory: pa.Table, *, workers: int, force: bool, left_out: Sequence[str] = ()) -> Draft:
-    """Decide what to read. inventory: `schema.INVENTORY`. force: read everything. left_out: see `collection.Collection`.
+    """Decide what to read. inventory: `schema.INVENTORY`. force: read everything. left_out: see `inventory.Collection`.
 
-    A shard size of 0 in the configuration leaves it to the images' expected cost: shards of half a minute, shorter ones towards the end;
-    the configuration then tells how many images the largest has.
+    With a shard size of 0 in the configuration, shards are cut by the expected cost of images: half a minute, shorter towards the end. The
+    configuration then has the number of images of the largest one.
     """
     known = load_processed_index(store, config.source, config.pipeline_digest)
     selection = select_changed(inventory, known, left_out)
@@ -71,14 +71,14 @@ def _cut(store: Store, config: RunConfig, known: pa.Table, workers: int) -> Shar
 
 
 def measured_rate(store: Store, pipeline_digest: str, known: pa.Table) -> CostRate:
-    """What images cost in the newest run here that looked at enough of them with this pipeline; where there is none, the usual.
+    """Cost of images in the newest run of this root that processed enough of them with this pipeline; the default where there is none.
 
-    known: `incremental.KNOWN`, which tells how large images are here. Stages of a shard overlap, so that their sum is rather too much.
+    known: `incremental.KNOWN`, with the sizes of images in this root. Stages of a shard overlap, so their sum is slightly too high.
     """
     for run_id in committed_runs(store)[: -RUNS_ASKED - 1 : -1] if known.num_rows else ():
         manifest = read_manifest(store, run_id)
-        looked_at = sum(manifest.statuses.values()) - manifest.reused
-        if manifest.pipeline_digest == pipeline_digest and looked_at >= IMAGES_TO_TELL:
+        processed = sum(manifest.statuses.values()) - manifest.reused
+        if manifest.pipeline_digest == pipeline_digest and processed >= IMAGES_TO_TELL:
             busy = sum(seconds for stage, seconds in manifest.seconds.items() if stage != "load")
-            return CostRate.measured(busy, looked_at, listed_sizes(known["bytes"]))
+            return CostRate.measured(busy, processed, listed_sizes(known["bytes"]))
     return CostRate()

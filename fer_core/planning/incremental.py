@@ -1,4 +1,4 @@
-"""What committed runs have already answered, and so which listed images are new tonight."""
+"""Index of the images that committed runs have processed, and the selection of listed images that are new or have changed."""
 
 from bisect import bisect_right
 from collections import deque
@@ -24,33 +24,33 @@ _BESIDES: Final = [("final", pa.bool_()), ("same_source", pa.bool_()), ("earlier
 KNOWN: Final[pa.Schema] = pa.schema([*INVENTORY, *_BESIDES])
 """One row an image that a committed run has processed, listed as its latest run saw it; sorted by URI, no URI twice.
 
-`final`: whether its latest answer is of the pipeline in question and stands for as long as the listing does. `same_source`: whether any run
-of the source in question processed it. `earlier_part`: the images part with the latest answer of that pipeline that another run can take
-over, should the content be the same; null where there is none.
+`final`: whether its latest result is of the given pipeline and is valid as long as the listing is the same. `same_source`: whether any run
+of the given source processed it. `earlier_part`: the images part with the latest result of that pipeline that another run can reuse if the
+content is the same; null where there is none.
 """
 
 _READ: Final = pa.schema([IMAGES.field(name) for name in (*INVENTORY.names, "image_sha256", "status", "pipeline_digest")])
 _ANSWERS: Final = pa.schema([*INVENTORY, ("final", pa.bool_()), ("same_source", pa.bool_()), ("kept_in", pa.int32())])
-"""Rows of one images part; `kept_in` is the part's number where the answer can be taken over."""
+"""Rows of one images part; `kept_in` is the part's number where the result can be reused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What tonight's listing means, given what is known."""
+    """A listing compared with the index."""
 
     new: pa.Table
     """`schema.CANDIDATES`: the listed images to be read, in the order of the listing."""
     unchanged: int
     """Listed images that need no reading."""
     deleted: int
-    """Images that runs of this source processed and that its listing no longer holds, however long ago they went."""
+    """Images that runs of this source processed and that are no longer in its listing, whenever they were deleted."""
 
 
 def load_processed_index(store: Store, source: str, pipeline_digest: str) -> pa.Table:
-    """`KNOWN` from the images parts of every committed run, following their manifests only, so that nothing half-published counts.
+    """`KNOWN` from the images parts of every committed run, by their manifests only, so that nothing half-published counts.
 
-    source, pipeline_digest: of the run that asks. Deletions are a matter of one source: an image that another folder, glob or list does not
-    name has not gone. CommitError when a promised part is missing or damaged.
+    source, pipeline_digest: of the new run. Deletions are counted for one source: an image that another folder, glob or list does not
+    name is not deleted. CommitError when a part of a manifest is missing or damaged.
     """
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
         manifests = pool.map(lambda run_id: read_manifest(store, run_id), committed_runs(store))
@@ -71,10 +71,10 @@ def select_changed(inventory: pa.Table, known: pa.Table, left_out: Sequence[str]
     """Split a listing into images to be read and images that may be skipped.
 
     inventory: `schema.INVENTORY`. known: `KNOWN`. Of either, a part is in memory at a time, see `spill`. An image is skipped when its
-    latest answer is final and the listing has not changed: the same size, and the same etag where both have one, else the same modification
-    time. Where a value that would decide is unknown, the image is read again.
+    latest result is final and the listing has not changed: the same size, and the same etag where both have one, else the same modification
+    time. Where such a value is unknown, the image is read again.
 
-    left_out: folders that were not entered this time: whether images below them have gone is not known, and they do not count as deleted.
+    left_out: folders that were not entered this time: whether images below them still exist is unknown, and they do not count as deleted.
     """
     unchanged = deleted = 0
     folders = sorted(f"{folder.rstrip('/')}/" for folder in left_out)
@@ -116,7 +116,7 @@ def _is_below(uri: str, folders: Sequence[str]) -> bool:
 
 
 def _read(store: Store, manifest: Manifest, part: Part) -> pa.Table:
-    """What a plan needs of one images part."""
+    """The columns of one images part that a plan needs."""
     return read_part(store, part, _READ, manifest.run_id)
 
 
@@ -133,14 +133,14 @@ def _answers(rows: pa.Table, same_source: bool, pipeline_digest: str, number: in
 
 
 def _in_turn(pool: Executor, answers: Callable[[int], pa.Table], count: int) -> Iterator[pa.Table]:
-    """Answers 0 to `count - 1`, in order, with no more than are asked for at a time waiting to be taken."""
-    asked = deque[Future[pa.Table]]()
+    """Results 0 to `count - 1`, in order, with a bounded number in flight."""
+    submitted = deque[Future[pa.Table]]()
     for number in range(count):
-        asked.append(pool.submit(answers, number))
-        if len(asked) > REQUESTS_AT_ONCE:
-            yield asked.popleft().result()
-    while asked:
-        yield asked.popleft().result()
+        submitted.append(pool.submit(answers, number))
+        if len(submitted) > REQUESTS_AT_ONCE:
+            yield submitted.popleft().result()
+    while submitted:
+        yield submitted.popleft().result()
 
 
 def _latest(rows: pa.Table, parts: Sequence[str]) -> pa.Table:

@@ -11,8 +11,8 @@ from fer_core.tables.schema import PLAN
 def plan_shards(inventory: pa.Table, shard_size: int | ShardSizing) -> pa.Table:
     """Number the images, `schema.PLAN`, by URI, from shard 0. A function of its arguments alone.
 
-    inventory: `schema.CANDIDATES`, or `schema.INVENTORY` where no earlier answer is to be taken. shard_size: images a shard, or a
-    `ShardSizing` by what images are expected to cost.
+    inventory: `schema.CANDIDATES`, or `schema.INVENTORY` where no earlier result is to be reused. shard_size: images a shard, or a
+    `ShardSizing` by the expected cost of images.
     """
     if not isinstance(shard_size, ShardSizing) and shard_size < 1:
         raise ValueError(f"a shard holds at least one image, not {shard_size}")

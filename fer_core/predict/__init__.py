@@ -1,4 +1,4 @@
 """Aligned crops -> expression probabilities.
 
-In: (N, 112, 112, 3) uint8 RGB. Out: `types.Predictions`. ONNX Runtime computes on CPUs, torch where it is asked for. Next: `tables`.
+In: (N, 112, 112, 3) uint8 RGB. Out: `types.Predictions`. ONNX Runtime computes on CPUs, torch on other devices. Next: `tables`.
 """

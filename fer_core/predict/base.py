@@ -1,4 +1,4 @@
-"""What a shard needs of a predictor, on whichever device it computes."""
+"""The protocol of predictors, on any device."""
 
 from typing import Protocol
 
@@ -9,10 +9,10 @@ from fer_core.types import Predictions
 
 
 class FacePredictor(Protocol):
-    """What a shard needs of a predictor; see `predict`."""
+    """Predicts the expressions of a shard's faces; see `predict`."""
 
     digest: str
 
     def predict(self, crops: NDArray[np.uint8], /) -> Predictions:
-        """(N, 112, 112, 3) RGB uint8 -> N answers, each of which depends on its own crop alone."""
+        """(N, 112, 112, 3) RGB uint8 -> N predictions, each of which depends on its own crop alone."""
         ...

@@ -1,4 +1,4 @@
-"""Aligned faces on their way through the network, many pictures' together, and what is found out about each on that way."""
+"""Batches of aligned faces of many pictures for the network, and the results for each face."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,12 +17,12 @@ from fer_core.timing import Stopwatch
 from fer_core.types import Faces, Predictions, Quality
 
 FACES_A_BATCH: Final = 256
-"""Crops that wait for the network at most, 37 KB each."""
+"""Most crops that wait for the network, 37 KB each."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaceResults:
-    """About all faces, in the order in which they came."""
+    """Results for all faces, in the order of `add`."""
 
     predictions: Predictions
     quality: Quality
@@ -50,7 +50,7 @@ class FaceBatch:
             self._flush()
 
     def results(self) -> FaceResults:
-        """When no more will come."""
+        """All results, after the last `add`."""
         while self._waiting:
             self._flush()
         with self._watch.stage("write"):
@@ -65,7 +65,7 @@ class FaceBatch:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _flush(self) -> None:
-        """Judge and predict what waits."""
+        """Assess and predict the waiting faces."""
         crops, self._waiting = np.stack(self._waiting[:FACES_A_BATCH]), self._waiting[FACES_A_BATCH:]
         faces, self._faces = concat_faces(self._faces[:FACES_A_BATCH]), self._faces[FACES_A_BATCH:]
         if self._pool is not None:
@@ -94,7 +94,7 @@ def concat_faces(faces: Sequence[Faces]) -> Faces:
 
 
 def empty_results() -> FaceResults:
-    """About no face."""
+    """Results for no face."""
     return FaceResults(_predictions([]), _quality([]), [])
 
 

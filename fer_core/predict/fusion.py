@@ -1,4 +1,4 @@
-"""Batch norms folded into the convolutions before them: the same answers to rounding, and faster on CPUs."""
+"""Batch norms folded into the convolutions before them: the same results up to rounding, and faster on CPUs."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""A MultiscaleNet as ONNX Runtime runs it on CPUs: batch norms folded, mirror images in the same batch. Needs no torch."""
+"""A MultiscaleNet for ONNX Runtime on CPUs: batch norms folded, mirror images in the same batch. Needs no torch."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -15,9 +15,9 @@ FLOOR: Final = 4.0
 EPSILON: Final = 1e-5
 """Added to variances by torch's norms."""
 BATCH: Final = 16
-"""Faces that pass together, mirrored or not: more need more memory and gain nothing."""
+"""Faces of a batch, mirrored or not: more need more memory and gain nothing."""
 LEAST: Final = 2
-"""A batch of one goes another way through the runtime's matrix products, which rounds differently."""
+"""A batch of one takes another path through the runtime's matrix products, which rounds differently."""
 
 Floats = NDArray[np.float32]
 Tensors = Mapping[str, Floats]
@@ -25,11 +25,11 @@ Tensors = Mapping[str, Floats]
 
 
 class NetworkSession:
-    """Logits of faces on a CPU. What it says of a face does not depend on the others."""
+    """Logits of faces on a CPU. The result of a face does not depend on the others."""
 
     def __init__(self, config: NetworkConfig, tensors: Tensors, *, mirrored: bool) -> None:
-        """mirrored: average with the mirror image's logits. KeyError or ValueError where the tensors are not such a network's."""
-        with np.errstate(over="ignore", invalid="ignore"):  # what is too large is found as it is written down
+        """mirrored: average with the mirror image's logits. KeyError or ValueError where the tensors are not those of such a network."""
+        with np.errstate(over="ignore", invalid="ignore"):  # numbers that are too large are found when the graph is written
             model = build_onnx(config, tensors, mirrored=mirrored)
         self._session = Session(model)
         self._classes = len(config.classes)
@@ -47,7 +47,7 @@ class NetworkSession:
 
 
 def network_window(crops: NDArray[np.uint8]) -> Floats:
-    """(N, 112, 112, 3) RGB or (N, 112, 112) luma -> (N, 1, 96, 96) luma of what the network looks at, 0 to 255."""
+    """(N, 112, 112, 3) RGB or (N, 112, 112) luma -> (N, 1, 96, 96) luma of the network's window, 0 to 255."""
     seen = crops[:, WINDOW_TOP : WINDOW_TOP + WINDOW_SIZE, WINDOW_LEFT : WINDOW_LEFT + WINDOW_SIZE]
     if crops.ndim == 3:
         return seen[:, None].astype(np.float32)
@@ -70,7 +70,7 @@ def build_onnx(config: NetworkConfig, tensors: Tensors, *, mirrored: bool) -> Mo
 
 
 class _Network(Graph):
-    """Its parts, in the order in which a face passes them."""
+    """Its parts, in the order of computation."""
 
     def __init__(self, config: NetworkConfig, tensors: Tensors) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class _Network(Graph):
         return self.node("Div", [off, self.add(deviation, self.constant(np.array(FLOOR, np.float32)))])
 
     def scales(self, x: str) -> list[str]:
-        """What each tap says, (B, length)."""
+        """The features of each tap, (B, length)."""
         side, scales = WINDOW_SIZE // self._config.scale, []
         x = self.relu(self._folded(x, "stem.0", "stem.1"))
         for stage, blocks in enumerate(self._config.blocks):
@@ -150,7 +150,7 @@ class _Network(Graph):
         return (out_gain[:, None] * weight * gain).astype(np.float32), (out_gain * (weight @ shift) + out_shift).astype(np.float32)
 
     def _affine(self, norm: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What a batch norm multiplies by and adds, in evaluation mode."""
+        """Factor and offset of a batch norm in evaluation mode."""
         weight, bias, mean, variance = (
             self._tensors[f"{norm}.{name}"].astype(np.float64) for name in ("weight", "bias", "running_mean", "running_var")
         )
@@ -159,7 +159,7 @@ class _Network(Graph):
 
 
 def cells_of(side: int, grid: int) -> Floats:
-    """(grid * grid, side * side): what averages a map of side x side onto a grid, as torch's adaptive average pooling does."""
+    """(grid * grid, side * side): matrix that averages a map of side x side onto a grid, as torch's adaptive average pooling does."""
     low, high = np.arange(grid) * side // grid, -(-(np.arange(grid) + 1) * side // grid)
     inside = (np.arange(side) >= low[:, None]) & (np.arange(side) < high[:, None])
     line = inside / inside.sum(axis=1, keepdims=True)

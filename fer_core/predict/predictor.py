@@ -23,11 +23,11 @@ DECIMALS: Final = 4
 Device = Literal["auto", "cpu", "cuda"]
 
 NVIDIA: Final = ("/dev/nvidiactl", "/dev/dxg")
-"""Where a driver shows itself on Linux and in its subsystem on Windows: without it torch need not be asked, which takes two seconds."""
+"""Device files of a driver on Linux and in its subsystem on Windows: without them torch, which takes two seconds to load, is not needed."""
 
 
 class Logits(Protocol):
-    """A network ready to answer."""
+    """A network ready for labelling."""
 
     def logits(self, crops: NDArray[np.uint8], /) -> NDArray[np.float64]:
         """(N, 112, 112, 3) RGB or (N, 112, 112) luma -> (N, 8) logits, each of which depends on its own crop alone."""
@@ -44,7 +44,7 @@ class Predictor:
             raise ModelError(f"the model does not have the eight expressions in their order: {ref.path}")
 
     def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """(N, 112, 112, 3) RGB or (N, 112, 112) luma -> (N, 8) logits, mirror image averaged if the spec says so."""
+        """(N, 112, 112, 3) RGB or (N, 112, 112) luma -> (N, 8) logits, mirror image averaged if the spec has `flip`."""
         return self._network.logits(crops)
 
     def probabilities(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -59,8 +59,8 @@ class Predictor:
 def calibrated(logits: NDArray[np.float64], spec: ModelSpec, ref: ModelRef) -> NDArray[np.float64]:
     """(N, 8) logits -> probabilities, not rounded.
 
-    ModelError where a logit is no finite number: weights that are finite by themselves but too large make such, and they would do so with
-    every face. Taken for a label it would be `neutral` for all.
+    ModelError where a logit is not finite: weights that are finite but too large give such logits for every face. As a label, each would be
+    `neutral`.
     """
     if not np.isfinite(logits).all():
         raise ModelError(f"the model gives answers that are no finite numbers, so its weights are of no use: {ref.path}")
@@ -68,7 +68,7 @@ def calibrated(logits: NDArray[np.float64], spec: ModelSpec, ref: ModelRef) -> N
 
 
 def to_predictions(probabilities: NDArray[np.float64], spec: ModelSpec) -> Predictions:
-    """(N, 8) calibrated -> what is said of each face, rounded to four decimals that sum to 1."""
+    """(N, 8) calibrated -> predictions, rounded to four decimals that sum to 1."""
     rounded = round_to_one(probabilities)
     confidence, entropy = rounded.max(axis=1, initial=0), normalised_entropy(rounded)
     return Predictions(
@@ -81,7 +81,7 @@ def to_predictions(probabilities: NDArray[np.float64], spec: ModelSpec) -> Predi
 
 
 def _network(ref: ModelRef, device: Device) -> tuple[Logits, ModelSpec]:
-    """A CPU without ONNX Runtime gets the same answers from torch, more slowly."""
+    """A CPU without ONNX Runtime gets the same results from torch, more slowly."""
     if on_cpu(device) and find_spec("onnxruntime") is not None:
         from fer_core.predict.onnx_backend import NetworkSession
 
@@ -103,7 +103,7 @@ def load_predictor(model: str, device: Device = "auto") -> Predictor:
 
 
 def on_cpu(device: Device) -> bool:
-    """Whether this device is a CPU here, told without loading torch where that is possible. ModelError as of `torch_device`."""
+    """Whether this device is a CPU here, without loading torch where that is possible. ModelError as of `torch_device`."""
     if device == "auto" and "torch" not in sys.modules and not any(os.path.exists(place) for place in NVIDIA):
         return True
     return device == "cpu" or torch_device(device).type == "cpu"
@@ -114,7 +114,7 @@ def torch_device(device: Device) -> "torch.device":
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise ModelError("device cuda was asked for, but torch sees no CUDA device here")
+        raise ModelError("device cuda is not available: torch finds no CUDA device here")
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 

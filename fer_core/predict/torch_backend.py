@@ -1,4 +1,4 @@
-"""A MultiscaleNet as torch runs it for labelling, on any device."""
+"""A MultiscaleNet on torch, for labelling on any device."""
 
 from typing import Final
 
@@ -10,11 +10,11 @@ from fer_core.models.network import MultiscaleNet, on_device
 from fer_core.predict.fusion import fused
 
 BATCH: Final = 64
-"""Every batch is filled up to this: torch's sums depend on a batch's size, and answers must not."""
+"""Every batch is padded to this: torch's sums depend on the size of a batch, and results must not."""
 
 
 class TorchNetwork:
-    """Logits of faces. What it says of a face does not depend on the others."""
+    """Logits of faces. The result of a face does not depend on the others."""
 
     def __init__(self, network: MultiscaleNet, device: torch.device, *, mirrored: bool) -> None:
         """network: in evaluation mode; it is copied. mirrored: average with the mirror image's logits."""

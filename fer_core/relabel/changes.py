@@ -1,4 +1,4 @@
-"""Which expressions moved where when a root was relabelled: the run's labels beside those that were current before it."""
+"""Changes of expressions by a relabelling: the run's labels beside those that were current before it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from fer_core.storage.store import Store
 from fer_core.tables.schema import LABELS
 
 PARTS_AT_HAND = 16
-"""Earlier parts that are kept in memory: neighbouring images lie in few of them."""
+"""Earlier parts that are kept in memory: neighbouring images are in few of them."""
 
 _READ = pa.schema([LABELS.field(name) for name in ("image_uri", "face_index", "expression", "confidence", "needs_review")])
 _CODES = pa.array(EXPRESSIONS)
@@ -35,10 +35,10 @@ class Changes:
     """Mean over the same faces; 0 where there are none."""
     confidence_after: float
     review_before: int
-    """Faces that a person should look at."""
+    """Faces that need review."""
     review_after: int
     without_crops: int
-    """Images whose current labels stay, since the crops of their faces were not kept."""
+    """Images whose current labels stay, because the crops of their faces were not kept."""
 
     @property
     def faces(self) -> int:
@@ -79,7 +79,7 @@ class Changes:
 
 
 def changes_of(store: Store, manifest: Manifest) -> Changes:
-    """What a committed relabelling changed, judged by what was current when it was planned. Holds a few parts at a time.
+    """Changes by a committed relabelling, against the labels that were current when it was planned. Holds a few parts at a time.
 
     CommitError when a part of it or of an earlier run is missing or damaged.
     """

@@ -1,4 +1,4 @@
-"""The configuration of a relabelling: the look of earlier runs, the model of now."""
+"""The configuration of a relabelling: the pipeline of earlier runs with the new model."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from fer_core.storage.store import Store
 
 @dataclass(frozen=True, slots=True)
 class RelabelOptions:
-    """What a relabelling is asked to do."""
+    """Options of a relabelling."""
 
     run_id: str
     model: str
@@ -18,16 +18,16 @@ class RelabelOptions:
     model_name: str
     model_digest: str
     purpose: str = ""
-    """Empty: that of the newest run of the same look."""
+    """Empty: that of the newest run of the same base pipeline."""
     shard_size: int = 0
     device: str = "auto"
 
 
 def relabel_config(store: Store, found: Survey, wanted: RelabelOptions, now: datetime | None = None) -> RunConfig:
-    """The run that does what is wanted, planned now, under the look of most images.
+    """The run for these options, planned now, with the base pipeline of most images.
 
-    Rows are written under the look of their own answer, each with the pipeline digest that labelling the photograph with this look and the
-    new model would write, so that the next run over the photographs takes them for answered.
+    Rows keep the base pipeline of their earlier result. Each gets the pipeline digest that labelling the photograph with it and the new
+    model would write, so the next run over the photographs counts them as processed.
     """
     now = now or datetime.now(UTC)
     look = found.shared_pipeline()

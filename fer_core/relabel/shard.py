@@ -1,7 +1,7 @@
 """One shard of a relabelling, from kept crops to staged parts and a receipt: what runs on Dask workers.
 
-Safe to run twice, like `shard.label_shard`: rows depend on nothing but the crops, the run and what earlier runs measured. A row is what
-labelling the photograph with the new model would have written, since the crop is the very pixels that the network would be shown.
+Safe to run twice, like `pipeline.shard.label_shard`: rows depend only on the crops, the run and the measurements of earlier runs. A row
+equals the one that labelling the photograph with the new model would write, because the crop has the very pixels of the network's input.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ from fer_core.timing import Stopwatch
 from fer_core.types import CROP_SIZE, Predictions, Quality
 
 FACES_A_BATCH: Final = 256
-"""Crops that are decoded before the network is asked, 37 KB each."""
+"""Crops that are decoded for one batch of the network, 37 KB each."""
 
 _thread = threading.local()
 
@@ -42,11 +42,11 @@ _thread = threading.local()
 def relabel_shard(
     job: ShardJob, predictor: FacePredictor | None = None, on_progress: Callable[[str | None], None] = lambda _: None
 ) -> ShardReceipt:
-    """Label the kept faces of one shard anew, stage its parts and its receipt.
+    """Label the kept faces of one shard again, stage its parts and its receipt.
 
-    job: its images name in `earlier_part` the images part beside which their crops lie, of runs of one look. predictor: to use instead of
-    the one the run names. on_progress: as in `shard.label_shard`. CommitError when what is kept is not there any more or is not what its
-    manifest promises, ModelError when this worker's model is not the run's, ClusterError when workers fail at this shard.
+    job: its images name in `earlier_part` the images part beside which their crops are, of runs of one look. predictor: to use instead of
+    the run's. on_progress: as in `pipeline.shard.label_shard`. CommitError when the crops are missing or do not match their manifest,
+    ModelError when this worker's model is not the run's, ClusterError when workers fail at this shard.
     """
     if job.crashed:
         raise ClusterError(f"workers die while they label the kept faces of {job.images[0].uri}")
@@ -69,7 +69,7 @@ def relabel_shard(
 
 
 def _kept(store: Store, job: ShardJob) -> tuple[pa.Table, pa.Table, pa.Table, RunConfig]:
-    """Rows of images, labels and faces about the job's images, sorted, and the run's configuration under their look."""
+    """Rows of images, labels and faces of the job's images, sorted, and the run's configuration with their look."""
     by_run: dict[str, list[ImageRef]] = defaultdict(list)
     for ref in job.images:
         assert ref.earlier_part is not None
@@ -87,7 +87,8 @@ def _kept(store: Store, job: ShardJob) -> tuple[pa.Table, pa.Table, pa.Table, Ru
 
 
 def _under_look_of(config: RunConfig, earlier: RunConfig) -> RunConfig:
-    """The run as it would be had it looked as an earlier one did: all but the model that changes an answer is the earlier run's."""
+    """The run's configuration with the look of an earlier run: all settings that change a result, except the model, are the earlier
+    run's."""
     return replace(
         config,
         detector=earlier.detector,
@@ -100,7 +101,7 @@ def _under_look_of(config: RunConfig, earlier: RunConfig) -> RunConfig:
 
 
 def _rows(store: Store, manifest: Manifest, name: str, refs: Sequence[ImageRef]) -> Iterator[pa.Table]:
-    """The rows of a table about some images."""
+    """The rows of a table for some images."""
     uris = pa.array([ref.uri for ref in refs], pa.string())
     for part in parts_beside(manifest, [ref.earlier_part for ref in refs if ref.earlier_part is not None], name):
         yield read_part(store, part, SCHEMAS[part.table], manifest.run_id, uris)
@@ -119,7 +120,7 @@ def _check(job: ShardJob, images: pa.Table, labels: pa.Table, faces: pa.Table) -
 def _looked_at(
     faces: pa.Table, predictor: FacePredictor | None, watch: Stopwatch, on_progress: Callable[[str | None], None]
 ) -> tuple[Predictions, NDArray[np.float32]]:
-    """What the network says of each crop, and how well each is exposed, (N,): the one measure of quality that has no column."""
+    """The network's predictions for each crop, and the exposure of each, (N,): the one measure of quality without a column."""
     answers, exposures = [], [np.zeros(0, np.float32)]
     for start in range(0, faces.num_rows, FACES_A_BATCH):
         assert predictor is not None
@@ -156,7 +157,7 @@ def _exposures(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _labels(config: RunConfig, earlier: pa.Table, predictions: Predictions, exposure: NDArray[np.float32]) -> pa.Table:
-    """The earlier rows, `schema.LABELS`, with what the new model says and where that comes from."""
+    """The earlier rows, `schema.LABELS`, with the new model's predictions and provenance."""
     measured = {name: earlier[name].to_numpy() for name in ("face_size_px", "sharpness", "yaw_deg", "pitch_deg", "roll_deg")}
     quality = Quality(**measured, exposure=exposure)
     keys = zip(earlier["image_sha256"].to_pylist(), earlier["face_index"].to_pylist(), strict=True)
@@ -173,7 +174,7 @@ def _labels(config: RunConfig, earlier: pa.Table, predictions: Predictions, expo
 
 
 def _images(config: RunConfig, earlier: pa.Table, refs: dict[str, ImageRef]) -> pa.Table:
-    """The earlier rows, `schema.IMAGES`, as the newest answer saw the images listed."""
+    """The earlier rows, `schema.IMAGES`, with the images listed as in their newest result."""
     listed = [refs[uri] for uri in earlier["image_uri"].to_pylist()]
     now = {"bytes": [ref.size for ref in listed], "etag": [ref.etag for ref in listed], "modified_at": [ref.modified_us for ref in listed]}
     return _with(earlier, IMAGES, now, {"seen_at": config.started_us, **_provenance(config)})
@@ -184,7 +185,7 @@ def _provenance(config: RunConfig) -> dict[str, Any]:
 
 
 def _with(earlier: pa.Table, schema: pa.Schema, now: dict[str, Any], whole: dict[str, Any]) -> pa.Table:
-    """A table with some columns in another's place. now: a value a row; whole: one value for all."""
+    """A table with some columns replaced. now: a value a row; whole: one value for all."""
     count = earlier.num_rows
     new = {name: pa.array(values, schema.field(name).type) for name, values in now.items()}
     new |= {name: pa.array([value] * count, schema.field(name).type) for name, value in whole.items() if name in schema.names}
@@ -206,7 +207,7 @@ def _receipt(part: PartName, parts: tuple[PartReceipt, ...], tables: dict[str, p
 
 
 def _joined(answers: Sequence[Predictions]) -> Predictions:
-    """The batches' answers one after another."""
+    """The batches' predictions one after another."""
     zero = np.zeros(0, np.float32)
     none = Predictions(np.zeros((0, len(EXPRESSIONS)), np.float32), np.zeros(0, np.int64), zero, zero, np.zeros(0, np.bool_))
     every = [none, *answers]

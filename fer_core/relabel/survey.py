@@ -1,9 +1,9 @@
-"""What a root holds for another model to label: the newest answer of each image, and where the crops of its faces are kept.
+"""Images of a root that another model can label: the newest result of each image, and the parts with the crops of its faces.
 
-Only what the model says of a face can change. So an image is open to relabelling when its newest answer found faces of which a run kept
-the crops, or found no face at all; everything else about it (boxes, points, quality, that there is no face) is taken over. What counts is
-the look: detector, alignment, measures of quality and limits, that is the whole pipeline but for the model. Crops serve an answer when
-they were cut from the same content under the same look.
+Only the model's predictions change. An image can be relabelled when its newest result has faces of which a run kept the crops, or has no
+face; everything else (boxes, points, quality, that there is no face) is copied. The *look* is the base pipeline: detector, alignment,
+quality measures and limits, that is the whole pipeline but for the model. Crops belong to a result when they were cut from the same content
+with the same look.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,10 +27,10 @@ from fer_core.tables.schema import IMAGES, INVENTORY, LABELED, MISSING, NO_FACE,
 OPEN: Final[pa.Schema] = pa.schema(
     [*INVENTORY, ("look", pa.int32()), ("kept_in", pa.int32()), ("answer_in", pa.int32()), ("n_faces", pa.int32())]
 )
-"""One row an image that can be relabelled, as its newest answer saw it listed; sorted by look, `kept_in` and URI.
+"""One row an image that can be relabelled, listed as in its newest result; sorted by look, `kept_in` and URI.
 
 `look`: number of the look in `Survey.looks`. `kept_in`: number in `Survey.parts` of the images part of a labelling run beside which its
-crops lie, if it has faces. `answer_in`: number of the images part that holds its newest answer.
+crops are, if it has faces. `answer_in`: number of the images part with its newest result.
 """
 
 _READ: Final = pa.schema([IMAGES.field(name) for name in (*INVENTORY.names, "image_sha256", "status", "n_faces", "pipeline_digest")])
@@ -46,9 +46,9 @@ _ROWS: Final[pa.Schema] = pa.schema(
         ("kept", pa.bool_()),
     ]
 )
-"""Rows of one images part. `done`: answered by the model in question already. `kept`: what a relabelling needs of it lies beside it."""
+"""Rows of one images part. `done`: already labelled by the given model. `kept`: the crops for a relabelling are beside it."""
 _SAME: Final = ("image_uri", "image_sha256", "look", "n_faces")
-"""What two answers must share for the crops of one to be those of the other."""
+"""Columns in which two results must agree for the crops of one to belong to the other."""
 
 SOURCE: Final = "relabel:kept-crops"
 """`RunConfig.source` of a relabelling. No collection has such an address, so no listing makes images of it count as deleted."""
@@ -56,21 +56,21 @@ SOURCE: Final = "relabel:kept-crops"
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What there is for one model to do."""
+    """Images to relabel with one model."""
 
     images: pa.Table
-    """`OPEN`: what it has not answered yet."""
+    """`OPEN`: images that it has not labelled yet."""
     unchanged: int
-    """Images that it has answered, under the look of their newest answer."""
+    """Images that it has labelled with the look of their newest result."""
     without_crops: int
     """Images with faces of which no crops were kept; they are for the next run over the photographs."""
     looks: tuple[RunConfig, ...]
-    """Each look, as the configuration of the newest run under it."""
+    """Each look, as the configuration of its newest run."""
     parts: tuple[str, ...]
     """Paths of images parts."""
 
     def plan(self, shard_size: int) -> pa.Table:
-        """`schema.PLAN`: shards of so many images at most, each of one look, and of few parts. `earlier_part` is where crops lie."""
+        """`schema.PLAN`: shards of so many images at most, each of one look and of few parts. `earlier_part` is beside the crops."""
         looks = self.images["look"].to_numpy()
         starts = np.searchsorted(looks, looks)  # of each row's look: the rows are sorted by it
         piece = (np.arange(len(looks)) - starts) // shard_size
@@ -81,7 +81,7 @@ class Survey:
         return planned.append_column("earlier_part", paths.cast(pa.string())).cast(PLAN).sort_by([("shard", "ascending"), _BY_URI])
 
     def images_with(self, faces: int) -> int:
-        """How many images hold so many faces on average; at least one."""
+        """Number of images with so many faces on average; at least one."""
         found = int(self.images["n_faces"].to_numpy().sum())
         return max(1, faces * len(self.images) // max(found, 1))
 
@@ -95,7 +95,7 @@ _BY_URI: Final = ("image_uri", "ascending")
 
 
 def survey(store: Store, model_digest: str, before_us: int | None = None) -> Survey:
-    """What the committed runs of a root leave to a model, following their manifests only.
+    """Images of the committed runs of a root that a model can relabel, by their manifests only.
 
     before_us: only runs planned earlier count (microseconds since the epoch; None: all). CommitError when there is no run, when none has
     kept crops, or when a part is missing or damaged.
@@ -125,8 +125,8 @@ def run_id_of(path: str) -> str:
 
 
 def parts_beside(manifest: Manifest, paths: Iterable[str], table: str) -> Sequence[Part]:
-    """The parts of one table that hold what is beside some of the run's parts; where an earlier release
-    has compacted those since the plan, all of that table."""
+    """The parts of one table beside some of the run's parts; where an earlier release has compacted those since the plan, all of that
+    table."""
     pointed = {part_beside(path, table) for path in paths}
     promised = manifest.parts_of(table)
     found = [part for part in promised if part.path in pointed]
@@ -144,7 +144,7 @@ def _by_age(store: Store, before_us: int | None) -> list[Manifest]:
 
 
 def _looks(manifests: Sequence[Manifest]) -> dict[str, RunConfig]:
-    """The looks of all runs, the newest last. A run of a release that aligned or measured otherwise has none that we could repeat."""
+    """The looks of all runs, the newest last. A run of a release with another alignment or other measures has none."""
     looks: dict[str, RunConfig] = {}
     for manifest in manifests:
         config = manifest.run_config()
@@ -177,7 +177,7 @@ def _rows(rows: pa.Table, manifest: Manifest, looks: Sequence[RunConfig], model_
 
 
 def _kept(status: pa.ChunkedArray, manifest: Manifest) -> pa.Array:
-    """Crops lie beside faces where the run kept them. A relabelling has none of its own, and its rows may be of several looks."""
+    """Crops are beside faces where the run kept them. A relabelling has no crops, and its rows may be of several looks."""
     without_faces = pc.and_(pc.equal(status, NO_FACE), manifest.source != SOURCE)
     with_faces = pc.and_(pc.equal(status, LABELED), bool(manifest.parts_of("faces")))
     return pc.fill_null(pc.or_(without_faces, with_faces), False)
@@ -188,7 +188,7 @@ def _column(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 
 
 def _newest(rows: pa.Table) -> pa.Table:
-    """The newest answer of each image, of those that found faces or none. Which rows answer is what `current.CURRENT` says."""
+    """The newest result of each image, among those with or without faces, by the rule of `current_view.CURRENT`."""
     status = rows["status"].cast(pa.string())
     came = pc.or_(pc.not_equal(status, UNREADABLE), pc.is_valid(rows["image_sha256"]))
     answers = rows.filter(pc.fill_null(pc.and_(pc.not_equal(status, MISSING), came), False))
@@ -204,7 +204,7 @@ def _last(rows: pa.Table, keys: Sequence[str]) -> pa.Array:
 
 
 def _open(todo: pa.Table, rows: pa.Table) -> tuple[int, pa.Table]:
-    """How many images have faces without crops, and `OPEN`."""
+    """Number of images with faces without crops, and `OPEN`."""
     kept = rows.filter(pc.and_(rows["kept"], pc.is_valid(rows["look"])))
     kept = kept.take(_last(kept, _SAME)).select([*_SAME, "part"]).rename_columns([*_SAME, "kept_in"])
     joined = todo.drop_columns(["status"]).join(kept, list(_SAME), join_type="left outer")

@@ -1,10 +1,10 @@
-"""Local files of which no more is read than there may be, whatever they hold and however they grow meanwhile."""
+"""Local files, read up to a bound, whatever they hold and however they grow meanwhile."""
 
 from pathlib import Path
 from typing import Final
 
 _PIECE: Final = 2**20
-"""Asked for at a time: Python sets aside what is asked for, not what is there."""
+"""Bytes of one read: Python allocates the requested size, not the size of the file."""
 
 
 def read_at_most(file: Path, most: int) -> bytes:

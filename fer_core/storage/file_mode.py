@@ -1,7 +1,7 @@
-"""Who may read what is written to a disk: its owner alone, and in a labels root that is shared its group as well.
+"""Permissions of files on a disk: for their owner alone, and in a shared labels root for its group as well.
 
-All of it is made here or in `disk`. What other libraries make (a database, a model, a plot) gets its mode from the umask of the process,
-which `private_process` sets for each command and for all that it starts.
+Files are made here or in `local`. Files that libraries make (a database, a model, a plot) get their mode from the umask of the process,
+which `private_process` sets for each command and for all processes that it starts.
 """
 
 import errno
@@ -14,7 +14,7 @@ from typing import Final
 
 UMASK: Final = 0o077
 MARK: Final = "_meta"
-"""The folder of a labels root whose mode says whether the root is shared: `layout.META`, which whoever writes there has made."""
+"""The folder of a labels root whose mode says whether the root is shared: `paths.META`, which every writer creates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,12 @@ BY_NAME: Final = {mode.name: mode for mode in (OWNER, GROUP)}
 
 
 def private_process() -> None:
-    """What this process and those it starts make from now on is read by their owner alone, unless a mode is given."""
+    """From now on, only the owner can read new files of this process and of those it starts, unless a mode is given."""
     os.umask(UMASK)
 
 
 def mode_of(root: str) -> FileMode:
-    """Of what is written below a local folder. `GROUP` only where `settle` has said so."""
+    """Mode of files below a local folder. `GROUP` only where `settle` has set it."""
     try:
         return GROUP if os.stat(f"{root}/{MARK}").st_mode & UMASK == GROUP.folder & UMASK else OWNER
     except OSError:
@@ -45,9 +45,9 @@ def mode_of(root: str) -> FileMode:
 
 
 def settle(root: str, mode: FileMode) -> None:
-    """Make a labels root whose files have this mode, or give it to all files and folders of one that is there. Raises OSError.
+    """Make a labels root whose files have this mode, or set it on all files and folders of an existing one. Raises OSError.
 
-    The root's own folder keeps its mode where it is there. Its mark comes last: after an interruption the rest is done again.
+    An existing root folder keeps its mode. Its mark comes last: after an interruption the rest is done again.
     """
     make_folders(root, mode)
     mark = f"{root}/{MARK}"
@@ -85,13 +85,13 @@ def make_file(path: str, mode: FileMode) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode.file)
     try:
         if mode is not OWNER:
-            os.fchmod(handle, mode.file)  # whatever the umask took away
+            os.fchmod(handle, mode.file)  # the umask may have removed bits
     finally:
         os.close(handle)
 
 
 def open_to_others(root: str) -> str | None:
-    """What to say of a labels root that is there and whose folder lets more people in than its files' mode."""
+    """A warning for an existing labels root whose folder has wider permissions than its files' mode."""
     mode = mode_of(root)
     try:
         found = stat.S_IMODE(os.stat(root).st_mode)
@@ -106,16 +106,16 @@ def open_to_others(root: str) -> str | None:
 
 
 def temporary_folder() -> str:
-    """One of this user's own for temporary files whose names others could guess, made on first use."""
+    """This user's own folder for temporary files whose names others could guess, made on first use."""
     path = os.path.join(tempfile.gettempdir(), f"ferflow-{os.getuid()}")
     with suppress(FileExistsError):
         os.mkdir(path, OWNER.folder)
     found = os.lstat(path)
     if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & UMASK:
         return path
-    return tempfile.mkdtemp(prefix="ferflow-")  # what lies there is somebody else's
+    return tempfile.mkdtemp(prefix="ferflow-")  # another user owns the existing one
 
 
 def _set_folder(path: str, mode: FileMode) -> None:
-    """Setgid, by which what is made inside belongs to the folder's group, stays."""
+    """Keeps setgid, by which new files inside belong to the folder's group."""
     os.chmod(path, mode.folder | os.stat(path).st_mode & stat.S_ISGID)

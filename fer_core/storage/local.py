@@ -11,7 +11,7 @@ from typing import Final
 from fer_core.storage.file_mode import OWNER, FileMode, make_file, make_folders
 
 REMOVALS: Final = 20
-"""Times that a folder is emptied while somebody writes there. Each meets as many files as are written in a millisecond or so."""
+"""Times that a folder is emptied while another process writes there. Each pass meets the files that are written in about a millisecond."""
 
 
 def replace_file(full: str, data: bytes, mode: FileMode = OWNER) -> None:
@@ -35,7 +35,7 @@ def replacing(full: str, mode: FileMode = OWNER) -> Iterator[str]:
         with open(unfinished, "rb+") as stream:
             os.fsync(stream.fileno())
         os.replace(unfinished, full)
-    except BaseException:  # also KeyboardInterrupt: no litter is left, and the error goes on
+    except BaseException:  # also KeyboardInterrupt: no temporary file is left, and the error is raised again
         with suppress(FileNotFoundError):
             os.unlink(unfinished)
         raise
@@ -70,7 +70,7 @@ def moments_below(full: str) -> Iterator[float]:
 def remove_folder(full: str) -> None:
     """Delete a folder with all that is below; nothing happens where it is absent.
 
-    A worker that somebody else has overtaken may still write there, or finish a file under another name: then what came is deleted, too.
+    A worker that another one has overtaken may still write there, or finish a file under another name: then what came is deleted, too.
     """
     for left in reversed(range(REMOVALS)):
         try:

@@ -1,4 +1,4 @@
-"""One image on a local disk. Pipes, sockets, devices and what the system makes up are never opened, so never waited for."""
+"""One image on a local disk. Pipes, sockets, devices and virtual files of the system are never opened, so a read never blocks on them."""
 
 import errno
 import os
@@ -19,13 +19,13 @@ def read_local(path: str, limit: int) -> bytes:
     # non-blocking: should the file have become a pipe since it was checked, opening must not wait for a writer
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as stream:
         status = os.fstat(stream.fileno())
-        if not os.path.samestat(seen, status):  # another one since it was checked
+        if not os.path.samestat(seen, status):  # replaced since it was checked
             _check_kind(path, status)
         size = status.st_size
         if size > limit:
             raise too_large(limit)
         data = stream.read(size + 1)
-        # the file grew while it was read, or is one whose size is told as 0
+        # the file grew while it was read, or its size is reported as 0
         return data if len(data) <= size else data + stream.read(limit)
 
 

@@ -1,4 +1,4 @@
-"""Where things lie under a labels root. Paths are relative to the root, with forward slashes."""
+"""Paths of all files of a labels root. They are relative to the root, with forward slashes."""
 
 import re
 from typing import Final
@@ -9,7 +9,7 @@ from fer_core.storage.file_mode import MARK
 TABLES: Final[tuple[str, ...]] = ("faces", "labels", "images")
 """Every table, in the order in which the parts of a run become visible.
 
-A row refers only to rows that are there already: a label to its crop, an image with n faces to its n labels. So whoever joins from `images`
+A row refers only to rows that are there already: a label to its crop, an image with n faces to its n labels. So a join from `images`
 never misses a label, even while a run is being published.
 """
 
@@ -18,7 +18,7 @@ RUNS: Final = f"{META}/runs"
 LEASES: Final = f"{META}/leases"
 STAGING: Final = "_staging"
 COMPACTION: Final = f"{STAGING}/_compaction"
-"""Where earlier releases compacted a run's parts. What lies there is in no table."""
+"""Folder in which earlier releases compacted a run's parts. Its files are in no table."""
 
 _RUN_ID: Final = re.compile(r"[a-z][a-z0-9-]*")
 
@@ -34,17 +34,17 @@ def part_beside(path: str, table: str) -> str:
 
 
 def plan_file(run_id: str) -> str:
-    """What the run set out to do. Its presence makes the run known."""
+    """The plan of the run. Its presence makes the run known."""
     return f"{RUNS}/{run_id}/plan.parquet"
 
 
 def manifest_file(run_id: str) -> str:
-    """What the run promises. Its presence makes the run final."""
+    """The manifest of the run. Its presence makes the run final."""
     return f"{RUNS}/{run_id}/manifest.json"
 
 
 def staging_folder(run_id: str) -> str:
-    """Everything of a run that no reader looks at. Removed after the commit."""
+    """Files of a run that no reader uses. Removed after the commit."""
     return f"{STAGING}/{run_id}"
 
 
@@ -69,7 +69,7 @@ def begun_file(run_id: str) -> str:
 
 
 def staged_file(run_id: str, part: PartReceipt) -> str:
-    """Where a worker leaves a part.
+    """Staged file of a part.
 
     The digest is in the name: when a shard is run twice at once, on machines that round differently, each receipt names its own files.
     """
@@ -77,10 +77,10 @@ def staged_file(run_id: str, part: PartReceipt) -> str:
 
 
 def run_folder(config: RunConfig, table: str) -> str:
-    """The folder of one run in a table. `run_date` and `run` stand in no file, as `run_id` stands in no path."""
+    """The folder of one run in a table. `run_date` and `run` are in no file, as `run_id` is in no path."""
     return f"{table}/run_date={config.run_date}/run={config.run_id}"
 
 
 def published_file(config: RunConfig, part: PartReceipt) -> str:
-    """Where readers find a part."""
+    """Published file of a part."""
     return f"{run_folder(config, part.table)}/{part.name.file}"

@@ -1,8 +1,8 @@
-"""How S3 is reached: what the environment says of place and manner, in the words of the S3 client and of deltalake.
+"""Connection settings of S3 from the environment, as options of the S3 client and of deltalake.
 
 The client itself reads the usual settings, in the usual order: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN), or the
-profile AWS_PROFILE of the shared files, or what the machine is given; AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL; AWS_DEFAULT_REGION.
-Credentials are never passed on from here: they stay where the client finds them, so that nothing that holds these options can tell them.
+profile AWS_PROFILE of the shared files, or the role of the machine; AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL; AWS_DEFAULT_REGION.
+Client options never contain credentials: the client finds them itself, so code that holds these options cannot reveal them.
 """
 
 from collections.abc import Mapping
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 ADDRESSING: Final = "FERFLOW_S3_ADDRESSING"
-"""Variable that says where the bucket stands in a request: `path` (https://host/bucket/key), `virtual` (https://bucket.host/key) or `auto`
-(virtual for Amazon, path where the endpoint is an IP address). Without it a profile's `addressing_style` holds, and without that `auto`."""
+"""Variable for the position of the bucket in a request: `path` (https://host/bucket/key), `virtual` (https://bucket.host/key) or `auto`
+(virtual for Amazon, path where the endpoint is an IP address). Default: the profile's `addressing_style`, then `auto`."""
 STYLES: Final = ("auto", "path", "virtual")
 CONNECTIONS: Final = 64
-"""To one host at a time. The client's own limit, 10, is below what is read and written at once."""
+"""To one host at a time. The client's default, 10, is below the number of concurrent reads and writes."""
 
 TRIES: Final = 3
-"""Of one request, by the client: so a listing of many pages does not begin anew for one that was lost. What fails all the same, and what
-the client does not see, such as an answer that ends too early, is tried again by `fer_core.storage.retry`."""
+"""Of one request, by the client: so a listing of many pages does not start again for one lost page. `fer_core.storage.retry` retries what
+still fails, and failures that the client does not detect, such as a response that ends too early."""
 
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 
 def client_options(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Keyword arguments of `s3fs.S3FileSystem`. AccessError in one line for what no client could use.
+    """Keyword arguments of `s3fs.S3FileSystem`. AccessError in one line for settings that no client could use.
 
-    AWS_REGION, which Amazon's other tools know, goes before AWS_DEFAULT_REGION, the only one that the client knows.
+    AWS_REGION, which Amazon's other tools read, takes precedence over AWS_DEFAULT_REGION, the only one that the client reads.
     """
     for name in _ENDPOINTS:
         _check_endpoint(name, environment.get(name, ""))
@@ -47,7 +47,7 @@ def client_options(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def table_options(fs: "AbstractFileSystem", bucket: str) -> dict[str, str]:
-    """What the S3 client has found, in deltalake's words, credentials included: for deltalake alone, never to be shown or kept."""
+    """The S3 client's settings as options of deltalake, credentials included: for deltalake alone, never to be shown or stored."""
     from fsspec.asyn import sync
 
     fs.connect()

@@ -1,4 +1,4 @@
-"""Rows by image URI that may be more than fit into memory: beyond some they lie in an unnamed temporary file, which is mapped."""
+"""Rows by image URI that may exceed memory: beyond a bound they are in an unnamed temporary file, which is mapped."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 from fer_core.storage.uri import as_store_error
 
 ROWS_AT_ONCE: Final = 16_000
-"""That are anybody's own memory at a time, 3 MB of an inventory. So many stay there; what is more goes to disk."""
+"""Rows that are kept in a process's own memory at a time, 3 MB of an inventory. Further rows go to disk."""
 FEWEST_ROWS: Final = 500
 """Of one table at a time, however many there are."""
 
 
 def spill_tables(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
-    """Tables of `schema` as one, in their order. Of more than `ROWS_AT_ONCE` rows no memory is kept that the system cannot take back.
+    """Tables of `schema` as one, in their order. More than `ROWS_AT_ONCE` rows keep no memory that the system cannot reclaim.
 
     A file of Arrow batches in the folder for temporary files holds them, as long as the table lives. It never has a name, so that none is
     left behind however the process ends. StoreError when it cannot be written.
@@ -38,7 +38,7 @@ def sort_by_uri(table: pa.Table) -> pa.Table:
 
 
 def sorted_runs(tables: Iterable[pa.Table], schema: pa.Schema) -> list[pa.Table]:
-    """Tables of `schema`, each sorted for itself, joined where one goes on after the end of the one before. Spooled.
+    """Tables of `schema`, each sorted by itself, joined where one starts after the end of the previous one. Spilled.
 
     A URI's rows keep the order in which they came, also from run to run.
     """
@@ -94,7 +94,7 @@ def _mapped(pieces: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
                 writer.write_table(piece)
         with as_store_error("write to", where):
             writer.close()
-            pa.default_memory_pool().release_unused()  # what the pieces took, or Arrow keeps it for later ones
+            pa.default_memory_pool().release_unused()  # memory of the pieces, which Arrow would keep for later ones
             return pa.ipc.open_file(pa.py_buffer(mmap(file.fileno(), 0, access=ACCESS_READ))).read_all()
 
 

@@ -1,6 +1,6 @@
-"""The one seam to bytes: a labels root or an image, on a local disk, in memory or in an object store, all through fsspec.
+"""All access to bytes: a labels root or an image, on a local disk, in memory or in an object store, through fsspec.
 
-Local paths are handed to the operating system verbatim: no percent-decoding, no globbing, no `::` chaining.
+Local paths are passed to the operating system verbatim: no percent-decoding, no globbing, no `::` chaining.
 """
 
 import errno
@@ -51,8 +51,8 @@ _UNFINISHED: Final = re.compile(r"\..*\.[0-9a-f]{16}\.tmp")
 class Store:
     """A labels root. Every path given to it or got from it is relative to the root, with `/` between names and no `..`.
 
-    All methods raise StoreError with one line when the storage fails, OutageError when it did so until the patience was at its end; all may
-    be called from several threads, and all may be repeated: a failure may have come after the deed.
+    All methods raise StoreError with one line when the storage fails, OutageError when all retries have failed. All may be called from
+    several threads, and all may be repeated: a failure may have come after the effect.
     """
 
     fs: AbstractFileSystem
@@ -62,7 +62,7 @@ class Store:
     patience: RetryPolicy = DEFAULT_RETRY
 
     def without_retries(self) -> Self:
-        """The same, asking once."""
+        """The same, with one attempt a request."""
         return replace(self, patience=NO_RETRY)
 
     @property
@@ -71,7 +71,7 @@ class Store:
         return isinstance(self.fs, LocalFileSystem)
 
     def url(self, path: str = "") -> str:
-        """What a person or another program opens: an absolute local path, or `s3://bucket/key`."""
+        """Address for people and other programs: an absolute local path, or `s3://bucket/key`."""
         return unsplit(self.fs, self._full(path))
 
     def read_bytes(self, path: str) -> bytes:
@@ -79,7 +79,7 @@ class Store:
         return self._ask("read", path, self._content)
 
     def write_bytes(self, path: str, data: bytes) -> None:
-        """Create or replace one file in one step: whoever reads meanwhile sees the old content or the new, never a part."""
+        """Create or replace one file in one step: a concurrent reader sees the old content or the new, never a part."""
 
         def write(full: str) -> None:
             if self.local:
@@ -118,14 +118,14 @@ class Store:
             self._ask("move", source, self._remove_object)
 
     def exists(self, path: str) -> bool:
-        """Whether there is a file of that name. A storage that does not answer raises instead of saying no."""
+        """Whether there is a file of that name. Raises where the storage does not answer."""
         return self._ask("look for", path, self._is_file)
 
     def list_files(self, folder: str = "") -> list[str]:
         """All files below a folder, sorted; none where the folder is absent. Unfinished writes are left out.
 
-        Some object stores list late: what was just written may be missing, what was just removed may still be named; `read_bytes` and
-        `exists` know better.
+        Listings of some object stores lag: what was just written may be missing, what was just removed may still be named; `read_bytes` and
+        `exists` are accurate.
         """
         return [path for path in self._below(folder) if not _UNFINISHED.fullmatch(path.rpartition("/")[2])]
 
@@ -166,12 +166,12 @@ class Store:
             list(pool.map(work, paths))
 
     def settle(self, mode: FileMode | None) -> None:
-        """Who reads the files of a local labels root, those that are there and those to come. None: as it is, a new root its owner."""
+        """Set the permissions of present and future files of a local labels root. None: unchanged, for its owner in a new root."""
         if self.local and mode is not None:
             self._ask("write to", "", lambda root: file_mode.settle(root, mode))
 
     def check_writable(self) -> None:
-        """Create the root and write, read and remove a small file in it. StoreError says in one line why a run could not write there."""
+        """Create the root and write, read and remove a small file in it. StoreError with the reason in one line where that fails."""
         if self.local and os.path.isfile(self.root):
             raise StoreError(f"cannot write to {self.root}: it is a file, not a folder")
         probe = self._full(f".ferflow-probe-{secrets.token_hex(8)}")
@@ -193,7 +193,7 @@ class Store:
         return sorted(path[inside:] for path in found)
 
     def _ask(self, action: str, path: str, question: Callable[[str], T]) -> T:
-        """The answer to a question about one full path."""
+        """The result of a request for one full path."""
         full = self._full(path)
         with as_store_error(action, self.url(path)):
             return self.patience.call(lambda: question(full))
@@ -202,7 +202,7 @@ class Store:
         if self.local:
             return bytes(self.fs.cat_file(full))
         size = self.fs.info(full)["size"]
-        # from a start, or S3 is asked for the size once more; and of nothing it gives no range
+        # with a start, or s3fs requests the size once more; an empty object has no range
         data = bytes(self.fs.cat_file(full, start=0)) if size else b""
         _check_whole(data, size)
         return data
@@ -259,10 +259,10 @@ def open_store(url: str) -> Store:
 def read_uri(uri: str, limit: int, listed: int | None = None) -> bytes:
     """The bytes of one image.
 
-    uri: as `collection.list_images` writes it. limit: most bytes to read. listed: its size as far as known; where fewer come, the storage
-    is asked whether that was all. ImageError with status `missing`, `too_large`, `unreadable` (permission) or `unsupported` (a folder, a
-    pipe, a device: never opened, so never waited for); StoreError when the storage fails with this image, OutageError when it does not
-    answer at all, AccessError when it does not accept who asks.
+    uri: as `inventory.list_images` writes it. limit: most bytes to read. listed: its size as far as known; where fewer come, a request to
+    the storage checks whether that was all. ImageError with status `missing`, `too_large`, `unreadable` (permission) or `unsupported` (a
+    folder, a pipe, a device: never opened, so a read never blocks on it); StoreError when the storage fails with this image, OutageError
+    when it does not answer at all, AccessError when it does not accept the client.
     """
     if is_too_long(uri):
         raise ImageError(UNSUPPORTED, f"a name of more than {NAME_BYTES:,} bytes")
@@ -312,7 +312,7 @@ def _read_object(uri: str, limit: int, listed: int | None) -> bytes:
 
 
 def _answers(fs: AbstractFileSystem, path: str) -> bool:
-    """Whether a storage says anything, if only no, about the bucket of a path: then what failed is a matter of that path alone."""
+    """Whether a storage answers a request about the bucket of a path, also with a refusal: then the failure concerns that path alone."""
     try:
         fs.info(f"{'/' * path.startswith('/')}{path.strip('/').partition('/')[0]}")
     except storage_exceptions() as error:

@@ -1,8 +1,8 @@
-"""Files that the operating system makes up: processes, devices, settings. None is a photograph, and reading one can tell secrets of other
-programs, wait for ever, or do something.
+"""Virtual files of the operating system: processes, devices, settings. None is a photograph, and reading one can reveal secrets of other
+programs, block for ever, or have side effects.
 
-They are known by their real path and by the device number of the file system that they are on, which also finds those that are mounted
-elsewhere. Mounts are looked up once a process.
+They are recognised by their real path and by the device number of their file system, which also finds those that are mounted elsewhere.
+Mounts are read once a process.
 """
 
 import os
@@ -17,7 +17,7 @@ _PROCESSES: Final = ("proc", "cgroup", "cgroup2", "nsfs", "selinuxfs", "smackfs"
 _KERNEL: Final = ("sysfs", "bpf", "configfs", "debugfs", "efivarfs", "fusectl", "pstore", "tracefs")
 _DEVICES: Final = ("devtmpfs", "devpts", "hugetlbfs", "mqueue")
 _KINDS: Final = frozenset((*_PROCESSES, *_KERNEL, *_DEVICES))
-"""File systems of Linux that hold nothing a user has stored."""
+"""File systems of Linux without files of users."""
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 
 
@@ -27,13 +27,13 @@ def is_system_path(real: str) -> bool:
 
 
 def is_system_file(path: str, status: os.stat_result) -> bool:
-    """Whether a path, perhaps behind links, leads to such a file or folder. status: what `os.stat` says of it."""
+    """Whether a path, perhaps behind links, leads to such a file or folder. status: result of `os.stat`."""
     return status.st_dev in _devices() or is_system_path(os.path.realpath(path))
 
 
 @cache
 def _devices() -> frozenset[int]:
-    """Device numbers of the mounted file systems of these kinds; none where the system does not tell."""
+    """Device numbers of the mounted file systems of these kinds; none where the system does not list them."""
     try:
         lines = _MOUNTS.read_text(errors="replace").splitlines()
     except OSError:

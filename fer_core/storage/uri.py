@@ -1,8 +1,8 @@
-"""Addresses of bytes: which storage a URL means, how a path is written as an image URI, and how storage failures are told in one line.
+"""Addresses of bytes: the storage of a URL, the image URI of a path, and storage failures as one line.
 
 An image URI is the path itself: absolute on local disks, `s3://bucket/key` in object stores, neither percent-encoded nor normalised. The
 one exception are local names that are no text (not UTF-8), which no table can hold: they are written as RFC 8089 file URIs,
-`file:///photos/caf%E9.jpg`. Plain paths start with `/`, so the two never meet.
+`file:///photos/caf%E9.jpg`. Plain paths start with `/`, so the two never collide.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from fer_core.storage.retry import is_auth_error, is_transient
 from fer_core.storage.s3 import client_options
 
 OBJECT_STORES: Final = ("s3", "s3a", "gs", "gcs", "az", "abfs", "memory")
-"""What is read and written besides local disks. Web addresses are not: a list of images must not make workers fetch from anywhere."""
+"""Storage besides local disks. Web addresses are excluded: a list of images must not make workers download from anywhere."""
 
 S3: Final = frozenset({"s3", "s3a"})
 VERSION: Final = "?versionId="
@@ -50,12 +50,12 @@ def after_scheme(url: str) -> str:
 
 
 def is_too_long(name: str) -> bool:
-    """Whether nothing can have this name, an image URI or what a list holds."""
+    """Whether a name, an image URI or an entry of a list, is longer than any possible one."""
     return 4 * len(name) > NAME_BYTES and len(_encoded(name)) > NAME_BYTES
 
 
 def cut_short(name: str) -> str:
-    """A name that is too long, short enough to be written down and sent around, still too long to be any file's, and no other name's."""
+    """A name that is too long, shortened for storage and transfer: still too long for any file, and unique."""
     data = _encoded(name)
     return f"{data[:NAME_BYTES].decode(errors='ignore')}… ({len(data):,} bytes, SHA-256 {hashlib.sha256(data).hexdigest()})"
 
@@ -65,13 +65,13 @@ def _encoded(name: str) -> bytes:
 
 
 def without_credentials(url: str) -> str:
-    """An address that holds credentials, with stars in their place: it may be written down, and is refused like the address itself."""
+    """An address with stars in the place of its credentials: it may be stored, and is refused like the address itself."""
     behind = after_scheme(url).rpartition("@")[2] if "@" in url else ""
     return f"{scheme(url)}://***:***@{'' if ':' in behind.partition('/')[0] else behind}"
 
 
 def holds_credentials(url: str) -> bool:
-    """Whether somebody has written a key or a password before the bucket or host, as in `s3://key:secret@bucket`.
+    """Whether there is a key or a password before the bucket or host, as in `s3://key:secret@bucket`.
 
     Addresses are stored with every row and shown by the orchestrator. Amazon's secret keys may hold slashes, so a colon before the first
     one is enough: no bucket's name has one, but for the ARNs of access points.
@@ -92,7 +92,7 @@ def refuse_credentials(url: str) -> None:
 
 
 def split(url: str) -> tuple[AbstractFileSystem, str]:
-    """URL -> fsspec filesystem and the path in it. StoreError for storage that is unknown, not installed or not well described."""
+    """URL -> fsspec filesystem and the path in it. StoreError for storage that is unknown, not installed or wrongly configured."""
     kind = scheme(url)
     if kind in {"file", "local"}:
         return LocalFileSystem(), os.path.abspath(after_scheme(url))
@@ -124,8 +124,8 @@ def unsplit(fs: AbstractFileSystem, path: str) -> str:
 
 @contextmanager
 def as_store_error(action: str, where: str) -> Iterator[None]:
-    """Whatever a storage raises inside becomes a StoreError `cannot <action> <where>: <why>`, an OutageError where it may pass and
-    an AccessError where it is about who asks."""
+    """Errors of a storage inside become a StoreError `cannot <action> <where>: <why>`, an OutageError where they are transient and
+    an AccessError where credentials are refused."""
     try:
         yield
     except FerflowError:
@@ -136,7 +136,7 @@ def as_store_error(action: str, where: str) -> Iterator[None]:
 
 
 def storage_exceptions() -> tuple[type[BaseException], ...]:
-    """What storage raises: OSError, and the S3 client's own errors, which exist only once that client is loaded."""
+    """Exceptions of storage: OSError, and the S3 client's own errors, which exist only once that client is loaded."""
     names = (
         ("botocore.exceptions", "BotoCoreError"),
         ("botocore.exceptions", "ClientError"),
@@ -147,9 +147,9 @@ def storage_exceptions() -> tuple[type[BaseException], ...]:
 
 
 def error_text(error: BaseException) -> str:
-    """What went wrong, in one line without a final stop."""
+    """The reason, in one line without a final stop."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    text = text.rpartition("Detail: [errno ")[2].partition("] ")[2] or text  # Arrow puts what the system says behind words of its own
+    text = text.rpartition("Detail: [errno ")[2].partition("] ")[2] or text  # Arrow prepends its own text to the system's
     return " ".join(text.split()).rstrip(".") or type(error).__name__
 
 

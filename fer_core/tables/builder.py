@@ -17,7 +17,7 @@ from fer_core.types import Faces, Predictions, Quality
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What became of one listed image: one row of the images table, and the faces that are labelled in it."""
+    """Result for one listed image: one row of the images table, and its labelled faces."""
 
     ref: ImageRef
     """The image as it was listed."""
@@ -48,7 +48,7 @@ class ImageFacts:
 
 
 def face_id(image_sha256: str, face_index: int, pipeline_digest: str) -> str:
-    """Names a face by what was looked at and how: SHA-256 of `<image_sha256>/<face_index>/<pipeline_digest>`, in ASCII.
+    """Id of a face, from image and pipeline: SHA-256 of `<image_sha256>/<face_index>/<pipeline_digest>`, in ASCII.
 
     The same picture under two names gives the same ids, and so does a later run under the same pipeline.
     """
@@ -78,8 +78,8 @@ def images_table(config: RunConfig, facts: Sequence[ImageFacts]) -> pa.Table:
 def labels_table(config: RunConfig, facts: Sequence[ImageFacts], predictions: Predictions) -> pa.Table:
     """One row a face, `schema.LABELS`, sorted by URI and face index.
 
-    predictions: the answers for the faces of `facts`, in the order of `facts` and of the faces in each. ValueError when the counts differ.
-    A label needs review when the model's own rule says so, or the run's rule about quality.
+    predictions: for the faces of `facts`, in the order of `facts` and of the faces in each. ValueError when the counts differ.
+    A label needs review by the model's own rule, or by the run's rule about quality.
     """
     labelled = [row for row in facts if row.faces is not None and row.quality is not None and row.n_faces]
     faces = [row.faces for row in labelled if row.faces]
@@ -125,7 +125,7 @@ def faces_table(config: RunConfig, facts: Sequence[ImageFacts], crops_png: Seque
 
 
 def part_metadata(config: RunConfig) -> dict[str, str]:
-    """The provenance that every part of a run carries in its key-value metadata."""
+    """The provenance in the key-value metadata of every part of a run."""
     return {
         "fer.schema_version": str(SCHEMA_VERSION),
         "fer.run_id": config.run_id,
@@ -141,7 +141,7 @@ def _uri(facts: ImageFacts) -> str:
 
 
 def _identity(config: RunConfig, labelled: Sequence[ImageFacts]) -> dict[str, Any]:
-    """The columns that say which face a row is about, in the order of `labelled`."""
+    """The columns that identify the face of a row, in the order of `labelled`."""
     keys = [(row.ref.uri, row.sha256 or "", index) for row in labelled for index in range(row.n_faces)]
     return {
         "face_id": [face_id(sha256, index, config.pipeline_digest) for _, sha256, index in keys],

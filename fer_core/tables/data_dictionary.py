@@ -1,4 +1,4 @@
-"""The data dictionary: what each column of each table means, written from the schemas so that it cannot differ from them.
+"""The data dictionary: the meaning of each column of each table, generated from the schemas so that it cannot differ from them.
 
 python -m fer_core.tables.data_dictionary docs/data-dictionary.md
 """
@@ -65,7 +65,7 @@ def _columns(schema: pa.Schema) -> str:
 
 
 def _kind(kind: pa.DataType) -> str:
-    """As the schema writes it: Arrow's own name of float32 does not tell its width."""
+    """The name as the schema's code has it: Arrow's own name of float32 omits its width."""
     return "float32" if kind == pa.float32() else str(kind)
 
 

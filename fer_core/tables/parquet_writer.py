@@ -1,4 +1,4 @@
-"""Parquet parts: tables -> the bytes of one file, sorted and with provenance. `part_table` reads them."""
+"""Parquet parts: tables -> the bytes of one file, sorted and with provenance. `commit.part_reader` reads them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
@@ -33,7 +33,7 @@ def write_part(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
 
 
 def write_merged(tables: Iterable[pa.Table], schema: pa.Schema, metadata: Mapping[str, str]) -> bytes:
-    """The same of tables that follow each other in the order of `write_part`, of which one is in memory at a time.
+    """The same for tables that follow each other in the order of `write_part`; one is in memory at a time.
 
     Row groups hold whole tables, up to about `GROUP_ROWS` rows or `GROUP_BYTES` bytes. OverlapError where a table begins before the end of
     the one before it.
@@ -76,7 +76,7 @@ def _order(schema: pa.Schema) -> list[tuple[str, str]]:
 
 
 def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Neighbouring tables joined until they are worth a row group. OverlapError."""
+    """Neighbouring tables joined up to the size of a row group. OverlapError."""
     waiting: list[pa.Table] = []
     last = ""
     for table in tables:

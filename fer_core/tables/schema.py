@@ -110,10 +110,10 @@ INVENTORY: Final[pa.Schema] = pa.schema(
 """One row a listed image, sorted by URI, no URI twice."""
 
 CANDIDATES: Final[pa.Schema] = INVENTORY.append(pa.field("earlier_part", pa.string()))
-"""Listed images that are not known as they are listed.
+"""Listed images that are new or have changed.
 
-`earlier_part`: the images part with the latest answer that the same pipeline gave for the URI, which holds again should the content be the
-same; null where there is none."""
+`earlier_part`: the images part with the latest result of the same pipeline for the URI, which is reused if the content is the same; null
+where there is none."""
 
 PLAN: Final[pa.Schema] = INVENTORY.append(pa.field("shard", pa.int32())).append(pa.field("earlier_part", pa.string()))
 """The images a run will read, each with the number of its shard, by rising shard and URI."""

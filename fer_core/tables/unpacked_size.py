@@ -1,6 +1,6 @@
-"""What a Parquet file says it unpacks to, weighed before it is read: five kilobytes can become gigabytes.
+"""The unpacked size in a Parquet file's metadata, checked before it is read: five kilobytes can become gigabytes.
 
-A file whose pages contradict what its end says of them is not found out this way.
+This does not detect a file whose pages contradict its metadata.
 """
 
 from collections.abc import Collection, Mapping

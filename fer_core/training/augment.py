@@ -1,4 +1,4 @@
-"""Augmentation of aligned luma faces, on tensors in batches: what photographs in the wild do to a face.
+"""Augmentation of aligned luma faces, on tensors in batches: the variations of photographs in the wild.
 
 Random numbers come from a generator on the CPU, so that the same seed draws the same augmentation on every device.
 """

@@ -17,7 +17,7 @@ from fer_core.json_reader import parse_json, parse_object
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a training run is."""
+    """Progress of a training run."""
 
     epochs: int = 0
     """Whole epochs done."""
@@ -28,7 +28,7 @@ class Progress:
     """Held-back log loss of that epoch: it decides between equal accuracies."""
 
     def __post_init__(self) -> None:
-        """TypeError or ValueError: not how far a run can be."""
+        """TypeError or ValueError: no possible progress."""
         if not all(type(number) is int for number in (self.epochs, self.best_epoch)):
             raise TypeError("epochs are whole numbers")
         if not 0 <= self.best_epoch <= self.epochs or not -1 <= self.best_accuracy <= 1 or math.isnan(self.best_loss):
@@ -36,7 +36,7 @@ class Progress:
 
 
 def save_checkpoint(file: Path, tensors: Mapping[str, Tensor], progress: Progress, identity: Mapping[str, Any]) -> None:
-    """Replace the checkpoint `file` (suffix added) in one step. identity: what makes it this run and no other."""
+    """Replace the checkpoint `file` (suffix added) in one step. identity: identifies the run."""
     partial = file.with_suffix(".partial")
     metadata = {"progress": json.dumps(asdict(progress)), "identity": json.dumps(identity, sort_keys=True)}
     try:
@@ -48,7 +48,7 @@ def save_checkpoint(file: Path, tensors: Mapping[str, Tensor], progress: Progres
 
 
 def load_checkpoint(file: Path, tensors: Mapping[str, Tensor], identity: Mapping[str, Any]) -> Progress:
-    """Copy a checkpoint into `tensors`; returns how far it got, nowhere if there is none. Another run's is refused."""
+    """Copy a checkpoint into `tensors`; returns its progress, none if there is no checkpoint. Another run's is refused."""
     whole = file.with_suffix(".safetensors")
     if not whole.is_file():
         return Progress()
@@ -63,7 +63,7 @@ def load_checkpoint(file: Path, tensors: Mapping[str, Tensor], identity: Mapping
                 raise ValueError("other tensors than the run has")
             for name, tensor in tensors.items():
                 shape = tuple(opened.get_slice(name).get_shape())
-                if shape != tuple(tensor.shape):  # before anything of that size is set aside
+                if shape != tuple(tensor.shape):  # before anything of that size is allocated
                     raise ValueError(name)
                 stored = opened.get_tensor(name)
                 if stored.dtype != tensor.dtype:  # copy_ would convert
@@ -79,6 +79,6 @@ def load_checkpoint(file: Path, tensors: Mapping[str, Tensor], identity: Mapping
 
 
 def _difference(stored: object, identity: Mapping[str, Any]) -> str:
-    """In which word two runs differ: their configuration, or what they learn from."""
+    """The word for the difference of two runs: their configuration, or their sources."""
     same = isinstance(stored, dict) and stored.get("config") == json.loads(json.dumps(identity.get("config")))
     return "face set or model" if same else "configuration"

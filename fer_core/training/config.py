@@ -1,4 +1,4 @@
-"""What a training run does, as data: JSON in, JSON out."""
+"""Configuration of a training run: JSON in, JSON out."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, Self
@@ -13,12 +13,12 @@ from fer_core.validation import check_entries
 
 Precision = Literal["auto", "fp32", "bf16"]
 SIZES: Final[dict[str, NetworkConfig]] = {"tiny": TINY, "base": BASE}
-"""What a configuration may name instead of spelling out a network."""
+"""Networks that a configuration may name instead of listing their sizes."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """One training run; with the face sets' bytes, the models it starts from or learns from, and one device it fixes the result."""
+    """One training run. It determines the result, together with the face sets' bytes, the start, the teachers and one device."""
 
     name: str = "tiny"
     network: NetworkConfig = TINY
@@ -34,7 +34,7 @@ class TrainConfig:
     sam_radius: float = 0.0
     """Radius of sharpness-aware minimisation (Foret et al., ICLR 2021), which doubles the work; 0 is plain SGD."""
     average: float = 0.998
-    """Largest decay a step of the moving average of the weights (see `optimiser.warmed`); the average is what ships."""
+    """Largest decay a step of the moving average of the weights (see `optimizer.warmed`); the average is what ships."""
     balance: float = 0.0
     """Faces count in proportion to (mean class share / their class's share) to this power: 0 as they come, 1 all classes alike."""
     smoothing: float = 0.1

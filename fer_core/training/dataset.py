@@ -1,4 +1,4 @@
-"""Face sets as tensors to train on, and the held-back faces by which a run is judged."""
+"""Face sets as tensors for training."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ class TrainingData:
     weights: Tensor
     """(N,) float32 how much each face counts."""
     skip_teacher: Tensor
-    """(N,) bool: faces of which no teacher is asked."""
+    """(N,) bool: faces whose targets no teacher changes."""
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -37,9 +37,9 @@ class TrainingData:
 
 
 def training_data(split: FaceSplit, smoothing: float, balance: float, skip_teacher: Collection[str] = frozenset()) -> TrainingData:
-    """Faces on which somebody saw an expression. See `TrainConfig` for smoothing and balance.
+    """Faces with a vote for an expression. See `TrainConfig` for smoothing and balance.
 
-    skip_teacher: pictures of which no teacher is asked.
+    skip_teacher: pictures whose targets no teacher changes.
     """
     targets, weights = vote_targets(split.votes, split.single, smoothing)
     kept = np.flatnonzero(weights > 0)
@@ -55,7 +55,7 @@ def training_data(split: FaceSplit, smoothing: float, balance: float, skip_teach
 def balanced(targets: NDArray[np.float32], weights: NDArray[np.float32], power: float) -> NDArray[np.float32]:
     """Weights (N,) raised for faces of rare classes, their mean kept.
 
-    A face counts by the mean over its targets (N, 8) of (mean share / class's share)^power; classes that nobody has do not count.
+    A face counts by the mean over its targets (N, 8) of (mean share / class's share)^power; classes without a face do not count.
     """
     shares = (targets * weights[:, None]).sum(0) / max(float(weights.sum()), 1e-12)
     present = shares > 0
@@ -65,10 +65,10 @@ def balanced(targets: NDArray[np.float32], weights: NDArray[np.float32], power: 
 
 
 def distill(own: TrainingData, teachers: Sequence[Predictor], part: float) -> TrainingData:
-    """Targets mixed with what teachers say of the faces: `part` of them their mean calibrated probabilities.
+    """Targets mixed with the teachers' predictions: `part` of them is their mean calibrated probabilities.
 
     Raters disagree and are few; a trained model has seen all their votes at once (Hinton et al., 2015; Furlanello et al., ICML 2018).
-    Settled faces keep their targets: somebody has looked at them because a model may be wrong there.
+    Faces of `skip_teacher` keep their targets: people reviewed them because a model may be wrong there.
     """
     if not teachers:
         return own

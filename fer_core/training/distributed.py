@@ -1,4 +1,4 @@
-"""The processes that train one model together, as `torchrun` starts them; one process alone is the usual case.
+"""The processes that train one model together under `torchrun`; one process alone is the usual case.
 
 Every process holds the whole model and computes the gradient of its share of each batch; the gradients are averaged, so all take the same
 step. Only the first one writes.
@@ -45,7 +45,7 @@ class Ranks:
                 tensor.copy_(mean.view_as(tensor))
 
     def broadcast_from_rank0(self, numbers: Sequence[float], device: torch.device) -> list[float]:
-        """The first process's numbers in every process: sums may differ in their last bits, and what is decided by them must not."""
+        """The first process's numbers in every process: sums may differ in their last bits, and decisions by them must not."""
         if self.world == 1:
             return list(numbers)
         told = torch.tensor(numbers, dtype=torch.float64, device=device)
@@ -60,10 +60,10 @@ class Ranks:
 
 @contextmanager
 def init_distributed(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
-    """This process's place and its own device; alone where `torchrun` did not start it.
+    """The ranks and this process's device; one rank where `torchrun` did not start it.
 
-    An error ends the process without a farewell, and `torchrun` then ends the others: they may be waiting for this one, and NCCL's farewell
-    waits for all.
+    An error ends the process without a shutdown of the group, and `torchrun` then ends the others: they may be waiting for this one, and
+    NCCL's shutdown waits for all.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1 or "RANK" not in os.environ:

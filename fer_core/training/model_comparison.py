@@ -1,4 +1,4 @@
-"""Two models answer on the very same faces: clean, covered and turned ones, timed in turns. What the gate judges."""
+"""Predictions of two models on the same faces, clean, covered and turned, with their speed, for the gate."""
 
 import statistics
 import time
@@ -26,7 +26,7 @@ TURNS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class GateSplits:
-    """Faces that nobody learnt from, apart by what they are for. No group and no picture is in both."""
+    """Held-out faces, split by purpose. No group and no picture is in both."""
 
     gate: FaceSplit
     report: FaceSplit
@@ -35,7 +35,7 @@ class GateSplits:
 
 
 def gate_splits(faceset: Path) -> GateSplits:
-    """The faces of a set that decide, and those on which the winner is reported.
+    """The faces of a set for the verdict, and those for the reported figures.
 
     `valid` gates and `test` reports where there are both; else the one there is is divided by the digest of its groups. FaceSetError: the
     set has no held-out split, or one too small to divide.
@@ -57,10 +57,10 @@ def gate_splits(faceset: Path) -> GateSplits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelComparison:
-    """Both models' answers on the gate's faces."""
+    """Both models' predictions on the gate's faces."""
 
     truth: NDArray[np.int64]
-    """(N,) true classes in the house order."""
+    """(N,) true classes in the order of `labels.EXPRESSIONS`."""
     champion: GateOutputs
     challenger: GateOutputs
 
@@ -93,7 +93,7 @@ def _inside(model: Predictor, crops: NDArray[np.uint8], classes: Sequence[str]) 
 
 
 def _paces(models: Sequence[Predictor], crops: NDArray[np.uint8]) -> list[float]:
-    """Faces a second: medians over turns, so that a busy moment hits all alike. The first pass, which warms up, does not count."""
+    """Faces a second: medians over alternating passes, so that other load affects both alike. The first pass, a warm-up, does not count."""
     taken: list[list[float]] = [[] for _ in models]
     for turn in range(TURNS + 1):
         for model, seconds in zip(models, taken, strict=True):

@@ -88,7 +88,7 @@ def _hand(count: int, x: Tensor, y: Tensor, generator: torch.Generator) -> Tenso
 
 
 def _tones(faces: Tensor, kind: Tensor, generator: torch.Generator) -> Tensor:
-    """(P, 1, 112, 112) what the covering looks like: any grey for masks and bars, dark for glasses, the face's own tone for hands."""
+    """(P, 1, 112, 112) tones of the covering: any grey for masks and bars, dark for glasses, the face's own tone for hands."""
     count = len(faces)
     skin = faces.mean((1, 2, 3)).view(-1, 1, 1)
     grey, dark = _draw(count, 0, 255, generator), _draw(count, 0, 60, generator)

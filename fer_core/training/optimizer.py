@@ -1,4 +1,4 @@
-"""How weights move: SGD with Nesterov momentum, plain or sharpness-aware, a learning rate that falls as a cosine, averaged weights."""
+"""The optimiser: SGD with Nesterov momentum, plain or sharpness-aware, a cosine learning rate, averaged weights."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,7 +11,7 @@ CLIP = 5.0
 
 
 class SamOptimizer:
-    """Moves the parameters of a network and of its loss. Its state is what `tensors` lists."""
+    """Updates the parameters of a network and of its loss. `tensors` is its state."""
 
     def __init__(  # noqa: PLR0917  (a table of plain values)
         self,
@@ -22,7 +22,7 @@ class SamOptimizer:
         sam_radius: float,
         directions: Sequence[nn.Parameter] = (),
     ) -> None:
-        """directions: parameters of which only the direction counts; decaying their length would only change their pace."""
+        """directions: parameters of which only the direction counts; decaying their length would only change their learning rate."""
         self.network, self.sam_radius, self.learning_rate = network, sam_radius, learning_rate
         self.parameters: list[nn.Parameter] = [*network.parameters(), *loss.parameters()]
         spared = {id(p) for p in (*loss.parameters(), *directions)}
@@ -58,7 +58,7 @@ class SamOptimizer:
     def _sharpness_aware(self, loss: Callable[[], Tensor], average: Callable[[list[Tensor]], None]) -> None:
         """Replace the gradient by the one at the worst point within the radius (Foret et al., "SAM", ICLR 2021).
 
-        Batch norm's running statistics count the batch once: they stand still during the second pass.
+        Batch norm's running statistics count the batch once: they are frozen during the second pass.
         """
         moved = [(p, p.grad.clone()) for p in self.parameters if p.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for _, g in moved])).clamp_min(1e-12)
@@ -87,7 +87,7 @@ def rate(step: int, steps: int, epochs: int) -> float:
 
 
 def warmed(decay: float, step: int) -> float:
-    """The moving average's decay at `step`: it looks back over a ninth of the run at most, so that short runs have one, too."""
+    """The moving average's decay at `step`: it spans a ninth of the run at most, so that short runs have one, too."""
     return min(decay, (1 + step) / (10 + step))
 
 

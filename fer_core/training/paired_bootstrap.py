@@ -1,4 +1,4 @@
-"""Two models on the same faces: how much they differ, and between which bounds, by a paired bootstrap."""
+"""Differences of two models on the same faces, with bounds by a paired bootstrap."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -47,9 +47,9 @@ class Comparison:
 def compare_paired(
     truth: NDArray[np.int64], champion: NDArray[np.int64], challenger: NDArray[np.int64], least: int = 1, seed: int = 0
 ) -> Comparison:
-    """(N,) true classes and what each model says, in the house order -> figures with bounds.
+    """(N,) true classes and predictions of each model, in the order of `labels.EXPRESSIONS` -> figures with bounds.
 
-    Faces are drawn anew with replacement, each with both answers (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993). All
+    Faces are resampled with replacement, each with both predictions (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993). All
     figures depend on how often each triple (truth, champion, challenger) occurs, so a draw is one multinomial over those 512 counts.
     least: faces of a class from which it counts in `macro_f1`. ValueError: no face.
     """

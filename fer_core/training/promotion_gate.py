@@ -1,4 +1,4 @@
-"""Whether a retrained model may take the champion's place: bounds, checks, and a verdict with its reasons."""
+"""The promotion gate of a retrained model: bounds, checks, and a verdict with its reasons."""
 
 from dataclasses import asdict, dataclass
 from math import isfinite
@@ -22,7 +22,7 @@ STRENGTH: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class GateBounds:
-    """What a challenger must hold. Accuracies, recalls and F1 are shares, so 0.01 is one point."""
+    """Bounds for a challenger. Accuracies, recalls and F1 are shares, so 0.01 is one point."""
 
     accuracy: float = -0.003
     """Least lower bound (95 %, paired bootstrap) of the difference in accuracy."""
@@ -40,7 +40,7 @@ class GateBounds:
     """Least faces a second, as a share of the champion's."""
 
     def __post_init__(self) -> None:
-        """TypeError: an entry of another kind. ModelError: bounds that nothing can hold or that hold nothing."""
+        """TypeError: an entry of another kind. ModelError: bounds that no model, or every model, passes."""
         check_entries(self)
         if not all(-1 <= bound <= 1 for bound in (self.accuracy, self.macro_f1, self.recall, self.robustness, self.calibration)):
             raise ModelError("bounds on accuracy, macro F1, recall, robustness and calibration are shares between -1 and 1")
@@ -65,20 +65,20 @@ class GateOutputs:
     clean: NDArray[np.float64]
     """(N, 8) calibrated probabilities, over the classes that the set has; the others are 0."""
     corrupted: dict[str, NDArray[np.int64]]
-    """(N,) classes said, for each of `CORRUPTIONS`."""
+    """(N,) predicted classes, for each of `CORRUPTIONS`."""
     faces_per_second: float
     """Measured in turns with the other model on the same faces."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was judged."""
+    """One check of the gate."""
 
     name: str
     champion: float
     challenger: float
     measured: float
-    """What is held against the bound: a lower bound, an excess or a ratio."""
+    """The figure that is compared with the bound: a lower bound, an excess or a ratio."""
     bound: float
     passed: bool
 
@@ -89,7 +89,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the gate says of a challenger."""
+    """The gate's result for a challenger."""
 
     passed: bool
     champion: str
@@ -103,7 +103,7 @@ class Verdict:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What was not held; nothing where the challenger passed."""
+        """The failed checks; none where the challenger passed."""
         return tuple(check.sentence() for check in self.checks if not check.passed)
 
     def to_json(self) -> dict[str, Any]:
@@ -112,9 +112,9 @@ class Verdict:
 
 
 def judge(truth: NDArray[np.int64], champion: GateOutputs, challenger: GateOutputs, bounds: GateBounds, seed: int = 0) -> Verdict:
-    """(N,) true classes and both models' answers -> verdict. The same answers and seed give the same verdict.
+    """(N,) true classes and both models' predictions -> verdict. The same predictions and seed give the same verdict.
 
-    ModelError where a model's answers are no probabilities: what is not a number compares with nothing, and its largest is the first class.
+    ModelError where a model's predictions are no probabilities: comparisons with NaN fail, and `argmax` of NaN gives the first class.
     """
     for answers in (champion, challenger):
         if not np.isfinite(answers.clean).all() or answers.clean.min(initial=0) < 0 or answers.clean.max(initial=0) > 1 + 1e-6:
@@ -145,7 +145,7 @@ def _at_least(name: str, difference: Difference, bound: float) -> Check:
 
 
 def _check(name: str, figures: tuple[float, float, float], bound: float, held: bool) -> Check:
-    """figures: champion's, challenger's and what is measured. A figure that is no number holds no bound."""
+    """figures: champion's, challenger's and the measured one. A figure that is not finite fails the check."""
     return Check(name, *figures, bound, held and all(map(isfinite, (*figures, bound))))
 
 

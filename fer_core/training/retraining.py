@@ -1,4 +1,4 @@
-"""What a retraining learns from, what it may not, and what becomes of it: between face sets, `train`, the gate and the promotion."""
+"""Plan of a retraining: its face sets, its configuration and the faces of the comparison."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,27 +17,27 @@ How = Literal["from champion", "from random weights"]
 FEWEST: Final = 100
 """Reviewed training faces that a retraining without any other face set needs."""
 FEWEST_OF_CLASS: Final = 10
-"""Of so many faces a class can be learnt a little."""
+"""Least training faces of a class."""
 FEWEST_CLASSES: Final = 3
-"""Classes with `FEWEST_OF_CLASS` faces: a model that sees one or two forgets the rest."""
+"""Classes with `FEWEST_OF_CLASS` faces: with one or two, a model forgets the others."""
 FEWEST_HELD_OUT: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
 class RetrainingPlan:
-    """One training run, ready to be begun or gone on with."""
+    """One training run, ready to start or to resume."""
 
     sources: Sources
     config: TrainConfig
     judge: Path
-    """Face set whose held-out faces decide."""
+    """Face set whose held-out faces are used for the comparison."""
 
 
 def plan_retraining(base: tuple[Path, ...], reviewed: Path | None, champion: ModelRef, config: TrainConfig, how: How) -> RetrainingPlan:
     """From face sets to a run. The same sets, champion and configuration give the same name, so that an interrupted run is found again.
 
-    base: the first one judges. reviewed: its rows win over rows of the same picture in the others; without base sets it must be enough by
-    itself. TrainingError: there is nothing to learn from, or too little, or too one-sided a set.
+    base: the first one is for the comparison. reviewed: its rows take precedence over rows of the same picture in the others; without base
+    sets it must be enough by itself. TrainingError: there are no training faces, too few, or too few classes.
     """
     if not base and reviewed is None:
         raise TrainingError("there are no training faces: name a face set, or a labels root with reviewed faces")
@@ -57,7 +57,7 @@ def plan_retraining(base: tuple[Path, ...], reviewed: Path | None, champion: Mod
 
 
 def check_enough(reviewed: Path) -> None:
-    """TrainingError: reviewed faces alone are too few or too one-sided; it says what is missing."""
+    """TrainingError: reviewed faces alone are too few, or of too few classes; its message lists what is missing."""
     card = read_card(reviewed)
     train = card.per_class.get("train", {})
     held_out = sum(card.counts.get(split, 0) for split in ("valid", "test"))

@@ -1,4 +1,4 @@
-"""The state of one training run and what an epoch does to it."""
+"""The state of one training run, and one epoch of it."""
 
 import copy
 import math
@@ -56,13 +56,13 @@ class TrainingRun:
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done, or the last `patience` ones brought nothing."""
+        """Whether all epochs are done, or the last `patience` ones brought no improvement."""
         done = self.progress
         waited = self.config.patience and done.epochs - done.best_epoch >= self.config.patience
         return done.epochs >= self.config.epochs or bool(waited)
 
     def epoch(self, tick: Callable[[int, int], None]) -> float:
-        """One pass in a random order that seed and epoch alone decide; returns the mean loss a step. tick: told steps done, of how many.
+        """One pass in a random order that seed and epoch alone decide; returns the mean loss a step. tick: called with steps done, of all.
 
         TrainingError: the loss is no longer a number.
         """
@@ -87,7 +87,7 @@ class TrainingRun:
         return mean
 
     def judge(self, accuracy: float, loss: float) -> None:
-        """Count the epoch, and keep its averaged weights where the held-back faces like them best."""
+        """Count the epoch, and keep its averaged weights where they are the best so far on the held-back faces."""
         done = self.progress
         self.progress = replace(done, epochs=done.epochs + 1)
         if (accuracy, -loss) > (done.best_accuracy, -done.best_loss):

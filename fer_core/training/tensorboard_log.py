@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class TensorBoardLog:
     """Scalars by epoch in one folder. A context manager.
 
-    Where tensorboardX is not installed nothing is logged: a machine that only trains needs no more than torch, and the history has it all.
+    Without tensorboardX nothing is logged: a machine for training needs no more than torch, and the history has all figures.
     """
 
     def __init__(self, folder: Path, after: int) -> None:

@@ -38,31 +38,31 @@ EVENTS: Final = "tensorboard"
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What a run learns from."""
+    """Sources of a training run."""
 
     facesets: tuple[Path, ...]
-    """The first is the one whose held-back faces select and calibrate."""
+    """The held-back faces of the first one are for selection and calibration."""
     teachers: tuple[ModelRef, ...] = ()
-    """Models whose answers are mixed into the targets."""
+    """Models whose predictions are mixed into the targets."""
     start: ModelRef | None = None
     """Model of the same network whose weights the run starts from."""
     prevailing: tuple[Path, ...] = ()
-    """Those of the sets whose rows win: of a picture that is in one of them, the other sets' rows are left out, and no teacher is asked."""
+    """Sets that take precedence: of a picture in one of them, other sets' rows are left out, and no teacher changes its targets."""
 
     def to_json(self) -> dict[str, Any]:
-        """Digests of all of it: for the card, and to know a run again."""
-        told = {
+        """Digests of all of it, for the card and for the identity of a run."""
+        digests = {
             "facesets": [faceset_digest(folder) for folder in self.facesets],
             "teachers": [model.digest for model in self.teachers],
             "start": None if self.start is None else self.start.digest,
         }
-        # left out where there is none, so that runs of before know their checkpoints again
-        return {**told, "prevailing": [faceset_digest(folder) for folder in self.prevailing]} if self.prevailing else told
+        # left out where there is none, so that checkpoints of earlier releases still match
+        return {**digests, "prevailing": [faceset_digest(folder) for folder in self.prevailing]} if self.prevailing else digests
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingCallbacks:
-    """Who is told how far a run is. Under `torchrun`, the first process's is told of epochs, everybody's of steps."""
+    """Progress of a run. Under `torchrun`, the first process calls `epoch`, and every process calls `step`."""
 
     epoch: Callable[[EpochRecord], None] = lambda record: None
     """After each epoch, once its checkpoint is written."""
@@ -75,7 +75,7 @@ SILENT: Final = TrainingCallbacks()
 
 @dataclass(frozen=True, slots=True)
 class DevSet:
-    """Faces that a run is judged by, never trained on. N of them."""
+    """Held-back faces for evaluation, never trained on. N of them."""
 
     crops: NDArray[np.uint8]
     """(N, 112, 112) luma."""
@@ -95,8 +95,8 @@ def train(  # noqa: PLR0917  (a table of plain values)
 ) -> ModelRef:
     """Train on the sets' `train` splits and write the model `to / config.name`. Under `torchrun` every process calls this.
 
-    With `resume` an interrupted run of the same configuration on the same sources goes on after its last whole epoch and ends with the
-    same weights as an undisturbed one on the same device.
+    With `resume` an interrupted run of the same configuration on the same sources continues after its last complete epoch and ends with the
+    same weights as an uninterrupted one on the same device.
     """
     folder = to / config.name
     identity = {"config": config.to_json(), "sources": sources.to_json()}
@@ -126,7 +126,7 @@ def train(  # noqa: PLR0917  (a table of plain values)
 
 
 def _make(folder: Path) -> None:
-    """Where a folder cannot be written, a TrainingError says so before the work."""
+    """TrainingError where the folder cannot be written, before the work."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -136,16 +136,16 @@ def _make(folder: Path) -> None:
 
 
 def _parts(sources: Sources, config: TrainConfig, device: Device) -> tuple[TrainingData, DevSet]:
-    """What to train on and what to judge by; too little of either is a TrainingError.
+    """Training faces and held-back faces; too few of either is a TrainingError.
 
-    Only the first set gives held-back faces. Pictures of theirs, or of any set's other splits, are not trained on from any set.
+    Only the first set has held-back faces. Their pictures, and those of any set's other splits, are not trained on from any set.
     """
     rest, dev = carve_dev(read_split(sources.facesets[0], "train", luma=True), config.dev_share)
-    spoken = frozenset[str]().union(*(read_split(folder, "train", luma=True).pictures for folder in sources.prevailing))
+    reviewed = frozenset[str]().union(*(read_split(folder, "train", luma=True).pictures for folder in sources.prevailing))
     own = [rest, *(read_split(folder, "train", luma=True) for folder in sources.facesets[1:])]
-    faces = [_prevailed(split, folder, sources, spoken) for split, folder in zip(own, sources.facesets, strict=True)]
+    faces = [_prevailed(split, folder, sources, reviewed) for split, folder in zip(own, sources.facesets, strict=True)]
     held_out = frozenset(dev.pictures).union(*map(held_out_pictures, sources.facesets))
-    learned = training_data(join(faces, held_out), config.smoothing, config.balance, spoken)
+    learned = training_data(join(faces, held_out), config.smoothing, config.balance, reviewed)
     classes, kept = majority_classes(dev.votes, dev.kind)
     if len(learned) < config.batch or len(kept) == 0:
         raise TrainingError(f"too few faces to train on: {len(learned)} for training, {len(kept)} held back, batches of {config.batch}")
@@ -153,11 +153,11 @@ def _parts(sources: Sources, config: TrainConfig, device: Device) -> tuple[Train
     return distill(learned, teachers, config.distill), DevSet(dev.crops[kept], classes, dev.classes)
 
 
-def _prevailed(split: FaceSplit, folder: Path, sources: Sources, spoken: Collection[str]) -> FaceSplit:
-    """The faces of a set that no prevailing set speaks of. spoken: pictures of those."""
-    if folder in sources.prevailing or not spoken:
+def _prevailed(split: FaceSplit, folder: Path, sources: Sources, reviewed: Collection[str]) -> FaceSplit:
+    """The faces of a set whose pictures are in no prevailing set. reviewed: pictures of those."""
+    if folder in sources.prevailing or not reviewed:
         return split
-    return split.take(np.array([i for i, picture in enumerate(split.pictures) if picture not in spoken], np.intp))
+    return split.take(np.array([i for i, picture in enumerate(split.pictures) if picture not in reviewed], np.intp))
 
 
 def _judged(run: TrainingRun, dev_set: DevSet, train_loss: float, start: float) -> EpochRecord:
@@ -167,7 +167,7 @@ def _judged(run: TrainingRun, dev_set: DevSet, train_loss: float, start: float) 
     loss = log_loss(said, dev_set.classes)
     run.judge(
         *run.ranks.broadcast_from_rank0((figures.accuracy, loss), run.device)
-    )  # or one process might stop early, and the others wait for it
+    )  # otherwise one process might stop early, and the others wait for it
     seconds = time.monotonic() - start
     return EpochRecord(run.progress.epochs, train_loss, loss, figures.accuracy, figures.macro_f1, run.learning_rate, seconds)
 

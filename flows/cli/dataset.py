@@ -60,7 +60,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def run_import(args: argparse.Namespace) -> int:
-    """Import, then say what is in the set."""
+    """Import, then print a summary of the set."""
     if args.classes is not None and args.kind != "affectnet":
         raise UsageError(f"--classes is for affectnet: {args.kind} has the classes it has")
     if args.raw and args.detector is not None:
@@ -114,7 +114,7 @@ def _import_reviewed(args: argparse.Namespace) -> int:
 
 
 def run_prepare(args: argparse.Namespace) -> int:
-    """Align, then say what is in the set."""
+    """Align, then print a summary of the set."""
     _check_target(args.to)
     from fer_core.detect.registry import resolve
     from fer_core.faceset.prepare import prepare

@@ -1,4 +1,4 @@
-"""What `make label` does around the command: two real pictures to begin with, and one question to the tables it wrote.
+"""Steps of `make label` around the command: two real pictures as a source, and one query of the tables.
 
 python -m flows.cli.demo pictures FOLDER
 python -m flows.cli.demo query ROOT
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PICTURES: Final = (("skimage", "data/astronaut.png"), ("insightface", "data/images/t1.jpg"))
-"""Packages that are installed anyway, and the pictures in them. NASA's portrait of Eileen Collins; a group of six."""
+"""Installed packages and pictures in them: NASA's portrait of Eileen Collins; a group of six."""
 
 QUESTION: Final = "Which expressions appear, how confident is the model, and how many faces need review?"
 
@@ -57,7 +57,7 @@ def _copy(package: str, path: str, folder: Path) -> Path:
 
 
 def answer(root: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Ask `QUERY` of the view `current` of a labels root. Returns column names and rows; no rows while no face has been labelled.
+    """Run `QUERY` on the view `current` of a labels root. Returns column names and rows; no rows while no face has been labelled.
 
     StoreError when DuckDB cannot read them.
     """
@@ -78,12 +78,12 @@ def answer(root: str) -> tuple[list[str], list[tuple[Any, ...]]]:
 
 
 def typed(root: str) -> str:
-    """The query as a person would type it, after the views it asks."""
+    """The query as text for a terminal, after its views."""
     return f"{views(open_store(root))}\n\n{QUERY};"
 
 
 def show_query(root: str, console: "Console") -> None:
-    """Print the question, the query and the answer."""
+    """Print the query and its result."""
     from rich.table import Table
 
     columns, rows = answer(root)

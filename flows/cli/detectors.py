@@ -1,4 +1,4 @@
-"""`ferflow detectors`: which face detectors there are, and how to get the one that is worth getting."""
+"""`ferflow detectors`: lists the face detectors, and downloads YuNet."""
 
 import argparse
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ def run_list(args: argparse.Namespace) -> int:
 
 
 def run_pull(args: argparse.Namespace) -> int:
-    """Only what may be given to everybody is pulled."""
+    """Download YuNet's file, the only one whose licence allows redistribution."""
     from fer_core.errors import UsageError
 
     if args.name != "yunet":
@@ -116,7 +116,7 @@ def _lines(row: dict[str, Any]) -> Iterator[str]:
 
 
 def _present(spec: str) -> bool | None:
-    """None where that depends on what the user names and its package is there."""
+    """Whether a detector is installed; None where its package is installed and the user names the file or pack."""
     from fer_core.detect.registry import resolve
     from fer_core.errors import DetectorError
 
@@ -130,7 +130,7 @@ def _present(spec: str) -> bool | None:
 
 
 def _place(spec: str) -> str | None:
-    """Where its files lie, as far as that is not for the user to say."""
+    """The folder of its files; None where the user names it."""
     from importlib.util import find_spec
 
     from fer_core.detect.registry import resolve

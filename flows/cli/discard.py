@@ -1,4 +1,4 @@
-"""`ferflow discard`: an interrupted run is given up, and what it left is removed at once."""
+"""`ferflow discard`: removes the files of an interrupted run, which cannot be resumed afterwards."""
 
 import argparse
 
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from fer_core.storage.store import open_store
 
     store = open_store(args.root)
-    if not store.list_files(META):  # before a lease is written: a mistyped root is not made
+    if not store.list_files(META):  # before a lease is written, which would create a mistyped root
         raise StoreError(f"there is no run in {store.url()}")
     with lease(store, f"discarding run {args.run_id}") as held:
         files = discard(store, args.run_id, held.check)

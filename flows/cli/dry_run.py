@@ -1,4 +1,4 @@
-"""What a run would read, and how long that is expected to take. Writes nothing; starts neither Prefect nor Dask."""
+"""Dry run: the images that a run would read, and its expected time. Writes nothing; starts neither Prefect nor Dask."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -28,11 +28,11 @@ class Rate:
 
     seconds: float
     source: str
-    """Where the figure comes from, in words."""
+    """Description of the source of the figure."""
 
 
 def dry_run(params: LabelParams, as_json: bool) -> int:
-    """Say it."""
+    """Print the result."""
     store, cluster = open_store(params.to), params.workers_wanted
     if params.resume is not None:
         plan = load_resumable_plan(params)
@@ -78,7 +78,7 @@ def dry_run(params: LabelParams, as_json: bool) -> int:
 
 
 def rate_for(store: Store, pipeline_digest: str, detector: str) -> Rate:
-    """From the latest run here that looked at enough images with the same pipeline, else a default of the detector's kind."""
+    """From the latest run of this root that processed enough images with the same pipeline, else a default of the detector's kind."""
     kind = detector.partition(":")[0]
     measured = [manifest for manifest in _manifests(store) if manifest.pipeline_digest == pipeline_digest]
     if not measured:
@@ -89,7 +89,7 @@ def rate_for(store: Store, pipeline_digest: str, detector: str) -> Rate:
 
 
 def _manifests(store: Store) -> list[Manifest]:
-    """Of runs that looked at ten images or more."""
+    """Of runs that processed ten images or more."""
     manifests = [read_manifest(store, run_id) for run_id in committed_runs(store)]
     return [manifest for manifest in manifests if sum(manifest.statuses.values()) >= 10]
 

@@ -16,7 +16,7 @@ RAW = argparse.RawDescriptionHelpFormatter
 HELP = """Scores a model on one split of a face set.
 
   majority  FER+: single votes count as none; a face stays if over half of the rest agree on one of the eight expressions
-  argmax    the expression with most votes, ties to the first in the house order; faces without such a vote are dropped
+  argmax    the expression with most votes, ties to the first one; faces without such a vote are dropped
 Sets with one label a face accept both. On a set of fewer expressions the model's others are masked out."""
 
 
@@ -34,7 +34,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score, draw where asked to, then print the figures."""
+    """Score, draw plots on request, then print the figures."""
     from fer_core.evaluation.evaluate import evaluate, report_json
     from fer_core.models.store import resolve_model
     from flows.cli.stage_progress import StageProgress
@@ -72,7 +72,7 @@ def _lines(figures: "Evaluation", ref: "ModelRef", args: argparse.Namespace) -> 
 
 
 def _drawn(figures: "Evaluation", ref: "ModelRef", args: argparse.Namespace) -> dict[str, str]:
-    """Paths of the pictures by what they show."""
+    """Paths of the plots by their kind."""
     from fer_core.evaluation.plots import Scored, confusion_png, reliability_png
 
     scored = Scored(ref.name, ref.digest, args.split, args.protocol)

@@ -1,4 +1,4 @@
-"""`ferflow export`: the labels in other shapes."""
+"""`ferflow export`: the labels in other formats."""
 
 import argparse
 
@@ -63,7 +63,7 @@ def run_current(args: argparse.Namespace) -> int:
 
 
 def run_delta(args: argparse.Namespace) -> int:
-    """Register, then say what is there."""
+    """Register, then print a summary."""
     from dataclasses import asdict
 
     from fer_core.export.delta import register

@@ -1,4 +1,4 @@
-"""`ferflow gallery`: what was found, drawn on the photographs."""
+"""`ferflow gallery`: faces and labels, drawn on the photographs."""
 
 import argparse
 from pathlib import Path

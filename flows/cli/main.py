@@ -1,6 +1,6 @@
-"""The `ferflow` command. Assembles the commands and turns what goes wrong into one line and an exit code; each command is a module.
+"""The `ferflow` command. Assembles the commands, one module each, and turns errors into one line and an exit code.
 
-Workers start by importing this module, as whatever ran `main` is: it must stay light.
+Worker processes import the main module of their parent, which is this one: it must stay light.
 """
 
 import argparse
@@ -60,7 +60,7 @@ Exit codes: 0 success, 1 failure with one line of explanation, 2 wrong use.
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Reports wrong use in one line."""
 
     def error(self, message: str) -> NoReturn:
         """Exit code 2."""
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = args.run(args)
     except KeyboardInterrupt:
         code = _fail(args, "interrupted", 1)
-    except BrokenPipeError:  # whoever read the output has seen enough
+    except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except Exception as error:  # noqa: BLE001  a person gets one line, whatever it was; --verbose shows where it came from

@@ -1,4 +1,4 @@
-"""What a model's card says, as a page for people."""
+"""A model's card as a page of text."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from shlex import quote
@@ -22,14 +22,14 @@ def size_bytes(ref: ModelRef) -> int:
 
 
 def size_text(size: int) -> str:
-    """As people say it."""
+    """In KB or MB."""
     if size == 0:
         return "no weights"
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.0f} kB"
 
 
 def validation_accuracy(card: Mapping[str, Any], protocol: str) -> float | None:
-    """What the card gives for the validation split, None where it gives nothing."""
+    """The card's accuracy on the validation split, None where it has none."""
     figures = card.get("figures")
     row = figures.get(protocol) if isinstance(figures, dict) else None
     said = row.get("accuracy") if isinstance(row, dict) and row.get("split") == "valid" else None
@@ -47,7 +47,7 @@ def list_page(models: Iterable[ModelRef]) -> list[str]:
 
 
 def page(ref: ModelRef, multiply_adds: int | None, asked: str) -> list[str]:
-    """All that a card may tell; what it does not tell is left out. asked: how the user named it. A card of another make is a ModelError."""
+    """All entries of a card; missing ones are left out. asked: the user's name for it. ModelError: the card has another format."""
     try:
         return [*_lines(ref, multiply_adds), "", _more(ref, asked)]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:

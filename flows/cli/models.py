@@ -1,4 +1,4 @@
-"""`ferflow models`: which models there are, what their cards say, and which of them labels."""
+"""`ferflow models`: lists models, shows their cards, and changes the champion of a folder of models."""
 
 import argparse
 from dataclasses import asdict
@@ -63,12 +63,12 @@ def run_show(args: argparse.Namespace) -> int:
 
 
 def run_promote(args: argparse.Namespace) -> int:
-    """Without a gate: a person decides. The flow `retrain` promotes what its gate let pass."""
+    """Promotion without a gate, by a person's decision. The flow `retrain` promotes models that pass its gate."""
     from fer_core.models.registry import champion, promote
     from fer_core.models.store import load_model, resolve_model
 
     model = resolve_model(args.model)
-    load_model(model)  # what cannot be loaded is not promoted
+    load_model(model)  # a model that cannot be loaded is not promoted
     return _promoted(args, promote(args.to, model, champion(args.to).digest, args.reason))
 
 
@@ -100,7 +100,7 @@ def _list_promotions(args: argparse.Namespace) -> int:
 
 
 def _multiply_adds(ref: "ModelRef") -> int | None:
-    """As the card says, else counted; None where the card does not describe a network."""
+    """From the card, else counted; None where the card does not describe a network."""
     said = ref.card.get("multiply_adds")
     if isinstance(said, int):
         return said

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Display:
-    """Shows `Progress` and the stages around it. A context manager: the bar is gone afterwards, the lines stay."""
+    """Shows `Progress` and the stages around it. A context manager: its end removes the bar and keeps the lines."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -41,7 +41,7 @@ class Display:
             self._lines.show(progress.line() + (f", {rate:.1f} images/s" if rate > 0 else ""))
 
     def stage(self, line: str) -> None:
-        """Show what is being done."""
+        """Show the current stage."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, text=visible(line))
         elif self._lines is not None:
@@ -78,7 +78,7 @@ class Display:
 
 
 def notices(params: "LabelParams") -> None:
-    """Say which detector works, what its licence demands, and where memory may be short."""
+    """Print the detector, the terms of its licence, and a warning where memory may be short."""
     from fer_core.detect.registry import notice, resolve
     from fer_core.storage.file_mode import open_to_others
     from fer_core.storage.store import open_store

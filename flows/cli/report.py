@@ -1,4 +1,4 @@
-"""`ferflow report`: what the runs of a root found, as one HTML page."""
+"""`ferflow report`: the runs of a root as one HTML page."""
 
 import argparse
 
@@ -31,7 +31,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Judge, write, tell. Needs no orchestrator."""
+    """Compare the runs, write the page, print a summary. Needs no Prefect server."""
     from fer_core.monitoring.report import report_on, write_report
     from fer_core.storage.store import open_store
     from flows.cli.stage_progress import StageProgress

@@ -1,4 +1,4 @@
-"""`ferflow retrain`: a challenger from face sets and reviewed faces, and the champion's place for it if it is better."""
+"""`ferflow retrain`: trains a challenger on face sets and reviewed faces, and promotes it if it is better."""
 
 import argparse
 from contextlib import ExitStack
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _bound(text: str) -> tuple[str, str]:
-    """UsageError: not NAME=VALUE. Whether there is such a bound, and whether it can have the value, the parameters say."""
+    """UsageError: not NAME=VALUE. The parameters check the name and the value of the bound."""
     from fer_core.errors import UsageError
 
     name, equals, value = text.partition("=")
@@ -81,7 +81,7 @@ def _bound(text: str) -> tuple[str, str]:
 
 
 def _run_flow(params: "RetrainParams", verbose: bool) -> "Outcome":
-    """Everything that is started here is stopped here, whatever happens."""
+    """Run the flow. All that is started here is stopped here, also after an error."""
     from flows.cli.stage_progress import StageProgress
     from flows.server.prefect_api import prefect_api
     from flows.server.session import session

@@ -1,4 +1,4 @@
-"""`ferflow review`: faces that are worth a person's minute go out, what was said of them comes in."""
+"""`ferflow review`: exports the faces that most need review, and imports the corrections."""
 
 import argparse
 from functools import partial
@@ -68,7 +68,7 @@ def run_export(args: argparse.Namespace) -> int:
 
 
 def _model_digest(given: str) -> str:
-    """Digest of a model, or how one begins."""
+    """Digest of a model, or its first digits."""
     if len(given) >= 6 and set(given) <= set("0123456789abcdef"):
         return given
     from fer_core.models.store import resolve_model
@@ -89,7 +89,7 @@ def _exported(found: "ReviewExport") -> list[str]:
 
 
 def run_import(args: argparse.Namespace) -> int:
-    """Check, keep, and say what it was about."""
+    """Check and store the reviews, then print a summary."""
     from dataclasses import asdict
 
     from fer_core.errors import UsageError

@@ -13,13 +13,13 @@ from tasks.execution.progress import counted
 LINE_SECONDS: Final = 10.0
 """Between two lines that differ."""
 BEAT_SECONDS: Final = 30.0
-"""After which the last line is repeated with the time that has passed: listing and planning may take long without a count."""
+"""After which the last line is repeated with the elapsed time: listing and planning may take long without a count."""
 REWRITE_SECONDS: Final = 1.0
 """Between two states of the line on a terminal."""
 
 
 class PacedLines:
-    """A line when the last one is `LINE_SECONDS` old; without news the same again every `BEAT_SECONDS`, from a thread of its own."""
+    """A line when the last one is `LINE_SECONDS` old; without a change the same again every `BEAT_SECONDS`, from a thread of its own."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -35,7 +35,7 @@ class PacedLines:
             self._write_after(LINE_SECONDS)
 
     def beat(self) -> None:
-        """Write the line that was kept if nothing was written for long."""
+        """Write the stored line if nothing was written for `BEAT_SECONDS`."""
         with self._lock:
             self._write_after(BEAT_SECONDS)
 
@@ -71,7 +71,7 @@ class StageProgress:
         self._stage, self._line, self._is_open = "", "", False
 
     def __call__(self, stage: str, done: int | None = None, total: int | None = None) -> None:
-        """done, total: what of the stage is finished, where that is known."""
+        """done, total: counts of the stage, where they are known."""
         line = counted(stage, done, total)
         if self._lines is not None:
             self._lines.show(line)

@@ -56,7 +56,7 @@ def recipe_names() -> list[str]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, then say where the model is."""
+    """Train, then print the folder of the model."""
     from fer_core.faceset import read_card
     from fer_core.models.store import resolve_model
 

@@ -1,4 +1,4 @@
-"""How far a training run is, on standard error: a live bar on a terminal, and a line an epoch everywhere."""
+"""Progress of a training run on standard error: a live bar on a terminal, and a line an epoch everywhere."""
 
 import sys
 from types import TracebackType
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class EpochDisplay:
-    """Shows epochs and the steps within one. A context manager: the bar is gone afterwards, the lines stay."""
+    """Shows epochs and the steps within one. A context manager: its end removes the bar and keeps the lines."""
 
     def __init__(self, epochs: int, shown: bool = True) -> None:
-        """shown: whether anything is; of several processes one speaks."""
+        """shown: whether to write; of several processes only one writes."""
         self._epochs, self._shown, self._best = epochs, shown, 0.0
         self._bar: Progress | None = None
         self._task: TaskID | None = None

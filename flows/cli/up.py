@@ -75,7 +75,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check what can be checked at once, then serve. Being stopped is how it ends well."""
+    """Check what can be checked at once, then serve until a stop, which is a success."""
     from flows.server.up import Address, run_server
     from flows.server.up_setup import validated_access, validated_options
 
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _way_in(url: str, password: "Password | None") -> list[str]:
-    """Where the password is; itself only once, and only to a person: what a service says stands in a log."""
+    """Lines with the file of the password. The password itself is shown once, on a terminal only: the output of a service goes to a log."""
     from flows.server.login import login_url
 
     if password is None:

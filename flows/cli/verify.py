@@ -1,4 +1,4 @@
-"""`ferflow verify`: does a labels root hold what its manifests promise?"""
+"""`ferflow verify`: checks a labels root against its manifests."""
 
 import argparse
 from functools import partial

@@ -1,1 +1,4 @@
-"""Prefect's server as ferflow serves it: who may speak to it, and how one proves who one is."""
+"""Prefect's server under `ferflow up`: application, access control, deployments and automations.
+
+In: options of `ferflow up`. Out: a server on one port, and a process that runs the deployments.
+"""

@@ -1,8 +1,8 @@
 """Prefect's application for `uvicorn --factory flows.server.application:create_app`: behind the guard, without calls to other hosts.
 
-Its newer pages ask a tracking service for its configuration even where analytics are switched off. A content security policy has the
-browser refuse that, and whatever a later release may think of. And the server fetches its list of kinds of work pools from the web when
-somebody makes one; without that it reads the copy that is installed with it.
+Its newer pages request the configuration of a tracking service even where analytics are switched off. A content security policy makes the
+browser refuse this and similar requests of later releases. And the server downloads its list of kinds of work pools from the web when
+a user makes one; without that it reads the installed copy.
 """
 
 import os
@@ -15,11 +15,11 @@ POLICY: Final = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; f
 """Scripts, pictures, fonts and connections from the server itself or from inside the page; no other page may frame it."""
 
 NOWHERE: Final = "nowhere:"
-"""No protocol that could be spoken: refused before anything is looked up."""
+"""A scheme that no client supports: refused before any name is resolved."""
 
 
 def create_app() -> Application:
-    """The application uvicorn serves. ValueError for a name in the environment that is none."""
+    """The application for uvicorn. ValueError for an invalid name in the environment."""
     rule = rule_from_environment()
     for name, value in DEFAULTS.items():  # Prefect reads them when it is imported
         os.environ.setdefault(name, value)

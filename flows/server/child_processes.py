@@ -1,4 +1,4 @@
-"""Python processes that the command starts: they find no module in the working folder, which may be a folder of photographs."""
+"""Python processes that the command starts: they import no module from the working folder, which may be a folder of photographs."""
 
 import os
 import sys
@@ -14,12 +14,12 @@ def python(*words: str) -> list[str]:
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Of one, with settings on top: it, and what it starts in turn, finds modules where this process finds them."""
+    """Its environment, with additional settings: it and its children import modules from the same folders as this process."""
     return {**os.environ, **SILENT, **SAFE_PATH, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **settings}
 
 
 def empty_folder(home: Path) -> Path:
-    """A working folder for those that run Prefect, in its home: Prefect imports a flow's module, and reads settings, from where it runs."""
+    """A working folder for processes with Prefect, in its home: Prefect imports flows, and reads settings, from the working folder."""
     folder = home.absolute() / "ferflow-empty"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

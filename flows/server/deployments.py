@@ -1,4 +1,4 @@
-"""The deployments that `ferflow up` serves: which flows, when, and with what in their forms."""
+"""The deployments that `ferflow up` serves: flows, schedules and parameters."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,7 +19,7 @@ from flows.retrain_params import RetrainParams
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What `ferflow up` was told. None: the deployments keep what they have."""
+    """Options of `ferflow up`. None: the deployments keep their values."""
 
     source: str | None
     to: str | None
@@ -39,7 +39,7 @@ class DeploymentSpec:
     cron: str | None
     """None: started by hand."""
     writes: bool
-    """Whether it writes to a labels root, as one run at a time may."""
+    """Whether it writes to a labels root: such runs run one at a time."""
     tags: tuple[str, ...] = ("ferflow",)
 
 
@@ -51,12 +51,12 @@ TIMETABLE: Final = (
     DeploymentSpec(report, ReportParams, "daily", "30 6 * * *", writes=False, tags=("ferflow", "labels")),
     DeploymentSpec(retrain, RetrainParams, "weekly", "0 3 * * 6", writes=False, tags=("ferflow", "models")),
 )
-"""Cron is in the time zone of the wishes. Deployments are known as FLOW/NAME: `label-collection/nightly`."""
+"""Cron is in the time zone of `ServeOptions`. Deployments are named FLOW/NAME: `label-collection/nightly`."""
 
 
 def form_values(spec: DeploymentSpec, options: ServeOptions) -> dict[str, str]:
-    """What the wishes put into the form."""
-    page = f"{options.to.rstrip('/')}-report.html" if options.to else None  # beside the root: nothing but tables lies in it
+    """The form's values from the options."""
+    page = f"{options.to.rstrip('/')}-report.html" if options.to else None  # beside the root, which has only tables
     fields: dict[type[BaseModel], dict[str, str | None]] = {
         LabelParams: {"source": options.source, "to": options.to, "model": options.models},
         RelabelParams: {"root": options.to, "model": options.models},
@@ -69,7 +69,7 @@ def form_values(spec: DeploymentSpec, options: ServeOptions) -> dict[str, str]:
 
 
 def complete(form: type[BaseModel], values: dict[str, Any]) -> bool:
-    """Whether a run can start with these values and nothing else: a schedule has nobody who fills in the rest."""
+    """Whether a run can start with these values alone, as a schedule starts it."""
     try:
         form.model_validate(values)
     except ValidationError:

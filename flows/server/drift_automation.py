@@ -25,8 +25,8 @@ NAME: Final = "retrain on drift"
 
 
 def retrain_on_drift(deployment_id: UUID, root: str | None = None, cooldown: float = 0) -> AutomationCore:
-    """The definition. root: labels root, any if None. cooldown: seconds in which further events start nothing; the flow `report` tells of
-    each run once.
+    """The definition. root: labels root, any if None. cooldown: seconds in which further events start nothing; the flow `report` emits one
+    event a run.
     """
     match = resource_of(open_store(root).url()) if root is not None else resource_of("*")
     return AutomationCore(
@@ -45,7 +45,7 @@ def retrain_on_drift(deployment_id: UUID, root: str | None = None, cooldown: flo
 
 
 def install(deployment: str, root: str | None = None, cooldown: float = 0) -> AutomationCore:
-    """Put the automation in place for a deployment named `FLOW/NAME`, replacing an earlier one. OrchestrationError when there is no such
+    """Install the automation for a deployment named `FLOW/NAME`, replacing an earlier one. OrchestrationError when there is no such
     deployment.
     """
     with get_client(sync_client=True) as client:
@@ -61,7 +61,7 @@ def install(deployment: str, root: str | None = None, cooldown: float = 0) -> Au
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Install it, or say why not."""
+    """Install it, or print the reason of a failure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("deployment", help="deployment of the flow `retrain`: retrain/NAME")
     parser.add_argument("--root", help="labels root (default: any)")

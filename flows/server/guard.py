@@ -1,8 +1,8 @@
-"""Who may speak to Prefect's server: an ASGI wrapper that refuses foreign names and foreign pages before Prefect sees the request.
+"""Access control of Prefect's server: an ASGI wrapper that refuses foreign names and foreign pages before Prefect handles the request.
 
-A browser sends requests for any page that is open in it, and opens WebSockets for it without asking. Two headers, which no script can
-forge, say what happens: `Host` is the name by which the browser reached the server (another name than its own is DNS rebinding), `Origin`
-is the page that asks. Prefect checks neither. What sends no `Origin` is no page: commands, workers, probes.
+A browser sends requests for any page that is open in it, and opens WebSockets for it without a question. Two headers, which no script can
+forge, identify such requests: `Host` is the name by which the browser reached the server (another name than its own is DNS rebinding),
+`Origin` is the requesting page. Prefect checks neither. Clients without `Origin` are no pages: commands, workers, probes.
 
 `uvicorn --factory flows.server.guard:create_app` is Prefect's plain API behind it; `flows.server.application` adds the pages.
 """
@@ -20,10 +20,10 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 ALLOWED_HOSTS: Final = "FERFLOW_ALLOWED_HOSTS"
-"""Names by which a server is reached beside its own, with commas between: NAME or NAME:PORT."""
+"""Further names of the server, separated by commas: NAME or NAME:PORT."""
 
 DEFAULTS: Final = {"PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true", "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ""}
-"""Prefect's own are none and every page."""
+"""Prefect's own defaults are no protection and every page."""
 
 _PLACE: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+?)\.?(?::([0-9]{1,5}))?")
 _ORIGIN: Final = re.compile(r"https?://([^/?#@]+)")
@@ -39,11 +39,11 @@ class HostPort:
 
     host: str
     port: int | None
-    """None: the usual one, or not named."""
+    """None: the default port, or not given."""
 
     @classmethod
     def of(cls, text: str) -> Self | None:
-        """`host`, `host:port` or `[address]:port`. None: it is nothing like that."""
+        """`host`, `host:port` or `[address]:port`. None: the text has another form."""
         found = _PLACE.fullmatch(text.strip().lower()) if len(text) <= _LONGEST else None
         if found is None:
             return None
@@ -52,13 +52,13 @@ class HostPort:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether no other machine can be meant."""
+        """Whether it is this machine."""
         address = _address(self.host)
         return self.host == "localhost" or (address is not None and address.is_loopback)
 
 
 def allowed_hosts(text: str) -> frozenset[HostPort]:
-    """As `FERFLOW_ALLOWED_HOSTS` has them. ValueError for what is no name."""
+    """Names in the format of `FERFLOW_ALLOWED_HOSTS`. ValueError for an invalid one."""
     places = {name: HostPort.of(name) for name in (part.strip() for part in text.split(",")) if name}
     wrong = [name for name, place in places.items() if place is None]
     if wrong:
@@ -68,12 +68,12 @@ def allowed_hosts(text: str) -> frozenset[HostPort]:
 
 @dataclass(frozen=True, slots=True)
 class AccessRule:
-    """Which requests are refused, and in which words."""
+    """Decides which requests are refused, with the message."""
 
     allowed: frozenset[HostPort] = frozenset()
 
     def refusal(self, headers: Iterable[tuple[bytes, bytes]], local: str) -> str | None:
-        """None for a request that may pass. local: this machine's end of the connection."""
+        """None for a permitted request. local: this machine's end of the connection."""
         given: dict[str, list[str]] = {}
         for name, value in headers:
             given.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
@@ -102,7 +102,7 @@ class AccessRule:
 
 
 def guarded(application: Application, rule: AccessRule) -> Application:
-    """The same application behind the rule. What it refuses gets 403 and one line, WebSockets before they are open."""
+    """The same application behind the rule. Refused requests get 403 and one line, WebSockets before they are open."""
 
     async def answer(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -118,7 +118,7 @@ def guarded(application: Application, rule: AccessRule) -> Application:
 
 
 def rule_from_environment() -> AccessRule:
-    """With the names that the environment allows. ValueError for what is no name."""
+    """The rule with the names in the environment. ValueError for an invalid one."""
     return AccessRule(allowed_hosts(os.environ.get(ALLOWED_HOSTS, "")))
 
 
@@ -148,7 +148,8 @@ async def _refuse(scope: Message, send: Send, line: str) -> None:
 
 
 def _is_embedded_request(given: dict[str, list[str]]) -> bool:
-    """Fetched for a page of another server, as pictures and scripts are, without `Origin`. A link that a person follows is not."""
+    """Whether it is embedded in a page of another server, like a picture or a script, without `Origin`. A link that a person follows is
+    not."""
     foreign = {"cross-site", "same-site"}.intersection(given.get("sec-fetch-site", []))
     return bool(foreign) and given.get("sec-fetch-mode") != ["navigate"]
 
@@ -162,7 +163,7 @@ def _sentence(what: str, names: list[str]) -> str:
 
 
 def _shown(given: list[str]) -> str:
-    """What may be repeated of what was sent."""
+    """The header's value in a form that may be shown."""
     text = "".join(letter for letter in " ".join(given) if letter.isascii() and letter.isprintable())
     return repr(text[:_SHOWN])
 

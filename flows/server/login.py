@@ -1,4 +1,4 @@
-"""The link that opens Prefect's pages: it gives them the password, which they ask for otherwise, and keep as if it had been typed."""
+"""The link that opens Prefect's UI with the password. The browser stores it as if it had been typed into the UI's own form."""
 
 from typing import Final
 from urllib.parse import quote
@@ -23,13 +23,13 @@ history.replaceState(null, "", location.pathname);
   localStorage.setItem("prefect-password", token);
   location.replace("/");
 })().catch(() => {
-  document.getElementById("said").textContent = "This link does not fit. `ferflow up` says where the password is kept.";
+  document.getElementById("said").textContent = "This link has another password. `ferflow up` prints the file of the password.";
 });
 </script>
 </html>
 """
-"""What follows # stays in the browser: it is sent to no server and stands in no log. `prefect-password` is where both of Prefect's
-interfaces keep what was typed into their own form.
+"""The part after # stays in the browser: it is sent to no server and is in no log. Both of Prefect's interfaces store the password of
+their own form under `prefect-password`.
 """
 
 

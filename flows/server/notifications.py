@@ -1,4 +1,4 @@
-"""The automations that tell somebody: a run failed, too many images were quarantined, there was no run.
+"""The automations that send notifications: a run failed, too many images were quarantined, there was no run.
 
 python -P -m flows.server.notifications slack-webhook/team      with a notification block that is there already
 
@@ -27,7 +27,7 @@ from tasks.freshness_check import EVENT as MISSING
 from tasks.quarantine import EVENT as QUARANTINED
 
 TAG: Final = "labels"
-"""Of the deployments whose failure is reported: labels depend on them, and not on a retraining."""
+"""Of the deployments whose failure is reported: labels depend on them, but not on a retraining."""
 
 RUN_FAILED: Final = """\
 Run {{ flow_run.name }} of {{ flow.name }}/{{ deployment.name }}, due {{ (flow_run.expected_start_time|string)[:16] }} UTC, ended as \
@@ -86,14 +86,14 @@ def automations(block: UUID) -> tuple[AutomationCore, ...]:
 
 
 async def install(block: UUID) -> None:
-    """Put all of them in place, beside what is there."""
+    """Install all of them, beside existing ones."""
     async with get_client() as client:
         for made in automations(block):
             await upsert_automation(client, made)
 
 
 async def block_named(name: str) -> UUID:
-    """The id of a notification block known as TYPE/NAME. OrchestrationError when there is none."""
+    """The id of the notification block TYPE/NAME. OrchestrationError when there is none."""
     kind, _, called = name.partition("/")
     async with get_client() as client:
         try:
@@ -121,7 +121,7 @@ def _message(block: UUID, subject: str, body: str) -> SendNotification:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Install them, or say why not."""
+    """Install them, or print the reason of a failure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("block", metavar="TYPE/NAME", help="notification block: slack-webhook/team")
     args = parser.parse_args(arguments)

@@ -1,6 +1,6 @@
-"""What `ferflow up` asks of everyone who speaks to its API: a string that is made once and kept for its owner alone.
+"""The password of the API of `ferflow up`: generated once and stored for its owner alone.
 
-Prefect knows it as the auth string. It passes between processes in their environment, which other users cannot read; never in arguments.
+Prefect calls it the auth string. It passes between processes in their environment, which other users cannot read; never in arguments.
 """
 
 import fcntl
@@ -15,9 +15,9 @@ from fer_core.errors import OrchestrationError
 from flows.server.prefect_process import explain, prefect_home
 
 OURS: Final = "PREFECT_API_AUTH_STRING"
-"""What a client shows."""
+"""The variable of a client."""
 THEIRS: Final = "PREFECT_SERVER_API_AUTH_STRING"
-"""What the server asks for."""
+"""The variable of the server."""
 
 FILE: Final = "ferflow-password"
 _LONGEST: Final = 4096
@@ -25,24 +25,24 @@ _LONGEST: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Password:
-    """As `ferflow up` has it."""
+    """The password and its file."""
 
     text: str = field(repr=False)
-    """As Prefect takes it: USER:PASSWORD, and as a person types it into Prefect's pages."""
+    """In Prefect's format, USER:PASSWORD, which a person also types into Prefect's UI."""
     file: Path | None
     """None: it came from the environment."""
     is_new: bool
 
 
 def new_password() -> str:
-    """One that nobody can guess."""
+    """A random password."""
     return f"ferflow:{secrets.token_urlsafe(32)}"
 
 
 def stored_password() -> Password:
-    """That which the environment gives the server, else the one of this home, made on the first call.
+    """The server's password in the environment, else the one of this home, generated on the first call.
 
-    OrchestrationError where it cannot be kept.
+    OrchestrationError where it cannot be stored.
     """
     given = os.environ.get(THEIRS)
     if given:
@@ -62,7 +62,7 @@ def stored_password() -> Password:
 def password_of_running_server(url: str, lock: str) -> str | None:
     """The password of the `ferflow up` that serves `url` from this home now, else None.
 
-    lock: name of its lock's file, which holds its address. Where nobody holds the lock, whatever answers there is somebody else.
+    lock: name of its lock's file, which holds its address. Where no process holds the lock, another server answers there.
     """
     try:
         with (prefect_home() / lock).open("rb") as held:
@@ -78,7 +78,7 @@ def password_of_running_server(url: str, lock: str) -> str | None:
 
 
 def _read(file: Path) -> str | None:
-    """None where there is none, or none that was written whole. Closes it to everyone else."""
+    """None where there is none, or an incomplete one. Removes the permissions of other users."""
     try:
         found = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -90,7 +90,7 @@ def _read(file: Path) -> str | None:
 
 
 def _write(file: Path, text: str) -> None:
-    file.unlink(missing_ok=True)  # what an earlier start did not write to its end
+    file.unlink(missing_ok=True)  # left incomplete by an earlier start
     made = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(made, "w", encoding="utf-8") as stream:
         stream.write(text + "\n")

@@ -1,6 +1,6 @@
-"""The Prefect API a run talks to: the one that is configured, or one of our own for as long as the command runs.
+"""The Prefect API that a run uses: the configured one, or an ephemeral one for as long as the command runs.
 
-Ours is Prefect's ephemeral server, started by us instead of by Prefect's client: earlier, so that it boots while other things do.
+The ephemeral server is Prefect's. ferflow starts it earlier than Prefect's client would, so that it boots while other parts load.
 """
 
 import base64
@@ -24,7 +24,7 @@ QUIET: Final = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
 }
-"""No word about anybody's runs leaves the machine. Not a default but a promise: set whatever the environment says."""
+"""No telemetry about runs leaves the machine. Not a default but a promise: set regardless of the environment."""
 
 DEFAULTS: Final = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(int(START_SECONDS)),
@@ -48,7 +48,7 @@ _EPHEMERAL: Final = {
 
 
 class PrefectApi:
-    """Where the API is. Use it inside `ready`."""
+    """Address of the API. Use it inside `ready`."""
 
     def __init__(self, url: str, server: PrefectServer | None) -> None:
         self.url = url
@@ -56,7 +56,7 @@ class PrefectApi:
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """Inside, it answers. OrchestrationError in one line when it does not. At the end it is told what is still queued."""
+        """Inside, the API answers. OrchestrationError in one line when it does not. At the end, queued states and logs are delivered."""
         if self._server is None:
             with _told():
                 yield
@@ -64,14 +64,14 @@ class PrefectApi:
         self._server.wait(float(os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"]))
         from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-        # Heartbeats tell a server that outlives the run of its death. Ours does not, and their thread takes a second to end.
+        # Heartbeats are for a server that outlives the run. The ephemeral one does not, and their thread takes a second to end.
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), _told():
             yield
 
 
 @contextmanager
 def prefect_api(*, verbose: bool = False) -> Iterator[PrefectApi]:
-    """Set this process up for Prefect, which must not be imported before. Inside, an API is there or on its way.
+    """Set this process up for Prefect, which must not be imported before. Inside, an API is running or starting.
 
     OrchestrationError at once when a configured server does not answer.
     """
@@ -85,7 +85,7 @@ def prefect_api(*, verbose: bool = False) -> Iterator[PrefectApi]:
             _check_answers(url, profile)
             yield PrefectApi(url, None)
         return
-    password = new_password()  # of this process and its children, in their environment alone: no other user may speak to the server
+    password = new_password()  # of this process and its children, in their environment alone: no other user can use the server
     server = _ephemeral(password, verbose)
     os.environ["PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED"] = "false"
     with _environment({"PREFECT_API_URL": server.url, OURS: password}):
@@ -109,7 +109,7 @@ def flush(seconds: float = 5.0) -> None:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """At its end everything queued is delivered: Prefect itself tries when the process ends, for a minute where the API is gone by then."""
+    """At its end, deliver all queued items: Prefect itself tries at the end of the process, for a minute if the API is gone by then."""
     try:
         yield
     finally:
@@ -122,9 +122,9 @@ def configure(verbose: bool) -> None:
     os.environ.update({name: str(Path(os.environ[name]).expanduser().absolute()) for name in _PLACES if os.environ.get(name)})
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
-    # Prefect prints a traceback for a flow that fails; the command says why in one line. The API's log keeps everything.
+    # Prefect prints a traceback for a flow that fails; the command prints the reason in one line. The API's log keeps everything.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if verbose else "CRITICAL")
-    for name in ("NO_PROXY", "no_proxy"):  # a proxy of the outside world must not be asked for this machine
+    for name in ("NO_PROXY", "no_proxy"):  # requests to this machine must not go through a proxy
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost")))
 
 
@@ -161,13 +161,13 @@ def _configured(name: str, profile: Mapping[str, object]) -> str | None:
 
 
 def _shown_to(url: str, profile: Mapping[str, object]) -> dict[str, str]:
-    """The password of `ferflow up`, where that is what serves the address and no other one is configured."""
+    """The password of `ferflow up`, where it serves the address and no other password is configured."""
     found = None if _configured(OURS, profile) else password_of_running_server(url, LOCK)
     return {OURS: found} if found else {}
 
 
 def _check_answers(url: str, profile: Mapping[str, object]) -> None:
-    """OrchestrationError in one line: no server answers there, it is known by another name, or it asks for another password."""
+    """OrchestrationError in one line: no server answers there, its certificate has another name, or it requires another password."""
     parts = urlsplit(url)
     shown = "?"
     try:
@@ -208,7 +208,7 @@ def _has_port(parts: SplitResult) -> bool:
 def _ephemeral(password: str, verbose: bool) -> PrefectServer:
     """A server on any free port of this machine, for those who know the password."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
-        # Bound here, so that the port is ours before anybody else's. Not yet listening: connections are refused until it serves.
+        # Bound here, so that no other process can take the port. Not yet listening: connections are refused until it serves.
         listening.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
         return PrefectServer("flows.server.guard:create_app", listening, url, {**_EPHEMERAL, THEIRS: password}, verbose=verbose)

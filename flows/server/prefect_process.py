@@ -1,6 +1,6 @@
-"""Prefect's server in a process of its own, on a socket that its starter has bound, out of reach of Ctrl-C.
+"""Prefect's server in a process of its own, on a socket that its parent has bound, without signals from Ctrl-C.
 
-Started by us instead of by Prefect: the port is known before it starts, and its last words are kept for the error message.
+ferflow starts it instead of Prefect: the port is known before it starts, and its last log lines are kept for the error message.
 """
 
 import fcntl
@@ -31,10 +31,10 @@ ANSWER_SECONDS: Final = 5.0
 LOCK: Final = "ferflow-up.lock"
 """Held by the `ferflow up` of this home, with its address in it."""
 LONGEST_LINE: Final = 2000
-"""Characters of a line that are looked at; for long ones the pattern below takes quadratic time."""
+"""Characters of a line that are searched; for long ones the pattern below takes quadratic time."""
 
 _REASON: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Timeout)\b.*:")
-"""The line of a traceback that says what went wrong."""
+"""The line of a traceback with the error."""
 
 
 class PrefectServer:
@@ -48,7 +48,7 @@ class PrefectServer:
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the server)
         self._lock = _start_lock()
         self._started = time.monotonic()
-        # uvicorn looks for the application in a folder of its own choice first, which is the working one unless told
+        # uvicorn searches one folder for the application first, by default the working one
         arguments = ["--factory", application, "--app-dir", str(PACKAGES), "--fd", str(listening.fileno())]
         arguments += ["--log-level", "error", "--lifespan", "on", "--timeout-graceful-shutdown", "2"]
         self._process = subprocess.Popen(
@@ -59,7 +59,7 @@ class PrefectServer:
             stdin=subprocess.DEVNULL,
             stdout=None if verbose else self._words,
             stderr=None if verbose else self._words,
-            process_group=0,  # Ctrl-C is for the command, which stops the server when nothing needs it any more
+            process_group=0,  # only the command handles Ctrl-C; it stops the server when nothing needs it any more
         )
 
     @property
@@ -68,7 +68,7 @@ class PrefectServer:
         return self._process.pid
 
     def wait(self, limit: float) -> None:
-        """Until it is healthy. OrchestrationError in one line when it does not get so within so many seconds of its start."""
+        """Wait until it is healthy. OrchestrationError in one line when that takes more than so many seconds from its start."""
         parts = urlsplit(self.url)
         while time.monotonic() - self._started < limit:
             if self._process.poll() is not None:
@@ -81,11 +81,11 @@ class PrefectServer:
         raise OrchestrationError(f"the Prefect API did not start within {limit:g} s: {self.last_log_lines()}")
 
     def has_ended(self) -> bool:
-        """Whether it is gone although nobody stopped it."""
+        """Whether its process has ended."""
         return self._process.poll() is not None
 
     def stop(self) -> None:
-        """End it, politely for two seconds."""
+        """Terminate it, and kill it after two seconds."""
         self._process.terminate()
         try:
             self._process.wait(timeout=2.5)
@@ -96,7 +96,7 @@ class PrefectServer:
         self._words.close()
 
     def last_log_lines(self) -> str:
-        """The reason in what it said last."""
+        """The last error in its output."""
         self._words.seek(0)
         lines = self._words.read().decode(errors="replace").splitlines()
         reasons = [line.strip() for line in lines if _REASON.match(line[:LONGEST_LINE])]
@@ -116,9 +116,9 @@ def prefect_home() -> Path:
 
 
 def close_home(home: Path) -> None:
-    """Let no other user read what runs there were and what they were told, also where an earlier release has made the files."""
+    """Deny other users access to runs and their parameters, also in files that an earlier release made."""
     found = home.stat()
-    with suppress(PermissionError):  # somebody else's folder, who has chosen who reads it
+    with suppress(PermissionError):  # another user's folder, with permissions of that user's choice
         if found.st_mode & UMASK and not found.st_mode & stat.S_ISVTX:  # not /tmp
             home.chmod(stat.S_IMODE(found.st_mode) & ~UMASK)
         for file in (*home.glob("prefect.db*"), *home.glob("ferflow-*")):
@@ -126,7 +126,7 @@ def close_home(home: Path) -> None:
 
 
 def lock_in_home(name: str) -> IO[bytes]:
-    """A file of that name in Prefect's home, to be locked. OrchestrationError where nothing can be kept there."""
+    """A file of that name in Prefect's home, to be locked. OrchestrationError where it cannot be created."""
     try:
         make_folders(str(prefect_home()), OWNER)
         close_home(prefect_home())
@@ -150,7 +150,7 @@ class HttpResponse:
 
 
 def http_get(parts: SplitResult, path: str, timeout: float, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    """Ask the server of that address. OSError, ValueError or HTTPException where it gives none."""
+    """Send a GET request to that address. OSError, ValueError or HTTPException without an answer."""
     assert parts.hostname is not None
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=timeout)
@@ -163,7 +163,7 @@ def http_get(parts: SplitResult, path: str, timeout: float, headers: Mapping[str
 
 
 def explain(error: BaseException) -> str:
-    """What an error of a system call says, in one line."""
+    """The text of an error, in one line."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join((text or type(error).__name__).split()).lower()
 

@@ -1,7 +1,7 @@
 """Prefect's settings come from the environment and its profile, not from `.env`, `prefect.toml` or `pyproject.toml` beside photographs.
 
 Prefect reads these three from the working folder, and they are code: they can name a logging configuration that calls anything, another
-server, other headers. It reads them while it is imported, so the import is what is waited for.
+server, other headers. It reads them while it is imported, so this module changes that import.
 """
 
 import os
@@ -14,18 +14,18 @@ from types import ModuleType
 from typing import Any, Final
 
 MODULE: Final = "prefect.settings.sources"
-"""Defines where settings come from; nothing has been read before it is there."""
+"""Defines the sources of settings; nothing is read before it is imported."""
 
 
 def watch_import() -> None:
-    """From now on. Done when `flows` is imported, before Prefect."""
+    """Install the finder. Called when `flows` is imported, before Prefect."""
     if MODULE not in sys.modules:
         sys.meta_path.insert(0, _Watch())
 
 
 class _Watch(MetaPathFinder):
-    """Finds one module as usual, for a loader that changes it. It stays where it is: `sys.meta_path` is a list that other threads import by
-    at this moment, and a finder taken out of it lets one of theirs be passed over, so that a module that is there is not found."""
+    """Finds one module as usual, for a loader that changes it. It is never removed: other threads iterate over `sys.meta_path` in their
+    imports, and the removal of a finder would make them skip another one, so that an existing module is not found."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if fullname != MODULE:
@@ -52,13 +52,13 @@ class _Changed(Loader):
 
 def _leave_out_working_folder(sources: ModuleType) -> None:
     home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser().absolute()
-    os.environ.setdefault("PREFECT_PROFILES_PATH", str(home / "profiles.toml"))  # else it is looked for in the three files, too
+    os.environ.setdefault("PREFECT_PROFILES_PATH", str(home / "profiles.toml"))  # else the three files can name it, too
     for source, reads in (("FilteredDotEnvSettingsSource", "_load_env_vars"), ("TomlConfigSettingsSourceBase", "_read_files")):
         kind = getattr(sources, source)
-        getattr(kind, reads)  # a release that reads in another way is to fail here
+        getattr(kind, reads)  # fails here for a release that reads in another way
         setattr(kind, reads, _nothing)
 
 
 def _nothing(*_: object) -> dict[str, Any]:
-    """In place of what a file says."""
+    """In place of a file's settings."""
     return {}

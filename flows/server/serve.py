@@ -1,7 +1,7 @@
-"""Serves the deployments of the timetable: `python -m flows.server.serve FD` with wishes as JSON on standard input.
+"""Serves the deployments of the timetable: `python -m flows.server.serve FD` with `ServeOptions` as JSON on standard input.
 
-A process of `ferflow up`, which ends it with everything it has started. Writes one line of JSON to the file descriptor once it serves:
-`served`, or the `error` that keeps it from serving.
+A process of `ferflow up`, which ends it with everything it has started. It writes one line of JSON to the file descriptor: `served` once it
+serves, or the `error` that prevents it.
 """
 
 import asyncio
@@ -41,19 +41,19 @@ from flows.server.notifications import block_named, install
 from flows.server.webhook import migrate_webhook_block, save_webhook
 
 ATTEMPTS: Final = 3
-"""How often a run is begun that `ferflow up` does not survive: it may be what kills the machine."""
+"""Most starts of a run during which `ferflow up` ended: the run may be the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """A run that was at work when an earlier `ferflow up` ended."""
+    """A run that was in progress when an earlier `ferflow up` ended."""
 
     attempts: int
     cancelling: bool
 
 
 def recovery_state(run: Interrupted) -> State[Any]:
-    """What becomes of it. Nobody works on it any more: it is gone on with, unless it was to be cancelled or was begun too often."""
+    """Its next state. No process runs it any more: it is resumed, unless it was being cancelled or was started too often."""
     if run.cancelling:
         return Cancelled(message="cancelled while ferflow up was not running")
     if run.attempts >= ATTEMPTS:
@@ -63,7 +63,7 @@ def recovery_state(run: Interrupted) -> State[Any]:
 
 async def serve(options: ServeOptions, out: int) -> None:
     """Until the process is killed."""
-    # The limit of a runner goes across deployments: whatever writes to labels roots waits for its turn, and no run that died keeps a place.
+    # The limit of a runner applies across deployments: runs that write to labels roots run one by one, and a dead run keeps no slot.
     writers, others = Runner("writers", limit=1, pause_on_shutdown=False), Runner("others", limit=4, pause_on_shutdown=False)
     ids = {}
     for spec in TIMETABLE:
@@ -76,7 +76,7 @@ async def serve(options: ServeOptions, out: int) -> None:
 
 
 async def deployment(spec: DeploymentSpec, options: ServeOptions) -> RunnerDeployment:
-    """Its definition. What was changed in the UI stays: the form's other fields, and a schedule that was switched off."""
+    """Its definition. Changes made in the UI stay: the form's other fields, and a schedule that was switched off."""
     kept = await _kept(_known_as(spec))
     fields = {name: value for name, value in kept.items() if name in spec.form.model_fields}  # a release may drop a field
     values = {**fields, **form_values(spec, options)}
@@ -98,7 +98,7 @@ async def deployment(spec: DeploymentSpec, options: ServeOptions) -> RunnerDeplo
 
 
 async def automate(options: ServeOptions, ids: Mapping[DeploymentSpec, UUID]) -> None:
-    """Somebody is told what goes wrong, once there is somebody to be told; drift starts a retraining, once there is one that can start."""
+    """Install the automations: notifications where a block is configured, retraining on drift where its deployment is complete."""
     await migrate_webhook_block()
     if options.notify is not None:
         block = await (save_webhook(options.notify) if "://" in options.notify else block_named(options.notify))
@@ -110,7 +110,7 @@ async def automate(options: ServeOptions, ids: Mapping[DeploymentSpec, UUID]) ->
 
 
 async def recover_interrupted_runs(deployments: Sequence[UUID]) -> None:
-    """Settle what an earlier `ferflow up` left unfinished. There is one at a time on a home, so nobody works on it."""
+    """Set the state of runs that an earlier `ferflow up` left unfinished. A home has one `ferflow up`, so no process runs them."""
     at_work = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
     unfinished = FlowRunFilter(
         deployment_id=FlowRunFilterDeploymentId(any_=list(deployments)),
@@ -122,7 +122,7 @@ async def recover_interrupted_runs(deployments: Sequence[UUID]) -> None:
 
 
 def write_status(out: int, what: dict[str, object]) -> None:
-    """One line to whoever waits for it."""
+    """Write one line to the waiting parent process."""
     with os.fdopen(out, "w") as stream:
         stream.write(json.dumps(what) + "\n")
 
@@ -136,7 +136,7 @@ def _known_as(spec: DeploymentSpec) -> str:
 
 
 async def _kept(name: str) -> dict[str, Any]:
-    """The form's fields as an earlier `ferflow up`, or somebody in the UI, has filled them."""
+    """The form's fields as an earlier `ferflow up`, or a user in the UI, has set them."""
     async with get_client() as client:
         try:
             kept = (await client.read_deployment_by_name(name)).parameters.get("params")
@@ -159,7 +159,7 @@ def main() -> None:
     try:
         asyncio.run(serve(ServeOptions(**json.load(sys.stdin)), out))
     except Exception as error:
-        with suppress(OSError):  # where it has served already, nobody waits
+        with suppress(OSError):  # where it has served already, no process waits
             write_status(out, {"error": " ".join(str(error).split())[:300]})
         raise
 

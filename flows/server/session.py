@@ -1,4 +1,4 @@
-"""What belongs to one command: its mark in the environment of every process it starts, and a watchdog that ends them when it is killed."""
+"""Processes of one command: a mark in the environment of every process it starts, and a watchdog that ends them when it is killed."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ MARK: Final = "FERFLOW_SESSION"
 
 @contextmanager
 def session() -> Iterator[str]:
-    """Inside, every process that is started carries a mark. When this process ends, however it ends, those that are left are killed."""
+    """Inside, every new process has a mark in its environment. When this process ends, also by a kill, the remaining ones are killed."""
     mark = uuid.uuid4().hex
     before = os.environ.get(MARK)
     os.environ[MARK] = mark
@@ -26,13 +26,13 @@ def session() -> Iterator[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=unmarked,
-        start_new_session=True,  # Ctrl-C and a closed terminal must not reach it
+        start_new_session=True,  # signals of Ctrl-C and of a closed terminal must not reach it
     )
     try:
         yield mark
     finally:
         assert watchdog.stdin is not None
-        watchdog.stdin.close()  # what it sees when this process is killed, too; it then ends by itself
+        watchdog.stdin.close()  # as when this process is killed; the watchdog then ends by itself
         watchdog.returncode = 0
         if before is None:
             del os.environ[MARK]

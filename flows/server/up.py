@@ -1,6 +1,6 @@
 """Prefect's server with its pages, and the deployments, for as long as `ferflow up` runs.
 
-Crash-only: stopping it kills the runs at work, as a power cut would. What they have staged counts, and the next start goes on with them.
+Crash-only: stopping it kills active runs, like a power cut. Their staged shards count, and the next start resumes them.
 """
 
 import fcntl
@@ -28,15 +28,15 @@ from flows.server.watchdog import kill_marked
 from tasks.clusters.trust import ALLOWED_CLUSTERS
 
 START_SECONDS: Final = 600.0
-"""A command that is started with the machine does not give up while everything else starts as well."""
+"""Long enough for a start together with the machine and its other services."""
 
 LOOK_SECONDS: Final = 0.2
-"""How often it looks whether both processes are still there."""
+"""Interval of the checks that both processes are alive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the pages are."""
+    """Address of the UI."""
 
     host: str
     port: int
@@ -45,21 +45,21 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may do what."""
+    """Access beyond the defaults."""
 
     hosts: tuple[str, ...] = ()
-    """Names by which the pages are reached beside this machine's own."""
+    """Further names of the UI beside this machine's own."""
     clusters: tuple[str, ...] = ()
-    """That runs may name although their deployment does not."""
+    """Clusters that runs may name although their deployment does not."""
     password: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """What is there once everything serves."""
+    """The served UI."""
 
     url: str
-    """Of the pages."""
+    """Of the UI."""
     deployments: tuple[str, ...]
     password: Password | None
 
@@ -69,7 +69,7 @@ def run_server(
 ) -> None:
     """Serve until interrupted. options: the fields of `flows.server.deployments.ServeOptions`. ready: called once.
 
-    OrchestrationError in one line: another one is at work on this home, the port is taken, something does not start, or it ended.
+    OrchestrationError in one line: another one serves this home, the port is taken, a process does not start, or it ended.
     """
     with session() as mark, _alone() as lock, _listening(address) as listening:
         url = _url(address.host, listening)
@@ -86,7 +86,7 @@ def run_server(
         if password is not None:
             os.environ[OURS] = password.text
             settings[THEIRS] = password.text
-        if not verbose:  # nobody reads it but `last_log_lines`: why a database cannot be had
+        if not verbose:  # only `last_log_lines` reads it, for the reason why a database does not work
             settings["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "ERROR"
         server = PrefectServer("flows.server.application:create_app", listening, f"{url}/api", settings, verbose=verbose)
         listening.close()
@@ -134,7 +134,7 @@ class _Serving:
             stream.write(json.dumps(options).encode())
 
     def wait(self) -> tuple[str, ...]:
-        """Until it serves; the names of the deployments."""
+        """Wait until it serves; returns the names of the deployments."""
         with self._told as stream:
             line = stream.readline()
         answer = json.loads(line) if line else {"error": "the process ended"}
@@ -146,23 +146,23 @@ class _Serving:
         return self._process.poll() is not None
 
     def kill(self) -> None:
-        """At once: asked politely it would take down as crashed what the next start goes on with."""
+        """Kill it at once: after SIGTERM it would mark runs as crashed that the next start resumes."""
         self._process.kill()
         self._process.wait()
 
 
 def _settings(url: str) -> dict[str, str]:
-    """Of the server and all that talk to it."""
+    """Settings of the server and of its clients."""
     parts = urlsplit(url)
     return {
         "PREFECT_API_URL": f"{url}/api",
         "PREFECT_SERVER_API_HOST": str(parts.hostname),
         "PREFECT_SERVER_API_PORT": str(parts.port),
         "PREFECT_SERVER_UI_ENABLED": "true",
-        "PREFECT_SERVER_UI_API_URL": "/api",  # wherever the page was fetched from
+        "PREFECT_SERVER_UI_API_URL": "/api",  # relative to the page's own server
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(prefect_home() / "ferflow-ui"),  # the package's own folder may be read-only
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        # no other page in the browser may start runs: beside the guard's, Prefect's own ways of seeing to it
+        # no other page in the browser may start runs: Prefect's own protection, in addition to the guard's
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": url,
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
         "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "true",
@@ -173,7 +173,7 @@ def _settings(url: str) -> dict[str, str]:
 
 @contextmanager
 def _alone() -> Iterator[IO[bytes]]:
-    """One on a home: two would do every run twice."""
+    """Lock of a home: two servers would run every scheduled run twice."""
     with lock_in_home(LOCK) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -185,7 +185,7 @@ def _alone() -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _listening(address: Address) -> Iterator[socket.socket]:
-    """A socket on which the server will be. OrchestrationError when that cannot be."""
+    """A listening socket for the server. OrchestrationError when it cannot be bound."""
     try:
         family, kind, _, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listening = socket.socket(family, kind)
@@ -204,13 +204,13 @@ def _listening(address: Address) -> Iterator[socket.socket]:
 
 
 def _bound(url: str) -> tuple[str, ...]:
-    """The name that was given to be served on, with its port. Addresses the guard sees at each connection."""
+    """The given host name with its port. The guard checks addresses at each connection."""
     parts = urlsplit(url)
     return () if "[" in parts.netloc else (parts.netloc,)
 
 
 def _url(host: str, listening: socket.socket) -> str:
-    """How this machine reaches it."""
+    """Its URL for this machine."""
     port = listening.getsockname()[1]
     if host in ("", "0.0.0.0"):
         return f"http://127.0.0.1:{port}"

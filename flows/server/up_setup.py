@@ -1,4 +1,4 @@
-"""What can be said of `ferflow up` before anything starts. Knows no Prefect."""
+"""Checks of `ferflow up` before anything starts. Does not import Prefect."""
 
 import os
 import re
@@ -32,7 +32,7 @@ def validated_options(
 ) -> dict[str, str | None]:
     """The fields of `flows.server.deployments.ServeOptions`, local paths absolute.
 
-    UsageError, SourceError, StoreError or ModelError in one line for what no night could work with.
+    UsageError, SourceError, StoreError or ModelError in one line for values with which every run would fail.
     """
     notify = given_address(notify)
     source, to, models = (_absolute(where) for where in (source, to, models))
@@ -49,9 +49,10 @@ def validated_options(
 
 
 def given_address(notify: str | None) -> str | None:
-    """What `--notify` says, or the environment: an address is read from a file or standard input. UsageError, which does not repeat it.
+    """The value of `--notify` or of the environment: an address is read from a file or standard input. UsageError, which does not repeat
+    it.
 
-    The environment loses it: no process that is started from here needs it.
+    It is removed from the environment: no child process needs it.
     """
     environment = os.environ.pop(ENVIRONMENT, None)
     if notify is None:
@@ -73,7 +74,7 @@ def given_address(notify: str | None) -> str | None:
 
 
 def validated_access(hosts: Sequence[str], clusters: Sequence[str], *, password: bool) -> Access:
-    """With what the environment allows as well. UsageError in one line for what is no name, or no cluster."""
+    """Access including the values of the environment. UsageError in one line for an invalid name or cluster."""
     names = [*hosts, *os.environ.get(ALLOWED_HOSTS, "").split(",")]
     try:
         allowed_hosts(",".join(names))
@@ -105,7 +106,7 @@ def zone(name: str | None) -> str:
 
 
 def _local_zone() -> str:
-    """As TZ or /etc/localtime name it; UTC where neither does."""
+    """From TZ or /etc/localtime; UTC where neither names one."""
     if os.environ.get("TZ"):
         return os.environ["TZ"].removeprefix(":")
     try:
@@ -116,14 +117,14 @@ def _local_zone() -> str:
 
 
 def _absolute(where: str | None) -> str | None:
-    """Runs start in other folders than the person who typed the path."""
+    """An absolute path, because runs have another working folder than the command."""
     if where is None or scheme(where) != "file" or where.startswith("file:"):
         return where
     return os.path.abspath(os.path.expanduser(where))
 
 
 def _seed(models: Path) -> None:
-    """A folder in which nothing was promoted gets the shipped model as its first champion, so that the first night has one."""
+    """Make the shipped model the first champion of a folder without promotions, so that the first nightly run has one."""
     try:
         models.mkdir(parents=True, exist_ok=True)
         if promotions(models):

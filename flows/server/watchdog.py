@@ -1,4 +1,4 @@
-"""Ends what a killed process has left running: `python -m flows.server.watchdog MARK PID`."""
+"""Ends the processes that a killed command left running: `python -m flows.server.watchdog MARK PID`."""
 
 import os
 import signal
@@ -13,8 +13,8 @@ SWEEP_SECONDS: Final = 6.0
 
 
 def marked_processes(mark: str, watched: int) -> list[int]:
-    """Processes of this user whose environment carries the mark, but for the watched one, this, and, while the watched one is there to make
-    use of it, its tracker of semaphores: that ends with the last who uses it, and where it is missed there are complaints on the terminal.
+    """Processes of this user with the mark in their environment, except the watched one, this one, and, while the watched one is alive, its
+    resource tracker of multiprocessing: that ends with its last user, and its absence causes warnings on the terminal.
     """
     import psutil
 
@@ -29,7 +29,7 @@ def marked_processes(mark: str, watched: int) -> list[int]:
                 and not (spared and spared in " ".join(process.cmdline()))
             ):
                 found.append(process.pid)
-        except (psutil.Error, OSError):  # somebody else's, or gone
+        except (psutil.Error, OSError):  # another user's, or gone
             continue
     return found
 

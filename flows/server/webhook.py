@@ -1,7 +1,7 @@
 """The notification block of `ferflow up --notify`, and the file in Prefect's home that keeps its address.
 
-Prefect gives a block's secrets to whoever asks its API with `include_secrets`, and its database holds them beside their key. So the block
-holds no address: the server, which posts, reads it from a file that is its owner's alone.
+Prefect's API returns a block's secrets to every client that requests `include_secrets`, and its database holds them beside their key. So
+the block holds no address: the server, which posts, reads it from a file that is accessible to its owner alone.
 """
 
 import asyncio
@@ -21,24 +21,24 @@ from flows.server.prefect_process import prefect_home
 NAME: Final = "ferflow"
 
 WAITS: Final = (2.0, 8.0)
-"""Seconds between tries: what listens may be starting anew."""
+"""Seconds between attempts: the receiver may be restarting."""
 
 
 FILE: Final = "ferflow-webhook"
 ELSEWHERE: Final = "in the file ferflow-webhook of Prefect's home"
-"""What a block says instead of the address: Prefect wants to have something for each name in a template."""
+"""A block's value in place of the address: Prefect requires a value for each name in a template."""
 
 
 class FerflowWebhook(CustomWebhookNotificationBlock):
-    """Posts `{"text": ...}` as JSON, which Slack, Mattermost, Rocket.Chat and Google Chat take as it is. The address is a secret: it stands
-    in no log, also when nothing listens there, and not in the block.
+    """Posts `{"text": ...}` as JSON, which Slack, Mattermost, Rocket.Chat and Google Chat accept. The address is a secret: it is in no log,
+    also when no receiver answers, and not in the block.
     """
 
     _block_type_name = "ferflow webhook"
     _block_type_slug = "ferflow-webhook"
 
     async def notify(self, body: str, subject: str | None = None) -> None:
-        """NotificationError, which names no address, when nothing takes it after three tries or the address is not kept here."""
+        """NotificationError, which names no address, when three attempts fail or the address is not stored here."""
         try:
             address = (prefect_home() / FILE).read_text(encoding="utf-8").strip()
         except OSError as error:
@@ -64,14 +64,14 @@ def webhook() -> FerflowWebhook:
 
 
 async def save_webhook(url: str) -> UUID:
-    """Keep the address for the block `ferflow-webhook/ferflow`, in place of an earlier one. The block's id, which stays the same."""
+    """Store the address for the block `ferflow-webhook/ferflow`, replacing an earlier one. Returns the block's id, which stays the same."""
     replace_file(str(prefect_home() / FILE), url.encode())
     saved: Any = await webhook().save(NAME, overwrite=True)
     return UUID(str(saved))
 
 
 async def migrate_webhook_block() -> None:
-    """Take the address out of a block that an earlier release has put it in."""
+    """Remove the address from a block of an earlier release."""
     async with get_client() as client:
         try:
             found = await client.read_block_document_by_name(NAME, "ferflow-webhook")
@@ -83,5 +83,5 @@ async def migrate_webhook_block() -> None:
 
 
 def _without_address(error: httpx.HTTPError) -> str:
-    """What went wrong; httpx's own words name the address."""
+    """The error's text without the address, which httpx's own text contains."""
     return f"status {error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else type(error).__name__

@@ -1,6 +1,6 @@
-"""What can be said before anything slow starts: is there a source, may we write, does the scheduler answer.
+"""Checks before anything slow starts: the source exists, the root can be written, the scheduler answers.
 
-Knows neither Prefect nor Dask.
+This module imports neither Prefect nor Dask.
 """
 
 import os
@@ -28,7 +28,7 @@ P = TypeVar("P", bound=LabellingParams)
 
 
 def parse_params(form: type[P], values: dict[str, object]) -> P:
-    """UsageError in one line for what the parameters do not allow."""
+    """UsageError in one line for invalid parameters."""
     try:
         return form.model_validate(values)
     except ValidationError as error:
@@ -36,7 +36,7 @@ def parse_params(form: type[P], values: dict[str, object]) -> P:
 
 
 def _refusal(error: ValidationError) -> str:
-    """In one line what is wrong, after the option it is wrong in."""
+    """The error in one line, after its option."""
     reason, first = validation_message(error), error.errors()[0]
     if not first["loc"]:
         return reason
@@ -82,7 +82,7 @@ def check_start(store: Store, params: LabellingParams) -> None:
 def images_at_least(source: str, enough: int, options: SourceOptions = OPTIONS) -> int:
     """Images in the source, counted up to `enough` where that is quick. SourceError when it is absent or empty.
 
-    Object stores are listed once, by the run itself; of S3 the first page is looked at, which tells what is wrong before anything starts.
+    Object stores are listed once, by the run itself; of S3 the first page is read here, so that errors appear before anything starts.
     """
     if scheme(source) in S3:
         found = quick_count(source)
@@ -100,7 +100,7 @@ def images_at_least(source: str, enough: int, options: SourceOptions = OPTIONS) 
 
 
 def check_apart(source: str, root: str) -> None:
-    """Tables inside the collection would be listed as pictures the next night."""
+    """UsageError where the root is inside the collection: the next run would list its tables as pictures."""
     if scheme(source) == "file" and scheme(root) == "file":
         folder, target = os.path.realpath(source), os.path.realpath(open_store(root).url())
         inside = os.path.isdir(folder) and os.path.commonpath([folder, target]) == folder

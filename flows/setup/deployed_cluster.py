@@ -1,4 +1,4 @@
-"""What the deployment of a run says about its cluster, and whether the run may have another one."""
+"""The cluster in the deployment of a run, and whether the run may use another one."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tasks.clusters.trust import refuse_new
 
 
 def check_deployed(spec: ClusterBackend) -> None:
-    """ClusterError where a run of a deployment brings a cluster that is not the deployment's. Commands name what they like."""
+    """ClusterError where a run of a deployment names another cluster than the deployment. Commands may name any."""
     if spec.allowed_name() is None or deployment.id is None:
         return
     with get_client(sync_client=True) as client:
@@ -22,7 +22,7 @@ def check_deployed(spec: ClusterBackend) -> None:
 
 
 def _named_in(parameters: dict[str, Any]) -> Kind | None:
-    """None: it names none, or what is none any more."""
+    """None: there is none, or one of a kind that no longer exists."""
     params = parameters.get("params")
     try:
         found: Kind = TypeAdapter(ClusterSpec).validate_python(params["cluster"] if isinstance(params, dict) else None)

@@ -1,4 +1,4 @@
-"""From parameters to a run's configuration: names become digests. Knows no Prefect."""
+"""From parameters to a run's configuration: names become digests. Does not import Prefect."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from flows.label_params import LabelParams
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """What will look at the faces, by name and by identity."""
+    """Detector and model, by name and by identity."""
 
     detector: str
     """Resolved spec."""
@@ -36,7 +36,7 @@ def pipeline(params: LabelParams) -> Pipeline:
 
 
 def configure(params: LabelParams) -> RunConfig:
-    """The configuration of a new run that is planned now. A shard size of 0 is to be chosen when the images are known."""
+    """The configuration of a new run that is planned now. A shard size of 0 is chosen when the images are known."""
     now = datetime.now(UTC)
     chosen = pipeline(params)
     return RunConfig(
@@ -60,7 +60,7 @@ def configure(params: LabelParams) -> RunConfig:
 def load_resumable_plan(params: LabelParams) -> Plan:
     """The plan of the run to be resumed, its root where it is now: the folder may have been moved since.
 
-    CommitError when it is unknown, UsageError when it was begun with other things to do.
+    CommitError when it is unknown, UsageError when it was started with other parameters.
     """
     assert params.resume is not None
     store = open_store(params.to)
@@ -79,5 +79,5 @@ def load_resumable_plan(params: LabelParams) -> Plan:
 
 
 def _same_model(model: str, digest: str) -> bool:
-    """Whether a run under that digest may be gone on with: also where another champion was promoted since it began."""
+    """Whether a run with that digest may be resumed: also where another champion was promoted since it began."""
     return resolve_model(model).digest == digest or was_champion(Path(model).expanduser(), digest)

@@ -1,4 +1,4 @@
-"""From the parameters of a relabelling to what it does. Knows no Prefect."""
+"""From the parameters of a relabelling to its options. Does not import Prefect."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from tasks.artifacts.relabel import RelabelSummary
 
 
 def relabel_options(params: RelabelParams) -> RelabelOptions:
-    """What a new run is to do. ModelError when the model is unknown, absent or damaged."""
+    """Options of a new run. ModelError when the model is unknown, absent or damaged."""
     assert params.run_id is not None
     model = resolve_model(params.model)
     where, size = portable_name(params.model, model), params.shard_size or 0
@@ -26,7 +26,7 @@ def relabel_options(params: RelabelParams) -> RelabelOptions:
 def load_resumable_plan(params: RelabelParams) -> Plan:
     """The plan of the relabelling to be resumed, its root where it is now.
 
-    CommitError when it is unknown, UsageError when it was begun with another model or is no relabelling.
+    CommitError when it is unknown, UsageError when it was started with another model or is no relabelling.
     """
     assert params.resume is not None
     store = open_store(params.root)
@@ -39,13 +39,13 @@ def load_resumable_plan(params: RelabelParams) -> Plan:
 
 
 def committed_summary(params: RelabelParams) -> RelabelSummary:
-    """What there is to say about a relabelling that was committed before."""
+    """The summary of a committed relabelling."""
     run = label_summary.committed_summary(params.root, load_resumable_plan(params).config.run_id)
     return RelabelSummary(run, changes_of(open_store(params.root), run.manifest))
 
 
 def check_relabel(params: RelabelParams) -> int:
-    """Raise the error a run would end with, where that is known by now. Returns how many images there are to do."""
+    """Raise the error that a run would end with, where that is known by now. Returns the number of images to relabel."""
     store = open_store(params.root)
     if params.resume is not None:
         images = int(load_resumable_plan(params).images.num_rows)

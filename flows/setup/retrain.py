@@ -1,4 +1,4 @@
-"""What can be said of a retraining before anything slow starts. Knows no Prefect."""
+"""Checks of a retraining before anything slow starts. Does not import Prefect."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from flows.retrain_params import RetrainParams
 
 
 def retrain_params(values: dict[str, object]) -> RetrainParams:
-    """UsageError in one line for what the parameters do not allow."""
+    """UsageError in one line for invalid parameters."""
     try:
         return RetrainParams.model_validate(values)
     except ValidationError as error:
@@ -23,7 +23,7 @@ def retrain_params(values: dict[str, object]) -> RetrainParams:
 
 
 def _option(path: tuple[str, ...]) -> str:
-    """How the command names a parameter; nothing where a rule over several is meant."""
+    """The command's option for a parameter; empty for a rule over several."""
     if not path:
         return ""
     names = {"facesets": "--faceset ", "models": "MODELS ", "gate": f"--bound {path[-1]}: "}
@@ -31,7 +31,7 @@ def _option(path: tuple[str, ...]) -> str:
 
 
 def check_retrain(params: RetrainParams) -> None:
-    """The folder of models can be written, its champion is whole, and the face sets are there."""
+    """Check that the folder of models can be written, its champion is intact, and the face sets exist."""
     models = Path(params.models).expanduser()
     try:
         models.mkdir(parents=True, exist_ok=True)

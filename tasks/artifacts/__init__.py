@@ -1,4 +1,4 @@
-"""What a flow run shows in the Prefect UI: tables and text in Markdown, safe for any file name.
+"""Artifacts of a flow run for the Prefect UI: tables and text in Markdown, safe for any file name.
 
 In: results of a task. Out: Prefect artifacts.
 """

@@ -1,4 +1,4 @@
-"""What is told about drift in a few lines."""
+"""Summary of drift in a few lines."""
 
 from fer_core.monitoring.report import Report
 from tasks.artifacts.markdown import Markdown, code, lines

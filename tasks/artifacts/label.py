@@ -1,4 +1,4 @@
-"""What is told about a committed run."""
+"""Summary of a committed run."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from tasks.artifacts.markdown import Markdown, code, lines
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A committed run and how it went."""
+    """A committed run with its times."""
 
     manifest: Manifest
     manifest_url: str

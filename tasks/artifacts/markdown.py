@@ -1,4 +1,4 @@
-"""Pages of artifacts in Markdown. What is not written here as Markdown is text: it is escaped where it is put in, by this type.
+"""Pages of artifacts in Markdown. Every value that is not `Markdown` is text, and this type escapes it on insertion.
 
 `Markdown("| {} | {:,} |").format(name, count)` escapes the name; an f-string gives a plain string again, which is escaped as a whole.
 """
@@ -16,7 +16,7 @@ _TAGS: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 
 class Markdown(Markup):
-    """Text that is Markdown. Its methods (`format`, `join`, `+`) escape what is put in, unless that is Markdown too."""
+    """Text that is Markdown. Its methods (`format`, `join`, `+`) escape their arguments, unless those are Markdown too."""
 
     __slots__ = ()
 
@@ -30,7 +30,7 @@ class Markdown(Markup):
 
 
 def code(text: str) -> Markdown:
-    """A name or digest as code; as text where it holds what would end the code or its table's cell."""
+    """A name or digest as code; as text where it contains characters that would end the code or its table's cell."""
     shown = visible(text)
     return Markdown.escape(shown) if not shown.strip() or set(shown) & set("`|<>&\\") else Markdown(f"`{shown}`")
 

@@ -1,4 +1,4 @@
-"""Artifacts of runs: the one way to make them."""
+"""Creation of artifacts of runs."""
 
 from prefect.artifacts import create_markdown_artifact
 
@@ -9,5 +9,5 @@ LONGEST = 250
 
 
 def publish(key: str, page: Markdown, description: str) -> None:
-    """Keep a page with the run. description: text, one line; the interface takes it for Markdown too."""
+    """Store a page with the run. description: text, one line; the UI renders it as Markdown too."""
     create_markdown_artifact(str(Markdown.escape(page)), key=key, description=str(Markdown.escape(description[:LONGEST])))

@@ -1,4 +1,4 @@
-"""What is told about a committed relabelling."""
+"""Summary of a committed relabelling."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ MOVES: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class RelabelSummary:
-    """A committed relabelling, how it went and what it changed."""
+    """A committed relabelling with its times and its changes."""
 
     run: Summary
     changes: Changes

@@ -16,10 +16,10 @@ from tasks.artifacts.markdown import Markdown, code, lines
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A retraining that came to its end."""
+    """A finished retraining."""
 
     champion: ModelRef
-    """Who held the place when the challenger was judged."""
+    """The champion at the time of the comparison."""
     challenger: ModelRef
     verdict: Verdict
     where: str
@@ -41,7 +41,7 @@ def headline(outcome: Outcome) -> str:
 
 
 def page(outcome: Outcome, found: RetrainingPlan) -> Markdown:
-    """Pictures inside; names no image of anybody."""
+    """The artifact, with plots inside; it names no image."""
     parts = _verdict(outcome), _figures(outcome), _cards(outcome), _classes(outcome), _confusions(outcome), _curves(outcome, found)
     return lines(*parts)
 
@@ -77,7 +77,7 @@ def _figures(outcome: Outcome) -> Iterator[Markdown]:
 
 
 def _cards(outcome: Outcome) -> Iterator[Markdown]:
-    """What both models are, from their cards; what a card does not tell is left out."""
+    """Descriptions of both models from their cards; missing entries are left out."""
     cards = [outcome.champion.card, outcome.challenger.card]
     rows: dict[str, list[str]] = {
         "name": [str(card.get("name", "")) for card in cards],
@@ -120,7 +120,7 @@ def _classes(outcome: Outcome) -> Iterator[Markdown]:
 def _confusions(outcome: Outcome) -> Iterator[Markdown]:
     for role, _, seen in _both(outcome):
         yield Markdown("## What the {} takes for what\n").format(role)
-        yield Markdown("| true \\ said | {} |").format(Markdown(" | ").join(seen.classes))
+        yield Markdown("| true \\ predicted | {} |").format(Markdown(" | ").join(seen.classes))
         yield Markdown("|---|" + "---:|" * len(seen.classes))
         for name, row in zip(seen.classes, seen.confusion, strict=True):
             yield Markdown("| {} | {} |").format(name, Markdown(" | ").join(f"{count:,}" for count in row))

@@ -1,7 +1,7 @@
-"""Shards on Dask workers: a bounded number in flight, answers taken as they come, killers of workers found and isolated.
+"""Shards on Dask workers: a bounded number in flight, results in the order of their arrival, isolation of images that kill workers.
 
-A plain client inside one coarse task, because a task a shard in the orchestrator costs a hundred times more and redoes finished work when a
-worker dies. Knows no Prefect.
+A plain Dask client inside one coarse Prefect task: one Prefect task a shard costs a hundred times more and repeats finished work after a
+worker failure. This module does not use Prefect.
 """
 
 from collections import deque
@@ -17,9 +17,9 @@ from tasks.execution.submission import TaskSubmitter
 from tasks.execution.worker_entrypoint import label_job
 
 PATIENCE_SECONDS: Final = 120.0
-"""How long no worker, or no scheduler, may answer. A nanny needs a few seconds to restart a worker, on a busy machine half a minute."""
+"""Longest time without any worker, or without the scheduler. A nanny restarts a worker in seconds, on a busy machine in half a minute."""
 MANY_WORKERS: Final = 8
-"""From so many on, a worker's failure is rather its machine's matter than that of an image."""
+"""From so many on, the cause of a worker failure is more often the machine than an image."""
 
 
 def fan_out(
@@ -34,11 +34,11 @@ def fan_out(
 ) -> list[ShardReceipt]:
     """Run every job and return the receipts in the order in which they came; `on_receipt` is called with each, in the calling thread.
 
-    jobs: taken one by one as there is room. work: runs on workers, `label_job` or a stand-in that tells `image_timeout.heartbeat` of each
-    image. limit: seconds an image may take, see `image_timeout`. resources: what a job takes up of a worker, such as `{"GPU": 1}`. When
-    nothing waits any more, what takes a worker much longer than others is given to a second one as well, see `stragglers`. ClusterError
-    when workers or scheduler are gone for `patience` seconds, or when more workers fail than `poison_isolation.FailureCount` allows; any
-    error that a shard reports is raised. However it ends, nothing is left on the scheduler.
+    jobs: taken one by one as there is room. work: runs on workers, `label_job` or a substitute that calls `image_timeout.heartbeat` for
+    each image. limit: seconds an image may take, see `image_timeout`. resources: Dask resources that a job needs, such as `{"GPU": 1}`.
+    When nothing waits any more, stragglers are submitted to a second worker as well, see `stragglers`. ClusterError when workers or
+    scheduler are gone for `patience` seconds, or when more workers fail than `poison_isolation.FailureCount` allows; any error that a shard
+    reports is raised. In all cases no task is left on the scheduler.
     """
     submitter = TaskSubmitter(client, work, limit, patience, resources)
     receipts: list[ShardReceipt] = []
@@ -57,12 +57,12 @@ def fan_out(
 
 
 class _Jobs:
-    """What is to be sent: cleared pieces of suspects first."""
+    """Jobs to submit: cleared pieces of suspects first."""
 
     def __init__(self, jobs: Iterable[ShardJob]) -> None:
         self._jobs, self.cleared = iter(jobs), deque[ShardJob]()
         self.heard = set[PartName]()
-        """Parts that have died before."""
+        """Parts whose worker has failed before."""
 
     def __iter__(self) -> Self:
         return self
@@ -72,11 +72,11 @@ class _Jobs:
 
 
 def _run_concurrently(submitter: TaskSubmitter, waiting: _Jobs, take: Callable[[ShardReceipt], None]) -> list[ShardJob]:
-    """The jobs that were at work when their worker died; when they are many, the others wait until those are settled. None where all is
-    done. Where the image is known, the rest of its shard goes on.
+    """The suspects: jobs that were running when their worker failed. When they are many, the other jobs wait until those are resolved.
+    Empty where all is done. Where the image is known, the rest of its shard continues.
 
-    Where workers are many, a job is no suspect before its second death: of a thousand machines some go every night, and each suspect is
-    tried with all others idle.
+    With many workers, a job is no suspect before its second failure: of a thousand machines some fail every night, and each suspect runs
+    while all other workers are idle.
     """
     suspects = list[ShardJob]()
     while (submitter.may_suspect(len(suspects)) and submitter.fill(waiting)) or len(submitter):
@@ -96,7 +96,7 @@ def _run_concurrently(submitter: TaskSubmitter, waiting: _Jobs, take: Callable[[
 
 
 def _run_isolated(submitter: TaskSubmitter, suspects: Iterable[ShardJob], take: Callable[[ShardReceipt], None], limit: float) -> None:
-    """Alone on the cluster, a job whose worker dies has no excuse. Of several images, the worker tells which one it turns to."""
+    """Run each suspect alone on the cluster, so that only it can be the cause of a failure. For several images, the worker reports each."""
     waiting = [(job, 0) for job in reversed(list(suspects))]
     while waiting:
         job, failures = waiting.pop()

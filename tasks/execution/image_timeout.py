@@ -1,6 +1,6 @@
-"""How long a shard may stand still, kept by the process that works on it: when that is over, the process ends.
+"""Limit on the time without progress in a shard. The process that runs the shard checks it, and ends itself when it is exceeded.
 
-A thread that hangs in somebody else's code can only be ended together with its process, and from outside a slow image cannot be told from
+A thread that hangs in a library can only be ended together with its process, and from outside a slow image cannot be distinguished from
 one that hangs. The limit is on each image, not on the sum: a shard of n images may take n + 2 limits, one that hangs costs a single one.
 """
 
@@ -14,19 +14,19 @@ from typing import Final, Self
 IMAGE_SECONDS: Final = 300.0
 """Longest that one image may take. The largest that are decoded (100 megapixels) take some seconds, on a busy old machine a minute."""
 OTHER_SECONDS: Final = 120.0
-"""Least that is granted to what is no image: loading libraries on a cold machine, the network's batches, writing what was found."""
+"""Least limit on steps that belong to no image: loading libraries on a cold machine, the network's batches, writing the tables."""
 FAREWELL_SECONDS: Final = 1.0
-"""Between telling of it and the end, so that the word gets away."""
+"""Between the event and the end of the process, so that the event is sent."""
 
 _thread = threading.local()
 
 
 class WorkAbandonedError(BaseException):
-    """Nobody waits any more for what this thread works at. No `Exception`: those become a row of the image that was looked at."""
+    """The result of this thread's work is no longer needed. No `Exception`: those become a row of the current image."""
 
 
 class TimeLimit:
-    """Inside, this thread must reach its next image within the limit, or the process ends."""
+    """Inside, this thread must reach its next image within the limit; otherwise the process ends."""
 
     def __init__(
         self,
@@ -36,9 +36,9 @@ class TimeLimit:
         given_up: Callable[[], bool] = lambda: False,
         turned_to: Callable[[str | None], None] = lambda _: None,
     ) -> None:
-        """seconds: for one image. on_end: called in a thread of its own with the URI of the image at which it ends, None at anything else.
+        """seconds: for one image. on_end: called in a thread of its own with the URI of the image that exceeds it, None for another step.
 
-        end: what ends the process. given_up: asked at each image whether going on is of no use. turned_to: called before each.
+        end: ends the process. given_up: called at each image; True where the result is no longer needed. turned_to: called before each.
         """
         self._seconds, self._on_end, self._end, self._given_up, self._turned_to = seconds, on_end, end, given_up, turned_to
         self._at: tuple[float, str | None] = (0.0, None)
@@ -46,7 +46,7 @@ class TimeLimit:
         self._guard = threading.Thread(target=self._watch, name="time-limit", daemon=True)
 
     def heartbeat(self, image: str | None) -> None:
-        """The work gets on: to an image, or to what is none. WorkAbandonedError where it need not."""
+        """The work begins the next step: an image, or None for any other step. WorkAbandonedError where it is no longer needed."""
         if self._given_up():
             raise WorkAbandonedError
         seconds = max(self._seconds, OTHER_SECONDS) if image is None else self._seconds
@@ -69,17 +69,17 @@ class TimeLimit:
             if time.monotonic() < ends_at:
                 continue
             self._on_end(image)
-            if not self._done.wait(FAREWELL_SECONDS) and self._at == (ends_at, image):  # else it got on in the last moment
+            if not self._done.wait(FAREWELL_SECONDS) and self._at == (ends_at, image):  # else it went on in the last moment
                 self._end()
                 return
 
     def _wait(self) -> float:
-        """Seconds to the end as it stands; an image that comes meanwhile moves it, and it may come sooner than what was waited for."""
+        """Seconds to the current deadline. The next image moves it, possibly to an earlier time."""
         return min(max(self._at[0] - time.monotonic(), 0.0), self._seconds)
 
 
 def heartbeat(image: str | None) -> None:
-    """The work in this thread gets on. Does nothing where no limit is set. WorkAbandonedError where nobody waits for it any more."""
+    """The work in this thread begins its next step. Does nothing where no limit is set. WorkAbandonedError where it is no longer needed."""
     limit: TimeLimit | None = getattr(_thread, "limit", None)
     if limit is not None:
         limit.heartbeat(image)

@@ -1,4 +1,4 @@
-"""What a worker's failure says of the images it was looking at, and what to run next. Pure decisions; `fan_out` carries them out."""
+"""What follows from a worker failure for the images of its job, and what to run next. Pure decisions; `fan_out` carries them out."""
 
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -8,21 +8,21 @@ from fer_core.errors import ClusterError
 from fer_core.run import ShardJob
 
 FAILURES_TO_QUARANTINE: Final = 2
-"""Workers that a single image may kill while nothing else runs: one death may be the machine's, two are the image's."""
+"""Workers that a single image may kill while nothing else runs: the first failure may be the machine's, the second is the image's."""
 PASSED_OVER: Final = 2
-"""How often a job that had not begun when its worker died is not to blame. A worker may die before its word that it began gets away."""
+"""Times that a job without a report of its begin is not counted as the cause. A worker may die before that report is sent."""
 MIN_FAILURE_BUDGET: Final = 50
-"""Workers that may die at unknown images: at the first death of a shard nobody knows yet which one it was."""
+"""Worker failures at unknown images: at the first failure of a shard, the image is not known yet."""
 MAX_NAMED_FAILURES: Final = 200
-"""Workers that may die at known images before a single image was labelled."""
+"""Worker failures at known images before a single image was labelled."""
 FAILURES_PER_WORKER: Final = 3
-"""All workers of a large cluster may go at once, more than once."""
+"""All workers of a large cluster may fail at once, more than once."""
 IMAGES_PER_FAILURE: Final = 5
-"""Images that have to be labelled for one more death. One in fifty may be poison."""
+"""Labelled images for each further failure. One image in fifty may kill its worker."""
 
 
 class FailureCause(Enum):
-    """Why a worker ended, as far as anybody has told."""
+    """Why a worker ended, as far as it was reported."""
 
     DIED = "the worker died each time it processed this image; either a library crashed, or the machine ran out of memory"
     MEMORY = "processing this image took more memory than a worker may use, each time"
@@ -36,12 +36,12 @@ class WorkerFailure:
 
     cause: FailureCause
     began: bool = True
-    """Whether the job is known to have begun; else it may have waited there."""
+    """Whether the job is known to have begun; else it may have been queued there."""
     image: str | None = None
-    """URI of the image that it had turned to, as far as the worker told; None where it is `STUCK` at what is no image."""
+    """URI of the image that it was processing, as far as the worker reported it; None where it is `STUCK` at another step."""
 
     def reason(self, limit: float) -> str:
-        """What the row of a single image says. limit: seconds an image may take."""
+        """Reason for the row of a single image. limit: seconds an image may take."""
         return f"processing this image took longer than {limit:g} s, each time" if self.cause is FailureCause.STUCK else self.cause.value
 
 
@@ -55,9 +55,9 @@ def bisect(job: ShardJob) -> tuple[ShardJob, ...]:
 
 
 def isolate(job: ShardJob, uri: str) -> tuple[ShardJob, ...]:
-    """Pieces of a job in one of which an image stands alone, as `bisect` would end in them had it killed at every step, in order.
+    """Pieces of a job, in order, one of which has the image alone: what repeated `bisect` gives if the image kills at every step.
 
-    Just the job when it is of one image, or not about that one.
+    The job itself when it has one image, or not that one.
     """
     if len(job.images) == 1 or all(image.uri != uri for image in job.images):
         return (job,)
@@ -65,9 +65,9 @@ def isolate(job: ShardJob, uri: str) -> tuple[ShardJob, ...]:
 
 
 def next_jobs(job: ShardJob, failure: WorkerFailure, failures: int, limit: float) -> tuple[ShardJob, ...]:
-    """What to run next, in order, after a job that ran with nothing beside it has killed its worker for the `failures`-th time.
+    """Jobs to run next, in order, after a job that ran alone has killed its worker for the `failures`-th time.
 
-    limit: seconds an image may take. ClusterError when workers fail, or stand still, even where they do not look at an image.
+    limit: seconds an image may take. ClusterError when workers fail, or hang, although they process no image.
     """
     if job.crashed:
         raise ClusterError(f"workers die before they process any image: {job.part}")
@@ -82,38 +82,38 @@ def next_jobs(job: ShardJob, failure: WorkerFailure, failures: int, limit: float
 
 
 def failure_budget(labelled: int, workers: int) -> int:
-    """Workers that may die of jobs at unknown images before the machine, the detector or the model is to blame rather than single images.
+    """Worker failures at unknown images up to which the cause is single images; beyond, it is the machine, the detector or the model.
 
-    labelled: images that were looked at and survived. workers: the most there were at a time.
+    labelled: images that were processed without a failure. workers: the most there were at a time.
     """
     return max(MIN_FAILURE_BUDGET, FAILURES_PER_WORKER * workers) + labelled // IMAGES_PER_FAILURE
 
 
 def max_suspects(labelled: int, workers: int) -> int:
-    """Jobs whose worker died that may wait to be tried alone: a third of as many as would end the run, since each may be an image's fault,
-    and those that are on their way meanwhile, two a worker, may die as well.
+    """Jobs that may wait to run alone: a third of the failures that end the run, because an image may be the cause of each, and the jobs in
+    flight meanwhile, two a worker, may fail as well.
     """
     return max(1, failure_budget(labelled, workers) // 3)
 
 
 @dataclass(slots=True)
 class FailureCount:
-    """Workers that died in one go. Those that died of an image that is known never count against a run that has labelled any image."""
+    """Worker failures of one run. Those at a known image never count against a run that has labelled any image."""
 
     unknown: int = 0
     named: int = 0
 
     @property
     def total(self) -> int:
-        """All that still count for something."""
+        """All that still count."""
         return self.unknown + self.named
 
     def add(self, *, named: bool) -> None:
-        """One more. named: whether it is known at which image."""
+        """Count one more. named: whether the image is known."""
         self.named, self.unknown = self.named + named, self.unknown + (not named)
 
     def excuse(self) -> None:
-        """An image was given up, which explains the death that made its shard a suspect."""
+        """An image was quarantined, which explains the failure that made its shard a suspect."""
         self.unknown = max(0, self.unknown - 1)
 
     def exceeds_budget(self, labelled: int, workers: int) -> bool:

@@ -72,7 +72,7 @@ def listening(listener: Listener | None = None, warned: Said | None = None, stag
 
 
 def warn(sentence: str) -> None:
-    """Report what a person should know although the run continues."""
+    """Report a warning; the run continues."""
     warned = _warned.get()
     if warned is not None:
         warned(sentence)
@@ -86,7 +86,7 @@ def stage(line: str) -> None:
 
 
 def report_progress(progress: Progress) -> None:
-    """Report progress. KeyboardInterrupt when the run was asked to stop."""
+    """Report progress. KeyboardInterrupt after a request to stop."""
     raise_if_stop_requested()
     listener = _listener.get()
     if listener is not None:

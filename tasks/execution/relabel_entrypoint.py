@@ -1,4 +1,4 @@
-"""What Dask workers run when a root is relabelled. Text in, text out, as in `work`."""
+"""What Dask workers run when a root is relabelled. Text in, text out, as in `worker_entrypoint`."""
 
 import json
 

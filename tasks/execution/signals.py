@@ -1,7 +1,7 @@
-"""Ctrl-C that is not lost.
+"""Interrupts that are not lost.
 
-A signal raises KeyboardInterrupt wherever the main thread happens to be. Inside other people's imports, callbacks and serialisers that can
-be swallowed or wrapped, and the run would go on; so the wish is also remembered, and asked for at every step.
+A signal raises KeyboardInterrupt at the current position of the main thread. Imports, callbacks and serialisers of libraries can swallow or
+wrap it, and the run would continue. So the request is also stored, and checked at every step.
 """
 
 import atexit
@@ -12,35 +12,35 @@ from types import FrameType
 from typing import Final
 
 IMPATIENCE_SECONDS: Final = 1.0
-"""A terminal and a parent may both pass on one Ctrl-C: signals this close together are one."""
+"""A terminal and a parent process may both forward one Ctrl-C: signals this close together count as one."""
 
 RETRY_SECONDS: Final = 0.05
-"""How long an interrupt that came during an import waits before it looks again."""
+"""Delay of an interrupt that arrives during an import, before the next check."""
 
 _asked_at: float | None = None
 
 
 def listen() -> None:
-    """From now on SIGINT and SIGTERM stop the command, also where a shell had them ignored: whoever sends one means it."""
+    """From now on SIGINT and SIGTERM stop the command, also where a shell had set them to be ignored."""
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     atexit.register(_no_retry)
 
 
 def stop_requested() -> bool:
-    """Whether somebody wants this process to stop."""
+    """Whether this process has received a request to stop."""
     return _asked_at is not None
 
 
 def raise_if_stop_requested() -> None:
-    """KeyboardInterrupt when somebody wants this process to stop."""
+    """KeyboardInterrupt after a request to stop."""
     if stop_requested():
         raise KeyboardInterrupt
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """The first signal unwinds the command. One that follows at once is the same wish; a later one means now."""
-    global _asked_at  # noqa: PLW0603  (a signal handler has no other place to leave word)
+    """The first signal unwinds the command. One that follows at once is the same request; a later one ends the process at once."""
+    global _asked_at  # noqa: PLW0603  (a signal handler has no other place to store it)
     now = time.monotonic()
     if _asked_at is None:
         _asked_at = now
@@ -51,9 +51,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _unwind(_number: int, frame: FrameType | None) -> None:
-    """KeyboardInterrupt, or a little later where a module is just being imported.
+    """KeyboardInterrupt, delayed while a module is being imported.
 
-    Raised between the steps of an import it is swallowed, or leaves a module's lock taken, and the next thread that imports waits for ever.
+    Raised between the steps of an import it is swallowed, or leaves a module's lock held, and the next importing thread waits for ever.
     """
     if _importing(frame):
         signal.signal(signal.SIGALRM, _unwind)
@@ -63,7 +63,7 @@ def _unwind(_number: int, frame: FrameType | None) -> None:
 
 
 def _no_retry() -> None:
-    """While Python ends, it takes its own handlers back: a retry that is still to come would kill the process."""
+    """At its end, Python restores its own handlers: a pending retry would kill the process."""
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
 

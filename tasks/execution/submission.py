@@ -1,4 +1,4 @@
-"""Jobs on their way to Dask workers and back: what was sent, what came of it, and whether anybody is still there."""
+"""Submits jobs to Dask workers, collects their results, and checks that workers and scheduler still answer."""
 
 import json
 import queue
@@ -23,22 +23,22 @@ from tasks.execution.stragglers import Running, straggler
 from tasks.execution.worker_entrypoint import watched
 
 IN_FLIGHT_A_WORKER: Final = 2
-"""One at work and one that is there when it is done. Each takes memory here and at the scheduler."""
+"""One that runs and one that is queued. Each takes memory here and at the scheduler."""
 FEWEST_IN_FLIGHT: Final = 3
-"""So that an adaptive cluster of one worker sees what more of them would do."""
+"""So that an adaptive cluster of one worker sees work for more of them."""
 LOOK_SECONDS: Final = 1.0
-"""How often it is looked whether anybody is still there, and whether some job is late."""
+"""Interval of the checks for workers, scheduler and late jobs."""
 PACES_KEPT: Final = 500
-"""Of jobs that have ended last, to tell which are late."""
+"""Of the jobs that ended last, as the measure of lateness."""
 STORE_TRIES: Final = 2
-"""A worker is patient with the storage itself (`fer_core.storage.retry`); another one may have the better line."""
+"""A worker itself retries storage requests (`fer_core.storage.retry`); another one may have a better connection."""
 ANSWER_SECONDS: Final = 60.0
-"""A worker that has answered may die before its answer is fetched. Dask then has the job done again in silence, and waits for ever."""
+"""A worker may die after its job has ended and before the result is fetched. Dask then silently runs the job again, and waits for ever."""
 CAUSE_SECONDS: Final = 2.0
-"""A nanny's word why it ended a worker goes another way than the news that the worker is gone, and may come after it."""
+"""A nanny's event with the cause may arrive after the event that the worker is gone, because they take different ways."""
 
 _MEMORY, _SCHEDULER = "worker-restart-memory", "scheduler"
-"""Topics of Dask's own: a nanny that ends its worker for its memory, the scheduler that gives up a worker which does not answer."""
+"""Dask's own topics: a nanny has ended its worker because of its memory, the scheduler has removed a worker that does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class _Submission:
     job: ShardJob
     future: "Future[Any]"
     attempt: int
-    """How often it was sent because the storage failed."""
+    """Submissions so far, counting those after a failure of the storage."""
     passed_over: int
-    """How often it was sent because the worker where it waited died."""
+    """Times it was submitted again because the worker where it was queued died."""
     repeated: bool = False
-    """Whether another sending of the same job was on its way already."""
+    """Whether it is a duplicate of a job in flight."""
     report_images: bool = False
     cost: float = 1.0
     """See `stragglers.Running`."""
@@ -58,7 +58,7 @@ class _Submission:
 
 
 class TaskSubmitter:
-    """Sends jobs and takes their answers. Used by one thread."""
+    """Submits jobs and collects their results. Used by one thread."""
 
     def __init__(
         self, client: Client, work: Callable[[str], str], limit: float, patience: float, resources: Mapping[str, float] | None = None
@@ -83,20 +83,20 @@ class TaskSubmitter:
 
     @property
     def most_workers(self) -> int:
-        """The most there were at a time, as far as it was seen."""
+        """The most workers seen at a time."""
         return self._most_workers
 
     def may_suspect(self, suspects: int) -> bool:
-        """Whether more jobs may be tried beside each other while so many wait to be tried alone."""
+        """Whether more jobs may run concurrently while so many suspects wait to run alone."""
         return suspects < max_suspects(self._labelled, self._most_workers)
 
     @property
     def room(self) -> int:
-        """Jobs that may be sent now. Where some is left after `fill`, nothing waits."""
+        """Jobs that may be submitted now. Where some is left after `fill`, nothing waits."""
         return self._window() - len(self._in_flight)
 
     def fill(self, waiting: Iterable[ShardJob]) -> bool:
-        """Launch what there is room for; False when nothing was waiting."""
+        """Submit as many waiting jobs as there is room for; False when nothing was waiting."""
         submitted = False
         for _, job in zip(range(self.room), waiting, strict=False):
             self.submit(job)
@@ -104,9 +104,9 @@ class TaskSubmitter:
         return submitted
 
     def submit(self, job: ShardJob, attempt: int = 1, passed_over: int = 0, repeated: bool = False, *, report_images: bool = False) -> None:
-        """Send one job. Its key names run, part and time of sending, so that no answer of an earlier sending is taken for it.
+        """Submit one job. Its key has run, part and number of the submission, so no result of an earlier submission is taken for it.
 
-        report_images: have the worker tell of each image before it turns to it, see `worker_entrypoint.watched`.
+        report_images: let the worker report each image before it processes it, see `worker_entrypoint.watched`.
         """
         number = self._submitted[job.part] = self._submitted.get(job.part, 0) + 1
         key = f"{job.config.run_id}/{job.part}/{number}"
@@ -121,11 +121,11 @@ class TaskSubmitter:
         future.add_done_callback(lambda done: self._completed.put(done.key))
 
     def next_completed(self, repeat: bool = False) -> tuple[ShardJob, ShardReceipt | WorkerFailure]:
-        """Wait for the next job that ends, with its receipt or with the failure of the worker that was at it.
+        """Wait for the next job that ends, with its receipt or with the failure of its worker.
 
-        repeat: nothing else is waiting, so that workers without work may do again what takes another one too long; the first receipt of a
-        job counts, and of two workers that are at it the one that dies first is no death of the job. ClusterError when nobody is there any
-        more, or when too many workers fail.
+        repeat: nothing else is waiting, so stragglers may be submitted again to idle workers. The first receipt of a job counts; while one
+        of two duplicates still runs, the failure of the other is no failure of the job. ClusterError when no worker or no scheduler answers
+        any more, or when too many workers fail.
         """
         while True:
             if repeat and time.monotonic() - self._looked_at >= LOOK_SECONDS:
@@ -165,7 +165,7 @@ class TaskSubmitter:
         self.submit(sent.job, sent.attempt + attempts, sent.passed_over + passed_over, report_images=tell)
 
     def close(self) -> None:
-        """Forget whatever still flies."""
+        """Cancel all jobs in flight."""
         in_flight, self._in_flight = self._in_flight, {}
         if self._client.status == "running":
             self._news.close()
@@ -173,7 +173,7 @@ class TaskSubmitter:
                 self._client.cancel([sent.future for sent in in_flight.values()], force=True)
 
     def _repeat_stragglers(self) -> None:
-        """Send the latest of the late jobs once more for each worker that has nothing to do. A job is repeated once at most."""
+        """Submit the latest of the late jobs once more for each idle worker. A job is repeated once at most."""
         self._looked_at = time.monotonic()
         free = sum(self._threads().values()) - len(self._in_flight)
         alone = {key: sent for key, sent in self._in_flight.items() if sent.job.part not in self._repeated and sent.cost > 0}
@@ -187,7 +187,7 @@ class TaskSubmitter:
             self.submit(job, repeated=True)
 
     def _has_running_duplicate(self, sent: _Submission, answer: ShardReceipt | WorkerFailure | FerflowError | None) -> bool:
-        """Whether another sending of the same job still flies and decides; else what flies beside a decision is called back."""
+        """Whether a duplicate of the job is still in flight and decides. Otherwise duplicates of a decided job are cancelled."""
         beside = [key for key, other in self._in_flight.items() if other.job.part == sent.job.part] if self._repeated else []
         if not beside:
             return False
@@ -208,7 +208,8 @@ class TaskSubmitter:
         return self._news.began_at(key) or sent.sent_at
 
     def _answer(self, sent: _Submission) -> ShardReceipt | WorkerFailure | FerflowError | None:
-        """What a worker said, or what became of it; None where its answer died with it. Whatever else the work raised is raised."""
+        """The result of a job, or the failure of its worker; None where the result is lost with the worker. Other errors of the work are
+        raised."""
         future = sent.future
         try:
             if future.status == "finished":
@@ -220,7 +221,7 @@ class TaskSubmitter:
             error = future.exception(timeout=ANSWER_SECONDS) if future.status == "error" else None
         except TimeoutError:
             error = None
-        except KilledWorker as killed:  # at doing again what had been answered
+        except KilledWorker as killed:  # while Dask ran it again after it had ended
             error = killed
         except CancelledError as lost:
             raise self._gone() from lost
@@ -229,13 +230,13 @@ class TaskSubmitter:
             self._check_alive()
             return None
         if isinstance(error, KilledWorker):
-            # only of an image that was looked at alone does anybody ask why; else nobody need wait to hear it
+            # the cause matters only for an image that was processed alone; otherwise there is no wait for it
             alone = len(sent.job.images) == 1 and not self._in_flight
             return self._news.failure(str(future.key), error.last_worker.address, CAUSE_SECONDS if alone else 0.0)
         raise error
 
     def _count(self, sent: _Submission, failure: WorkerFailure) -> None:
-        """One more death. ClusterError when there are too many."""
+        """Count a worker failure. ClusterError when there are too many."""
         job = sent.job
         alone = len(job.images) == 1 and not self._in_flight
         self._failures.add(named=failure.image is not None or alone)
@@ -247,7 +248,7 @@ class TaskSubmitter:
         )
 
     def _window(self) -> int:
-        """Asked for anew every few seconds, because workers come and go."""
+        """Most jobs in flight; refreshed every few seconds, because workers come and go."""
         if time.monotonic() - self._room_known_at > 5.0:
             threads = self._threads()
             self._room, self._most_workers = IN_FLIGHT_A_WORKER * sum(threads.values()), max(self._most_workers, len(threads))
@@ -258,7 +259,7 @@ class TaskSubmitter:
         """Threads of each worker. Nothing where the scheduler does not answer."""
         try:
             found: dict[str, int] = self._client.nthreads() if self._client.status == "running" else {}
-        except (OSError, TimeoutError, ValueError):  # of which the client itself has not heard yet
+        except (OSError, TimeoutError, ValueError):  # which the client itself has not noticed yet
             return {}
         return found
 
@@ -275,7 +276,7 @@ class TaskSubmitter:
 
 
 class _WorkerEvents:
-    """What workers, nannies and the scheduler tell beside the answers. Written by the client's thread, read by another."""
+    """Events of workers, nannies and the scheduler. Written by the client's thread, read by another."""
 
     def __init__(self, client: Client) -> None:
         self.topic = f"ferflow-{uuid4().hex}"
@@ -290,7 +291,7 @@ class _WorkerEvents:
         client.subscribe_topic(_SCHEDULER, self._hear_scheduler)
 
     def failure(self, key: str, worker: str, seconds: float) -> WorkerFailure:
-        """What is known of the end of a worker that had this task. worker: its address. seconds: to wait for a word of why it ended."""
+        """The failure of a worker that had this task, as far as it is known. worker: its address. seconds: to wait for its cause."""
         if key in self._stuck:
             return WorkerFailure(FailureCause.STUCK, image=self._stuck[key])
         with self._told:
@@ -298,11 +299,11 @@ class _WorkerEvents:
         return WorkerFailure(self._ended.get(worker, FailureCause.DIED), began=key in self._began, image=self._turned_to.get(key))
 
     def began_at(self, key: str) -> float | None:
-        """When it was told that this task began, by the monotonic clock."""
+        """When the event arrived that this task began, by the monotonic clock."""
         return self._began.get(key)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Unsubscribe."""
         for topic in (self.topic, _MEMORY, _SCHEDULER):
             self._client.unsubscribe_topic(topic)
 
@@ -334,6 +335,6 @@ def _shown(job: ShardJob) -> str:
 
 
 def _as_error(answer: dict[str, Any]) -> FerflowError:
-    """The error a worker told of, as the class it named."""
+    """The error that a worker reported, in the class that it named."""
     kind = getattr(errors, answer["error"], FerflowError)
     return kind(answer["message"]) if issubclass(kind, FerflowError) else FerflowError(answer["message"])

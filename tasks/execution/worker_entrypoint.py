@@ -14,7 +14,7 @@ from fer_core.storage.file_mode import private_process
 from tasks.execution.image_timeout import TimeLimit, WorkAbandonedError, heartbeat
 
 WORD_SECONDS: Final = 0.01
-"""Dask sends what is told in batches of 2 ms. A process that dies at its very first step shall have got away the word that it began."""
+"""Dask sends events in batches of 2 ms. The event that a job began must be sent before a process can die at its first step."""
 
 
 def label_job(text: str) -> str:
@@ -28,24 +28,24 @@ def label_job(text: str) -> str:
 
 
 def watched(work: Callable[[str], str], text: str, topic: str, seconds: float, report_images: bool = False) -> str:
-    """`work(text)` on a Dask worker that tells when it begins, and that ends, telling where, when an image takes longer than `seconds`.
+    """`work(text)` on a Dask worker. It reports when it begins. When an image takes longer than `seconds`, it reports that image and ends.
 
-    What it tells are events of `topic`: `{"key": of the Dask task}`, and `{"key": ..., "stuck_at": URI or None}`. Where the task is
-    cancelled meanwhile, since another worker was done with it first, it ends at the next image, before anything more is written.
+    Reports are events of `topic`: `{"key": of the Dask task}`, and `{"key": ..., "stuck_at": URI or None}`. Where the task is
+    cancelled meanwhile, because another worker completed it first, it ends at the next image, before anything more is written.
 
-    report_images: also tell, `{"key": ..., "image": URI}`, of each image before it is turned to, so that it is known at which one the
-    process died. It costs some hundredths of a second each; only a job whose worker has died before is worth that.
+    report_images: also report each image before it is processed, `{"key": ..., "image": URI}`, so that it is known at which one the
+    process died. That costs some hundredths of a second an image; it is for jobs whose worker has failed before.
     """
     from distributed import get_worker
 
-    private_process()  # also where somebody else has started the worker
+    private_process()  # also in workers that ferflow did not start
     worker = get_worker()
     key = str(worker.get_current_task())
 
     def tell(**what: str | None) -> None:
         worker.log_event(topic, {"key": key, **what})
         said = threading.Event()
-        worker.loop.add_callback(said.set)  # comes after what was told
+        worker.loop.add_callback(said.set)  # runs after the event is queued
         said.wait(1.0)
         time.sleep(WORD_SECONDS)
 
@@ -57,7 +57,7 @@ def watched(work: Callable[[str], str], text: str, topic: str, seconds: float, r
             tell(image=image)
 
     def cancelled() -> bool:
-        task = worker.state.tasks.get(key)  # looked at from this thread, changed by the worker's own
+        task = worker.state.tasks.get(key)  # read from this thread, changed by the worker's own
         return task is None or task.state == "cancelled"
 
     tell()
@@ -69,7 +69,7 @@ def watched(work: Callable[[str], str], text: str, topic: str, seconds: float, r
 
 
 def warm_up() -> None:
-    """Load the libraries a first shard would wait for."""
+    """Load the libraries that the first shard needs."""
     from fer_core.pipeline.worker_models import prepare_process
 
     private_process()
@@ -77,13 +77,13 @@ def warm_up() -> None:
 
 
 def release() -> dict[str, str | None]:
-    """What has to agree between the one who submits and the one who works. None for what is not installed."""
+    """Versions that must be equal in the submitting process and on workers. None for what is not installed."""
     return {
         "Python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "dask": _version("dask"),
         "distributed": _version("distributed"),
         "ferflow": _version("ferflow"),
-        "pipeline": f"{ALIGNMENT}, {QUALITY}",  # two checkouts may call themselves the same release
+        "pipeline": f"{ALIGNMENT}, {QUALITY}",  # two checkouts may have the same release number
     }
 
 

@@ -67,7 +67,7 @@ def _suffer(kind: str, uri: str, root: Path) -> None:
 
 
 def _first(mark: Path) -> bool:
-    """Whether nobody was here before."""
+    """Whether it is called for the first time."""
     try:
         mark.touch(exist_ok=False)
     except FileExistsError:

@@ -1,7 +1,7 @@
 """Where a run is killed: the calls of the store at which each step of a night begins or ends.
 
 Nothing in the product knows of this: `arm` wraps methods of `Store` in the process that is to die, and at the call in question that process
-sends the signal nobody can catch. Paths are relative to the labels root; of a move, where it goes.
+sends the signal that no process can catch. Paths are relative to the labels root; of a move, where it goes.
 """
 
 import json

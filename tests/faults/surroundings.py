@@ -84,7 +84,7 @@ class Command:
 
 
 class Surroundings:
-    """A context manager. Commands are started in its home; which of its servers they use, they are told."""
+    """A context manager. Commands are started in its home, with the addresses of its servers."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -109,7 +109,7 @@ def test_wherever_it_fails_for_good_it_ends_in_one_line_and_is_resumed_to_the_sa
                 go_on()
             assert str(error.value).startswith("cannot ")
             assert str(error.value).endswith("Access Denied")
-            assert not isinstance(error.value, OutageError), "nobody waits for a permission"
+            assert not isinstance(error.value, OutageError), "a missing permission is not retried"
             schedule.broken_from = None
             assert go_on().run_id == RUN.run_id
         assert tables(schedule.folder) == undisturbed, number

@@ -62,7 +62,7 @@ def kill_a_worker(command: subprocess.Popen[str]) -> None:
 
 @pytest.mark.timeout(2 * SECONDS)
 def test_a_poison_one_that_hangs_and_a_killed_worker_in_one_run(on_server, tmp_path):
-    """The two are in one shard, so that few workers fail: how they are told from others is the matter of `test_workers_fanout`."""
+    """The two are in one shard, so that few workers fail: `test_workers_fanout` tests how they are found."""
     faces = [number % 3 for number in range(8)]
     folder, root = fakes.write_pictures(tmp_path / "photos", faces), tmp_path / "labels"
     harmful(folder, "image-004.png", HANGING)

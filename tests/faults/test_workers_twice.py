@@ -75,7 +75,7 @@ class Future:
 
 
 class Client:
-    """Three workers that nobody sees."""
+    """Three workers that do not run anything."""
 
     scheduler = SimpleNamespace(address="tcp://nowhere:1")
     status = "running"
@@ -207,7 +207,7 @@ def test_nothing_is_repeated_while_others_wait_or_nobody_is_free(tmp_path, monke
     assert len(client.sent) == 3  # not asked to
     flying._repeat_stragglers()
     flying._repeat_stragglers()
-    assert len(client.sent) == 4  # once, and nobody is free after it
+    assert len(client.sent) == 4  # once, and no worker is free after it
 
 
 def dawdle(text: str) -> str:

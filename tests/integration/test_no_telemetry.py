@@ -97,7 +97,7 @@ def test_the_library(commands, two_pictures, trace):
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_everything_that_serves(commands, two_pictures, tmp_path, trace):
-    """`ferflow up`, started among photographs that somebody else could add to, and a run of it."""
+    """`ferflow up`, started in a folder of photographs with write permission for others, and a run of it."""
     foreign = foreign_folder(tmp_path)
     options = ("--source", two_pictures, "--to", tmp_path / "labels")
     with up(commands, foreign.path, *options, env={"ORT_DISABLE_TELEMETRY": "0"}, trace=trace) as served:

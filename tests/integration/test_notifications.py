@@ -27,7 +27,7 @@ from tests.support.served import up
 pytestmark = pytest.mark.timeout(1200)
 
 FOREIGN = "tcp://203.0.113.1:8786"
-"""Nobody's: an address for documents."""
+"""An address that is reserved for documentation."""
 
 FILES = Path(__file__).resolve().parents[2] / "deployments" / "automations"
 
@@ -161,7 +161,7 @@ def test_no_run_at_all(told):
 
 
 def test_too_many_quarantined_images(told):
-    """Of a run that completes the same is told: test_whole_job.py."""
+    """For a run that completes: test_whole_job.py."""
     run, text = told["runs"]["night"], told["quarantined"]
     assert text.startswith("ferflow: 33.3 % of the images quarantined\n")
     assert "processed 3 images and quarantined 1 of them (unreadable: 1); the bound is 5 %" in text
@@ -180,10 +180,10 @@ def test_a_failed_night(told):
 
 
 def test_all_that_was_told(told):
-    """One message each; the first was refused once. Of a morning after a night nothing is told: test_flow_housekeeping.py."""
+    """One message each; the first was refused once. For a morning after a run: test_flow_housekeeping.py."""
     mornings = [text for text in told["texts"] if text.startswith("ferflow: no run last night\n")]
     assert len(set(mornings)) == len(mornings)  # where the machine is busy, the event that starts it is sent again
-    assert len(told["texts"]) - len(mornings) == 3  # the night is told of twice: it failed, and lost more than the bound
+    assert len(told["texts"]) - len(mornings) == 3  # two messages for the night: it failed, and more than the bound was quarantined
     assert told["asked"] == len(told["texts"]) + 1
 
 

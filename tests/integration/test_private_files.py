@@ -50,7 +50,7 @@ class Left:
 @pytest.fixture(scope="module")
 def left(two_pictures, labelled, prefect_url):
     """The home is one in which a command has made Prefect's database. The whole run uses a server that is there, the killed one its own."""
-    folder = Path(tempfile.mkdtemp(prefix="ferflow-open-"))  # pytest's own folders let nobody in
+    folder = Path(tempfile.mkdtemp(prefix="ferflow-open-"))  # pytest's own folders are closed to other users
     before = os.umask(0o022)  # the usual one
     try:
         folder.chmod(0o755)

@@ -107,7 +107,7 @@ def test_other_ways_to_name_the_files(root, pattern):
 
 @pytest.mark.parametrize(("column", "value"), [("run", RUN), ("run_date", "2026-01-01")])
 def test_a_partition_filter_opens_no_other_file(root, tmp_path, column, value):
-    """Files of the other day are made unreadable: whoever prunes by path does not notice."""
+    """Files of the other day are made unreadable: a reader that prunes by path does not open them."""
     shutil.copytree(root, tmp_path / "labels")
     for file in (tmp_path / "labels" / "labels").rglob("run=run-b/*.parquet"):
         file.write_bytes(b"no parquet")

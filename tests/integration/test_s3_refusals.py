@@ -15,7 +15,7 @@ MARKER = "MARKERsecretMARKERsecret"
 
 @pytest.fixture
 def public(swift, monkeypatch):
-    """A bucket with a picture, which everybody may read and only the writer may change."""
+    """A public bucket with a picture, which only the writer may change."""
     use(monkeypatch, swift.environment())
     bucket = new_bucket("public-read")
     open_store(f"s3://{bucket}/photos").write_bytes("a.png", fakes.picture(1))

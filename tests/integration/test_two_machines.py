@@ -1,4 +1,4 @@
-"""Two machines' worth of parts on one: server, work-pool worker, Dask scheduler, two Dask workers, object store, and somebody's terminal.
+"""Two machines' worth of parts on one: server, work-pool worker, Dask scheduler, two Dask workers, object store, and a user's terminal.
 
 Each has a folder and a home of its own, and nothing is shared but the store. The nightly deployment of deployments/prefect.yaml runs
 through all of them.

@@ -46,7 +46,7 @@ async def run(given: dict[str, Any]) -> str:
         asked = await client.create_flow_run_from_deployment(deployment)
         await ProcessWorker(work_pool_name="ferflow", name="worker").start(run_once=True)
         ended = await client.read_flow_run(asked.id)
-        while ended.state is None or not ended.state.is_final():  # whoever started this gives it a time limit
+        while ended.state is None or not ended.state.is_final():  # the parent process sets a time limit
             await asyncio.sleep(0.5)
             ended = await client.read_flow_run(asked.id)
         return f"{ended.state.type.value}: {ended.state.message or ''}"

@@ -37,7 +37,7 @@ def ask(url: str) -> dict[str, object]:
 
 def main() -> None:
     url = sys.argv[1]
-    status(url, "GET", "/health", {})  # loads modules that nobody else may be able to read
+    status(url, "GET", "/health", {})  # loads modules that other users may be unable to read
     line(f"{url}/logs/out", "prefect", "")
     second_user.become()
     wrong = base64.b64encode(b"ferflow:wrong").decode()

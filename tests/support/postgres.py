@@ -40,7 +40,7 @@ def postgres() -> Iterator[Postgres]:
     programs = found()
     owner = pwd.getpwnam(SOMEBODY) if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
     as_owner = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # not below the tests' own folder, which nobody else may enter
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # not below the tests' own folder, which is closed to other users
     os.chown(folder, owner.pw_uid, owner.pw_gid)
 
     def run(*words: object) -> None:

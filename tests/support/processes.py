@@ -157,7 +157,7 @@ def in_process(capsys: pytest.CaptureFixture[str], *arguments: object) -> Ended:
 
 @dataclass(frozen=True)
 class LabelledRoot:
-    """Two pictures, labelled in an empty home, from a folder full of what somebody else has left there.
+    """Two pictures, labelled in an empty home, from a folder with files of another user.
 
     Shared by all test processes: nothing may be written to the root.
     """

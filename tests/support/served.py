@@ -83,7 +83,7 @@ class Served:
         return self.call("POST", f"/deployments/{deployment['id']}/create_flow_run", {"parameters": {"params": params}})
 
     def newest(self, deployment: str) -> dict[str, Any]:
-        """The run that somebody asked for last."""
+        """The run that was created last."""
         wanted = {"flow_runs": {"deployment_id": {"any_": [deployment]}}, "sort": "EXPECTED_START_TIME_DESC"}
         _, runs = self.call("POST", "/flow_runs/filter", wanted)
         return next(run for run in runs if not run["auto_scheduled"])

@@ -1,7 +1,7 @@
 """A production S3 server, OpenStack Swift, for as long as the tests run. It checks signatures and access rights.
 
-Fixtures for conftest.py. Where Swift cannot be installed, the tests that need it are skipped with the reason. Whoever runs them again and
-again starts it once, with `--region eu-test-1`, and names the file that its first line went to in FERFLOW_TEST_SWIFT.
+Fixtures for conftest.py. Where Swift cannot be installed, the tests that need it are skipped with the reason. For repeated
+runs, start it once, with `--region eu-test-1`, and set FERFLOW_TEST_SWIFT to the file with its first line.
 """
 
 import json
@@ -17,7 +17,7 @@ import pytest
 
 START = Path(__file__).resolve().parents[2] / "deployments" / "swift" / "start.py"
 REGION = "eu-test-1"
-"""Not the one that clients take when nobody says any."""
+"""Not the default of clients."""
 UNAVAILABLE = 3
 
 

@@ -1,4 +1,4 @@
-"""Sizes of a DetectionNet, and what its numbers mean: what is known of it without loading torch."""
+"""Sizes of a DetectionNet and the meaning of its outputs, without loading torch."""
 
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 from fer_core.validation import check_entries
 
 STRIDES: Final = (8, 16, 32)
-"""Pixels between neighbouring places of each level. Pictures come in multiples of the last."""
+"""Pixels between neighbouring places of each level. Sides of inputs are multiples of the last."""
 NUMBERS: Final = 15
 LARGEST: Final = 4.5
 """Logarithm of the largest side in strides that a box can have: keeps `exp` finite."""

@@ -1,4 +1,4 @@
-"""What a DetectionNet's raw numbers say, read only where a face may be: a thousandth of all places."""
+"""Decodes a DetectionNet's raw outputs, only where a face may be: a thousandth of all places."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -16,18 +16,18 @@ Rows = NDArray[np.float32]
 """(N, 15) box x0, y0, x1, y1, five points, score."""
 
 CERTAIN: Final = 30.0
-"""Logits beyond it are taken for it: the score is 1 to seven digits, and `exp` stays finite."""
+"""Logits are clipped to it: the score is 1 to seven digits, and `exp` stays finite."""
 
 
 def finite(levels: Levels) -> Levels:
-    """The same. DetectorError where a number is none: no picture makes such, and places with them would pass for places without a face."""
+    """The same. DetectorError where a number is not finite: no picture gives such, and its place would count as one without a face."""
     if not all(np.isfinite(numbers).all() for numbers in levels):
         raise DetectorError("the detector gives answers that are no finite numbers, so its weights are of no use")
     return levels
 
 
 def rows_from(levels: Levels, lowest: float) -> tuple[Rows, NDArray[np.intp]]:
-    """What is seen where the score is at least `lowest`, each row in its own picture's pixels, and in which picture of the batch it is.
+    """Detections with a score of at least `lowest`, each row in its own picture's pixels, and the number of its picture in the batch.
 
     By picture, then finest level first, row by row. As `network._places` computes them.
     """
@@ -46,7 +46,7 @@ def rows_from(levels: Levels, lowest: float) -> tuple[Rows, NDArray[np.intp]]:
 
 @lru_cache(maxsize=64)
 def _grids(shapes: tuple[tuple[int, ...], ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(N, 2) where the places of all levels lie, in pixels, and (N, 1) how far apart those of their level are."""
+    """(N, 2) positions of the places of all levels, in pixels, and (N, 1) the stride of their level."""
     centres, strides = [], []
     for (height, width), stride in zip(shapes, STRIDES, strict=True):
         y, x = np.divmod(np.arange(height * width), width)

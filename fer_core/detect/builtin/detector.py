@@ -20,27 +20,27 @@ from fer_core.types import Faces
 SCORE_THRESHOLD: Final = 0.6
 SMALL: Final = 32.0
 LENIENCE: Final = 0.04
-"""The threshold is lower by this for faces whose side (square root of the area) is below `SMALL` pixels: a score foretells how well the
-box fits, and boxes of few pixels fit less well. Chosen with the threshold, on AFW and the eleven WIDER photographs."""
+"""The threshold is lower by this for faces whose side (square root of the area) is below `SMALL` pixels: a score predicts the overlap of
+the box, which is smaller for boxes of few pixels. Chosen with the threshold, on AFW and the eleven WIDER photographs."""
 REVISION: Final = 1
-"""Goes up with every change of a rule or constant, here or in the looks, that changes answers."""
+"""Incremented with every change of a rule or constant, here or in the pyramid, that changes results."""
 WEAK: Final = 0.2
-"""Score from which a place has a say in where a face lies, if not in whether there is one."""
+"""Score from which a place counts for the position of a face, though not for its existence."""
 NMS_THRESHOLD: Final = 0.4
 AGREEING: Final = 0.6
-"""Findings that overlap the best one by so much are averaged with it, weighted by their scores."""
+"""Detections that overlap the best one by so much are averaged with it, weighted by their scores."""
 LARGEST_SIDE: Final = 4096
-"""Longest side of the finest look."""
+"""Longest side of the finest pyramid level."""
 BATCH_PIXELS: Final = 2**22
-"""Pixels that pass the network together, at most, unless one piece has more: bounds the memory to about half a gigabyte."""
+"""Most pixels of a batch, unless one tile has more: bounds the memory to about half a gigabyte."""
 CANDIDATES: Final = 2000
-"""Best places of a picture that are looked at."""
+"""Most candidates of a picture, the best ones."""
 EDGE: Final = 3.0
-"""A box that comes so near to the cut edge of a tile, in pixels, is seen whole elsewhere."""
+"""A box so near to the cut edge of a tile, in pixels, is whole in another tile or level."""
 
 
 class BuiltinDetector:
-    """A `Detector`. On a GPU where `device` says so; the same pixels always give the same faces on the same kind of device."""
+    """A `Detector`, on the GPU for that `device`; the same pixels always give the same faces on the same kind of device."""
 
     def __init__(
         self, file: Path = SHIPPED, score_threshold: float = SCORE_THRESHOLD, largest_side: int = LARGEST_SIDE, device: str = "cpu"
@@ -55,7 +55,7 @@ class BuiltinDetector:
         return self.detect_many([pixels])[0]
 
     def detect_many(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Faces]:
-        """Pictures (H, W, 3) RGB uint8 of any sizes -> the faces of each. Pieces of one shape pass the network together."""
+        """Pictures (H, W, 3) RGB uint8 of any sizes -> the faces of each. Tiles of one shape pass the network together."""
         waiting: dict[tuple[int, ...], list[tuple[int, ImageTile]]] = defaultdict(list)
         found: list[list[Rows]] = [[] for _ in pictures]
         for number, pixels in enumerate(pictures):
@@ -69,18 +69,18 @@ class BuiltinDetector:
         return [self._joined(rows, pixels) for rows, pixels in zip(found, pictures, strict=True)]
 
     def _look(self, alike: list[tuple[int, ImageTile]], found: list[list[Rows]]) -> None:
-        """Pass pieces of one shape through the network; findings go to their pictures."""
+        """Pass tiles of one shape through the network; detections go to their pictures."""
         rows, pieces_of = rows_from(self._detector_runtime([piece.pixels for _, piece in alike]), min(WEAK, self._lowest**2))
         for index, (number, piece) in enumerate(alike):
             found[number].append(_placed(rows[pieces_of == index], piece))
 
     def _joined(self, parts: list[Rows], pixels: NDArray[np.uint8]) -> Faces:
-        """Findings of all pieces of a picture -> its faces."""
+        """Detections in all tiles of a picture -> its faces."""
         rows = np.concatenate(parts)
         rows = rows[np.isfinite(rows).all(axis=1)]
         rows = rows[np.argsort(-rows[:, 14], kind="stable")[:CANDIDATES]]
         kept = nms(rows[:, :4], rows[:, 14], NMS_THRESHOLD)
-        promising = kept[rows[kept, 14] >= self._lowest**2]  # what the second look can raise to the threshold
+        promising = kept[rows[kept, 14] >= self._lowest**2]  # what refinement can raise to the threshold
         faces = refine_detections(self._detector_runtime, pixels, averaged(rows, promising), self._lowest**2)
         small = np.sqrt(np.prod(faces[:, 2:4] - faces[:, :2], axis=1)) < SMALL
         faces = faces[faces[:, 14] >= np.where(small, self._lowest, self._threshold)]
@@ -89,7 +89,7 @@ class BuiltinDetector:
 
 
 def _placed(rows: Rows, piece: ImageTile) -> Rows:
-    """Rows in a piece's pixels -> in the picture's; without those that a tile's edge cuts."""
+    """Rows in a tile's pixels -> in the picture's; without those that a tile's edge cuts."""
     low, high = rows[:, :2] > piece.cut[:2] + EDGE, rows[:, 2:4] < piece.cut[2:] - EDGE
     rows = rows[(low & high).all(axis=1)]
     rows[:, :14] = (rows[:, :14] + np.tile(piece.origin, 7)) * np.tile(piece.scale, 7)
@@ -97,7 +97,7 @@ def _placed(rows: Rows, piece: ImageTile) -> Rows:
 
 
 def averaged(rows: Rows, kept: NDArray[np.intp]) -> Rows:
-    """(N, 15) findings and the indices of the best of each face -> (K, 15): box and points are means of all findings that agree with it.
+    """(N, 15) detections and the indices of the best of each face -> (K, 15): box and points are means of all that agree with it.
 
     Weighted by score, as in Gidaris and Komodakis' box voting (ICCV 2015). The score stays that of the best.
     """

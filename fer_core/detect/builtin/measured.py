@@ -1,4 +1,4 @@
-"""How good and how fast each detector is: the table of docs/benchmarks.md (`benchmarks/detector/compare.py`), for people who choose."""
+"""Accuracy and speed of each detector: the table of docs/benchmarks.md (`benchmarks/detector/compare.py`), for the choice of one."""
 
 from dataclasses import dataclass
 from typing import Final

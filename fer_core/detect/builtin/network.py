@@ -36,7 +36,7 @@ RARE: Final = -4.6
 
 @dataclass(frozen=True, slots=True)
 class DetectionOutputs:
-    """What the network says at every place of a batch. N places of all levels, finest level first, row by row."""
+    """Outputs of the network at every place of a batch. N places of all levels, finest level first, row by row."""
 
     logits: Tensor
     """(B, N) of the score."""
@@ -111,7 +111,7 @@ class DetectionNet(nn.Module):
             nn.init.constant_(bias[:1], RARE)
 
     def forward(self, pictures: Tensor) -> DetectionOutputs:
-        """(B, 3, H, W) RGB, 0 to 255, H and W multiples of 32 -> what is seen at every place."""
+        """(B, 3, H, W) RGB, 0 to 255, H and W multiples of 32 -> outputs at every place."""
         return _places(self.levels(pictures))
 
     def levels(self, pictures: Tensor) -> list[Tensor]:
@@ -157,7 +157,7 @@ def _centres(rows: int, columns: int, stride: int, device: torch.device) -> Tens
 
 
 def fold_batch_norm(network: DetectionNet) -> DetectionNet:
-    """The same answers without batch norm, in evaluation mode: its statistics go into the convolutions."""
+    """The same outputs without batch norm, in evaluation mode: its statistics are folded into the convolutions."""
     plain = DetectionNet(network.config)
     theirs, ours = dict(network.named_modules()), dict(plain.named_modules())
     for name, module in theirs.items():
@@ -177,7 +177,7 @@ def fold_batch_norm(network: DetectionNet) -> DetectionNet:
 
 
 def interpolate_weights(one: DetectionNet, other: DetectionNet, share: float) -> DetectionNet:
-    """Networks without batch norm, of which one learnt on from the other, averaged weight by weight: `share` of the second.
+    """Networks without batch norm, one trained from the other, averaged weight by weight: `share` of the second.
 
     Such averages are often better than either (Wortsman et al., "Model soups", ICML 2022). ValueError: they are of different sizes.
     """
@@ -190,9 +190,9 @@ def interpolate_weights(one: DetectionNet, other: DetectionNet, share: float) ->
 
 @torch.no_grad()
 def unfold_batch_norm(plain: DetectionNet, pictures: Tensor) -> DetectionNet:
-    """The same answers with batch norm, in evaluation mode, so that a network as it is shipped can learn on: what `fold_batch_norm` undoes.
+    """The same outputs with batch norm, in evaluation mode, so that a shipped network can be trained further: inverse of `fold_batch_norm`.
 
-    pictures: (B, 3, H, W) RGB, 0 to 255, as they will come in training; the norms' statistics are those of these pictures.
+    pictures: (B, 3, H, W) RGB, 0 to 255, as in training; the norms' statistics are those of these pictures.
     """
     network = DetectionNet(plain.config, norm=True).eval()
     theirs = dict(plain.named_modules())
@@ -203,14 +203,14 @@ def unfold_batch_norm(plain: DetectionNet, pictures: Tensor) -> DetectionNet:
             hooks.append(module.register_forward_pre_hook(_Settling(known)))
         elif isinstance(module, nn.Conv2d) and isinstance(known, nn.Conv2d) and module.bias is not None:
             module.load_state_dict(known.state_dict())
-    network(pictures)  # each norm is settled right before its first use, so that later ones see the right pictures
+    network(pictures)  # each norm is set right before its first use, so that later ones get the right inputs
     for hook in hooks:
         hook.remove()
     return network
 
 
 class _Settling:
-    """Gives one convolution the weights of one without norm, and its norm the statistics of what comes in."""
+    """Gives one convolution the weights of one without norm, and its norm the statistics of its input."""
 
     def __init__(self, known: Convolution) -> None:
         self._known = known

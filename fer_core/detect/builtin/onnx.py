@@ -1,4 +1,4 @@
-"""A DetectionNet as ONNX Runtime runs it on CPUs. It takes bytes: the network's first line, x / 128 - 1, is in its first weights."""
+"""A DetectionNet for ONNX Runtime on CPUs. Its input is bytes: the normalisation x / 128 - 1 is folded into the first weights."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -18,11 +18,11 @@ GREY: Final = 128
 
 
 class OnnxDetectorRuntime:
-    """A `DetectorRuntime` with as many threads as `onnx_builder.threads` says."""
+    """A `DetectorRuntime` with the threads of `onnx_builder.Session`."""
 
     def __init__(self, config: DetectionConfig, tensors: Tensors) -> None:
         """tensors: of a network without batch norm, as `weights.read_detector` gives them. KeyError: one is missing."""
-        with np.errstate(over="ignore", invalid="ignore"):  # what is too large is found as it is written down
+        with np.errstate(over="ignore", invalid="ignore"):  # numbers that are too large are found when the graph is written
             model = build_onnx(config, tensors)
         self._session = Session(model)
 
@@ -32,7 +32,7 @@ class OnnxDetectorRuntime:
 
 
 def framed(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """(H, W, 3) each -> (B, H + 1, W + 1, 3): a first row and column of grey stand for the zeros that the first convolution sees there."""
+    """(H, W, 3) each -> (B, H + 1, W + 1, 3): a first row and column of grey, in place of the first convolution's zero padding."""
     height, width = pictures[0].shape[:2]
     stacked = np.full((len(pictures), height + 1, width + 1, 3), GREY, np.uint8)
     for index, picture in enumerate(pictures):

@@ -1,7 +1,7 @@
-"""A second look at every face that may be one, cut out and brought to one size: what was a fluke of one scale is not seen again.
+"""Refinement: a second pass of the network over each candidate, cut out and resized; false positives of one scale are not found again.
 
-The score becomes the geometric mean of both looks, box and points their mean. On AFW, at 0.05 invented faces an image, it raised the recall
-of a half-trained network from 0.86 to 0.92.
+The score becomes the geometric mean of both passes, box and points their mean. On AFW, at 0.05 false positives an image, it raised the
+recall of a half-trained network from 0.86 to 0.92.
 """
 
 import math
@@ -20,11 +20,11 @@ from fer_core.detect.builtin.runtime import DetectorRuntime
 SIDE: Final = 128
 """Of the cut-out, in pixels."""
 FACE: Final = 64
-"""Side (square root of the area) that a face is brought to in it."""
+"""Side (square root of the area) of the resized face in it."""
 SAME_FACE: Final = 0.4
-"""Overlap from which the second look sees the face that the first one saw."""
+"""Overlap from which detections of the two passes are the same face."""
 SEEN: Final = 0.1
-"""Score of the second look from which its box and points are believed."""
+"""Score of the second pass from which its box and points are used."""
 BATCH: Final = 8
 
 
@@ -41,7 +41,7 @@ class _Cut:
 
 
 def refine_detections(runtime: DetectorRuntime, pixels: NDArray[np.uint8], rows: Rows, min_score: float) -> Rows:
-    """(H, W, 3) RGB and what a first look found, in its pixels -> the same rows, in the same order, after a second look at each.
+    """(H, W, 3) RGB and the detections of the first pass, in its pixels -> the same rows, in the same order, after the second pass.
 
     min_score: a second score below it counts as none, since the two together could not reach the threshold.
     """
@@ -55,7 +55,7 @@ def refine_detections(runtime: DetectorRuntime, pixels: NDArray[np.uint8], rows:
 
 
 def _together(rows: Rows, found: Rows, faces: NDArray[np.intp], cuts: Sequence[_Cut]) -> Rows:
-    """(K, 15) of the first look; (P, 15) of the second, in the pixels of the cut-out of the face that `faces` says -> (K, 15) of both."""
+    """(K, 15) of the first pass; (P, 15) of the second, in the pixels of the cut-out of the face in `faces` -> (K, 15) of both."""
     placed = found.astype(np.float64)
     scales, centres = np.array([[cut.scale] for cut in cuts]), np.stack([np.tile(cut.centre, 7) for cut in cuts])
     placed[:, :14] = (placed[:, :14] - SIDE / 2) / scales[faces] + centres[faces]

@@ -1,4 +1,4 @@
-"""A DetectionNet ready to look: by ONNX Runtime on a CPU, by torch on another device."""
+"""A DetectionNet ready to run: by ONNX Runtime on a CPU, by torch on another device."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -13,7 +13,7 @@ from fer_core.detect.builtin.weights import incompatible_weights, load_detector,
 
 
 class DetectorRuntime(Protocol):
-    """See `DetectionNet.levels`. What is seen in a picture does not depend on those it comes with."""
+    """See `DetectionNet.levels`. The outputs for a picture do not depend on the others of its batch."""
 
     def __call__(self, pictures: Sequence[NDArray[np.uint8]], /) -> Levels:
         """(H, W, 3) RGB each, of one shape, sides multiples of 32."""
@@ -21,7 +21,7 @@ class DetectorRuntime(Protocol):
 
 
 def load_runtime(file: Path, device: str) -> DetectorRuntime:
-    """What suits the device. A CPU without ONNX Runtime gets the same answers from torch, in twice the time.
+    """The runtime for the device. A CPU without ONNX Runtime gets the same results from torch, in twice the time.
 
     DetectorError: no such file, or not one of the built-in detector.
     """

@@ -1,7 +1,7 @@
-"""How a picture is cut up for the built-in detector: looks at falling sizes, large ones in tiles, all in a few shapes so that they batch.
+"""Tiles of a picture for the built-in detector: pyramid levels of falling size, large ones in tiles, in a few shapes so that they batch.
 
-The network finds faces of about 8 to 300 pixels. The finest look therefore shows a picture as it is, small ones enlarged; each further
-look is smaller by `SHRINK`, down to one that shows the whole picture in one piece, in which a face that fills it is found.
+The network finds faces of about 8 to 300 pixels. The finest level therefore has the picture's own size, small ones enlarged; each further
+level is smaller by `SHRINK`, down to one with the whole picture in one tile, in which a face that fills it is found.
 """
 
 from collections.abc import Iterator
@@ -16,33 +16,33 @@ from fer_core.detect.image_pyramid import pyramid_levels
 
 SHRINK: Final = 2.5
 COARSEST: Final = 320
-"""Longest side of the smallest look."""
+"""Longest side of the smallest level."""
 SMALL: Final = 640
 """Smaller pictures are enlarged to it, at most twice."""
 TILE: Final = 1280
 """Longest side of a tile."""
 OVERLAP: Final = 160
-"""Pixels that neighbouring tiles share: a face that a tile's edge cuts is seen whole in its neighbour or at the next smaller size."""
+"""Pixels that neighbouring tiles share: a face that a tile's edge cuts is whole in its neighbour or in the next smaller level."""
 STEP: Final = 64
-"""Both sides of a piece are filled up to a multiple of it."""
+"""Both sides of a tile are padded to a multiple of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageTile:
-    """A part of one look at a picture."""
+    """A part of one pyramid level of a picture."""
 
     pixels: NDArray[np.uint8]
     """(H, W, 3) RGB, H and W multiples of `STEP`, grey where the picture ends."""
     origin: NDArray[np.float32]
-    """(2,) its left upper corner in the look."""
+    """(2,) its left upper corner in the level."""
     scale: NDArray[np.float32]
-    """(2,) by which pixels of the look are multiplied to be pixels of the picture."""
+    """(2,) factors from pixels of the level to pixels of the picture."""
     cut: NDArray[np.float32]
-    """(4,) x0, y0, x1, y1 of its edges, in its own pixels, beyond which the look goes on; infinite where it does not."""
+    """(4,) x0, y0, x1, y1 of its edges, in its own pixels, beyond which the level continues; infinite where it does not."""
 
 
 def sides(height: int, width: int, largest: int) -> list[int]:
-    """Longest sides of the looks at a picture, finest first; none above `largest`."""
+    """Longest sides of the pyramid levels of a picture, finest first; none above `largest`."""
     longest = max(height, width)
     side = min(max(longest, min(2 * longest, SMALL)), largest)
     found = [side]
@@ -52,7 +52,7 @@ def sides(height: int, width: int, largest: int) -> list[int]:
 
 
 def tile_image(pixels: NDArray[np.uint8], largest: int) -> Iterator[ImageTile]:
-    """(H, W, 3) RGB -> all pieces of all looks."""
+    """(H, W, 3) RGB -> all tiles of all levels."""
     for look, scale in pyramid_levels(pixels, sides(pixels.shape[0], pixels.shape[1], largest)):
         height, width = look.shape[:2]
         for top, bottom in _spans(height):

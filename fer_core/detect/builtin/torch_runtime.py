@@ -1,4 +1,4 @@
-"""A DetectionNet that looks by torch."""
+"""A DetectionNet that runs on torch."""
 
 from collections.abc import Sequence
 

@@ -19,7 +19,7 @@ SHIPPED: Final = Path(__file__).parents[1] / "weights" / "builtin.safetensors"
 
 
 def save_detector(network: "DetectionNet", file: Path) -> None:
-    """Write a network with batch norm, averaged or not, as it is shipped."""
+    """Write a network with batch norm, averaged or not, in the shipped format."""
     from safetensors.torch import save_file
 
     from fer_core.detect.builtin.network import fold_batch_norm
@@ -57,5 +57,5 @@ def load_detector(file: Path) -> "DetectionNet":
 
 
 def incompatible_weights(file: Path, reason: Exception) -> DetectorError:
-    """What to raise where a file does not hold a network that it describes itself."""
+    """The error for a file whose tensors are not those of the network that it describes."""
     return DetectorError(f"not a file of the built-in detector ({type(reason).__name__}: {reason}): {file}")

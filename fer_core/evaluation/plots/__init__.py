@@ -1,4 +1,4 @@
-"""Pictures of figures, as PNG: confusion, reliability, training curves, robustness. They are drawn without a display.
+"""Plots as PNG: confusion, reliability, training curves, robustness. They need no display.
 
 matplotlib loads when the first one is drawn, not before.
 """

@@ -1,4 +1,4 @@
-"""The confusion matrix as a table that shows at a glance what is taken for what."""
+"""The confusion matrix as a table."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,7 +20,7 @@ LEFT, RIGHT, TOP, BOTTOM = 1.4, 0.85, 1.5, 1.05
 DARK: Final = 0.55
 """Shares from here on are written in white."""
 _BLUES: Final = [(0.0, "#ffffff"), (0.25, "#cfe0f5"), (0.5, "#93b8e6"), (0.6, "#3f7bcd"), (1.0, "#0f3b7d")]
-"""No blue on which neither black nor white is easily read."""
+"""Without blues on which neither black nor white is easy to read."""
 
 
 def confusion_png(figures: Evaluation, scored: Scored, file: Path) -> None:
@@ -35,7 +35,7 @@ def confusion_png(figures: Evaluation, scored: Scored, file: Path) -> None:
         _names(axes, figures)
         _margins(axes, figures)
         width, height = figure.get_size_inches()
-        note = "Row: the true class, with its faces. Column: what the model said.\nColour and small figures: share of the row's faces."
+        note = "Row: the true class, with its faces. Column: the predicted class.\nColour and small figures: share of the row's faces."
         figure.text(MARGIN / width, MARGIN / height, note, fontsize=8, color=SOFT, linespacing=1.5)
 
 
@@ -84,5 +84,5 @@ def _margins(axes: "Axes", figures: Evaluation) -> None:
 
 
 def _percent(share: float) -> str:
-    """Whole percents, but nearly none and nearly all are not called none and all."""
+    """Whole percents, but values near 0 and 1 are not rounded to 0 % and 100 %."""
     return f"{share:.0%}" if share in (0, 1) or 0.0095 <= share < 0.995 else f"{share:.1%}"

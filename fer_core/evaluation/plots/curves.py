@@ -1,4 +1,4 @@
-"""How a training run went."""
+"""Curves of a training run."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 INK, SOFT, LINE, FAINT = "#1c2128", "#5d6672", "#c9c6bf", "#eeece6"
 SERIES: Final = ("#1d5fbf", "#d9480f", "#00876c", "#8f3fb0", "#8a6d00", "#5d6672")
-"""Lines of a plot; told apart by colour-blind people too, and each has a mark of its own."""
+"""Colours of the lines of a plot, which colour-blind people can distinguish too; each has its own marker."""
 MARKS: Final = ("o", "s", "^", "D", "v", "P")
 MARGIN: Final = 0.28
 """Around the sheet, inches."""
@@ -58,7 +58,7 @@ def sheet(file: Path, width: float, height: float) -> Iterator["Figure"]:
     from matplotlib.figure import Figure
 
     with mpl.rc_context():
-        mpl.rcdefaults()  # whatever the user's own matplotlibrc says
+        mpl.rcdefaults()  # independent of the user's own matplotlibrc
         mpl.rcParams.update(_STYLE)
         figure = Figure(figsize=(width, height), facecolor="white")
         yield figure
@@ -72,7 +72,7 @@ def sheet(file: Path, width: float, height: float) -> Iterator["Figure"]:
 
 
 def make_folder(folder: Path) -> None:
-    """The folder for plots; where it cannot be written, a StoreError says so before the long work starts."""
+    """The folder for plots. StoreError, before the long work starts, where it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -91,13 +91,13 @@ def heading(figure: "Figure", title: str, lines: Sequence[str] = ()) -> None:
 
 
 def inches(figure: "Figure", left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
-    """A place on the sheet in inches from its lower left corner, as `Figure.add_axes` wants it."""
+    """A rectangle in inches from the lower left corner of the sheet, in the units of `Figure.add_axes`."""
     across, up = figure.get_size_inches()
     return left / across, bottom / up, width / across, height / up
 
 
 def printed(text: str, longest: int = 40) -> str:
-    """A name as the font can print it: shortened, and with a question mark for what is not European."""
+    """A name in characters of the font: shortened, and with a question mark for characters that are not European."""
     plain = "".join(letter if letter.isprintable() and ord(letter) < 0x180 else "?" for letter in text)
     return plain if len(plain) <= longest else plain[: longest - 3] + "..."
 

@@ -1,4 +1,4 @@
-"""Whether a model is right as often as it says it is."""
+"""Reliability diagram: accuracy against confidence."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,9 +19,9 @@ def reliability_png(figures: Evaluation, scored: Scored, file: Path) -> None:
     """Draw accuracy against confidence in 15 bins, with the diagonal and the faces of each bin. See `paper.sheet` for errors."""
     bins = figures.reliability
     with sheet(file, 6.6, 8.0) as figure:
-        sure = bins.confidence_sum.sum() / max(int(bins.faces.sum()), 1)
-        told = f"expected calibration error (ECE) {figures.ece:.3f}; on average {sure:.1%} sure, {figures.accuracy:.1%} right"
-        heading(figure, scored.title(), (scored.sample(figures), told))
+        confidence = bins.confidence_sum.sum() / max(int(bins.faces.sum()), 1)
+        line = f"expected calibration error (ECE) {figures.ece:.3f}; mean confidence {confidence:.1%}, accuracy {figures.accuracy:.1%}"
+        heading(figure, scored.title(), (scored.sample(figures), line))
         below = figure.add_axes(inches(figure, 0.85, 0.7, 5.4, 1.15))
         above = figure.add_axes(inches(figure, 0.85, 2.05, 5.4, 4.75), sharex=below)
         _accuracies(above, bins)
@@ -32,13 +32,13 @@ def _accuracies(axes: "Axes", bins: ReliabilityBins) -> None:
     some = bins.faces > 0
     confidence, accuracy = bins.confidence[some], bins.accuracy[some]
     low, high = wilson(bins.right[some], bins.faces[some])
-    axes.plot([0, 1], [0, 1], color=LINE, linestyle=(0, (4, 3)), linewidth=1.4, label="as often right as sure")
+    axes.plot([0, 1], [0, 1], color=LINE, linestyle=(0, (4, 3)), linewidth=1.4, label="perfect calibration")
     axes.vlines(confidence, low, high, color=SERIES[0], linewidth=1.2, alpha=0.45, label="95% interval")
     axes.plot(confidence, accuracy, color=SERIES[0], marker="o", clip_on=False, zorder=3, label="faces of a bin")
     axes.set(ylabel="accuracy", ylim=(0, 1.02))
     axes.yaxis.set_major_formatter(percent)
     axes.tick_params(labelbottom=False)
-    for across, up, side, text in ((0.03, 0.7, "left", "more often right\nthan it says"), (0.97, 0.3, "right", "too sure")):
+    for across, up, side, text in ((0.03, 0.7, "left", "underconfident"), (0.97, 0.3, "right", "overconfident")):
         paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2}
         axes.text(across, up, text, color=SOFT, fontsize=8.5, ha=side, va="center", transform=axes.transAxes, linespacing=1.4, bbox=paper)
     axes.legend(loc="upper left")

@@ -1,4 +1,4 @@
-"""How accuracy falls as faces get worse."""
+"""Accuracy by strength of corruption."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Trial:
 
 
 def robustness_png(trials: Sequence[Trial], sample: str, file: Path) -> None:
-    """Draw one panel a corruption, one line a model. sample: says in words what was scored. See `paper.sheet` for errors."""
+    """Draw one panel a corruption, one line a model. sample: description of the scored faces. See `paper.sheet` for errors."""
     with sheet(file, WIDTH, HEIGHT) as figure:
         heading(figure, "Accuracy on corrupted faces", (sample,))
         lowest = min(value for trial in trials for row in trial.accuracy.values() for value in row)

@@ -1,4 +1,4 @@
-"""What a plot of an evaluation says about its origin."""
+"""The origin of a plot of an evaluation."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from fer_core.evaluation.plots.paper import printed
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Which model was scored on what."""
+    """The scored model and split."""
 
     model: str
     digest: str

@@ -1,4 +1,4 @@
-"""How the shares of labels go from run to run."""
+"""Shares of labels by run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from fer_core.evaluation.plots.paper import INK, heading, inches, percent, print
 from fer_core.labels import EXPRESSIONS
 
 WIDEST = 60
-"""Bars that can be told apart on a page."""
+"""Most bars that can be distinguished on a page."""
 
 
 def shares_png(runs: Sequence[tuple[str, Sequence[int]]], file: Path, colours: Mapping[str, str]) -> None:

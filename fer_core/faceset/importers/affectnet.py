@@ -1,6 +1,6 @@
 """AffectNet (Mollahosseini, Hasani, Mahoor, IEEE TAC 10(1), 2019): the manually annotated part, one of eight expressions a face.
 
-It is handed out in two layouts:
+It is distributed in two layouts:
 
 - tables: `training.csv` and `validation.csv` (columns `subDirectory_filePath` and `expression`) beside `Manually_Annotated_Images/`;
 - arrays: `train_set/` and `val_set/`, each with `images/<id>.jpg` and `annotations/<id>_exp.npy`.
@@ -103,7 +103,7 @@ def _code_in(file: Path) -> int:
             if np.lib.format.read_magic(stream) != (1, 0):
                 raise ValueError("not as NumPy writes plain arrays")
             shape, _, kind = np.lib.format.read_array_header_1_0(stream)
-            if prod(shape) != 1 or kind.itemsize > MOST_CODE_BYTES:  # before that much is set aside
+            if prod(shape) != 1 or kind.itemsize > MOST_CODE_BYTES:  # before that much is allocated
                 raise FaceSetError(f"not AffectNet's layout: {file} does not hold one value")
             stream.seek(0)
             value = np.lib.format.read_array(stream, allow_pickle=False)

@@ -1,7 +1,7 @@
 """Any collection sorted into folders: `<split>/<expression>/<file>` or `<expression>/<file>` (all of it training).
 
-`identities.csv` beside those folders may say who is who: columns `file` (path from there, with forward slashes) and `identity`. Each
-picture has a line; its identity is left empty where nobody knows it. Other columns are passed over.
+`identities.csv` beside those folders may name the persons: columns `file` (path from there, with forward slashes) and `identity`. Each
+picture has a line; an unknown identity is empty. Other columns are ignored.
 """
 
 import csv
@@ -18,7 +18,7 @@ IDENTITIES: Final = "identities.csv"
 
 
 def samples(source: Path) -> Iterator[Sample]:
-    """Every file below a folder that is named like an expression. Names that begin with a dot are passed over."""
+    """Every file below a folder that is named like an expression. Names that begin with a dot are skipped."""
     found = False
     roots = _roots(source)
     identities = _identities(source / IDENTITIES)
@@ -62,7 +62,7 @@ def _name(file: Path, source: Path) -> str:
 
 
 def _identity(name: str, identities: Mapping[str, str] | None) -> str | None:
-    """A picture that was forgotten, or whose path is written in another way, would straddle splits unseen."""
+    """FaceSetError where the table lacks the picture: its identity could be in several splits without notice."""
     if identities is None:
         return None
     if name not in identities:

@@ -1,4 +1,4 @@
-"""Samples of a data set -> a raw face set: every picture as the file it was, in Parquet, not yet looked at."""
+"""Samples of a data set -> a raw face set: the bytes of every picture, in Parquet, not yet decoded."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,11 +13,11 @@ from fer_core.faceset.staging import publish, staged
 from fer_core.faceset.writer import FaceSetWriter
 
 LIMITS: Final = DecodeLimits(max_bytes=PICTURE_BYTES, max_pixels=50_000_000)
-"""Larger pictures are not faces to train on."""
+"""Larger pictures are not used for training."""
 
 
 def import_raw(samples: Iterable[Sample], to: Path, name: str, progress: Callable[[int], None] = lambda done: None) -> FaceSetCard:
-    """Write the raw face set `to`; one that was there is replaced. progress is told how many samples are read."""
+    """Write the raw face set `to`, replacing an existing one. progress: called with the number of samples read."""
     with staged(to) as partial:
         return publish(partial, write_raw(samples, partial, name, progress))
 

@@ -1,4 +1,4 @@
-"""What every importer yields, and how pictures are read from a folder or from a zip of the same name."""
+"""The samples that importers yield, and pictures from a folder or from a zip of the same name."""
 
 import lzma
 import zipfile
@@ -54,7 +54,7 @@ class _Plain:
 class _Zipped:
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
-        # by their last name alone: nothing is unpacked to the disk, so that where a member says it belongs does not matter
+        # by their last name alone: nothing is unpacked to the disk, so a member's folder does not matter
         self._members: Mapping[str, str] = {Path(member).name: member for member in archive.namelist() if not member.endswith("/")}
 
     def read(self, name: str) -> bytes | None:
@@ -69,8 +69,8 @@ class _Zipped:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """A file that a table names, below the folder of its set. FaceSetError where the name leads out of it: such a table would have other
-    files of whoever imports it copied into the face set.
+    """A file that a table names, below the folder of its set. FaceSetError where the name leads out of it: such a table could copy other
+    files of the importing user into the face set.
     """
     parts = PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or "\0" in name:

@@ -47,7 +47,7 @@ def same(one, two):
 
 class TestLearning:
     def test_losses_fall(self, pictures, tmp_path):
-        """On scenes that were not learnt from. That of the scores rises first: better boxes are told to have higher ones.
+        """On scenes that were not learnt from. That of the scores rises first: better boxes are trained to have higher ones.
 
         Over seeds and instruction sets, each of these falls by 15 % to 25 %; without learning it stays as it is."""
         run = started(pictures, tmp_path, replace(CONFIG, steps=1000, batch=4, rate=1e-2))

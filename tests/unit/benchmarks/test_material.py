@@ -44,7 +44,7 @@ def test_teachers_are_mixed_in(tmp_path) -> None:
 
 def test_teachers_have_no_say_in_what_somebody_has_settled(tmp_path) -> None:
     split = read_split(made_faceset(tmp_path / "set", {"train": 16}), "train", luma=True)
-    split.votes[2] = 0  # nobody saw an expression: what follows moves up
+    split.votes[2] = 0  # no vote for an expression: the following faces move up
     own = training_data(split, 0.0, 0.0, {split.pictures[5], split.pictures[9]})
     assert own.skip_teacher.nonzero().flatten().tolist() == [4, 8]
     teacher = load_predictor(str(small_model(tmp_path / "model").path), "cpu")

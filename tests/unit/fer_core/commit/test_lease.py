@@ -77,7 +77,7 @@ def test_a_process_knows_itself_and_its_dead():
     assert not has_exited(me)
     child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     its = replace(me, pid=child.pid)
-    assert has_exited(replace(its, started="1")), "the number is somebody's, but not of one that began then"
+    assert has_exited(replace(its, started="1")), "the number is of a process that began at another time"
     alive = replace(its, started=process_identity._started(child.pid))
     assert is_running_here(alive)
     child.kill()
@@ -192,7 +192,7 @@ def test_a_living_lease_elsewhere_refuses_as_soon_as_it_beats(store, quick):
     finally:
         ended.set()
         thread.join()
-    refuse_concurrent_writer(store)  # nobody here can tell at once
+    refuse_concurrent_writer(store)  # this machine cannot decide at once
 
 
 def test_a_lease_elsewhere_that_stands_still_is_taken_over_and_fenced(store, without_retries):
@@ -214,7 +214,7 @@ def test_a_holder_that_slept_learns_of_it_before_it_publishes(store, without_ret
     with lease(store, "run a") as held:
         held._ended.set()  # it stands still
         held._thread.join()
-        # to whoever looks from another machine
+        # seen from another machine
         monkeypatch.setattr(module, "is_running_here", lambda process: False)
         with lease(store, "run b") as other:
             other.check_now()
@@ -261,7 +261,7 @@ def test_a_killed_holder_is_seen_as_dead_at_once(tmp_path, monkeypatch):
     _, err = second.communicate(timeout=280)
     assert second.returncode == 1
     assert f"run first, process {first.pid} on" in err
-    first.send_signal(signal.SIGKILL)  # and nobody waits for it: a zombie holds no lease
+    first.send_signal(signal.SIGKILL)  # and its parent does not wait for it: a zombie holds no lease
     until(lambda: not live_claims(open_store(root)))
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: pytest.fail("waits for the dead")))
     with lease(open_store(root), "run third"):

@@ -149,14 +149,14 @@ def test_staging_is_collected_by_its_age(run, pictures, tmp_path):
     assert collect(store) == ["run-a"]
     assert {path.split("/")[1] for path in store.list_files("_staging")} == {"run-b"}
     assert collect(store) == []
-    # one file that is young is enough: somebody has resumed it
+    # one young file is enough: the run has been resumed
     grow_old(tmp_path / "labels", "run-b", 30)
     next((tmp_path / "labels" / "_staging" / "run-b").rglob("*.json")).touch()
     assert collect(store) == []
 
 
 def test_staging_of_a_committed_run_goes_at_once(any_root, pictures):
-    """Regression: a run that was killed while it removed its staging left the rest for two weeks, though nobody could resume it."""
+    """Regression: a run that was killed while it removed its staging left the rest for two weeks, though it could not be resumed."""
     run = fakes.config(any_root)
     receipts = fakes.stage_run(run, pictures, 2)
     store = open_store(any_root)
@@ -241,7 +241,7 @@ def _name(part):
 
 
 def test_what_was_never_finished_goes_a_day_later(run, pictures, tmp_path):
-    """Regression: a writer that was killed left a hidden file, which nobody ever saw again."""
+    """Regression: a writer that was killed left a hidden file, which was never removed."""
     root, store = tmp_path / "labels", open_store(run.root)
     fakes.label(run, pictures, 2)
     for place, days in (("_meta/runs/run-a", 2), ("_meta/leases", 0.5), ("_staging/run-b/labels", 30), ("_staging/run-c/labels", 3)):

@@ -110,7 +110,7 @@ def test_counts_that_do_not_fit(run, store):
     store.write_bytes(manifest_file("run-a"), b"{")
     problems = verify(store).problems
     assert problems[0].startswith("the manifest of run run-a cannot be read")
-    assert len(problems) == 7, "and nobody promises its parts"
+    assert len(problems) == 7, "and no manifest has its parts"
 
 
 @pytest.mark.parametrize(

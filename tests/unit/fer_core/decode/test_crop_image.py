@@ -32,7 +32,7 @@ needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc fo
 
 
 def png(width: int, height: int, bits: int = 8, colour: int = 2, body: bytes = b"\0" * 64) -> bytes:
-    """A PNG of that header; whoever believes it sets memory aside for all of its pixels."""
+    """A PNG of that header; a decoder that trusts it allocates memory for all of its pixels."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

@@ -55,7 +55,7 @@ def test_some_are_on_their_way_while_one_is_looked_at_and_never_more():
     storage, wanted = Storage(), images(3 * REQUESTS_AHEAD)
     with ReadPrefetcher(wanted, LIMIT, storage.read) as ahead:
         ahead.take(wanted[0])
-        storage.wait_for(1 + REQUESTS_AHEAD)  # nobody has asked for the second one yet
+        storage.wait_for(1 + REQUESTS_AHEAD)  # the second one has not been taken yet
         assert len(storage.asked) == 1 + REQUESTS_AHEAD
         for ref in wanted[1:]:
             ahead.take(ref)

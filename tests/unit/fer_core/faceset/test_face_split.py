@@ -164,7 +164,7 @@ def test_targets_by_hand() -> None:
     votes = np.array([[6, 3, 1, 0, 0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0, 2, 0], [0, 4, 0, 0, 0, 0, 0, 1, 3, 2]], np.float32)
     targets, weights = vote_targets(votes, "votes")
     assert np.allclose(targets[0, :3], [2 / 3, 1 / 3, 0])  # the single vote is noise
-    assert np.allclose(targets[1, :2], [0.5, 0.5])  # nobody agrees, so single votes are all there is
+    assert np.allclose(targets[1, :2], [0.5, 0.5])  # no two raters agree, so there are only single votes
     assert np.allclose(targets[2], np.eye(8)[1])
     assert np.allclose(weights, [1, 0.5, 0.5])
 

@@ -70,7 +70,7 @@ def test_large_pictures_keep_their_size_and_repeat_their_border() -> None:
 
 
 class Told:
-    """Finds what it is told."""
+    """Returns given faces."""
 
     identity = "told"
 

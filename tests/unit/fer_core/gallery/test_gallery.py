@@ -142,7 +142,7 @@ def promise_as_it_is(store, manifest):
 
 @pytest.mark.parametrize("digest", [None, "", "0" * 64])
 def test_a_table_without_the_digest_of_a_picture_shows_nothing_of_it(tmp_path, drawn, digest):
-    """Somebody made the table: it names a picture of another person's."""
+    """A forged table names a picture outside of the collection."""
     manifest = run_over(tmp_path, [2])
     secret = tmp_path / "secret.png"
     Image.new("RGB", (64, 64), (250, 1, 2)).save(secret)

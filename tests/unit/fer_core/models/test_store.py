@@ -144,7 +144,7 @@ def test_weights_that_describe_themselves_wrongly(ref: ModelRef, spec: str | Non
 
 
 class Trap:
-    """Would write a file if anybody unpickled it."""
+    """Would write a file when it is unpickled."""
 
     def __init__(self, file: Path) -> None:
         self.file = file

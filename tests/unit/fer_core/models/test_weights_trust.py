@@ -1,4 +1,4 @@
-"""Weights that somebody else made: what no training gives, or no machine should hold, is refused on every path that would label with it."""
+"""Untrusted weights: values that no training gives, or sizes that are too large, are refused on every path that would label with them."""
 
 import json
 import sys

@@ -97,7 +97,7 @@ def test_it_is_told_where_it_is(folder: Path) -> None:
 @pytest.mark.parametrize("decoders", ["0", "1", "4"])
 @pytest.mark.parametrize("room", [1, 2.5, 100])
 def test_a_group_is_no_larger_than_its_pixels_allow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: float, decoders: str) -> None:
-    """Pictures are 200 x 64. Nobody waits for pixels that the group itself holds."""
+    """Pictures are 200 x 64. The group does not wait for pixels that it holds itself."""
     monkeypatch.setattr(decode_prefetch, "PIXELS_AHEAD", round(room * 200 * 64))
     monkeypatch.setattr(decode_prefetch, "PIXELS_A_PICTURE", 1)
     monkeypatch.setenv("FERFLOW_DECODERS", decoders)

@@ -1,4 +1,4 @@
-"""The shards of a draft: how many images they hold when nobody says, and what earlier runs have told of their cost."""
+"""The shards of a draft: their default size, and the measured cost of earlier runs."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The network as ONNX Runtime runs it says what torch says, whatever its sizes and whoever else is in the batch."""
+"""The network on ONNX Runtime gives the results of torch, for all sizes and independent of the other faces of the batch."""
 
 from dataclasses import replace
 from functools import cache

@@ -1,4 +1,4 @@
-"""What a review export holds: the faces that were asked for, nobody's twice, nothing that reaches out."""
+"""Content of a review export: the selected faces, each once, and no network access."""
 
 import base64
 import hashlib

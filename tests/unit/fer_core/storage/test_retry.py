@@ -8,7 +8,7 @@ from fer_core.storage.retry import DEFAULT_RETRY, IMAGE_RETRY, NO_RETRY, RetryPo
 
 
 class Clock:
-    """Time that passes only while somebody sleeps, or while a question takes as long as it says."""
+    """A clock that advances only in `sleep`, or by the given duration of a request."""
 
     def __init__(self):
         self.now, self.slept = 0.0, []

@@ -61,7 +61,7 @@ def test_runs_are_sorted_and_aligned_slices_part_no_uri(lists, at_once):
     seen = [{uri for piece in pieces for uri, _ in piece} for pieces in turns]
     assert all(seen)  # each turn gets on
     assert all(max(before) < min(after) for before, after in pairwise(seen))
-    # of a URI, what came first stands first, which is how the newest answer is told
+    # rows of a URI keep their order, by which the newest result is found
     in_turn = [row for pieces in turns for row in sorted((row for piece in pieces for row in piece), key=lambda row: row[0])]
     assert in_turn == sorted(given_rows)
 

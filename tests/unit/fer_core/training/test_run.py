@@ -29,7 +29,7 @@ def learned(faceset: Path) -> TrainingData:
 
 
 def unheard(done: int, steps: int) -> None:
-    """Nobody is told."""
+    """Ignores progress."""
 
 
 @pytest.mark.parametrize("sam_radius", [0.0, 0.05])

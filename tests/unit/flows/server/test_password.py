@@ -74,7 +74,7 @@ def test_commands_show_it_to_the_up_that_runs_and_to_nothing_else(home):
     with (home / LOCK).open("wb") as lock:
         lock.write(URL.encode())
         lock.flush()
-        assert password_of_running_server(f"{URL}/api", LOCK) is None, "what answers there now is somebody else"
+        assert password_of_running_server(f"{URL}/api", LOCK) is None, "another server answers there now"
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert password_of_running_server(f"{URL}/api", LOCK) == password
         assert password_of_running_server(f"{URL}/api/", LOCK) == password

@@ -52,7 +52,7 @@ def ours(folder):
 
 @pytest.fixture(scope="module")
 def secure(ours, tmp_path_factory):
-    """A scheduler and two workers that speak to nobody without a certificate."""
+    """A scheduler and two workers that accept no connection without a certificate."""
     parts = DaskParts(tmp_path_factory.mktemp("secure"), (ours.file, ours.sign("cluster")))
     parts.worker("--no-nanny")
     parts.worker("--no-nanny")
@@ -136,7 +136,7 @@ def test_who_speaks_no_tls_or_does_not_answer_is_one_line(plain, ours, monkeypat
     address = plain.address.replace("tcp://", "tls://")
     assert _refused(_spec(address, ours.file, ours.sign("early"))) == f"what answers at {address} does not speak TLS"
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        taken.bind(("127.0.0.1", 0))  # and does not listen
         dead = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         assert _refused(_spec(dead)) == f"no Dask scheduler answers at {dead}"
     monkeypatch.setattr(cluster_address, "WORKERS_SECONDS", 0.5)

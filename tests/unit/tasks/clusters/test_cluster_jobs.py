@@ -144,7 +144,7 @@ def test_a_job_that_is_refused_or_never_begins_is_one_line(slurm, tmp_path):
 
 
 def test_without_a_folder_for_certificates_no_scheduler_is_started(slurm, tmp_path):
-    """By TCP, whoever reaches it would run code as whoever started it."""
+    """By TCP, every client that reaches it could run code as its owner."""
     with pytest.raises(ClusterError, match=r"^clusters of kind slurm need folder, .*: it holds the certificates of the run$"):
         SlurmCluster().check()
     for where in (SlurmCluster(), SlurmCluster(folder=str(tmp_path / "open"))):
