@@ -35,11 +35,6 @@ class LabellingParams(BaseModel):
         resume: str | None
 
     @property
-    def labels_root(self) -> str:
-        """Folder or URL of the tables, whatever the form calls it."""
-        raise NotImplementedError
-
-    @property
     def workers_wanted(self) -> ClusterBackend:
         """The cluster with the number of workers. UsageError where it does not go together."""
         return self.cluster.with_workers(self.workers)
@@ -54,15 +49,15 @@ class LabellingParams(BaseModel):
         """The same with an id for the run, made from the time where none was given."""
         return self if self.resume or self.run_id else self.model_copy(update={"run_id": new_run_id()})
 
-    def named_after(self, flow_run_id: str, scheduled: datetime, attempt: int) -> Self:
+    def named_after(self, root: str, flow_run_id: str, scheduled: datetime, attempt: int) -> Self:
         """The same with an id for the run, always the same for one flow run: what a retry of it finds begun, it resumes.
 
-        attempt: from 1.
+        root: of the labels. attempt: from 1.
         """
         if self.resume is not None:
             return self
         run_id = self.run_id or new_run_id(scheduled, flow_run_id)
-        begun = attempt > 1 and open_store(self.labels_root).exists(plan_file(run_id))
+        begun = attempt > 1 and open_store(root).exists(plan_file(run_id))
         return self.model_copy(update={"resume": run_id, "run_id": None} if begun else {"run_id": run_id})
 
 

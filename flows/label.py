@@ -28,7 +28,7 @@ def label_collection(params: LabelParams) -> Summary:
     Nothing of a run is visible before its commit; an interrupted one is finished by resuming it, as a retry of the flow run does. One run
     at a time writes to a root.
     """
-    params = named_run(params)
+    params = named_run(params, params.to)
     store, cluster = open_store(params.to), params.workers_wanted
     if params.resume is not None and is_committed(store, params.resume):
         load_resumable_plan(params)

@@ -78,11 +78,6 @@ class LabelParams(LabellingParams):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where the network runs on the workers.")
 
     @property
-    def labels_root(self) -> str:
-        """`to`."""
-        return self.to
-
-    @property
     def source_options(self) -> SourceOptions:
         """How the source is listed."""
         return SourceOptions(self.follow_links, ListLimits(self.max_list_rows, self.max_list_bytes))

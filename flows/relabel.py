@@ -21,7 +21,7 @@ def relabel(params: RelabelParams) -> RelabelSummary:
 
     As with `label-collection`, nothing is visible before the commit, and an interrupted run is finished by resuming it.
     """
-    params = named_run(params)
+    params = named_run(params, params.root)
     store, cluster = open_store(params.root), params.workers_wanted
     if params.resume is not None and is_committed(store, params.resume):
         return committed_summary(params)

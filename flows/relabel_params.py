@@ -39,8 +39,3 @@ class RelabelParams(LabellingParams):
     run_id: RunId | None = Field(None, title="Run id", description="Lower-case letters, digits, hyphens. Made from the time if empty.")
     resume: RunId | None = Field(None, title="Resume run", description="Id of an interrupted relabelling to finish; the same options.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where the network runs on the workers.")
-
-    @property
-    def labels_root(self) -> str:
-        """`root`."""
-        return self.root

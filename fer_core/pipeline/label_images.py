@@ -70,10 +70,6 @@ class _Opened:
     decoded: Decoded
     picture: Picture
 
-    def extracted(self, found: ExtractedFaces) -> "_Extracted":
-        """After a look at the whole picture."""
-        return _Extracted(self.ref, self.decoded.sha256, self.picture.width, self.picture.height, found.faces, found.crops)
-
 
 @dataclass(frozen=True, slots=True)
 class _Extracted:
@@ -149,9 +145,10 @@ class _Group:
     def _refined(self, one: _Opened, extracted: ExtractedFaces) -> _Seen:
         try:
             again = partial(_decoded_again, self._config, one.decoded.data)
-            return one.extracted(refine_full_size(extracted, one.picture, self._config.min_face_px, again, self._watch))
+            full = refine_full_size(extracted, one.picture, self._config.min_face_px, again, self._watch)
         except Exception as error:  # noqa: BLE001  see `_failure_status`
             return _quarantined(one.ref, one.decoded, error)
+        return _Extracted(one.ref, one.decoded.sha256, one.picture.width, one.picture.height, full.faces, full.crops)
 
     def _extracted(self, pictures: Sequence[Picture]) -> list[ExtractedFaces]:
         if not pictures:

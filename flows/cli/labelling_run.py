@@ -22,6 +22,8 @@ class LabellingRun(Generic[P, S]):
     """One run of a command."""
 
     params: P
+    root: str
+    """Of the labels."""
     images: int
     """Images to label, or enough of them to keep every worker busy."""
     words: tuple[str, ...]
@@ -77,7 +79,7 @@ class LabellingRun(Generic[P, S]):
         run_id = self.params.resume or self.params.run_id
         assert run_id is not None
         try:
-            store = open_store(self.params.labels_root)
+            store = open_store(self.root)
             if is_committed(store, run_id):
                 return f"run {run_id} is committed"
             begun = store.exists(plan_file(run_id))

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if params.resume is not None and is_committed(open_store(params.root), params.resume):
         return _answer(args, committed_summary(params))
     images = check_relabel(params)
-    return _answer(args, LabellingRun(params.named(), images, ("relabel", params.root), _load_flow, args.verbose).run())
+    return _answer(args, LabellingRun(params.named(), params.root, images, ("relabel", params.root), _load_flow, args.verbose).run())
 
 
 def _load_flow() -> "Callable[[RelabelParams], RelabelSummary]":

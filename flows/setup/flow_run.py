@@ -22,7 +22,7 @@ def run_name(otherwise: str) -> Callable[[], str]:
     return name
 
 
-def named_run(params: P) -> P:
-    """The parameters with an id for the run. ClusterError where its deployment does not allow the cluster."""
+def named_run(params: P, root: str) -> P:
+    """The parameters with an id for the run. root: of the labels. ClusterError where its deployment does not allow the cluster."""
     check_deployed(params.workers_wanted)
-    return params.named_after(flow_run.id, flow_run.scheduled_start_time, flow_run.run_count)
+    return params.named_after(root, flow_run.id, flow_run.scheduled_start_time, flow_run.run_count)

@@ -28,14 +28,14 @@ def runs(root, *options):
     at = ("label", "/photos", "--to", str(root)), ("relabel", str(root))
     models = (), ("--model", "tiny")
     given = [parsed(*words, *model, *options) for words, model in zip(at, models, strict=True)]
-    return [LabellingRun(params, 1, words, lambda: lambda params: None, False) for params, words in zip(given, at, strict=True)]
+    return [LabellingRun(params, str(root), 1, words, lambda: lambda params: None, False) for params, words in zip(given, at, strict=True)]
 
 
 @pytest.mark.parametrize("command", FORMS)
 def test_options_are_fields_of_the_form(command):
     words = ["/photos", "--to", "/labels"] if command == "label" else ["/labels", "--model", "tiny"]
     params = parsed(command, *words, "--workers", "3", "--shard-size", "7", "--cluster", "local:2-5", "--device", "cpu")
-    assert (params.labels_root, params.workers, params.shard_size, params.device) == ("/labels", 3, 7, "cpu")
+    assert (params.workers, params.shard_size, params.device) == (3, 7, "cpu")
     assert params.workers_wanted.processes == 3
     assert params.model_fields_set >= {"workers", "shard_size", "cluster", "device"}
 
