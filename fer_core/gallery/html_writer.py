@@ -1,6 +1,5 @@
 """The page as HTML: style and photographs inside, no script, nothing fetched from anywhere."""
 
-import base64
 import io
 from typing import Final
 
@@ -10,7 +9,7 @@ from PIL import Image
 
 from fer_core.gallery.label_placement import COLOURS
 from fer_core.gallery.page import LAW, GalleryPage
-from fer_core.gallery.templates import templates
+from fer_core.gallery.templates import data_uri, templates
 
 AT_ONCE: Final = 24
 """Faces of one photograph that are shown without a click."""
@@ -19,12 +18,12 @@ AT_ONCE: Final = 24
 def write_html(page: GalleryPage) -> str:
     """The whole page."""
     environment = templates("fer_core.gallery")
-    environment.filters["jpeg"] = _data_uri
+    environment.filters["jpeg"] = _jpeg
     return environment.get_template("page.html").render(page=page, colours=COLOURS, law=LAW, at_once=AT_ONCE)
 
 
-def _data_uri(pixels: NDArray[np.uint8], quality: int) -> str:
-    """(H, W, 3) RGB -> JPEG."""
+def _jpeg(pixels: NDArray[np.uint8], quality: int) -> str:
+    """(H, W, 3) RGB as a data URI."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=quality, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    return data_uri(stream.getvalue(), "jpeg")

@@ -18,7 +18,7 @@ from fer_core.gallery.text import counted, percent
 from fer_core.labels import EXPRESSIONS
 from fer_core.run import RunConfig
 from fer_core.storage.store import read_uri
-from fer_core.tables.schema import POINT_NAMES
+from fer_core.tables.schema import MISSING, POINT_NAMES
 from fer_core.types import CROP_SIZE, Faces, Picture
 
 PHOTO_SIDE: Final = 1280
@@ -89,7 +89,7 @@ def load_photo(image: Mapping[str, Any], labels: pa.Table, config: RunConfig) ->
     """
     shown = tuple(_face(row) for row in labels.to_pylist())
     try:
-        picture = _same_picture(image, config)
+        picture = read_labelled(image, DecodeLimits(max_bytes=config.max_bytes, max_pixels=config.max_pixels))
     except (ImageError, StoreError) as error:
         return _blank(image, shown, str(error))
     faces = _faces(labels)
@@ -106,15 +106,15 @@ def load_photo(image: Mapping[str, Any], labels: pa.Table, config: RunConfig) ->
     )
 
 
-def _same_picture(image: Mapping[str, Any], config: RunConfig) -> Picture:
-    """The photograph, if its bytes are those that were labelled; ImageError otherwise.
+def read_labelled(row: Mapping[str, Any], limits: DecodeLimits) -> Picture:
+    """The photograph of a row, if its bytes are those that were labelled and can be decoded; ImageError otherwise. StoreError.
 
-    A table that names no digest, or another one, shows nothing of the file that it names: it may have been made to.
+    row: of images or labels. A row without a digest, or with another one, shows nothing of the file that it names: it may be forged.
     """
-    data = read_uri(image["image_uri"], config.max_bytes)
-    if hashlib.sha256(data).hexdigest() != image["image_sha256"]:
-        raise ImageError(image["status"], "the file has changed since it was labelled")
-    return decode(data, DecodeLimits(max_bytes=config.max_bytes, max_pixels=config.max_pixels))
+    data = read_uri(row["image_uri"], limits.max_bytes)
+    if hashlib.sha256(data).hexdigest() != row["image_sha256"]:
+        raise ImageError(MISSING, "the file has changed since it was labelled")
+    return decode(data, limits)
 
 
 def _blank(image: Mapping[str, Any], faces: tuple[GalleryFace, ...], note: str) -> GalleryPhoto:

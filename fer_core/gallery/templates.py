@@ -1,5 +1,7 @@
 """Jinja's templates of HTML pages: each is a file beside the module that fills it. What is put in is escaped."""
 
+from base64 import b64encode
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fer_core.gallery.text import counted, percent
@@ -12,3 +14,8 @@ def templates(package: str) -> Environment:
     )
     environment.filters.update(counted=counted, percent=percent, thousands="{:,}".format)
     return environment
+
+
+def data_uri(data: bytes, kind: str) -> str:
+    """An encoded picture as a data URI. kind: `jpeg` or `png`."""
+    return f"data:image/{kind};base64,{b64encode(data).decode()}"

@@ -1,6 +1,5 @@
 """The report as one HTML page: runs, counts, shares of labels, drift. No face and no picture's name, no script, nothing fetched."""
 
-from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,7 +7,7 @@ from typing import Final
 
 from fer_core.evaluation.plots.shares import shares_png
 from fer_core.gallery.label_placement import COLOURS
-from fer_core.gallery.templates import templates
+from fer_core.gallery.templates import data_uri, templates
 from fer_core.labels import EXPRESSIONS
 from fer_core.monitoring.drift import MEASURES, Limits
 from fer_core.monitoring.runs import RunFindings
@@ -64,4 +63,4 @@ def _shares(runs: Sequence[RunFindings]) -> str:
     with TemporaryDirectory(prefix="ferflow-report-") as folder:
         file = Path(folder) / "shares.png"
         shares_png([(run.manifest.run_id, run.profile.counts["expression"]) for run in runs], file, COLOURS)
-        return f"data:image/png;base64,{b64encode(file.read_bytes()).decode()}"
+        return data_uri(file.read_bytes(), "png")

@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fer_core.errors import StoreError, UsageError
+from fer_core.gallery.templates import data_uri
 from fer_core.hashing import json_sha256
 from fer_core.labels import EXPRESSIONS
 from fer_core.review import label_studio
@@ -25,7 +26,7 @@ from fer_core.review.choice import TERMS, Policy, by_priority, review_priority, 
 from fer_core.review.history import history
 from fer_core.review.opinions import disagreement
 from fer_core.review.page import write_page
-from fer_core.review.pictures import crop_key, cut, data_uri, kept_crops, photograph
+from fer_core.review.pictures import crop_key, cut, kept_crops, photograph
 from fer_core.review.present import PresentLabels, boxes_of, present_labels
 from fer_core.review.reviewed import latest_reviews
 from fer_core.review.shown import ShownFace

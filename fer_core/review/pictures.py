@@ -1,7 +1,5 @@
 """Pictures of faces: out of the photographs, or, where those are gone, the crops that a run kept."""
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -14,9 +12,11 @@ from numpy.typing import NDArray
 
 from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.decode.crop_image import check_crop
-from fer_core.decode.decoder import DecodeLimits, decode
+from fer_core.decode.decoder import DecodeLimits
 from fer_core.errors import CommitError, ImageError, StoreError
-from fer_core.storage.store import Store, read_uri
+from fer_core.gallery.photo import read_labelled
+from fer_core.gallery.templates import data_uri
+from fer_core.storage.store import Store
 from fer_core.storage.uri import as_store_error, split
 from fer_core.tables.unpacked_size import CROP_BYTES, check_group
 
@@ -49,10 +49,7 @@ class Cut:
 def photograph(row: Mapping[str, Any]) -> NDArray[np.uint8] | None:
     """(H, W, 3) RGB, upright, of the photograph that a label is about; None where it is gone, changed or cannot be read."""
     try:
-        data = read_uri(row["image_uri"], LIMITS.max_bytes)
-        if hashlib.sha256(data).hexdigest() != row["image_sha256"]:
-            return None
-        return decode(data, LIMITS).pixels
+        return read_labelled(row, LIMITS).pixels
     except (ImageError, StoreError):
         return None
 
@@ -74,11 +71,6 @@ def cut(pixels: NDArray[np.uint8], box: tuple[float, float, float, float]) -> Cu
         raise StoreError("a face could not be encoded as JPEG")
     left, top = (x - x0) / (x1 - x0), (y - y0) / (y1 - y0)
     return Cut(data_uri(data.tobytes(), "jpeg"), (left, top, width / (x1 - x0), height / (y1 - y0)))
-
-
-def data_uri(data: bytes, kind: str) -> str:
-    """An encoded picture as a data URI."""
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def crop_key(row: Mapping[str, Any]) -> Key:
