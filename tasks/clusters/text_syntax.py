@@ -1,6 +1,5 @@
 """Clusters as they are written on the command line, and in deployments that are older than the form."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -17,7 +16,6 @@ MOST_BYTES: Final = 2**20
 _KINDS: Final[TypeAdapter[Kind]] = TypeAdapter(Annotated[Kind, Field(discriminator="kind")])
 _BRANCHES: Final = {*BACKENDS, "constrained-int", "int", "Adaptive"}
 """What pydantic puts among the names of fields for the choices it tried."""
-_FILE: Final = re.compile(rf"(?:({'|'.join(BACKENDS)}):)?([^:]+\.json)", re.DOTALL)
 
 
 def from_text(text: str) -> ClusterBackend:
@@ -29,12 +27,13 @@ def from_text(text: str) -> ClusterBackend:
             return found
     if text.lstrip().startswith("{"):
         return _from_json(text, None, "the cluster")
-    if match := _FILE.fullmatch(text):
+    kind, colon, file = text.rpartition(":")
+    if file.removesuffix(".json") not in {"", file} and (not colon or kind in BACKENDS):
         try:
-            content = Path(match[2]).expanduser().read_text("utf-8")
+            content = Path(file).expanduser().read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read the cluster from {match[2]}: {getattr(error, 'strerror', None) or 'it is no text'}") from error
-        return _from_json(content, match[1], match[2])
+            raise UsageError(f"cannot read the cluster from {file}: {getattr(error, 'strerror', None) or 'it is no text'}") from error
+        return _from_json(content, kind or None, file)
     raise UsageError(f"a cluster is {SPEC}, not {text!r}")
 
 
