@@ -1,5 +1,5 @@
-"""Finished shards -> a committed run that every reader sees whole or not at all.
+"""Finished shards -> a committed run. The commit is atomic: every reader sees the whole run or nothing.
 
-In: receipts of staged parts. `coalesce` merges them, `publish` moves them and writes the manifest last; `lease` keeps other runs away,
-and `recovery` finishes or removes what killed runs left. Out: a manifest; `reader` and `verify` read committed runs.
+In: receipts of staged parts. `coalesce` merges them, `publish` moves them and writes the manifest last; `lease` excludes other writers,
+and `recovery` finishes or removes what interrupted runs left. Out: a manifest; `reader` and `verify` read committed runs.
 """

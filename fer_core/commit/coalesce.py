@@ -1,8 +1,9 @@
 """Staged shard parts -> files of up to `LARGEST_PART` bytes, before any reader sees them.
 
-A night of a thousand shards would publish a thousand small files a table, which readers open one by one. So the committer merges runs of
-neighbouring shards in staging first, alike for all three tables: the largest table decides, and what belongs together keeps one name.
-The merged files are staged under their digests like any part, and a receipt names them, so that a commit that was killed finds them again.
+A run of a thousand shards would publish a thousand small files per table, and readers open each file. The committer therefore merges the
+parts of neighbouring shards in staging. All three tables use the same groups: the largest table limits a group, and the parts of the same
+images have the same name in each table. Merged files are staged under their digests like other parts. A receipt names them, so that a
+commit that is repeated after an interruption finds them.
 """
 
 import hashlib
@@ -31,8 +32,8 @@ def coalesce(
 ) -> list[PartReceipt]:
     """Merge neighbouring shards' parts in staging and return the parts to publish, which lie in staging or in their table.
 
-    receipts: one answer an image, see `commit.final_receipts`. assert_lease: see `commit.publish`. largest: bytes. CommitError where a part
-    is neither staged nor published as its receipt says. Repeated with the same receipts it returns the same parts.
+    receipts: one result per image, see `publish.final_receipts`. assert_lease: see `publish.publish`. largest: bytes. CommitError if a part
+    with the digest of its receipt is neither staged nor published. Idempotent: the same receipts give the same parts.
     """
     parts: list[PartReceipt] = []
     for number, group in enumerate(group_receipts(receipts, largest)):
@@ -51,7 +52,7 @@ def coalesce(
 
 
 def group_receipts(receipts: Iterable[ShardReceipt], largest: int) -> Iterator[list[ShardReceipt]]:
-    """Neighbouring shards, in order, as many as fit: of no table more than `largest` bytes, unless a single shard has more. Pure."""
+    """Groups of neighbouring shards, in order, each with at most `largest` bytes per table. A larger shard is a group of its own. Pure."""
     group: list[ShardReceipt] = []
     sizes = dict.fromkeys(TABLES, 0)
     for receipt in sorted(receipts, key=lambda one: one.part):
@@ -66,12 +67,12 @@ def group_receipts(receipts: Iterable[ShardReceipt], largest: int) -> Iterator[l
 
 
 def part_exists(store: Store, config: RunConfig, part: PartReceipt) -> bool:
-    """Whether a part lies in staging or in its table with the promised digest."""
+    """Whether a part is in staging or in its table, with the digest of its receipt."""
     return _content(store, config, part) is not None
 
 
 def _name(number: int, group: Sequence[ShardReceipt]) -> PartName:
-    """Name of a merged part. What was merged is in the name: a commit of other receipts never takes it for its own."""
+    """Name of a merged part. It contains a digest of the merged parts, so a commit of other receipts never reuses it."""
     digests = "".join(part.sha256 for receipt in group for part in receipt.parts)
     return PartName(number, (hashlib.sha256(digests.encode()).hexdigest()[:8],))
 
@@ -81,11 +82,11 @@ def _of(table: str, group: Sequence[ShardReceipt]) -> list[PartReceipt]:
 
 
 def _merge(store: Store, config: RunConfig, name: PartName, parts: Sequence[PartReceipt]) -> PartReceipt:
-    """One merged part of one table, staged. Holds the merged file and one shard's rows in memory."""
+    """Stage one merged part of one table. Holds the merged file and the rows of one shard in memory."""
     table = parts[0].table
     try:
         data = write_merged((_rows(store, config, part) for part in parts), SCHEMAS[table], part_metadata(config))
-    except OverlapError:  # shards of one run follow each other by URI; should a plan say otherwise, its rows are sorted all the same
+    except OverlapError:  # shards of a run are ordered by URI; if a plan has overlapping shards, sort their rows in memory
         data = write_part(merged([_rows(store, config, part) for part in parts]), part_metadata(config))
     whole = PartReceipt(table, name, sum(part.rows for part in parts), len(data), hashlib.sha256(data).hexdigest())
     store.write_bytes(staged_file(config.run_id, whole), data)
@@ -100,7 +101,7 @@ def _rows(store: Store, config: RunConfig, part: PartReceipt) -> pa.Table:
 
 
 def _content(store: Store, config: RunConfig, part: PartReceipt) -> bytes | None:
-    """The bytes of a part from staging or its table; None where neither has the promised digest."""
+    """The bytes of a part, from staging or from its table; None if neither file has the digest of the receipt."""
     for path in (staged_file(config.run_id, part), published_file(config, part)):
         if store.exists(path):
             data = store.read_bytes(path)
@@ -110,7 +111,7 @@ def _content(store: Store, config: RunConfig, part: PartReceipt) -> bytes | None
 
 
 def _merged_before(store: Store, config: RunConfig, name: PartName) -> list[PartReceipt] | None:
-    """What an interrupted commit has merged; None where it has not, or where some of it was lost."""
+    """The merged parts of an interrupted commit; None if it did not merge this group or if a part was lost."""
     path = coalesced_receipt_file(config.run_id, name)
     if not store.exists(path):
         return None

@@ -1,14 +1,14 @@
-"""One writer a labels root at a time: who writes holds a lease, who comes second is refused, and who was killed is in nobody's way.
+"""Lease on a labels root: one writer at a time. A second writer gets an error; the lease of a process that ended can be taken over.
 
-A lease is a file of its own, `_meta/leases/<token>.json`, so that no storage needs to compare and swap. Whoever wants to write first writes
-its claim and then lists all claims; it holds the lease once such a list shows no other living claim. Of two that write claims at the same
-time both see the other's, since a claim is written before it is looked for others; the one whose token sorts first waits for the other to
-step back. (After Lamport's bakery, CACM 1974: what is shared is written by one and read by all.) This needs a storage whose listings show
-what was written before, as local disks and S3 do; a list that does not even show the claim of whoever asks is late, and not believed.
+Each claim is a separate file, `_meta/leases/<token>.json`, so the storage needs no compare-and-swap. A process writes its claim and then
+lists all claims. It holds the lease once a listing contains no other live claim. If two processes claim at the same time, each sees the
+other's claim, because each writes before it lists; the lower token waits until the other claim is withdrawn. (After Lamport's bakery
+algorithm, CACM 1974: each shared file has one writer and many readers.) The storage must list files that were written before, as local
+disks and S3 do. A listing without the process's own claim is stale and is ignored.
 
-A claim is dead when its process is gone, which is seen at once on the same machine. Elsewhere it counts as dead when its holder has not
-renewed it for `EXPIRY_SECONDS` of the watcher's own clock: no two clocks are compared. Who is taken for dead is fenced off by a file
-`<token>.fenced`, which a holder that only slept looks for before it publishes anything.
+A claim is dead if its process has exited. On the same machine this is detected at once. A claim from another machine is dead if it was not
+renewed for `EXPIRY_SECONDS`, measured on the observer's clock only: clocks of different machines are never compared. A dead claim is fenced
+with a file `<token>.fenced`. A holder that was only suspended checks for this file before it publishes anything.
 """
 
 import json
@@ -31,33 +31,33 @@ from fer_core.validation import check_entries
 BEAT_SECONDS: Final = 5.0
 """How often a holder renews its lease."""
 EXPIRY_SECONDS: Final = 60.0
-"""How long a lease on another machine must have stood still before it is taken over."""
+"""Time without renewal after which a lease of another machine is taken over."""
 LOOK_SECONDS: Final = 0.2
 MOST_BYTES: Final = 2**16
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What stands in a lease's file."""
+    """Content of a lease file."""
 
     token: str
     work: str
-    """What is written, in words: `run run-20261124-101500-ab12`."""
+    """The work of the holder, for messages: `run run-20261124-101500-ab12`."""
     process: ProcessIdentity
     since: str
-    """When it was claimed by that machine's clock, ISO 8601, UTC; only for people."""
+    """Time of the claim on that machine's clock, ISO 8601, UTC; only shown in messages."""
     held: bool = False
-    """False while its owner still looks for others."""
+    """False while the claimant still checks for other claims."""
     beat: int = 0
-    """Rises each time the lease is renewed."""
+    """Incremented by each renewal."""
 
 
 class Lease:
-    """A lease that is held. Renews itself until it is given back; `check` may be called from any thread."""
+    """A held lease. A thread renews it until `release`; `check` may be called from any thread."""
 
     def __init__(self, store: Store, claim: Claim) -> None:
         self._store, self._claim = store, claim
-        self._once = store.without_retries()  # renewing is tried again every few seconds anyway, and giving back must not hold up the end
+        self._once = store.without_retries()  # renewals repeat every few seconds anyway, and release must not delay the exit
         self._renewed = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
@@ -65,16 +65,16 @@ class Lease:
 
     @property
     def token(self) -> str:
-        """Names the claim's file."""
+        """Identifies the claim; part of its file name."""
         return self._claim.token
 
     def check(self) -> None:
-        """LeaseError when somebody took this process for dead and went on without it. Asks the storage only when that is possible."""
+        """LeaseError if another process has taken over the lease. Reads the storage only if the last renewal is old enough for that."""
         if time.monotonic() - self._renewed > EXPIRY_SECONDS / 2:
             self.check_now()
 
     def check_now(self) -> None:
-        """The same, asking the storage."""
+        """The same, always with a read of the storage."""
         self._check(self._store)
 
     def _check(self, store: Store) -> None:
@@ -82,10 +82,10 @@ class Lease:
             raise LeaseError(f"the lease on {store.url()} was lost: this process was suspended and its lease was taken over")
 
     def release(self) -> None:
-        """Let the next one in."""
+        """Stop the renewal and remove the claim."""
         self._ended.set()
         self._thread.join()
-        with suppress(StoreError):  # whoever comes next finds this process gone
+        with suppress(StoreError):  # the next claimant detects that this process has exited
             _withdraw(self._once, self.token)
             self._once.remove_file(_fenced_file(self.token))
 
@@ -100,18 +100,18 @@ class Lease:
             except LeaseError:
                 return
             except StoreError:
-                continue  # a storage that does not answer now may do so before the lease expires
+                continue  # transient storage errors: retry at the next beat, before the lease expires
 
 
 @contextmanager
 def lease(store: Store, work: str) -> Iterator[Lease]:
-    """Hold the lease of a labels root inside. LeaseError, in one line that says who writes, when another does."""
+    """Hold the lease of a labels root in the `with` block. LeaseError, one line that names the holder, if another process holds it."""
     claim = Claim(secrets.token_hex(8), work, current_process(), datetime.now(UTC).isoformat(timespec="seconds"))
     try:
         _write(store, claim)
         claim = replace(_wait_for_others(store, claim), held=True)
         _write(store, claim)
-    except BaseException:  # also an interrupt: whatever ends the wait, the claim goes
+    except BaseException:  # interrupts too: remove the claim whenever the wait fails
         with suppress(StoreError):
             _withdraw(store.without_retries(), claim.token)
         raise
@@ -123,19 +123,19 @@ def lease(store: Store, work: str) -> Iterator[Lease]:
 
 
 def refuse_concurrent_writer(store: Store) -> None:
-    """LeaseError when a process of this machine is writing to the root. Changes nothing; for an answer before anything slow starts."""
+    """LeaseError if a process of this machine is writing to the root. Read-only; an early check before slow work starts."""
     for claim in live_claims(store):
         if claim.held and is_running_here(claim.process):
             raise _refusal(store, claim)
 
 
 def live_claims(store: Store) -> list[Claim]:
-    """Claims that are not known to be dead, in order of their tokens. Those on other machines count as living until they expire."""
+    """Claims that are not known to be dead, sorted by token. Claims of other machines count as live until they expire."""
     return [claim for claim in _claims(store) if not has_exited(claim.process)]
 
 
 def _wait_for_others(store: Store, claim: Claim) -> Claim:
-    """The claim, when there is no other living one; the dead are fenced off. LeaseError when somebody else holds it, or goes first."""
+    """Return the claim, renewed, once no other live claim exists; fence dead claims. LeaseError if another claim is held or precedes it."""
     watched: dict[str, tuple[int, float]] = {}
     began = renewed = time.monotonic()
     while True:
@@ -175,7 +175,7 @@ def _claims(store: Store) -> list[Claim]:
 
 
 def _read(store: Store, token: str) -> Claim | None:
-    """None when it was given back meanwhile."""
+    """None if it was released meanwhile."""
     try:
         value = parse_object(store.read_bytes(_file(token)), MOST_BYTES)
         claim = Claim(**{**value, "process": ProcessIdentity(**value["process"])})
@@ -197,7 +197,7 @@ def _write(store: Store, claim: Claim) -> None:
 
 
 def _fence(store: Store, claim: Claim) -> None:
-    """The mark comes first: a holder that wakes up in between, and renews its claim, is fenced off all the same."""
+    """Write the fence before the claim is removed: a holder that resumes in between and renews its claim is fenced too."""
     store.write_bytes(_fenced_file(claim.token), b"")
     _withdraw(store, claim.token)
 

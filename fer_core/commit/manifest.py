@@ -1,4 +1,4 @@
-"""The manifest: what a committed run promises. Its file is the commit point."""
+"""The manifest of a committed run: its counts and its parts with their digests. Writing its file is the commit point."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -12,7 +12,7 @@ from fer_core.storage.paths import TABLES
 from fer_core.validation import check_entries
 
 MOST_BYTES: Final = 256 * 2**20
-"""Of a manifest: a million parts."""
+"""Largest manifest that is read: a million parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Part:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        """A part that lies in its table; TypeError or ValueError for anything else."""
+        """Parse a part whose path is in its table. TypeError or ValueError for other values."""
         part = cls(**value)
         check_entries(part)
         folders = part.path.split("/")
@@ -61,39 +61,39 @@ class Manifest:
     model_digest: str
     pipeline_digest: str
     config_digest: str
-    """SHA-256 of `config` in its canonical writing."""
+    """SHA-256 of `config` as canonical JSON."""
     config: dict[str, Any]
     """The `RunConfig` as JSON."""
     listed: int
     """Images in the listing."""
     unchanged: int
-    """Listed images that were skipped because an earlier run had answered them."""
+    """Listed images that were skipped because an earlier run has their results."""
     deleted: int
     """Images that earlier runs of the same source processed and that the listing no longer holds."""
     statuses: dict[str, int]
-    """Images processed, by status; every status is named."""
+    """Images processed, by status; every status is a key."""
     faces: int
     """Rows in `labels`."""
     expressions: dict[str, int]
-    """Faces by expression; every expression is named."""
+    """Faces by expression; every expression is a key."""
     parts: tuple[Part, ...]
     started_at: str
-    """When the run was planned, ISO 8601, UTC."""
+    """Time of the plan, ISO 8601, UTC."""
     committed_at: str
-    """When this manifest was written, ISO 8601, UTC."""
+    """Time when this manifest was written, ISO 8601, UTC."""
     seconds: dict[str, float]
-    """Busy seconds by stage, summed over workers."""
+    """Busy seconds per stage, summed over workers."""
     reused: int = 0
-    """Images processed whose content was as an earlier run had seen it, so that its answers were taken over. Not told by version 0.1."""
+    """Images whose content had not changed since an earlier run, so that its results were reused. Version 0.1 did not write it."""
     excluded: int = 0
-    """Folders that were not entered, outside `listed`: links that lead out of the source, and what `system_files` names."""
+    """Folders that were skipped, not part of `listed`: links that lead out of the source, and the names of `system_files`."""
     compacting: tuple[Part, ...] = ()
-    """Parts that a compaction of an earlier release was putting in the place of `parts`, table by table, when it was cut off."""
+    """Parts with which an interrupted compaction of an earlier release was replacing `parts`, table by table."""
     replaced: tuple[Part, ...] = ()
-    """Parts that were committed and that a compaction of an earlier release replaced."""
+    """Committed parts that a compaction of an earlier release replaced."""
 
     def check(self) -> None:
-        """CommitError unless labelled + no face + quarantined = listed - unchanged, and the parts hold as many rows as are counted."""
+        """CommitError unless labelled + no face + quarantined = listed - unchanged, and the rows of the parts equal the counts."""
         processed = sum(self.statuses.values())
         if processed != self.listed - self.unchanged:
             raise CommitError(f"run {self.run_id} accounts for {processed} images of {self.listed - self.unchanged}")
@@ -107,7 +107,7 @@ class Manifest:
         return [part for part in self.parts if part.table == table]
 
     def with_new(self, tables: Collection[str]) -> Self:
-        """The same where a compaction of an earlier release has put its parts into some tables."""
+        """A copy in which the parts of a compaction of an earlier release replace those of `tables`."""
         rest = tuple(part for part in self.compacting if part.table not in tables)
         new = [part for part in self.compacting if part.table in tables]
         old = tuple(part for part in self.parts if part.table in tables)
@@ -117,7 +117,7 @@ class Manifest:
         return replace(self, parts=tuple(parts), compacting=rest, replaced=(*self.replaced, *old))
 
     def run_config(self) -> RunConfig:
-        """`config` as a record. CommitError: it is none."""
+        """`config` as a record. CommitError if it is not valid."""
         try:
             return RunConfig.from_json(self.config)
         except (TypeError, ValueError, KeyError) as error:
@@ -129,7 +129,7 @@ class Manifest:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Reads `to_bytes` back; ValueError, KeyError or TypeError where it is something else."""
+        """Parse the output of `to_bytes`. ValueError, KeyError or TypeError for other data."""
         value = parse_object(data, MOST_BYTES)
         parts = {name: tuple(Part.from_json(part) for part in value.get(name, ())) for name in ("compacting", "replaced")}
         manifest = cls(**{**value, **parts, "parts": tuple(Part.from_json(part) for part in value["parts"])})

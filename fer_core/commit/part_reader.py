@@ -1,4 +1,4 @@
-"""Rows of one published part, in the types of its table, or one clear line. All that reads committed tables reads them here."""
+"""Rows of one published part, checked against its digest and the types of its table. Every reader of committed tables uses this module."""
 
 import hashlib
 from typing import TYPE_CHECKING, Final
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from pyarrow.parquet import RowGroupMetaData
 
 LARGEST: Final = {"crop_png": CROP_BYTES}
-"""Bytes of a value, see `check_unpacked`."""
+"""Largest value of a column in bytes, see `check_unpacked`."""
 UNREADABLE: Final = (pa.ArrowException, OSError, KeyError, ValueError, TypeError)
-"""What reading a Parquet file that is none, or that holds other columns, may raise."""
+"""Errors of reading a file that is not Parquet, or that has other columns."""
 
 
 def read_part(store: Store, part: Part, schema: pa.Schema, run_id: str, uris: pa.Array | None = None) -> pa.Table:
-    """Rows of a part of a committed run. schema: the columns to read, which are some of the table's. uris: see `part_rows`.
+    """Rows of a part of a committed run. schema: the columns to read, a subset of the table's. uris: see `part_rows`.
 
-    CommitError where the part is missing, is not the file that was committed, lacks a column, or holds one of another type.
+    CommitError if the part is missing, differs from the committed file, lacks a column, or has a column of another type.
     """
     run = f"the committed run {run_id}"
     return part_rows(part_bytes(store, part, run), part.path, schema, run, uris)
 
 
 def part_bytes(store: Store, part: Part, run: str = "a committed run") -> bytes:
-    """A part as it was committed. CommitError where it is missing or another file. run: for errors."""
+    """Bytes of a part. CommitError if it is missing or differs from the committed file. run: for error messages."""
     if not store.exists(part.path):
         raise CommitError(f"a part of {run} is missing: {part.path}")
     data = store.read_bytes(part.path)
@@ -40,9 +40,7 @@ def part_bytes(store: Store, part: Part, run: str = "a committed run") -> bytes:
 
 
 def part_rows(data: bytes, path: str, schema: pa.Schema, run: str = "a committed run", uris: pa.Array | None = None) -> pa.Table:
-    """Rows from a part's bytes. uris: strings; only the rows of these images, of which only the row groups that may hold them are
-    decoded. None: all rows.
-    """
+    """Rows from a part's bytes. uris: strings, only the rows of these images; row groups without them are not decoded. None: all rows."""
     import pyarrow.parquet as pq
 
     try:
@@ -61,16 +59,16 @@ def part_rows(data: bytes, path: str, schema: pa.Schema, run: str = "a committed
 
 
 def checked_rows(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The columns of `schema`, as it types them. One of `UNREADABLE` for rows that cannot be those."""
+    """The columns of `schema`, cast to its types. Raises one of `UNREADABLE` for other rows."""
     found = rows.select(schema.names).replace_schema_metadata(None).cast(schema)
-    found.validate(full=True)  # Arrow believes what a file says of its texts until it crashes
+    found.validate(full=True)  # Arrow trusts string offsets of a file unless it validates them, and crashes on wrong ones
     if "image_uri" in schema.names and found["image_uri"].null_count:
         raise ValueError("rows without an image")
     return found
 
 
 def _may_hold(group: "RowGroupMetaData", uris: pa.Array) -> bool:
-    """Whether a row group's range of URIs has some of these. Long URIs may be cut short in it: then it may hold anything."""
+    """Whether one of the URIs is in the row group's min-max range. Without a range, as for long URIs, it may hold any of them."""
     columns = (group.column(number) for number in range(group.num_columns))
     told = next((column.statistics for column in columns if column.path_in_schema == "image_uri"), None)
     if told is None or not told.has_min_max:

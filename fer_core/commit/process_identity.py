@@ -1,4 +1,4 @@
-"""Identity of a process, by which another process finds out whether it still runs."""
+"""Identity of a process, from which another process determines whether it still runs."""
 
 import os
 import platform
@@ -11,15 +11,15 @@ _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """One process of one machine."""
+    """One process on one machine."""
 
     host: str
-    """The machine's name, for people."""
+    """Host name, for messages."""
     place: str
-    """Where process numbers mean the same: this start of this machine, inside the same container."""
+    """Scope in which a process id is unique: one boot of a machine and one PID namespace."""
     pid: int
     started: str
-    """When the process began, in the operating system's own measure: numbers of processes are given again, with another beginning."""
+    """Start time in the operating system's unit. Process ids are reused; the start time distinguishes the processes."""
 
 
 def current_process() -> ProcessIdentity:
@@ -29,18 +29,18 @@ def current_process() -> ProcessIdentity:
 
 
 def has_exited(process: ProcessIdentity) -> bool:
-    """Whether that process certainly runs no more. False for processes of other machines and containers: they cannot be seen from here."""
+    """Whether the process has certainly exited. False for other machines and containers, whose processes are not visible here."""
     return process.place == _place() and _started(process.pid) != process.started
 
 
 def is_running_here(process: ProcessIdentity) -> bool:
-    """Whether that process runs here and now."""
+    """Whether the process is running on this machine, in this container."""
     return process.place == _place() and _started(process.pid) == process.started
 
 
 def _place() -> str:
     try:
-        # containers share the machine's boot but number their processes each for itself
+        # containers share the boot id, but each has its own PID namespace
         return f"{_BOOT.read_text().strip()}/{os.readlink('/proc/self/ns/pid')}"
     except OSError:
         import psutil
@@ -49,11 +49,11 @@ def _place() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """None when no such process runs; one that has ended and waits for its parent to notice does not run."""
+    """Start time of a running process; None if there is none, or only a zombie."""
     if not _BOOT.exists():
         return _started_elsewhere(pid)
     try:
-        # the name in brackets may hold anything; after it come the state and, 19 fields on, ticks from the machine's start
+        # the name in brackets may hold any character; the state follows it, and 19 fields later the start time in clock ticks since boot
         state, *fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None

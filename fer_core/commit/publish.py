@@ -1,4 +1,4 @@
-"""Receipts -> published parts -> manifest. One committer a run; whatever interrupts it, doing it again ends in the same place."""
+"""Receipts -> published parts -> manifest. One committer per run. A commit is idempotent: repeat it after any interruption."""
 
 import hashlib
 import json
@@ -39,11 +39,11 @@ from fer_core.timing import STAGES
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run set out to do."""
+    """The work of a run, written before its first shard."""
 
     config: RunConfig
     images: pa.Table
-    """`schema.PLAN`: the images to be read, each with its shard."""
+    """`schema.PLAN`: the images to process, each with its shard."""
     listed: int
     unchanged: int
     deleted: int
@@ -51,7 +51,7 @@ class Plan:
 
 
 def write_plan(store: Store, config: RunConfig, images: pa.Table, *, listed: int, unchanged: int, deleted: int, excluded: int = 0) -> Plan:
-    """Make the run known. images: `schema.PLAN`. UsageError when the run id cannot be one, CommitError when it is taken."""
+    """Write the plan of a run. images: `schema.PLAN`. UsageError if the run id is invalid, CommitError if it is in use."""
     if not is_run_id(config.run_id):
         raise UsageError(f"a run id is made of lower-case letters, digits and hyphens, a letter first: {config.run_id!r}")
     if store.exists(plan_file(config.run_id)):
@@ -69,7 +69,7 @@ def write_plan(store: Store, config: RunConfig, images: pa.Table, *, listed: int
 
 
 def read_plan(store: Store, run_id: str) -> Plan:
-    """The plan of a run that was begun here, committed or not. CommitError when there is none of that id."""
+    """The plan of a run, committed or not. CommitError if the root has no run of that id."""
     import pyarrow.parquet as pq
 
     if not is_run_id(run_id) or not store.exists(plan_file(run_id)):
@@ -92,21 +92,21 @@ def read_plan(store: Store, run_id: str) -> Plan:
 
 
 def _as_plan(table: pa.Table) -> pa.Table:
-    """`schema.PLAN`; version 0.1 knew no `earlier_part`."""
+    """Cast to `schema.PLAN`; version 0.1 did not write `earlier_part`."""
     if "earlier_part" not in table.column_names:
         table = table.append_column("earlier_part", pa.nulls(table.num_rows, pa.string()))
     return table.cast(PLAN)
 
 
 def is_committed(store: Store, run_id: str) -> bool:
-    """Whether the run's manifest is there, which is what makes its rows final."""
+    """Whether the run's manifest exists. The manifest makes the rows final."""
     return is_run_id(run_id) and store.exists(manifest_file(run_id))
 
 
 def read_manifest(store: Store, run_id: str) -> Manifest:
-    """The promise of a committed run. CommitError when there is none, or when it is damaged.
+    """The manifest of a committed run. CommitError if it is missing or damaged.
 
-    Where a compaction of an earlier release was cut off, `parts` are those that lie in the tables: a table's old ones, or already the new.
+    After an interrupted compaction of an earlier release, `parts` are those that exist in the tables: for each table the old or the new.
     """
     if not is_committed(store, run_id):
         raise CommitError(f"run {run_id} is not committed")
@@ -119,14 +119,14 @@ def read_manifest(store: Store, run_id: str) -> Manifest:
 
 
 def committed_runs(store: Store) -> list[str]:
-    """Ids of the runs whose manifest is there, in alphabetical order."""
+    """Ids of the runs that have a manifest, in alphabetical order."""
     files = (path.split("/") for path in store.list_files(RUNS))
     return sorted(parts[-2] for parts in files if parts[-1] == "manifest.json" and is_run_id(parts[-2]))
 
 
 def staged_receipts(store: Store, run_id: str) -> dict[PartName, ShardReceipt]:
-    """What a run has finished so far, by part name. A receipt counts only if every part it names lies in staging, or was already
-    moved to its table, with the promised digest; whatever is torn or lost is left out and will be done again.
+    """Receipts of the finished shards of a run, by part name. A receipt counts only if each of its parts is in staging, or already in its
+    table, with the right digest. Shards with damaged or lost parts are left out and are processed again.
     """
     config = read_plan(store, run_id).config
     receipts = (_read_receipt(store, path) for path in store.list_files(receipts_folder(run_id)) if path.endswith(".json"))
@@ -135,17 +135,16 @@ def staged_receipts(store: Store, run_id: str) -> dict[PartName, ShardReceipt]:
 
 
 def final_receipts(receipts: Iterable[ShardReceipt]) -> list[ShardReceipt]:
-    """One answer an image, in order of part names.
+    """Receipts that cover each image once, sorted by part name.
 
-    A shard that was given up and cut in halves may have been finished all the same, by a worker that was thought dead: then the whole
-    one counts and its halves do not.
+    A shard that was abandoned and split may still be finished by a worker that was presumed lost. The whole shard then replaces the pieces.
     """
     by_part = {receipt.part: receipt for receipt in receipts}
     return [by_part[part] for part in sorted(by_part) if not any(whole in by_part for whole in part.ancestors)]
 
 
 def unfinished_shards(plan: Plan, receipts: Mapping[PartName, ShardReceipt]) -> list[int]:
-    """Numbers of the shards that receipts do not account for in full, rising. Shards are done again as a whole."""
+    """Numbers of the shards whose images the receipts do not cover in full, ascending. Such shards are processed again as a whole."""
     planned, done = _images_by_shard(plan, final_receipts(receipts.values()))
     return sorted(shard for shard, count in planned.items() if done[shard] != count)
 
@@ -159,12 +158,12 @@ def publish(
     *,
     largest_part: int = LARGEST_PART,
 ) -> Manifest:
-    """Make a run visible and final: parts are coalesced and move into their tables, the manifest is written last, staging goes.
+    """Commit a run: coalesce its parts, move them into their tables, write the manifest last, remove the staging folder.
 
-    Whoever is interrupted does it again with the same receipts, or those of `staged_receipts`. On a committed run it only tidies up.
-    committed_at: UTC, now if None. assert_lease: called before each step that readers see; it raises when another process holds the lease.
-    largest_part: bytes of the files that parts of neighbouring shards become; 0 keeps each as it is.
-    CommitError unless the receipts account for each planned image exactly once.
+    After an interruption, call it again with the same receipts or with `staged_receipts`. For a committed run it only removes staging.
+    committed_at: UTC, now if None. assert_lease: called before each step that readers see; raises if another process holds the lease.
+    largest_part: bytes of a file of coalesced parts; 0 keeps the parts of the shards. CommitError unless the receipts cover each planned
+    image exactly once.
     """
     if is_committed(store, config.run_id):
         remove_staging(store, config.run_id)
@@ -187,14 +186,12 @@ def publish(
 
 
 def remove_staging(store: Store, run_id: str) -> None:
-    """Remove what a committed run has left in staging, where it was cut off at the very end. Nobody reads or writes there any more, so no
-    lease is needed.
-    """
+    """Remove the staging folder of a committed run that was interrupted after its manifest. No process uses it, so no lease is needed."""
     store.remove_tree(staging_folder(run_id))
 
 
 def _begun_before(store: Store, run_id: str) -> set[str]:
-    """What commits of the run that were cut off before this one may have published, because a listing may be late."""
+    """Paths that earlier, interrupted commits of the run may have published. They are written down because a listing may be stale."""
     file = begun_file(run_id)
     if not store.exists(file):
         return set()
@@ -208,7 +205,7 @@ def _begun_before(store: Store, run_id: str) -> set[str]:
 
 
 def _note_begun(store: Store, manifest: Manifest, earlier: set[str]) -> None:
-    """Write this commit's parts down beside those of earlier ones, before the first of them moves."""
+    """Record the paths of this commit and of earlier ones, before the first part is moved."""
     paths = sorted({*earlier, *(part.path for part in manifest.parts)})
     store.write_bytes(begun_file(manifest.run_id), json.dumps(paths).encode())
 
@@ -216,9 +213,9 @@ def _note_begun(store: Store, manifest: Manifest, earlier: set[str]) -> None:
 def _to_publish(
     store: Store, config: RunConfig, receipts: Sequence[ShardReceipt], begun: set[str], assert_lease: Callable[[], None], *, largest: int
 ) -> list[PartReceipt]:
-    """The parts that readers will see: those of the shards, coalesced.
+    """The parts to publish: those of the shards, coalesced.
 
-    A commit that had begun without coalescing, as releases before did, goes on so: what readers see already stays where it is.
+    A commit that began without coalescing, as in earlier releases, continues without it: parts that readers see are not moved again.
     """
     single = [part for receipt in receipts for part in receipt.parts]
     if single and begun >= {published_file(config, part) for part in single}:
@@ -227,7 +224,7 @@ def _to_publish(
 
 
 def set_aside(store: Store, run_id: str, paths: Iterable[str], assert_lease: Callable[[], None]) -> None:
-    """Move files of a table back into the run's staging, where no reader finds them; those that are gone already are passed over."""
+    """Move files of a table back into the run's staging folder, which readers ignore. Missing files are skipped."""
 
     def move(path: str) -> None:
         if store.exists(path):
@@ -240,17 +237,17 @@ def set_aside(store: Store, run_id: str, paths: Iterable[str], assert_lease: Cal
 def _publish_table(
     store: Store, config: RunConfig, present: set[str], parts: Iterable[PartReceipt], assert_lease: Callable[[], None]
 ) -> None:
-    """Move a table's parts, each in one step, in any order; see `paths.TABLES` for the order of tables.
+    """Move the parts of a table, each atomically, in any order; see `paths.TABLES` for the order of tables.
 
-    present: what an interrupted commit may have moved there, as far as a listing or its own notes know.
+    present: paths that an interrupted commit may have moved, from a listing and from its record.
     """
     promised = {published_file(config, part): part for part in parts}
-    # left by an interrupted commit of other receipts, such as the halves of a shard that has since been done as a whole;
-    # they go first, so that no reader sees a face twice, and end with the staging folder
+    # parts of an interrupted commit of other receipts, such as the halves of a shard that was since finished as a whole:
+    # moved first, so that no reader sees a face twice; removed with the staging folder
     set_aside(store, config.run_id, present - promised.keys(), assert_lease)
     staged = {path: staged_file(config.run_id, part) for path, part in sorted(promised.items())}
     moved = {path for path in staged if path in present and not store.exists(staged[path])}
-    for path in sorted(moved):  # one at a time: they are read into memory
+    for path in sorted(moved):  # one at a time: each is read into memory
         if not _has_digest(store, path, promised[path]):
             raise CommitError(f"neither staged nor published as its receipt says: {path}")
 
@@ -300,7 +297,7 @@ def _part(config: RunConfig, part: PartReceipt) -> Part:
 
 
 def _check_cover(plan: Plan, receipts: Iterable[ShardReceipt]) -> None:
-    """Each planned image exactly once, counted shard by shard: a shard's images are fixed by the plan."""
+    """CommitError unless each planned image has one row. Counted per shard: the plan fixes the images of a shard."""
     planned, done = _images_by_shard(plan, receipts)
     for shard in sorted(planned.keys() | done.keys()):
         if planned[shard] != done[shard]:
@@ -308,7 +305,7 @@ def _check_cover(plan: Plan, receipts: Iterable[ShardReceipt]) -> None:
 
 
 def _images_by_shard(plan: Plan, receipts: Iterable[ShardReceipt]) -> tuple[Counter[int], Counter[int]]:
-    """Images planned and images answered, by number of the shard."""
+    """Planned images and finished images, by shard number."""
     counts = plan.images["shard"].value_counts().to_pylist()
     done: Counter[int] = Counter()
     for receipt in receipts:
@@ -317,7 +314,7 @@ def _images_by_shard(plan: Plan, receipts: Iterable[ShardReceipt]) -> tuple[Coun
 
 
 def _read_receipt(store: Store, path: str) -> ShardReceipt | None:
-    """None when it is not a receipt, or listed though it has gone."""
+    """None if it is not a receipt, or if a stale listing names a file that was removed."""
     try:
         return ShardReceipt.from_json(parse_object(store.read_bytes(path)))
     except StoreError:

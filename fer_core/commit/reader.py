@@ -1,4 +1,4 @@
-"""One committed run read back: which run, and the rows of its parts that a reader asks for."""
+"""Read a committed run: the newest manifest, and rows of its parts."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from fer_core.tables.schema import IMAGES, LABELS
 
 
 def newest_run(store: Store) -> Manifest:
-    """The run committed last that looked at any image; where none did, the one committed last. CommitError when there is none at all."""
+    """The last committed run that processed an image; if there is none, the last committed run. CommitError without any run."""
     manifests = [read_manifest(store, run_id) for run_id in committed_runs(store)]
     if not manifests:
         raise CommitError(f"no run has been committed under {store.url()} yet")
@@ -21,13 +21,13 @@ def newest_run(store: Store) -> Manifest:
 
 
 def read_images(store: Store, manifest: Manifest) -> pa.Table:
-    """The run's rows of the images table, `schema.IMAGES`, sorted by URI. CommitError when a part is missing or damaged."""
+    """The run's rows of the images table, `schema.IMAGES`, sorted by URI. CommitError if a part is missing or damaged."""
     parts = [read_part(store, part, IMAGES, manifest.run_id) for part in manifest.parts_of("images")]
     return pa.concat_tables([IMAGES.empty_table(), *parts]).sort_by("image_uri")
 
 
 def read_labels(store: Store, manifest: Manifest, uris: Sequence[str]) -> pa.Table:
-    """The run's rows of the labels table for some images, `schema.LABELS`, sorted by URI and face index. Holds one part at a time."""
+    """Rows of the labels table for some images, `schema.LABELS`, sorted by URI and face index. Holds one part in memory at a time."""
     wanted = pa.array(sorted(set(uris)), pa.string())
     parts = [read_part(store, part, LABELS, manifest.run_id, wanted) for part in manifest.parts_of("labels")]
     return pa.concat_tables([LABELS.empty_table(), *parts]).sort_by([("image_uri", "ascending"), ("face_index", "ascending")])

@@ -1,6 +1,6 @@
-"""What runs leave that were killed: half-published commits, which the next run finishes, and staging, which is collected when it is old.
+"""Recovery from interrupted runs: finish interrupted commits, and remove old staging folders.
 
-All of this is for the holder of the root's lease: then no other run is at work, and whatever lies about belongs to one that has ended.
+The caller holds the root's lease. No other run is then active, and every unfinished file belongs to a run that has ended.
 """
 
 from collections.abc import Callable
@@ -14,15 +14,15 @@ from fer_core.storage.paths import COMPACTION, LEASES, META, RUNS, STAGING, TABL
 from fer_core.storage.store import Store
 
 KEEP: Final = timedelta(days=14)
-"""How long an interrupted run can be resumed without doing again what it had finished."""
+"""How long the finished shards of an interrupted run are kept for a resume."""
 _LITTER_FOR: Final = timedelta(days=1)
 
 
 def finish_interrupted_commits(store: Store, assert_lease: Callable[[], None] = lambda: None) -> list[str]:
-    """Finish each commit that was cut off between its first part and its manifest. Returns the ids of the runs that are committed by it.
+    """Finish each commit that was interrupted between its first part and its manifest. Returns the ids of the runs that this commits.
 
-    A commit begins when every shard is finished, so its receipts are all there. Should they have been lost, the parts that are visible are
-    taken back into staging: until a manifest promises them they are no answers, and tonight's run will look at their images.
+    A commit starts after every shard is finished, so all receipts should exist. If some were lost, the published parts are moved back into
+    staging: without a manifest they are not results, and the next run processes their images.
     """
     finished = []
     for run_id in _half_published(store):
@@ -37,13 +37,12 @@ def finish_interrupted_commits(store: Store, assert_lease: Callable[[], None] = 
 
 
 def gc_staging(store: Store, keep: timedelta = KEEP) -> list[str]:
-    """Remove the staging of runs that have written nothing for so long, and of those that are committed and were cut off at the very end;
-    never that of a run at work. Returns the ids of those runs.
+    """Remove the staging folders of runs that have not written for `keep`, and of committed runs. Active runs are skipped. Returns the ids.
 
-    Ages are told by the storage's own clock. Doing it again after an interruption removes the rest. A run whose staging is gone can still
-    be resumed; it does its shards again. Fences go after a day, and so do files that were never finished, because their writer was killed.
+    Ages use the storage's clock. Idempotent: a second call removes the rest after an interruption. A run without staging can still be
+    resumed; it processes its shards again. Fences, and unfinished files of killed writers, are removed after a day.
     """
-    now = store.newest(LEASES)  # renewed every few seconds by whoever holds the lease
+    now = store.newest(LEASES)  # the holder renews its lease every few seconds
     if now is None:
         return []
     at_work = {claim.work for claim in live_claims(store)}
@@ -61,10 +60,10 @@ def gc_staging(store: Store, keep: timedelta = KEEP) -> list[str]:
 
 
 def discard(store: Store, run_id: str, assert_lease: Callable[[], None] = lambda: None) -> int:
-    """Remove all that a run left that was killed: staged parts with their crops, parts that had become visible, its plan. Returns how many
-    files. CommitError, in one line, for a run that is committed or unknown.
+    """Remove all files of an uncommitted run: staged parts with their crops, published parts, its plan. Returns the number of files.
+    CommitError, in one line, for a run that is committed or unknown.
 
-    For the holder of the root's lease. The plan goes last: after an interruption the run is still known, and the rest is removed then.
+    The caller holds the root's lease. The plan is removed last: after an interruption the run is still known, and a second call works.
     """
     if is_run_id(run_id) and is_committed(store, run_id):
         raise CommitError(f"run {run_id} is committed: what it labelled is not discarded")
@@ -76,7 +75,7 @@ def discard(store: Store, run_id: str, assert_lease: Callable[[], None] = lambda
         assert_lease()
         store.remove_file(path)
 
-    for table in reversed(TABLES):  # an image's row first: what is left refers to nothing that is gone
+    for table in reversed(TABLES):  # images first: the remaining rows then refer only to rows that exist
         store.for_each(remove, [path for path in left if path.startswith(f"{table}/")])
     assert_lease()
     store.remove_tree(staging_folder(run_id))
@@ -85,7 +84,7 @@ def discard(store: Store, run_id: str, assert_lease: Callable[[], None] = lambda
 
 
 def _left_by(store: Store, run_id: str) -> list[str]:
-    """Files of a run without a manifest."""
+    """All files of a run without a manifest."""
     folders = (staging_folder(run_id), f"{RUNS}/{run_id}")
     own = [path for folder in folders for path in (*store.list_files(folder), *store.list_unfinished(folder))]
     visible = [path for table in TABLES for path in store.list_files(table) if path.split("/")[2:3] == [f"run={run_id}"]]
@@ -97,7 +96,7 @@ def _age(store: Store, folder: str, now: float) -> timedelta:
 
 
 def _half_published(store: Store) -> list[str]:
-    """Runs with a plan and parts but without a manifest."""
+    """Ids of the runs that have a plan and published parts but no manifest."""
     known: dict[str, set[str]] = {"plan.parquet": set(), "manifest.json": set()}
     for path in store.list_files(RUNS):
         run_id, _, name = path.removeprefix(f"{RUNS}/").partition("/")

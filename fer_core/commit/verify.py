@@ -1,4 +1,4 @@
-"""Does a labels root hold what its manifests promise? Reads everything, changes nothing."""
+"""Check a labels root against its manifests. Reads every part, changes nothing."""
 
 import hashlib
 from collections import Counter
@@ -29,18 +29,18 @@ _PROBABILITIES: Final = [f"p_{name}" for name in EXPRESSIONS]
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What was found."""
+    """Result of `verify`."""
 
     runs: int
     """Committed runs."""
     parts: int
-    """Parts that they promise."""
+    """Parts in their manifests."""
     rows: int
-    """Rows found in those parts, all tables together."""
+    """Rows in those parts, over all tables."""
     problems: tuple[str, ...]
-    """One sentence each."""
+    """Violations, one sentence each."""
     notes: tuple[str, ...]
-    """What is no problem but good to know, such as runs that were begun and not committed."""
+    """Findings that are not violations, such as runs that were started and not committed."""
 
     @property
     def ok(self) -> bool:
@@ -49,8 +49,8 @@ class VerifyReport:
 
 
 def verify(store: Store, on_part: Callable[[int, int], None] = lambda done, total: None) -> VerifyReport:
-    """Check every committed part (present, intact, schema, rows), every run (nothing twice, counts as promised) and that nothing else lies
-    under a table's prefix. on_part: called with the number of parts read and of all parts.
+    """Check every committed part (present, intact, schema, rows), every run (no duplicate keys, counts equal to the manifest), and that the
+    tables have no other files. on_part: called with the number of parts read and the number of all parts.
     """
     problems: list[str] = []
     notes: list[str] = []
@@ -72,7 +72,7 @@ def verify(store: Store, on_part: Callable[[int, int], None] = lambda done, tota
 
 
 def _manifests(store: Store, problems: list[str]) -> list[Manifest]:
-    """The readable ones; the others are problems."""
+    """The readable manifests; the others are added to the problems."""
     found = []
     for run_id in committed_runs(store):
         try:
@@ -88,7 +88,7 @@ def _manifests(store: Store, problems: list[str]) -> list[Manifest]:
 
 
 def _check_run(store: Store, manifest: Manifest, problems: list[str], on_part: Callable[[], None]) -> int:
-    """Rows found in the run's parts."""
+    """Check one run and return the number of rows in its parts."""
     try:
         manifest.check()
     except CommitError as error:
@@ -112,7 +112,7 @@ def _check_run(store: Store, manifest: Manifest, problems: list[str], on_part: C
 
 
 def _read_part(store: Store, manifest: Manifest, part: Part, problems: list[str]) -> pa.Table | None:
-    """The key columns of one part; None and a problem where it is not what was promised."""
+    """The key columns of one part; None, and a problem, if it differs from the manifest."""
     import pyarrow.parquet as pq
 
     if not store.exists(part.path):
@@ -143,7 +143,7 @@ def _read_part(store: Store, manifest: Manifest, part: Part, problems: list[str]
 
 
 def _check_probabilities(file: "ParquetFile") -> Iterator[str]:
-    """Eight finite probabilities that sum to 1, of which the confidence is the largest. An older release kept what was not a number."""
+    """Eight finite probabilities that sum to 1, the largest equal to the confidence. An older release stored NaN."""
     wrong = 0
     for batch in file.iter_batches(columns=[*_PROBABILITIES, "confidence"]):
         said = np.stack([batch[name].to_numpy(zero_copy_only=False) for name in _PROBABILITIES]).astype(np.float64)
@@ -157,7 +157,7 @@ def _check_probabilities(file: "ParquetFile") -> Iterator[str]:
 
 
 def _check_keys(name: str, table: pa.Table) -> Iterator[str]:
-    """Nothing twice within a run."""
+    """No duplicate keys within a run."""
     key = ["image_uri"] if name == "images" else ["image_uri", "face_index"]
     counted = table.group_by(key, use_threads=False).aggregate([([], "count_all")])
     twice = counted.filter(pc.greater(counted["count_all"], 1))
@@ -167,7 +167,7 @@ def _check_keys(name: str, table: pa.Table) -> Iterator[str]:
 
 
 def _check_counts(manifest: Manifest, images: pa.Table) -> Iterator[str]:
-    """The images table says what the manifest says."""
+    """The counts of the images table equal those of the manifest."""
     found = {row["values"]: row["counts"] for row in images["status"].value_counts().to_pylist()}
     if found != {status: count for status, count in manifest.statuses.items() if count}:
         yield f"images by status are {found}, the manifest has {manifest.statuses}"
@@ -177,7 +177,7 @@ def _check_counts(manifest: Manifest, images: pa.Table) -> Iterator[str]:
 
 
 def _check_faces(name: str, faces: pa.Table, images: pa.Table) -> Iterator[str]:
-    """Each image has as many rows in another table as it says it has faces."""
+    """Each image has `n_faces` rows in the other table."""
     counted = faces.group_by("image_uri", use_threads=False).aggregate([([], "count_all")])
     at = pc.index_in(images["image_uri"], value_set=counted["image_uri"].combine_chunks())
     found = pc.fill_null(counted["count_all"].take(at), 0)
@@ -196,14 +196,14 @@ def _under_tables(store: Store) -> Iterator[str]:
 
 
 def _classify_unlisted_file(store: Store, path: str, promised: Sequence[Part], problems: list[str], notes: list[str]) -> None:
-    """A file that no manifest promises: part of a run that is being published or was cut off at it, a second copy, or somebody else's."""
+    """Add a problem or a note for a file in no manifest: a part of a run that is not committed, a second copy, or an unknown file."""
     folders = path.split("/")
     run_id = folders[2].removeprefix("run=") if len(folders) == 4 and folders[2].startswith("run=") else ""
     begun = is_run_id(run_id) and store.exists(plan_file(run_id)) and not is_committed(store, run_id)
     if begun and path.endswith(".parquet"):
         notes.append(f"run {run_id} is published in part and not committed: resume it")
         return
-    if not store.exists(path):  # some object stores list for a while what has gone
+    if not store.exists(path):  # some object stores list removed files for a while
         return
     data = store.read_bytes(path)
     alike = [part for part in promised if part.bytes == len(data)]

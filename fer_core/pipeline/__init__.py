@@ -1,5 +1,5 @@
-"""One shard of a run, from URIs to staged parts.
+"""Process one shard of a run, from URIs to staged parts.
 
-In: a `run.ShardJob`, which `shard_jobs` makes from the plan. Reading, decoding, detection, alignment and prediction overlap within it;
-`label_reuse` takes labels over whose images have not changed. Out: a `run.ShardReceipt`. Next: `commit`.
+In: a `run.ShardJob`, which `shard_jobs` makes from the plan. Reading, decoding, detection, alignment and prediction overlap within a
+shard; `label_reuse` reuses the labels of unchanged images. Out: a `run.ShardReceipt`. Next: `commit`.
 """

@@ -1,8 +1,7 @@
-"""Images -> what is known of each and of its faces. Reading, decoding, looking, predicting and packing overlap.
+"""Images -> the facts of each image and the predictions of its faces. Reading, decoding, detection, prediction and packing overlap.
 
-Pictures are read and decoded ahead (`decode_prefetch`), looked at one by one or some at a time (`face_extractor`), their faces go through
-the network many at a time (`batching`), and their crops are packed meanwhile. What is found out about an image depends on nothing but the
-image.
+Images are read and decoded ahead (`decode_prefetch`). Faces are detected in one image or in a group of images (`face_extractor`) and
+classified in batches (`batching`), while crops are compressed. The results of an image depend only on the image.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,7 +33,7 @@ NO_CROPS: Final[NDArray[np.uint8]] = np.zeros((0, 112, 112, 3), np.uint8)
 
 @dataclass(frozen=True, slots=True)
 class LabelledImages:
-    """A shard's answers; those about faces in the order of the facts and of the faces in each."""
+    """Results of a shard; `answers` has one row per face, in the order of the facts and of the faces in each image."""
 
     facts: list[ImageFacts]
     answers: FaceResults
@@ -43,7 +42,7 @@ class LabelledImages:
 def process_images(
     images: Sequence[ImageRef], config: RunConfig, tools: WorkerModels, watch: Stopwatch, *, on_progress: OnProgress, read: Read
 ) -> LabelledImages:
-    """Label images. on_progress: see `shard.label_shard`. read: `store.read_uri`, or something that takes its place."""
+    """Label images. on_progress: see `shard.label_shard`. read: `store.read_uri` or a replacement."""
     extractor, seen = tools.extractor(), list[_Seen]()
     with (
         FaceBatch(tools.predictor, watch, keep_crops=config.keep_crops) as batch,
@@ -64,7 +63,7 @@ def process_images(
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A decoded picture whose turn it is."""
+    """A decoded image, ready for detection."""
 
     ref: ImageRef
     decoded: Decoded
@@ -73,7 +72,7 @@ class _Opened:
 
 @dataclass(frozen=True, slots=True)
 class _Extracted:
-    """An image whose faces were found."""
+    """An image after detection and alignment."""
 
     ref: ImageRef
     sha256: str | None
@@ -81,20 +80,20 @@ class _Extracted:
     height: int
     faces: Faces
     crops: NDArray[np.uint8]
-    """(N, 112, 112, 3) RGB; none once the batch has them."""
+    """(N, 112, 112, 3) RGB; empty after they were added to the batch."""
 
     def facts(self, quality: Quality) -> ImageFacts:
-        """Its row. quality: of its faces."""
+        """The row of the image. quality: of its faces."""
         status, own = (LABELED, quality) if len(self.faces) else (NO_FACE, None)
         return ImageFacts(self.ref, status, None, self.sha256, self.width, self.height, self.faces, own)
 
 
 _Seen = _Extracted | ImageFacts
-"""An image that cannot be processed is quarantined: its row, with status and reason, is known at once."""
+"""`ImageFacts`: the final row of a quarantined image, with status and reason."""
 
 
 class _Group:
-    """Pictures that are looked at together."""
+    """Detects faces in groups of images."""
 
     def __init__(
         self, config: RunConfig, extractor: FaceExtractor, ahead: DecodePrefetcher, watch: Stopwatch, on_progress: OnProgress
@@ -102,7 +101,7 @@ class _Group:
         self._config, self._extractor, self._ahead, self._watch, self._on_progress = config, extractor, ahead, watch, on_progress
 
     def look(self, images: Sequence[ImageRef]) -> list[_Seen]:
-        """What became of each of the first ones: of all, unless they have more than half of the pixels that may be in memory."""
+        """Process the first images, in order: all of them, unless they reach half of the pixel budget."""
         taken, opened = list[_Opened | ImageFacts](), list[_Opened]()
         try:
             for ref in images:
@@ -129,7 +128,7 @@ class _Group:
         return _quarantined(ref, decoded, decoded.error)
 
     def _together(self, opened: Sequence[_Opened]) -> list[_Seen]:
-        """If looking at all at once fails, each by itself, so that the one that it is due to costs no other."""
+        """Process all images in one call. If it fails, process each alone, so that only the image that causes the error is quarantined."""
         try:
             found = self._extracted([one.picture for one in opened])
         except Exception as error:  # noqa: BLE001  see `_failure_status`
@@ -162,34 +161,34 @@ def _pixels(opened: Sequence[_Opened]) -> int:
 
 
 def _quarantined(ref: ImageRef, decoded: Decoded, error: Exception) -> ImageFacts:
-    """The row of an image that could not be processed, for this reason. Errors that are no fault of the image are raised."""
+    """The row of an image that could not be processed, with the reason. Errors that are not caused by the image are raised."""
     status, reason = _failure_status(error, ref)
     size = (None, None) if decoded.picture is None else (decoded.picture.width, decoded.picture.height)
     return ImageFacts(ref, status, " ".join(reason.split())[:REASON_LENGTH], decoded.sha256, *size)
 
 
 def _failure_status(error: Exception, ref: ImageRef) -> tuple[str, str]:
-    """Status and reason of an image that something failed with. What would fail with every next one as well is raised."""
+    """Status and reason of an image that failed. Errors that would repeat for every image are raised."""
     if isinstance(error, ImageError):
         return error.status, error.reason
     if isinstance(error, AccessError) and ref.size is None:
-        return MISSING, str(error)  # one address of a list, whose store had refused it before: others are none of its matter
+        return MISSING, str(error)  # one entry of a list whose store denies access; the other entries are not affected
     if isinstance(error, OutageError):
         raise error
     if isinstance(error, StoreError):
         return MISSING, f"the store did not answer: {error}"
     if isinstance(error, FerflowError):
-        raise error  # the tools are broken, not this image
+        raise error  # caused by the models or the installation, not by this image
     if isinstance(error, ImportError):
         raise FerflowError(f"this installation of ferflow is incomplete: {error}") from error
     if isinstance(error, MemoryError):
         return TOO_LARGE, "not enough memory to process it"
-    # whatever one odd picture brings up in somebody else's code must not cost the others of its shard
+    # an unexpected error of a library on one image must not fail the other images of the shard
     return UNREADABLE, f"processing failed: {type(error).__name__}: {error}"
 
 
 def _ahead(images: Sequence[ImageRef], config: RunConfig, extractor: FaceExtractor, read: Read) -> DecodePrefetcher:
-    """As many pictures wait as are looked at together, so that the next ones are there when these are done."""
+    """Prefetches two groups of images: the next group is decoded while the current one is processed."""
     decode = _decoder(config, extractor)
     return DecodePrefetcher(images, config.max_bytes, read, decode, threads=decoders(config.device), waiting=2 * extractor.pictures)
 
@@ -210,7 +209,7 @@ def _decoded_again(config: RunConfig, data: bytes) -> Picture:
 
 
 def _facts(seen: Sequence[_Seen], quality: Quality) -> list[ImageFacts]:
-    """The rows, each with its own part of what is known of all faces."""
+    """The rows of the images, each with its slice of the quality measures of all faces."""
     facts, start = list[ImageFacts](), 0
     for one in seen:
         if isinstance(one, _Extracted):

@@ -1,7 +1,7 @@
-"""Answers of earlier runs that still hold: the listing of an image has changed (copied, touched, uploaded anew), its content has not.
+"""Reuse results of earlier runs for images whose listing changed (copied, touched, uploaded again) and whose content did not.
 
-The bytes are read and their digest is compared, nothing is decoded. Whatever stands in the way of taking an answer over, such as an earlier
-part that has gone or is damaged, only means that the image is looked at like any other.
+The bytes are read and their digest is compared; nothing is decoded. If results cannot be reused, for example because an earlier part is
+missing or damaged, the image is processed like any other.
 """
 
 import hashlib
@@ -24,21 +24,21 @@ from fer_core.tables.schema import LABELED, NO_FACE, SCHEMAS
 
 @dataclass(frozen=True, slots=True)
 class ReusedLabels:
-    """Rows taken over, as if this run had looked itself: only what passes, such as run and listing, is this run's."""
+    """Reused rows. The run id, times and listing are those of this run; all other columns are those of the earlier run."""
 
     uris: frozenset[str]
-    """The images they are about."""
+    """The images of the rows."""
     tables: Mapping[str, pa.Table]
-    """`labels` and `images`, and `faces` where crops are kept, each in its schema."""
+    """`labels`, `images` and, if crops are kept, `faces`, each in its schema."""
 
 
 def reuse_previous_labels(
     store: Store, config: RunConfig, images: Iterable[ImageRef], on_progress: Callable[[str | None], None] = lambda _: None
 ) -> ReusedLabels:
-    """What earlier runs said of those images whose content is as they saw it.
+    """Results of earlier runs for the images whose content has not changed.
 
-    images: any; those without an `earlier_part` are passed over. on_progress: called with the URI of each image before it is read, and with
-    None before an earlier part is.
+    images: any; those without an `earlier_part` are skipped. on_progress: called with the URI of each image before it is read, and with
+    None before an earlier part is read.
     """
     asked: dict[str, list[ImageRef]] = defaultdict(list)
     for ref in images:
@@ -56,7 +56,7 @@ def _names(config: RunConfig) -> Sequence[str]:
 def _from_part(
     store: Store, config: RunConfig, part: str, refs: Sequence[ImageRef], on_progress: Callable[[str | None], None]
 ) -> dict[str, pa.Table] | None:
-    """Rows of one earlier part and its siblings. None where one of them cannot be read."""
+    """Rows of one earlier part and its siblings. None if one of them cannot be read."""
     on_progress(None)
     try:
         uris = pa.array([ref.uri for ref in refs], pa.string())
@@ -80,17 +80,17 @@ def _from_part(
 
 
 def _can_be_taken(answer: dict[str, Any] | None, pipeline_digest: str) -> bool:
-    """Only what was looked at: a picture that could not be read, or for which memory was short, has another chance."""
+    """Only results of processed images: an image that was unreadable, or too large for the memory, is tried again."""
     return answer is not None and answer["pipeline_digest"] == pipeline_digest and answer["status"] in (LABELED, NO_FACE)
 
 
 def _counts(rows: pa.Table) -> dict[str, int]:
-    """Faces of each image."""
+    """Number of faces per image."""
     return {row["values"]: row["counts"] for row in rows["image_uri"].value_counts().to_pylist()}
 
 
 def _sha256(ref: ImageRef, ahead: ReadPrefetcher, on_progress: Callable[[str | None], None]) -> str | None:
-    """Digest of the next image's bytes now; None where they cannot be read, which whoever looks at the image will tell."""
+    """Current digest of the next image; None if it cannot be read. The error is reported when the image is processed."""
     on_progress(ref.uri)
     try:
         return hashlib.sha256(ahead.take(ref)).hexdigest()
@@ -101,7 +101,7 @@ def _sha256(ref: ImageRef, ahead: ReadPrefetcher, on_progress: Callable[[str | N
 
 
 def _stamped(rows: pa.Table, schema: pa.Schema, config: RunConfig, refs: Sequence[ImageRef]) -> pa.Table:
-    """The rows as this run writes them. refs: the images as they are listed now, of which each row is about one."""
+    """The rows with the run id, times and listing of this run. refs: the current listing; each row belongs to one of these images."""
     now: dict[str, Any] = {
         "run_id": config.run_id,
         "model_name": config.model_name,

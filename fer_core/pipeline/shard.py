@@ -1,7 +1,7 @@
 """One shard of a run, from image URIs to staged parts and a receipt. `label_shard` is the only function that runs on Dask workers.
 
-Safe to run twice, also at the same time: parts are named by their digests, rows depend on nothing but the image and the run, and the
-receipt, which alone makes a shard count, is written last.
+It may run twice, also concurrently: parts are named by their digests, and rows depend only on the image and the run. The receipt, which
+marks the shard as finished, is written last.
 """
 
 import hashlib
@@ -30,10 +30,10 @@ def label_shard(
 ) -> ShardReceipt:
     """Label the images of one shard, stage its parts and its receipt.
 
-    tools: a detector and a predictor to use instead of those the run names. on_progress: called with the URI of each image that it turns
-    to, and with None when it turns to something else. Every image of the job ends as one row of the images part, whatever is wrong with it;
-    what an earlier run said of the same content is taken over. DetectorError or ModelError when this worker's tools are not the run's;
-    StoreError when staging fails.
+    tools: a detector and a predictor to use instead of those of the run. on_progress: called with the URI of each image before it is
+    processed, and with None before any other work. Each image of the job gives one row of the images part, also if it fails; results of an
+    earlier run for the same content are reused. DetectorError or ModelError if this worker's models differ from those of the run;
+    StoreError if staging fails.
     """
     watch = Stopwatch()
     images = tuple(sorted(job.images, key=lambda ref: ref.uri))
@@ -58,7 +58,7 @@ def label_shard(
 
 
 def _stage(store: Store, job: ShardJob, labels: LabelledImages, reused: ReusedLabels) -> tuple[PartReceipt, ...]:
-    """Write the parts; a part without rows is written too, so that every table can be read after the first run."""
+    """Write the parts. Parts without rows are written too, so that every table can be read after the first run."""
     tables = {
         "labels": labels_table(job.config, labels.facts, labels.answers.predictions),
         "images": images_table(job.config, labels.facts),

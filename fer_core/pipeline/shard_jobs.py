@@ -9,13 +9,13 @@ from fer_core.run import ImageRef, PartName, RunConfig, ShardJob
 
 
 def jobs(config: RunConfig, images: pa.Table, shards: list[int]) -> Iterator[ShardJob]:
-    """The jobs of some shards of a plan, made one at a time."""
+    """The jobs of some shards of a plan, created lazily."""
     for shard, refs in shards_of(images, shards):
         yield ShardJob(config, PartName(shard), refs)
 
 
 def shards_of(plan: pa.Table, shards: Iterable[int]) -> Iterator[tuple[int, tuple[ImageRef, ...]]]:
-    """Some shards of a plan, which is by shard, each with its images; made one at a time."""
+    """Some shards of a plan, each with its images, created lazily. plan: sorted by shard."""
     numbers = plan["shard"].to_numpy()
     for shard in shards:
         first, end = np.searchsorted(numbers, [shard, shard + 1])
@@ -23,11 +23,11 @@ def shards_of(plan: pa.Table, shards: Iterable[int]) -> Iterator[tuple[int, tupl
 
 
 def shard_images(plan: pa.Table, shard: int) -> tuple[ImageRef, ...]:
-    """The images of one shard of a plan, in its order, which is by shard."""
+    """The images of one shard of a plan, in its order. plan: sorted by shard."""
     return next(shards_of(plan, [shard]))[1]
 
 
 def _refs(rows: pa.Table) -> tuple[ImageRef, ...]:
-    modified = rows["modified_at"].cast(pa.int64())  # no datetime: a clock that was wrong may exceed its years
+    modified = rows["modified_at"].cast(pa.int64())  # not as datetime, whose range of years a wrong clock may exceed
     columns = (rows["image_uri"], rows["bytes"], rows["etag"], modified, rows["earlier_part"])
     return tuple(ImageRef(*values) for values in zip(*(column.to_pylist() for column in columns), strict=True))

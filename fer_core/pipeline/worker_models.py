@@ -1,4 +1,4 @@
-"""What a worker keeps ready between shards: a detector and a predictor, checked against the digests the run was planned with."""
+"""Models that a worker keeps loaded between shards: a detector and a predictor, checked against the digests in the run's configuration."""
 
 import sys
 import threading
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WorkerModels:
-    """A detector and a predictor that are ready to work."""
+    """A loaded detector and predictor."""
 
     detector: Detector
     predictor: FacePredictor
     together: FaceExtractor | None = None
-    """Looks at many pictures at a time, where the device gains by it."""
+    """Extractor for groups of images, on devices where this is faster."""
 
     def extractor(self) -> FaceExtractor:
-        """What finds and aligns faces."""
+        """The extractor that detects and aligns faces."""
         return self.together or CpuFaceExtractor(self.detector, decode_side(self.detector))
 
 
@@ -37,10 +37,10 @@ _thread = threading.local()
 
 
 def load_worker_models(config: RunConfig) -> WorkerModels:
-    """The tools a run was planned with. Loaded at a thread's first shard, then kept until a run asks for others.
+    """The models of a run. Loaded at a thread's first shard and cached until a run needs other models.
 
-    One set a thread, since neither OpenCV's networks nor the predictor may serve two at once; workers have one thread each.
-    DetectorError or ModelError when what this machine loads is not what the run was planned with.
+    One set per thread, because OpenCV's networks and the predictor are not thread-safe; workers have one thread each.
+    DetectorError or ModelError if the loaded models differ from those of the run's configuration.
     """
     key = (config.detector, config.detector_identity, config.model, config.model_digest, config.device)
     kept: dict[tuple[str, ...], WorkerModels] = _thread.__dict__.setdefault("tools", {})
@@ -53,24 +53,24 @@ def load_worker_models(config: RunConfig) -> WorkerModels:
 
 @lru_cache(maxsize=1)
 def prepare_process() -> None:
-    """Load what every shard needs, with one thread in OpenCV, because the workers themselves are the parallelism."""
+    """Import the libraries that every shard needs. OpenCV gets one thread: the workers are the parallelism."""
     import cv2
 
     import fer_core.decode.decoder
 
     if find_spec("onnxruntime") is not None:
-        import fer_core.models.onnx_builder  # noqa: F401  (the same)
+        import fer_core.models.onnx_builder  # noqa: F401  (loads onnxruntime)
     cv2.setNumThreads(1)
 
 
 def decode_side(detector: Detector) -> int | None:
-    """Longest side of a picture that a detector looks at as it is; it shrinks larger ones first. None where that is not known."""
+    """Longest side at which a detector processes an image; it shrinks larger images first. None if unknown."""
     side = getattr(detector, "largest_side", None)
     return side if isinstance(side, int) else None
 
 
 def predictor_for(model: str, device: str) -> FacePredictor:
-    """A model ready on this worker's device: half precision and recorded graphs on a GPU, see `fer_core.gpu`."""
+    """A model loaded on this worker's device: on a GPU with half precision and CUDA graphs, see `fer_core.gpu`."""
     from fer_core.predict.predictor import load_predictor, on_cpu
 
     if on_cpu(cast("Device", device)):
@@ -98,7 +98,7 @@ def _load(config: RunConfig) -> WorkerModels:
 
 
 def _together(config: RunConfig) -> FaceExtractor | None:
-    """The built-in detector on a GPU; the other ones look one by one, wherever their libraries put them."""
+    """Extractor of the built-in detector on a GPU. None for other detectors, which process one image at a time on their own device."""
     from fer_core.predict.predictor import on_cpu
 
     if config.detector != "builtin" or on_cpu(cast("Device", config.device)):

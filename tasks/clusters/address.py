@@ -1,4 +1,4 @@
-"""A Dask cluster that runs already: used, and left running."""
+"""An existing Dask cluster, which the run connects to and does not shut down."""
 
 import asyncio
 import logging
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from tornado.ioloop import IOLoop
 
 ASSUMED_CONCURRENCY: Final = 32
-"""Workers of a scheduler that is not asked. More shards cost little, idle workers much."""
+"""Assumed number of workers of an existing scheduler, which planning does not contact. More shards cost little, idle workers much."""
 CONNECT_SECONDS: Final = 8
 WORKERS_SECONDS: Final = 10
-"""How long a scheduler may be without any worker."""
+"""How long to wait for a first worker of the scheduler."""
 END_SECONDS: Final = 5
 _ADDRESS: Final = re.compile(r"(tcp|tls|ws|wss|ucx)://[^\s/@]+:\d+")
 
 
 class AddressCluster(ClusterBackend):
-    """A Dask cluster that runs already."""
+    """An existing Dask cluster."""
 
     model_config = ConfigDict(title="Address")
 
@@ -67,11 +67,11 @@ class AddressCluster(ClusterBackend):
 
     @property
     def encrypted(self) -> bool:
-        """Whether both ends prove who they are."""
+        """Whether the connection uses TLS, with certificates on both sides."""
         return self.address.startswith(("tls://", "wss://"))
 
     def certificates(self) -> Certificates | None:
-        """None without TLS. ClusterError where a file is not named."""
+        """Certificate files; None without TLS. ClusterError if one is not configured."""
         return Certificates.of(self.address, self.ca_file, self.cert_file, self.key_file) if self.encrypted else None
 
     @classmethod
@@ -123,7 +123,7 @@ class AddressCluster(ClusterBackend):
                 check_agreement(client, self.address)
                 yield client
             finally:
-                with suppress(Exception):  # nothing is lost when a scheduler that is gone does not hear the goodbye
+                with suppress(Exception):  # closing fails if the scheduler has exited; nothing is lost
                     client.close(timeout=2)
 
 
@@ -136,7 +136,7 @@ def _is_loopback(host: str) -> bool:
 
 @contextmanager
 def _loop() -> "Iterator[IOLoop]":
-    """A thread in which a client waits. One of the client's own outlives a client that finds no scheduler, or cannot say goodbye."""
+    """An event loop in a thread, for the client. A loop of the client's own outlives a client that cannot connect or close."""
     from tornado.ioloop import IOLoop
 
     begun: Future[tuple[IOLoop, asyncio.Event]] = Future()

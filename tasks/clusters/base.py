@@ -1,4 +1,4 @@
-"""`ClusterBackend`: what each kind of cluster gives. One file a kind, and a row in `registry`."""
+"""`ClusterBackend`: the interface of all kinds of clusters. Each kind has a module and an entry in `registry`."""
 
 import json
 from abc import abstractmethod
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from distributed import Client
 
 MOST: Final = 4096
-"""Workers that anybody can ask for."""
+"""Largest number of workers of a cluster."""
 GPU: Final = "GPU"
-"""Dask's name for what a worker has one of when a GPU is its own, and a shard needs one of there."""
+"""Name of the Dask resource for GPUs: a worker with a GPU of its own has 1, and a shard on such a cluster needs 1."""
 
 Line = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\r\n]+$")]
 Number = Annotated[int, Field(ge=1, le=MOST)]
 
 
 class Adaptive(BaseModel):
-    """Between two numbers, as many as there is work for."""
+    """An adaptive number, between two bounds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,81 +38,81 @@ class Adaptive(BaseModel):
 
 
 def min_size(size: int | Adaptive) -> int:
-    """How many there are to begin with."""
+    """Initial number of workers or jobs."""
     return size.minimum if isinstance(size, Adaptive) else size
 
 
 def max_size(size: int | Adaptive) -> int:
-    """How many there can be."""
+    """Largest number of workers or jobs."""
     return size.maximum if isinstance(size, Adaptive) else size
 
 
 def _one_choice(schema: dict[str, Any]) -> None:
-    """Pages show a field with choices as a menu, and a constant as a text to be typed."""
+    """Add an `enum` to the constant field `kind`: Prefect's pages show an `enum` as a menu, and a `const` as a text field."""
     schema["properties"]["kind"]["enum"] = [schema["properties"]["kind"]["const"]]
 
 
 class ClusterBackend(BaseModel):
-    """A cluster: its fields are the form that a page shows and a deployment stores. Only `open_client` and `start_early` load Dask."""
+    """A cluster. Its fields are the form on Prefect's pages and in deployments. Only `open_client` and `start_early` import Dask."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, json_schema_extra=_one_choice)
 
     kind: str
     package: ClassVar[str | None] = None
-    """What the extra of the kind's name installs."""
+    """Module that the kind needs, installed by the extra of the same name as the kind."""
 
     @classmethod
     def from_words(cls, text: str) -> Self | None:
-        """As the command line has it in words. None where the words are not of this kind, as those of most are in a file."""
+        """Parse the short form of the command line. None if it is not of this kind; some kinds have no short form, only a file."""
         return None
 
     def as_text(self) -> str:
-        """What `from_text` reads back as the same."""
+        """Text from which `from_text` makes an equal cluster."""
         return json.dumps({"kind": self.kind, **self.model_dump(mode="json", exclude_defaults=True)})
 
     def with_workers(self, workers: int | None) -> Self:
-        """The same with the number of local processes that `--workers` says. UsageError where there are none to count."""
+        """A copy with the number of local processes of `--workers`. UsageError for kinds without local processes."""
         if workers is None:
             return self
         raise UsageError(f"--workers is for local clusters: the number is part of a {self.kind} cluster's own description")
 
     @abstractmethod
     def max_concurrency(self) -> int:
-        """Shards that can be worked on at a time. 1 for a scheduler that runs elsewhere: it is not asked."""
+        """Number of shards that run concurrently. 1 for an existing scheduler, which is not contacted."""
 
     def planning_concurrency(self) -> int:
-        """The same for cutting shards."""
+        """The concurrency for which shards are planned."""
         return self.max_concurrency()
 
     def memory_warning(self) -> str | None:
-        """What to say where the workers may need more memory than there is, with pictures as large as are read at all."""
+        """A warning if the workers may need more memory than the machine has, with images of the largest allowed size."""
         return None
 
     def needs(self) -> dict[str, float]:
-        """What a shard takes up of a worker, in Dask's words: one GPU where workers have one each."""
+        """Dask resources that a shard needs: one GPU if each worker has one."""
         return {}
 
     def allowed_name(self) -> str | None:
-        """What `--allow-cluster` must name for deployed runs to use it. None where it stays on this machine, whoever named it."""
+        """Name that `--allow-cluster` must contain for deployed runs. None for clusters on this machine, which are always allowed."""
         return self.kind
 
     def code(self) -> tuple[object, ...]:
-        """The part of it that decides what code runs: all of it, where the kind does not leave anything aside."""
+        """The fields that determine which code runs. All fields by default; a kind may leave some out."""
         return (self,)
 
     def check(self) -> None:
-        """ClusterError in one line for what keeps workers from starting, as far as it can be told before anything starts."""
+        """Check requirements before anything starts. ClusterError, in one line, if workers cannot start."""
         if self.package is not None and find_spec(self.package) is None:
             name = self.package.replace("_", "-")
             raise ClusterError(f"clusters of kind {self.kind} need the package {name}: pip install 'ferflow[{self.kind}]'")
 
     def start_early(self, images: int, shard_size: int | None, verbose: bool = False) -> AbstractContextManager[None]:
-        """Inside, workers of this machine are on their way, none without a shard of its own when there are at most so many images.
+        """Start local workers in the background for the `with` block, at most one per shard of `images` images.
 
-        The first `open_client` takes them, whatever size it asks for. Of other kinds of clusters nothing is started.
+        `open_client` then uses these workers, whatever size it is given. Other kinds of clusters start nothing.
         """
         return nullcontext()
 
     @abstractmethod
     def open_client(self) -> "AbstractContextManager[Client]":
-        """A client with at least one worker behind it, which has this release. ClusterError in one line when there is none."""
+        """A client with at least one worker; all workers run this release. ClusterError, in one line, if there is none."""

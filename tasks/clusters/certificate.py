@@ -1,4 +1,4 @@
-"""A key and a certificate for one cluster that ferflow starts: who has them belongs to it, and nobody else does."""
+"""A key and a certificate for one cluster that ferflow starts. Only processes that have them can connect to it."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -11,11 +11,11 @@ from distributed import Security
 
 LIFE: Final = timedelta(days=365)
 CLOCKS: Final = timedelta(days=1)
-"""By which those of a cluster's machines may differ."""
+"""Allowed clock difference between the machines of a cluster."""
 
 
 def ephemeral_tls() -> Security:
-    """As `Security.temporary` makes it, in memory, on an elliptic curve: an RSA key takes 50 ms, half a second of a busy core."""
+    """Like `Security.temporary`, in memory, with an elliptic-curve key: an RSA key takes 50 ms, and 0.5 s on a busy core."""
     key = ec.generate_private_key(ec.SECP256R1())
     name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ferflow")]), datetime.now(UTC)
     certificate = (

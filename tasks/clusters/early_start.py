@@ -1,4 +1,4 @@
-"""Workers of this machine, started in the background while something else does."""
+"""Local workers that start in the background while the command continues."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ START_SECONDS: Final = 60
 
 
 class EarlyCluster:
-    """Workers of this machine that are on their way."""
+    """Local workers that are starting in a thread."""
 
     def __init__(self, backend: "LocalBackend", verbose: bool = False) -> None:
         self._future: Future[tuple[Client, LocalCluster]] = Future()
@@ -27,42 +27,42 @@ class EarlyCluster:
         self._thread.start()
 
     def client(self) -> "Client":
-        """Wait for the workers. ClusterError when they do not start."""
+        """Wait for the workers. ClusterError if they do not start."""
         try:
             return self._future.result(START_SECONDS)[0]
         except TimeoutError as error:
             raise ClusterError(f"Dask workers did not start within {START_SECONDS} s") from error
 
     def close(self) -> None:
-        """End every process, see `stop_local`."""
-        with suppress(Exception):  # whatever kept them from starting was told to whoever waited for the client
+        """Kill every process, see `stop_local`."""
+        with suppress(Exception):  # `client` has already raised the error of a failed start
             stop_local(*self._future.result(START_SECONDS))
 
     def _start(self, backend: "LocalBackend", verbose: bool) -> None:
-        # Ctrl-C reaches every process of the terminal's group. Workers inherit this thread's mask, so that only the command hears it.
+        # Ctrl-C signals every process of the terminal's group. Workers inherit this thread's signal mask, so only the command gets SIGINT.
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._future.set_result(backend.start(verbose))
         except ClusterError as error:
             self._future.set_exception(error)
-        except Exception as error:  # noqa: BLE001  told to whoever waits in `client`
+        except Exception as error:  # noqa: BLE001  raised in the thread that waits in `client`
             self._future.set_exception(ClusterError(f"cannot start Dask workers: {' '.join(str(error).split()) or type(error).__name__}"))
 
 
 def stop_local(client: "Client", cluster: "LocalCluster") -> None:
-    """End every process. Takes no heed of shards at work: what they have staged so far counts for nothing or in full."""
+    """Kill every process, also during a shard: a shard counts only after its receipt is written."""
     if cluster._adaptive is not None:
-        cluster._adaptive.stop()  # or it would replace what is ended here
-    with suppress(Exception):  # the workers end either way, see below
+        cluster._adaptive.stop()  # otherwise it restarts the workers that are killed here
+    with suppress(Exception):  # the workers are killed below in any case
         client.close(timeout=1)
     for nanny in list(cluster.workers.values()):
         nanny.auto_restart = False
         process = nanny.process
         if process is not None and process.pid:
             with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)  # asked politely, a worker would finish its shard first
-    with suppress(Exception):  # a nanny that misses the worker just killed
+                os.kill(process.pid, signal.SIGKILL)  # a graceful close would wait for the shard
+    with suppress(Exception):  # a nanny may fail because its worker was killed
         cluster.close(timeout=2)
 
 
@@ -70,14 +70,14 @@ _early: list[EarlyCluster] = []
 
 
 class LocalBackend(ClusterBackend):
-    """A kind of cluster whose workers are processes of this machine."""
+    """A kind of cluster whose workers are processes on this machine."""
 
     @abstractmethod
     def start(self, verbose: bool) -> "tuple[Client, LocalCluster]":
-        """The processes, each with its libraries on the way, and a client. Whatever keeps them from starting is raised as it is."""
+        """Start the processes, which begin to load their libraries, and connect a client. Errors of the start are raised unchanged."""
 
     def capped(self, images: int, shard_size: int | None) -> Self:
-        """The same with no process that would have no shard of its own when there are at most so many images."""
+        """A copy with at most one process per shard of `images` images."""
         return self
 
     def allowed_name(self) -> str | None:
@@ -94,7 +94,7 @@ class LocalBackend(ClusterBackend):
 
     @contextmanager
     def open_client(self) -> "Iterator[Client]":
-        """The client of what is on its way already, else of workers that live as long as this does."""
+        """The client of the workers that `start_early` started; otherwise of new workers that end with the `with` block."""
         if _early:
             yield _early[-1].client()
             return

@@ -1,4 +1,4 @@
-"""`ClusterSpec`: where shards run, as one field of a form."""
+"""`ClusterSpec`: the cluster of a run, as one field of a form."""
 
 from typing import Annotated, Any, Final
 
@@ -13,9 +13,9 @@ _WRITTEN: Final = {"type": "string", "title": "In words", "description": f"As on
 
 
 class _Form:
-    """How pages show it: one of the kinds, or in words, as deployments have it that are older than the kinds.
+    """JSON schema for Prefect's pages: one of the kinds, or text, as in deployments of earlier releases.
 
-    `anyOf`, because not all that Prefect's pages do with a choice knows pydantic's `oneOf`.
+    `anyOf`, because some parts of Prefect's pages do not support pydantic's `oneOf`.
     """
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Dask workers that have a GPU of this machine each. GPUs are counted without loading a library that would take hold of one."""
+"""Dask workers with one local GPU each. GPUs are counted with nvidia-smi: a CUDA library would create a context on them."""
 
 import os
 import re
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
 DRIVER_SECONDS: Final = 30
-"""How long the driver may take to answer: it loads itself where nothing else keeps it loaded."""
+"""Timeout of nvidia-smi. The driver is loaded by the call unless another process keeps it loaded."""
 _WORDS: Final = re.compile(r"gpu(?::([1-9]\d{0,3}))?")
 
 
 def visible_gpus(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """In order, as CUDA_VISIBLE_DEVICES names them now, else all by the UUIDs that nvidia-smi tells. Empty without any."""
+    """The GPUs in CUDA_VISIBLE_DEVICES, in its order; if it is unset, the UUIDs of all GPUs from nvidia-smi. Empty without GPUs."""
     said = (os.environ if environment is None else environment).get("CUDA_VISIBLE_DEVICES")
     if said is None:
         return _installed()
     seen = []
     for name in (part.strip() for part in said.split(",")):
-        if not name or name == "-1" or name in seen:  # CUDA itself looks no further
+        if not name or name == "-1" or name in seen:  # CUDA stops at the first invalid entry too
             break
         seen.append(name)
     return tuple(seen) if seen and _installed() else ()
 
 
 def chosen_gpus(count: int | None) -> tuple[str, ...]:
-    """So many, all if None, as `visible_gpus` names them. ClusterError where there are none, or not enough."""
+    """The first `count` GPUs of `visible_gpus`, all if None. ClusterError if there are none or too few."""
     found, said = visible_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES")
     if not found:
         hint = "" if said is None else f", and CUDA_VISIBLE_DEVICES is {said!r}"
@@ -55,7 +55,7 @@ def _installed() -> tuple[str, ...]:
 
 
 class GpuCluster(LocalBackend):
-    """One process for each GPU of this machine."""
+    """One process per GPU of this machine."""
 
     model_config = ConfigDict(title="GPU")
 
@@ -83,7 +83,7 @@ class GpuCluster(LocalBackend):
         chosen_gpus(self.gpus)
 
     def start(self, verbose: bool) -> "tuple[Client, LocalCluster]":
-        """One process for each GPU, which sees no other. ClusterError where PyTorch cannot use them."""
+        """Start one process per GPU; each process sees only its own GPU. ClusterError if PyTorch cannot use the GPUs."""
         from distributed import LocalCluster
         from distributed.system import MEMORY_LIMIT
 
@@ -91,7 +91,7 @@ class GpuCluster(LocalBackend):
         configure(verbose)
         given = {"memory_limit": MEMORY_LIMIT // len(gpus), "resources": self.needs(), **options(verbose)}
         cluster = LocalCluster(n_workers=0, threads_per_worker=1, **given)
-        for name, gpu in enumerate(gpus):  # in the environment, which is set before a worker loads anything
+        for name, gpu in enumerate(gpus):  # set in the environment, before the worker imports any library
             alone = {**cluster.new_spec["options"], "env": {"CUDA_VISIBLE_DEVICES": gpu}}
             cluster.worker_spec[name] = {**cluster.new_spec, "options": alone}
         cluster.scale(len(gpus))
@@ -112,7 +112,7 @@ def _check(client: "Client") -> None:
 
 
 def cuda() -> str | None:
-    """What keeps PyTorch from a GPU, in this process; None where nothing does."""
+    """The reason why PyTorch cannot use a GPU in this process; None if it can."""
     import torch
 
     if torch.cuda.is_available():

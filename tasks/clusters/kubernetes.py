@@ -1,4 +1,4 @@
-"""Dask workers as pods, made by Dask's operator, which somebody has installed in the Kubernetes cluster."""
+"""Dask workers as pods, created by the Dask operator, which must be installed in the Kubernetes cluster."""
 
 import logging
 import secrets
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from distributed.deploy.cluster import Cluster
 
 SCHEDULER: Final = {"cpu": "1", "memory": "2Gi"}
-"""What a scheduler's pod has. It holds no pictures."""
+"""Resources of the scheduler's pod. The scheduler processes no images."""
 
 
 class KubernetesCluster(ClusterBackend):
-    """Pods, made by Dask's operator."""
+    """Pods, created by the Dask operator."""
 
     model_config = ConfigDict(title="Kubernetes")
     package: ClassVar[str | None] = "dask_kubernetes"
@@ -53,7 +53,7 @@ class KubernetesCluster(ClusterBackend):
 
     @contextmanager
     def open_client(self) -> "Iterator[Client]":
-        """A client once a first pod works; what was made goes at the end. ClusterError in one line where none does."""
+        """A client once a first pod is ready. The cluster is deleted at the end. ClusterError, in one line, if no pod starts."""
         self.check()
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
         made = manifest(self, f"ferflow-{secrets.token_hex(4)}")
@@ -61,12 +61,12 @@ class KubernetesCluster(ClusterBackend):
         try:
             yield _with_pods(cluster, self)
         finally:
-            with suppress(Exception):  # the operator ends the cluster itself once it is idle
+            with suppress(Exception):  # the operator deletes an idle cluster itself
                 cluster.close(timeout=30)
 
 
 def manifest(spec: KubernetesCluster, name: str) -> dict[str, Any]:
-    """The `DaskCluster` that the operator is asked for."""
+    """The `DaskCluster` resource for the operator."""
     from dask_kubernetes.operator import make_cluster_spec
 
     command = ["dask", "worker", "--nthreads", "1", *UNSEEN, *(("--resources", f"{GPU}=1") if spec.gpu else ())]
@@ -82,8 +82,8 @@ def manifest(spec: KubernetesCluster, name: str) -> dict[str, Any]:
     size = {"cpu": f"{spec.cpu:g}", "memory": spec.memory, **({"nvidia.com/gpu": "1"} if spec.gpu else {})}
     worker["resources"] = {"limits": size, "requests": size}
     scheduler["resources"] = {"limits": SCHEDULER, "requests": SCHEDULER}
-    # the package's own command went out of Dask
-    scheduler["args"] = ["dask", "scheduler", *scheduler["args"][1:], "--no-dashboard"]  # its HTTP server still says that all is well
+    # Dask removed the command that dask-kubernetes sets
+    scheduler["args"] = ["dask", "scheduler", *scheduler["args"][1:], "--no-dashboard"]  # the HTTP server still serves the health check
     if spec.secret is not None:
         worker["envFrom"] = [{"secretRef": {"name": spec.secret}}]
     return made
@@ -94,7 +94,7 @@ def _made(spec: KubernetesCluster, made: dict[str, Any]) -> "Cluster":
 
     try:
         cluster: Cluster = KubeCluster(custom_cluster_spec=made, namespace=spec.namespace, resource_timeout=spec.patience, quiet=True)
-    except Exception as error:  # of its own client of Kubernetes, of HTTP, of Dask
+    except Exception as error:  # from its Kubernetes client, from HTTP or from Dask
         raise ClusterError(f"Kubernetes does not make the cluster: {_plain(error)}") from error
     return cluster
 

@@ -1,4 +1,4 @@
-"""Dask workers that are processes of this machine."""
+"""Dask workers as processes on this machine."""
 
 import logging
 import math
@@ -28,24 +28,24 @@ _WORDS: Final = re.compile(r"local(?::([1-9]\d{0,3})(?:-([1-9]\d{0,3}))?)?")
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processes() -> int:
-    """Local workers when nobody says how many: one for each core, as far as memory reaches for the largest pictures."""
+    """Default number of local workers: one per core, limited by the memory that images of the largest allowed size need."""
     return max(1, min(cores(), memory() // worker_memory(MAX_BYTES, MAX_PIXELS)))
 
 
 def memory() -> int:
-    """Bytes that this process and its children may use, as far as the machine, its limits and its container say."""
+    """Memory limit of this process and its children in bytes, from the machine, its limits and its container."""
     from distributed.system import MEMORY_LIMIT
 
     return int(MEMORY_LIMIT)
 
 
 def threads_of(workers: int) -> int:
-    """Of a network in each of so many local workers: together no more than there are cores."""
+    """Threads of a network in each of `workers` local workers: in total at most the number of cores."""
     return max(1, cores() // workers)
 
 
@@ -66,7 +66,7 @@ class LocalCluster(LocalBackend):
 
     @classmethod
     def from_words(cls, text: str) -> Self | None:
-        """`local`, `local:N` and `local:MIN-MAX`. UsageError where MIN is more than MAX."""
+        """`local`, `local:N` and `local:MIN-MAX`. UsageError if MIN is more than MAX."""
         match = _WORDS.fullmatch(text)
         if match is None:
             return None
@@ -121,21 +121,21 @@ class LocalCluster(LocalBackend):
 
 
 def configure(verbose: bool) -> None:
-    """Dask in this process, before the scheduler is made."""
+    """Configure Dask in this process, before the scheduler is created."""
     import dask
 
     dask.config.set({**settings(), "temporary-directory": temporary_folder()})
     dask.config.set({f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ENVIRONMENT.items()})
-    # else a cluster gives up a worker that a busy machine needs longer than 15 s to start anew, and in the end has none
+    # by default a cluster removes a worker that does not restart within 15 s, and on a busy machine may lose all of them
     dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"})
     if not verbose:
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # `silence_logs` spares handlers that others have set up
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # `silence_logs` does not change handlers that are already set up
 
 
 def options(verbose: bool) -> dict[str, Any]:
-    """Of a cluster that nobody outside this machine reaches, and on it only who has its certificate: whoever connects runs code here.
+    """Options of a cluster that listens on the loopback interface and requires its certificate, because each client can run code on it.
 
-    `security`: a key and a certificate made for this cluster, kept in memory; workers get them through the pipe that starts them.
+    `security`: a key and a certificate for this cluster, kept in memory; workers get them through the pipe that starts them.
     """
     from tasks.clusters.certificate import ephemeral_tls
 
@@ -146,13 +146,13 @@ def options(verbose: bool) -> dict[str, Any]:
         "security": ephemeral_tls(),
         "silence_logs": logging.WARNING if verbose else logging.CRITICAL,
         "dashboard_address": None,
-        # without a dashboard the scheduler still serves HTTP: on this machine only, on any free port
+        # without a dashboard the scheduler still serves HTTP: bind it to the loopback interface, on a free port
         "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"},
     }
 
 
 def connected(cluster: "distributed.LocalCluster") -> "distributed.Client":
-    """A client once there is a worker. The cluster is closed where there is none."""
+    """A client once a worker has started. If none starts, the cluster is closed and the error is raised."""
     import distributed
 
     client = None
@@ -163,14 +163,14 @@ def connected(cluster: "distributed.LocalCluster") -> "distributed.Client":
     except BaseException:
         if client is not None:
             with suppress(Exception):  # the error that is raised matters more
-                client.close(timeout=1)  # or it would keep the thread of the two
+                client.close(timeout=1)  # otherwise it keeps the event loop's thread, which it shares with the cluster
         cluster.close(timeout=1)
         raise
     return client
 
 
 def _warm(client: "distributed.Client") -> None:
-    """Have each worker load its libraries now. Nobody waits for it, and a first shard that comes earlier waits for its end."""
+    """Submit a task to each worker that loads its libraries. The client does not wait; a worker's first shard runs after this task."""
     from distributed import fire_and_forget
 
     for number, address in enumerate(client.nthreads()):

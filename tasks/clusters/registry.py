@@ -1,4 +1,4 @@
-"""The kinds of clusters there are, in the order in which pages show them."""
+"""All kinds of clusters, in the order in which forms show them."""
 
 from typing import Final, get_args
 
@@ -12,4 +12,4 @@ from tasks.clusters.slurm import SlurmCluster
 Kind = LocalCluster | AddressCluster | GpuCluster | SlurmCluster | KubernetesCluster
 
 BACKENDS: Final[dict[str, type[ClusterBackend]]] = {backend.model_fields["kind"].default: backend for backend in get_args(Kind)}
-"""By the names that forms, files and options have for them."""
+"""Classes by the kind's name in forms, files and options."""

@@ -1,4 +1,4 @@
-"""Dask workers as jobs of Slurm. The scheduler is in this process, on a machine from which jobs are submitted."""
+"""Dask workers as Slurm jobs. The Dask scheduler runs in this process, on a machine that can submit jobs."""
 
 import logging
 import shutil
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class SlurmCluster(ClusterBackend):
-    """Jobs that Slurm starts, submitted from the machine of the run."""
+    """Slurm jobs, submitted from the machine of the run."""
 
     model_config = ConfigDict(title="Slurm")
     package: ClassVar[str | None] = "dask_jobqueue"
@@ -63,7 +63,7 @@ class SlurmCluster(ClusterBackend):
 
     @contextmanager
     def open_client(self) -> "Iterator[Client]":
-        """A client once a first job works; all jobs are cancelled at the end. ClusterError in one line where none does."""
+        """A client once a first job has started. All jobs are cancelled at the end. ClusterError, in one line, if no job starts."""
         from distributed import Client
 
         from tasks.clusters.versions import check_agreement
@@ -82,14 +82,14 @@ class SlurmCluster(ClusterBackend):
 
 
 def certificate_folder(spec: SlurmCluster) -> Path:
-    """Where a Slurm run lays its certificates. ClusterError where there is none, or where every user could replace what lies in it.
+    """Folder for the certificates of a run. ClusterError if none is set, or if every user can replace files in it.
 
-    The scheduler listens to the whole network of the cluster: without certificates whoever reaches it would run code as this user.
+    The scheduler listens on the cluster's network. Without certificates every client on this network could run code as this user.
     """
     if spec.folder is None:
         raise ClusterError("clusters of kind slurm need folder, one that all nodes see: it holds the certificates of the run")
     folder = Path(spec.folder).expanduser()
-    with suppress(OSError):  # absent: it is made; unreadable: making certificates in it says so
+    with suppress(OSError):  # a missing folder is created later; for an unreadable one, creating the certificates fails
         mode = folder.stat().st_mode
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             raise ClusterError(f"every user can replace certificates in the folder {folder}: chmod o-w {folder}")
@@ -98,7 +98,7 @@ def certificate_folder(spec: SlurmCluster) -> Path:
 
 @contextmanager
 def scheduler(spec: SlurmCluster) -> "Iterator[SLURMCluster]":
-    """dask-jobqueue's cluster, with no job yet. ClusterError where it cannot start, or write to the folder."""
+    """A dask-jobqueue cluster without jobs. ClusterError if it cannot start or cannot write to the folder."""
     import dask
     from dask_jobqueue.slurm import SLURMCluster
 
@@ -120,12 +120,12 @@ def scheduler(spec: SlurmCluster) -> "Iterator[SLURMCluster]":
         try:
             yield cluster
         finally:
-            with suppress(Exception):  # jobs that nobody cancels end by themselves when they hear no scheduler for a minute
+            with suppress(Exception):  # jobs that are not cancelled exit after a minute without a scheduler
                 cluster.close(timeout=30)
 
 
 def _certificates(folder: Path) -> "Security":
-    """Made for this run. One for all, in files of a folder that only this user reads."""
+    """A certificate for this run, shared by all its processes, in files of a folder that only this user can read."""
     from distributed import Security
 
     from tasks.clusters.certificate import ephemeral_tls
@@ -140,7 +140,7 @@ def _certificates(folder: Path) -> "Security":
 
 
 def _job(spec: SlurmCluster) -> dict[str, Any]:
-    """What each job is. A GPU has one process, whatever cores stand by it."""
+    """Arguments of dask-jobqueue for each job. A job with a GPU runs one process, whatever its cores."""
     processes = 1 if spec.gpu else spec.cores
     return {
         "queue": spec.partition,
@@ -163,11 +163,11 @@ def _submit(cluster: "SLURMCluster", spec: SlurmCluster) -> None:
     try:
         for _ in range(min_size(spec.jobs)):
             cluster.worker_spec.update(cluster.new_worker_spec())
-        cluster.sync(cluster._correct_state)  # as `scale` does, which would tell nobody what sbatch says
+        cluster.sync(cluster._correct_state)  # what `scale` does, but errors of sbatch are raised
     except (OSError, RuntimeError, ValueError) as error:
         for job in cluster.workers.values():
             if job.job_id is None:
-                job.status = Status.failed  # or closing the cluster stumbles over it
+                job.status = Status.failed  # otherwise closing the cluster fails
         said = str(error).partition("stderr:")[2] or str(error)
         raise ClusterError(f"Slurm does not take the job: {' '.join(said.split())[:300]}") from error
     if isinstance(spec.jobs, Adaptive):

@@ -1,4 +1,4 @@
-"""Clusters as they are written on the command line, and in deployments that are older than the form."""
+"""Text form of clusters, on the command line and in deployments of earlier releases."""
 
 from pathlib import Path
 from typing import Annotated, Final
@@ -15,11 +15,11 @@ SPEC: Final = "local, local:N, local:MIN-MAX, gpu, gpu:N, tcp://host:port, tls:/
 MOST_BYTES: Final = 2**20
 _KINDS: Final[TypeAdapter[Kind]] = TypeAdapter(Annotated[Kind, Field(discriminator="kind")])
 _BRANCHES: Final = {*BACKENDS, "constrained-int", "int", "Adaptive"}
-"""What pydantic puts among the names of fields for the choices it tried."""
+"""Entries of pydantic's error locations that name a branch of a union, not a field."""
 
 
 def from_text(text: str) -> ClusterBackend:
-    """See `SPEC`; also JSON itself. UsageError for anything else, and for a file that cannot be read or does not describe a cluster."""
+    """Parse text as in `SPEC`, or JSON. UsageError for other text, and for a file that cannot be read or does not describe a cluster."""
     if holds_credentials(text):
         raise UsageError("credentials do not belong in an address; put them into the environment")
     for backend in BACKENDS.values():
@@ -38,16 +38,16 @@ def from_text(text: str) -> ClusterBackend:
 
 
 def validation_message(error: ValidationError, where: str = "") -> str:
-    """Its first complaint, in one line. where: put before the names of fields that are wrong."""
+    """The first error, in one line. where: prefix of the field's name."""
     every = error.errors(include_url=False, include_input=False)
-    first = next((one for one in every if not one["type"].endswith("_type")), every[0])  # of a choice, what it comes closest to
+    first = next((one for one in every if not one["type"].endswith("_type")), every[0])  # for a union, the error of the closest branch
     place = [str(part) for part in first["loc"] if part not in _BRANCHES and "[" not in str(part)]
     reason = first["msg"].removeprefix("Value error, ")
     return f"{where}{'.'.join(place)}{': ' if where or place else ''}{reason[:1].lower()}{reason[1:]}"
 
 
 def _from_json(text: str, kind: str | None, where: str) -> Kind:
-    """kind: what stands before the file's name; the file itself need not say it then."""
+    """kind: the prefix of the file's name; the file may then omit it."""
     try:
         value = parse_json(text, MOST_BYTES)
     except ValueError as error:

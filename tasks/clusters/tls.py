@@ -1,4 +1,4 @@
-"""Who is who behind a `tls://` address. Asked with the standard library alone, before anything slow starts, for one clear line."""
+"""TLS check of a scheduler's address. Uses only the standard library and runs before Dask is loaded, to raise one clear line early."""
 
 import socket
 import ssl
@@ -15,18 +15,18 @@ ANSWER_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """Files (PEM) by which both ends prove who they are."""
+    """PEM files for mutual TLS authentication."""
 
     ca: str
     cert: str | None
     key: str | None
-    """None where it is in the certificate's file."""
+    """None if it is in the certificate's file."""
 
     @classmethod
     def of(cls, address: str, ca: str | None, cert: str | None, key: str | None) -> Self:
-        """As given, else as Dask's configuration says. ClusterError where a file is not named."""
+        """The given files, with Dask's configuration as default. ClusterError if there is no CA certificate."""
         if ca is None or cert is None:
-            import distributed  # noqa: F401  (brings its part of the configuration)
+            import distributed  # noqa: F401  (adds its defaults to Dask's configuration)
             from dask import config
 
             ca = ca or config.get("distributed.comm.tls.ca-file")
@@ -37,7 +37,7 @@ class Certificates:
         return cls(_path(ca), cert and _path(cert), key and _path(key))
 
     def context(self) -> ssl.SSLContext:
-        """As Dask's clients make it: the CA counts, the host's name does not. ClusterError for files that are not what they should be."""
+        """The same context as Dask's clients use: it checks the CA, not the host name. ClusterError for invalid files."""
         try:
             context = ssl.create_default_context(cafile=self.ca)
         except (OSError, ssl.SSLError) as error:
@@ -53,7 +53,7 @@ class Certificates:
 
 
 def check_answer(address: str, certificates: Certificates | None) -> None:
-    """ClusterError in one line unless a scheduler answers there and, by `tls://`, both ends accept each other."""
+    """ClusterError, in one line, unless a scheduler answers at the address and, for `tls://`, each side accepts the other's certificate."""
     context = certificates.context() if certificates else None
     parts = urlsplit(address)
     try:
@@ -68,7 +68,7 @@ def check_answer(address: str, certificates: Certificates | None) -> None:
 def _shake_hands(line: socket.socket, context: ssl.SSLContext, certificates: Certificates, address: str) -> None:
     try:
         with context.wrap_socket(line) as safe, suppress(TimeoutError):
-            if not safe.recv(1):  # a scheduler speaks first; that it refuses a certificate is heard only here
+            if not safe.recv(1):  # a scheduler sends first; a rejected client certificate shows only in this read
                 raise ConnectionResetError
     except ssl.SSLCertVerificationError as error:
         why = f"is not one that {certificates.ca} vouches for ({error.verify_message})"

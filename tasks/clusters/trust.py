@@ -1,5 +1,5 @@
-"""Which clusters a deployed run may use. A scheduler answers with pickled objects, Slurm's jobs run lines of shell, pods an image: whatever
-names the cluster names the code. Who types it at a prompt may; a run that is asked of a server may not bring a new one along.
+"""Clusters that a deployed run may use. A scheduler sends pickled objects, Slurm jobs run shell commands, pods run an image: the choice of
+a cluster determines which code runs. The command line may choose any cluster; a run through a server may not name a new one.
 """
 
 import os
@@ -15,21 +15,21 @@ from tasks.clusters.registry import BACKENDS
 from tasks.clusters.text_syntax import validation_message
 
 ALLOWED_CLUSTERS: Final = "FERFLOW_ALLOWED_CLUSTERS"
-"""Addresses of schedulers, with commas between, and `slurm` or `kubernetes`: what every deployed run may name."""
+"""Comma-separated scheduler addresses, `slurm` or `kubernetes`: the clusters that every deployed run may name."""
 
 KINDS: Final = tuple(kind for kind, backend in BACKENDS.items() if backend.allowed_name is ClusterBackend.allowed_name)
-"""Kinds of which one word allows all clusters: those that do not have a name for each."""
+"""Kinds that are allowed as a whole, by the kind's name, because their clusters have no names of their own."""
 
 
 def allowed_clusters(given: Iterable[str]) -> tuple[str, ...]:
-    """Addresses as they are compared. UsageError for what is none."""
+    """Normalised addresses and kinds. UsageError for an invalid address."""
     return tuple(dict.fromkeys(one if one in KINDS else _address(one) for one in (part.strip() for part in given) if one))
 
 
 def refuse_new(spec: ClusterBackend, deployed: ClusterBackend | None) -> None:
-    """ClusterError, which names the option, for a cluster that neither the deployment nor this process's environment has named.
+    """ClusterError, which names the option, for a cluster that neither the deployment nor this process's environment allows.
 
-    deployed: what the deployment itself says, with whose code, sizes aside, the run's is compared.
+    deployed: the cluster of the deployment; the run's cluster is allowed if `code` is the same, whatever its size.
     """
     word = spec.allowed_name()
     if word is None or (deployed is not None and spec.code() == deployed.code()):

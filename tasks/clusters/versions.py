@@ -1,4 +1,4 @@
-"""Whether scheduler and workers elsewhere run what this process runs."""
+"""Check that a remote scheduler and its workers run the same versions as this process."""
 
 import warnings
 from typing import Any, Final, cast
@@ -10,13 +10,13 @@ from fer_core.errors import ClusterError
 from tasks.execution.worker_entrypoint import release
 
 OF_DASK: Final = ("Python", "dask", "distributed")
-"""What Dask tells of, whatever else is installed there."""
+"""Versions that Dask reports without ferflow on the other side."""
 
 
 def check_agreement(client: Client, where: str) -> None:
-    """ClusterError, in one line that names both sides, unless they agree with this process. where: `tcp://host:8786`, for the line.
+    """ClusterError, in one line that names both sides, unless all versions equal those of this process. where: `tcp://host:8786`, for it.
 
-    What Dask itself tells is looked at first: of a worker without ferflow nothing else can be asked.
+    Dask's own report is checked first: a worker without ferflow can report nothing else.
     """
     told = cast("dict[str, Any]", client.get_versions())
     ours = release()
@@ -26,19 +26,19 @@ def check_agreement(client: Client, where: str) -> None:
         _compare(f"worker {worker}", _facts(facts), of_dask)
     try:
         found = client.run(release)
-    except Exception as error:  # whatever unpickling brings up on a worker of another kind
+    except Exception as error:  # unpickling may raise any error on a worker with another installation
         raise ClusterError(f"the workers at {where} cannot run ferflow: {' '.join(str(error).split())[:200]}") from error
     for worker, theirs in sorted(found.items()):
         _compare(f"worker {worker}", theirs, ours)
 
 
 def silence_version_warning() -> None:
-    """Dask's own word on versions is a table of warnings; ours is an error."""
+    """Suppress Dask's warning about versions: `check_agreement` raises an error instead."""
     warnings.filterwarnings("ignore", category=VersionMismatchWarning)
 
 
 def _facts(told: dict[str, Any] | None) -> dict[str, str | None]:
-    """As `release` names them."""
+    """Dask's report, with the names that `release` uses."""
     packages = (told or {}).get("packages", {})
     python = ".".join(str(packages.get("python")).split(".")[:2])
     return {"Python": python, "dask": packages.get("dask"), "distributed": packages.get("distributed")}
