@@ -69,7 +69,7 @@ class _Running:
 
 
 class GpuFaceExtractor:
-    """A `FaceExtractor` with the detector of `detect.builtin.BuiltinDetector`, whose identity it shares. One instance a thread.
+    """A `FaceExtractor` with the detector of `detect.builtin.detector.BuiltinDetector`, whose identity it shares. One instance a thread.
 
     weights: a detector's file, or its network. dtype: of the network's features; half precision (`torch.float16`) is meant for the GPU,
     `torch.bfloat16` has an eighth of its precision, `torch.float32` is the reference's. piece_pixels, second_looks: pixels of tiles, and

@@ -1,7 +1,7 @@
 """Reviewed faces as a face set: the faces that a person gave an expression, framed as labelling framed them.
 
 Crops come from the runs that kept them, else out of the photographs by the five points of the label. A face set of its own, to be joined
-with others (`faceset.join`) or trained on alone.
+with others (`faceset.split.join`) or trained on alone.
 """
 
 import hashlib
@@ -164,7 +164,7 @@ def _digest(pixels: NDArray[np.uint8]) -> str:
 
 
 def _row(faces: ReviewedFaces, row: int, split: str, framed: _Framed) -> Row:
-    """A row of `faceset.SCHEMA`."""
+    """A row of `faceset.schema.SCHEMA`."""
     box = ",".join(f"{value:g}" for value in faces.boxes[row].tolist())
     return {
         "sample_id": f"{faces.image_sha256[row]}/{box}",

@@ -7,7 +7,7 @@
   const key = "ferflow-review-" + task.export_id;
   const at = (id) => document.getElementById(id);
 
-  // answers: number of a face -> {verdict, at}; past: [number of a face, its answer before] for each answer, the last one last
+  // answers: face number -> {verdict, at}; past: [face number, its previous answer] for each answer, oldest first
   const state = { place: 0, answers: {}, past: [], reviewer: "", blind: false };
   let kept = true;
 
@@ -84,9 +84,9 @@
     const frame = at("frame");
     frame.hidden = !face.frame;
     if (face.frame) ["left", "top", "width", "height"].forEach((side, axis) => { frame.style[side] = 100 * face.frame[axis] + "%"; });
-    at("why").textContent = "Asked because: " + face.reasons.join("; ") + ".";
+    at("why").textContent = "Selected because: " + face.reasons.join("; ") + ".";
     document.body.classList.toggle("blind", state.blind);
-    at("hide-text").textContent = state.blind ? "show the model's guess" : "hide the model's guess";
+    at("hide-text").textContent = state.blind ? "show the prediction" : "hide the prediction";
     document.querySelectorAll(".choice").forEach((button, number) => {
       const share = face.probabilities[number];
       button.setAttribute("aria-pressed", String(Boolean(given) && given.verdict === button.dataset.verdict));
@@ -123,8 +123,8 @@
     const last = place + 1 === faces.length;
     go(place + 1);
     if (Object.keys(state.answers).length === faces.length) notify("Every face has an answer: save with s.");
-    else if (last) notify("That was the last face; some before it have no answer yet.");
-    if (!kept) notify("This browser keeps nothing between visits: save before you leave.", true);
+    else if (last) notify("This was the last face. Some earlier faces have no answer yet.");
+    if (!kept) notify("This browser does not store your answers: save before you close the page.", true);
   }
 
   function agree() { answer(faces[state.place].expression); }
@@ -158,7 +158,7 @@
     if (!given.length) return notify("There is nothing to save yet.", true);
     if (!state.reviewer.trim()) {
       at("reviewer").focus();
-      return notify("Who reviews? Write a name into the field above, then press Tab and s.", true);
+      return notify("The reviewer's name is missing. Enter it in the field above, then press Tab and s.", true);
     }
     const file = {
       format: task.format, version: task.version, export_id: task.export_id, reviewer: state.reviewer.trim(),
@@ -171,7 +171,7 @@
     link.click();
     link.remove();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-    notify("Saved " + given.length + " answers as " + link.download + ": take them in with `ferflow review import`.");
+    notify("Saved " + given.length + " answers as " + link.download + ". Import them with `ferflow review import`.");
   }
 
   function pressed(event) {

@@ -1,4 +1,4 @@
-"""One review: a person's verdict on one face, its time, and the label before it. Schema version 1 of `_meta/reviews`."""
+"""Schema of a review: a reviewer's verdict on one face, its time, and the label that was reviewed. Version 1 of `_meta/reviews`."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -32,12 +32,12 @@ REVIEWS: Final[pa.Schema] = pa.schema(
         for number, (name, kind, text) in enumerate(_FIELDS, start=1)
     ]
 )
-"""One row a review. Fixed and fully nullable; field ids never change their meaning."""
+"""One row per review. The schema is fixed and all fields are nullable; a field id never changes its meaning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """One row of a file that comes in, checked."""
+    """One validated row of an imported file."""
 
     image_sha256: str
     image_uri: str

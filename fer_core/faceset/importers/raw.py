@@ -45,7 +45,7 @@ def write_raw(samples: Iterable[Sample], folder: Path, name: str, progress: Call
 
 
 def _row(sample: Sample, name: str) -> Row:
-    """A row of `faceset.SCHEMA`."""
+    """A row of `faceset.schema.SCHEMA`."""
     return {
         "sample_id": sample.sample_id,
         "source": name,

@@ -27,7 +27,7 @@ class Sample:
     label: str | None
     """Expression, for sets with one label a face."""
     votes: tuple[int, ...] | None
-    """By `faceset.VOTE_COLUMNS`, for sets with several raters."""
+    """By `faceset.schema.VOTE_COLUMNS`, for sets with several raters."""
     group: str | None
     """Identity where the set names it."""
     data: bytes
