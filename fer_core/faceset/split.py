@@ -101,13 +101,15 @@ def _joined_crops(crops: Sequence[NDArray[np.uint8]], kept: Sequence[NDArray[np.
     return out
 
 
-def carve_dev(split: FaceSplit, share: float) -> tuple[FaceSplit, FaceSplit]:
-    """Split `share` of the groups off as a development part; the selection depends on the groups' names alone.
+def carve_dev(split: FaceSplit, share: float, salt: str = "") -> tuple[FaceSplit, FaceSplit]:
+    """Part `share` of the groups off as a development part; which ones depends on the groups' names alone.
+
+    salt: draws others; a set whose own splits were drawn by the digest of the groups needs one.
 
     Returns (rest, dev). No group and no picture is in both. Of copies of a picture dev keeps the first, so that none is counted twice.
     """
     limit = int(share * 2**32)
-    drawn = [int(hashlib.sha256(group.encode()).hexdigest()[:8], 16) < limit for group in split.groups]
+    drawn = [int(hashlib.sha256((salt + group).encode()).hexdigest()[:8], 16) < limit for group in split.groups]
     first: dict[str, int] = {}
     for index, (picture, inside) in enumerate(zip(split.pictures, drawn, strict=True)):
         if inside:

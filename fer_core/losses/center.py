@@ -1,8 +1,8 @@
 """Center loss (Wen et al., "A Discriminative Feature Learning Approach for Deep Face Recognition", ECCV 2016).
 
-With embedding x, classifier rows w_k, targets t_k and a learned mean mu_k of each class's embeddings:
+With embedding x, classifier rows w_k, class bias b_k (0 without one), targets t_k and a learned mean mu_k of each class's embeddings:
 
-    L = - sum_k t_k log softmax_k(w_k x) + lambda / 2 sum_k t_k |x - mu_k|^2
+    L = - sum_k t_k log softmax_k(w_k x + b_k) + lambda / 2 sum_k t_k |x - mu_k|^2
 
 The paper has one-hot targets; soft ones are the expected loss over a rater drawn at random, so a face on which raters are split is pulled
 towards the mixture sum_k t_k mu_k.
@@ -39,8 +39,8 @@ class CenterLoss(Objective):
         self.scaled_means = nn.Parameter(self.root * torch.randn(classes, embedding))
         """(K, D) class means times the root of lambda."""
 
-    def of_faces(self, embeddings: Tensor, centers: Tensor, targets: Tensor) -> Tensor:
-        """(B, D), (K, D), (B, K) -> (B,)."""
+    def of_faces(self, embeddings: Tensor, centers: Tensor, targets: Tensor, bias: Tensor | None = None) -> Tensor:
+        """(B, D), (K, D), (B, K), (K,) -> (B,)."""
         away = self.root * embeddings.unsqueeze(1) - full(self.scaled_means)  # (B, K, D)
         pull = (targets * away.square().sum(2)).sum(1) / 2
-        return cross_entropy(F.linear(embeddings, centers), targets) + pull
+        return cross_entropy(F.linear(embeddings, centers, bias), targets) + pull

@@ -1,6 +1,6 @@
 """Large margin cosine loss (Wang et al., "CosFace", CVPR 2018).
 
-With unit embedding e, unit centers c_k, targets t_k, scale s and margin m:
+With unit embedding e, unit centers c_k, targets t_k, scale s and margin m (and s cos + b_k for s cos where the network has a class bias):
 
     L = - sum_k t_k log( exp s(cos(e, c_k) - m) / (exp s(cos(e, c_k) - m) + sum_{j != k} exp s cos(e, c_j)) )
 
@@ -29,10 +29,10 @@ class CosFaceLoss(Objective):
         super().__init__(config, scale, classes, embedding)
         check(scale, config.margin, classes)
 
-    def of_faces(self, embeddings: Tensor, centers: Tensor, targets: Tensor) -> Tensor:
-        """(B, D), (K, D), (B, K) -> (B,)."""
+    def of_faces(self, embeddings: Tensor, centers: Tensor, targets: Tensor, bias: Tensor | None = None) -> Tensor:
+        """(B, D), (K, D), (B, K), (K,) -> (B,)."""
         cos = cosines(embeddings, centers)
-        margins = self.config.margin * torch.eye(len(centers), dtype=cos.dtype, device=cos.device)
-        logits = self.scale * (cos.unsqueeze(1) - margins)  # (B, K, K): row k as if class k were the answer; small, K is 8
-        log_p = F.log_softmax(logits, dim=2).diagonal(dim1=1, dim2=2)
+        margins = torch.eye(len(centers), dtype=cos.dtype, device=cos.device)
+        logits = self.scale * (cos.unsqueeze(1) - self.margin * margins)  # (B, K, K): row k as if class k were the answer; small, K is 8
+        log_p = F.log_softmax(logits if bias is None else logits + bias, dim=2).diagonal(dim1=1, dim2=2)
         return -(targets * log_p).sum(1)

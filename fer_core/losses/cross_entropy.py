@@ -2,10 +2,10 @@
 
 With embedding x, classifier rows w_k and targets t_k:
 
-    L = - sum_k t_k log softmax_k(w_k x)
+    L = - sum_k t_k log softmax_k(w_k x + b_k)
 
-Neither side is normalised and there is no scale: the lengths of x and w_k are learned. Soft targets are the formula itself, the expected
-loss over a rater drawn at random.
+Neither side is normalised and there is no scale: the lengths of x and w_k are learned; so is the bias b_k where the network has one. Soft
+targets are the formula itself, the expected loss over a rater drawn at random.
 """
 
 from typing import ClassVar
@@ -21,9 +21,9 @@ class CrossEntropyLoss(Objective):
 
     classifier: ClassVar[Classifier] = "linear"
 
-    def of_faces(self, embeddings: Tensor, centers: Tensor, targets: Tensor) -> Tensor:
-        """(B, D), (K, D), (B, K) -> (B,)."""
-        return cross_entropy(F.linear(embeddings, centers), targets)
+    def of_faces(self, embeddings: Tensor, centers: Tensor, targets: Tensor, bias: Tensor | None = None) -> Tensor:
+        """(B, D), (K, D), (B, K), (K,) -> (B,)."""
+        return cross_entropy(F.linear(embeddings, centers, bias), targets)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

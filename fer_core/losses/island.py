@@ -2,7 +2,7 @@
 
 Center loss whose class means also push each other apart in angle. With the names of `center` and a second weight lambda_1:
 
-    L = - sum_k t_k log softmax_k(w_k x) + lambda (1/2 sum_k t_k |x - mu_k|^2 + lambda_1 sum_j sum_{k != j} (cos(mu_j, mu_k) + 1))
+    L = - sum_k t_k log softmax_k(w_k x + b_k) + lambda (1/2 sum_k t_k |x - mu_k|^2 + lambda_1 sum_j sum_{k != j} (cos(mu_j, mu_k) + 1))
 
 Soft targets act on the first two terms as in center loss; the third knows no faces. Each pair counts twice, as in the paper. The sum is
 never below K (K - 2), where the means form a regular simplex, so most of it cannot be removed: 48 of the 56 that eight means at right

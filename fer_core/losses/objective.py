@@ -33,6 +33,8 @@ class LossConfig:
     """Weight of the term that pulls faces together."""
     separation: float
     """Weight of the term that pushes classes apart."""
+    margin_start: float
+    """Part of the run that goes by before there is a margin; it then grows evenly over a part as long. 0: the whole margin at once."""
 
     def __init__(
         self,
@@ -40,6 +42,7 @@ class LossConfig:
         margin: float | None = None,
         compactness: float | None = None,
         separation: float | None = None,
+        margin_start: float = 0.0,
     ) -> None:
         """What is left out takes the kind's usual value, and 0 where the kind has no such number.
 
@@ -51,17 +54,28 @@ class LossConfig:
         for name, value in (("margin", margin), ("compactness", compactness), ("separation", separation)):
             usual = _USUAL[kind].get(name)
             object.__setattr__(self, name, _checked(kind, name, usual is not None, (usual or 0.0) if value is None else value))
+        object.__setattr__(self, "margin_start", _checked(kind, "margin_start", "margin" in _USUAL[kind], margin_start))
+        if self.margin_start > 0.5:
+            raise ValueError(f"the margin_start of a loss is at most 0.5, or the margin would not be whole at the end, not {margin_start}")
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
-        return asdict(self)
+        entries = asdict(self)
+        if not self.margin_start:  # came later; checkpoints of before stay what they were
+            del entries["margin_start"]
+        return entries
+
+    def margin_at(self, done: float) -> float:
+        """done: part of the run, 0 to 1 -> the margin there."""
+        start = self.margin_start
+        return self.margin * min(1.0, max(0.0, done / start - 1)) if start else self.margin
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """Numbers may be left out, also the kind (center cosine). Errors as above; an unknown name is a TypeError."""
         if not isinstance(value, dict):
             raise TypeError(f"a loss is written as a JSON object, not {value!r}")
-        unknown = sorted(value.keys() - {"kind", "margin", "compactness", "separation"})
+        unknown = sorted(value.keys() - {"kind", "margin", "compactness", "separation", "margin_start"})
         if unknown:
             raise TypeError(f"a loss has no {unknown[0]!r}")
         return cls(**value)
@@ -91,20 +105,29 @@ class Objective(nn.Module, ABC):
         """scale: what cosines are multiplied by (s). classes: K. embedding: D."""
         super().__init__()
         self.config, self.scale, self.classes, self.embedding = config, scale, classes, embedding
+        self.margin = config.margin
+        """The margin as it is now; see `at`."""
 
-    def forward(self, embeddings: Tensor, centers: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    def at(self, done: float) -> None:
+        """done: part of the run that has gone by, 0 to 1. Sets the margin."""
+        self.margin = self.config.margin_at(done)
+
+    def forward(
+        self, embeddings: Tensor, centers: Tensor, targets: Tensor, weights: Tensor | None = None, bias: Tensor | None = None
+    ) -> Tensor:
         """-> scalar. Loss and gradients are finite also where embeddings, centers or all weights are 0; no faces cost nothing.
 
         embeddings: (B, D), not normalised. centers: (K, D) class centers, or the rows of the linear classifier. targets: (B, K), rows of
-        sum 1, shares of raters. weights: (B,), at least 0.
+        sum 1, shares of raters. weights: (B,), at least 0. bias: (K,) added to the logits.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings, centers, targets = full(embeddings), full(centers), full(targets)
-            return _mean(self.of_faces(embeddings, centers, targets), weights) + self.of_classes(centers)
+            known = None if bias is None else full(bias)
+            return _mean(self.of_faces(embeddings, centers, targets, known), weights) + self.of_classes(centers)
 
     @abstractmethod
-    def of_faces(self, embeddings: Tensor, centers: Tensor, targets: Tensor) -> Tensor:
-        """(B, D), (K, D), (B, K) -> (B,) what each face costs."""
+    def of_faces(self, embeddings: Tensor, centers: Tensor, targets: Tensor, bias: Tensor | None = None) -> Tensor:
+        """(B, D), (K, D), (B, K), (K,) -> (B,) what each face costs."""
 
     def of_classes(self, centers: Tensor) -> Tensor:
         """(K, D) -> scalar: what the classes cost, whatever the faces."""

@@ -9,8 +9,9 @@ Choices, each of them ours:
 - Four residual stages, halving resolution each; every stage is tapped, so shallow geometry and deep semantics both reach the embedding.
 - A tapped map (C, H, W) is averaged onto a small grid and becomes C tokens, one a channel. Self-attention across channels lets them
   compare where they fire; a few learned queries then compress C channels to a fixed number of tokens.
-- The scales' vectors are concatenated and projected to one embedding; classes are unit centers and a logit is `scale * cosine`. For the
-  losses that ours is compared with there is a linear classifier too: the same vectors without normalisation.
+- The scales' vectors are concatenated and projected to one embedding; classes are unit centers and a logit is `scale * cosine`, with
+  `class_bias` plus a learned bias: the class prior of training, kept apart from what the face shows. For the losses that ours is compared
+  with there is a linear classifier too: the same vectors without normalisation.
 """
 
 import torch
@@ -105,9 +106,11 @@ class MultiscaleNet(nn.Module):
         each = config.queries * config.token
         fused = sum(each + config.widths[tap] if config.attention else config.widths[tap] for tap in config.taps)
         self.fuse = nn.Sequential(nn.BatchNorm1d(fused), nn.Dropout(config.dropout), nn.Linear(fused, config.embedding, bias=False))
-        self.norm = nn.BatchNorm1d(config.embedding)
+        self.norm = nn.BatchNorm1d(config.embedding, affine=config.affine)
         self.centers = nn.Parameter(nn.init.orthogonal_(torch.empty(len(config.classes), config.embedding)))
         """(K, embedding) class centers; only their direction counts."""
+        self.class_bias = nn.Parameter(torch.zeros(len(config.classes))) if config.class_bias else None
+        """(K,) added to the logits: the log prior of the classes in training, learned along."""
 
     def forward(self, faces: Tensor) -> Tensor:
         """(B, 3, 112, 112) RGB or (B, 1, 112, 112) luma, 0 to 255 -> embeddings (B, embedding), not normalised."""
@@ -129,8 +132,9 @@ class MultiscaleNet(nn.Module):
     def logits(self, embeddings: Tensor) -> Tensor:
         """(B, embedding) -> (B, K) logits, before calibration."""
         if self.config.classifier == "linear":
-            return F.linear(embeddings, self.centers)
-        return self.config.logit_scale * F.linear(F.normalize(embeddings), F.normalize(self.centers))
+            return F.linear(embeddings, self.centers, self.class_bias)
+        cosines = F.linear(F.normalize(embeddings), F.normalize(self.centers))
+        return self.config.logit_scale * cosines if self.class_bias is None else self.config.logit_scale * cosines + self.class_bias
 
 
 def on_device(network: MultiscaleNet, device: torch.device) -> MultiscaleNet:

@@ -58,6 +58,10 @@ class NetworkConfig:
     classes: tuple[str, ...] = EXPRESSIONS
     classifier: Literal["cosine", "linear"] = "cosine"
     """How an embedding is compared with the class vectors: `logit_scale` times the cosine, or the inner product."""
+    affine: bool = True
+    """Whether the batch norm that gives the embedding has a scale and a bias. Its bias can hide a class prior."""
+    class_bias: bool = False
+    """Whether a learned bias a class is added to the logits: the log prior of training, which can be scaled or left out afterwards."""
 
     def __post_init__(self) -> None:
         """TypeError: an entry of another kind. ValueError: sizes that make no network."""
@@ -100,7 +104,8 @@ class NetworkConfig:
                 shapes |= {f"attention.{number}.{name}": shape for name, shape in self._attention(self.widths[tap]).items()}
         fused = sum(self.widths[tap] + self.attention * self.queries * self.token for tap in self.taps)
         shapes |= {**_norm("fuse.0", fused), "fuse.2.weight": (self.embedding, fused)}
-        return {**shapes, **_norm("norm", self.embedding), "centers": (len(self.classes), self.embedding)}
+        shapes |= {**_norm("norm", self.embedding, self.affine), "centers": (len(self.classes), self.embedding)}
+        return {**shapes, "class_bias": (len(self.classes),)} if self.class_bias else shapes
 
     def _attention(self, channels: int) -> dict[str, tuple[int, ...]]:
         cells, token = self.grid**2, self.token
@@ -130,7 +135,9 @@ class NetworkConfig:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
-        return asdict(self)
+        entries = asdict(self)
+        # entries that came later are left out at their defaults: specs and checkpoints of earlier releases stay as they were
+        return {name: value for name, value in entries.items() if name not in _LATER or value != _LATER[name]}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
@@ -139,8 +146,12 @@ class NetworkConfig:
         return cls(**{**value, **lists})
 
 
-def _norm(name: str, channels: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.{part}": (channels,) for part in ("weight", "bias", "running_mean", "running_var")}
+def _norm(name: str, channels: int, affine: bool = True) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.{part}": (channels,) for part in (*(("weight", "bias") if affine else ()), "running_mean", "running_var")}
+
+
+_LATER: Final[dict[str, Any]] = {"affine": True, "class_bias": False}
+"""Entries that models of earlier releases do not have, and what they mean there."""
 
 
 TINY: Final = NetworkConfig(

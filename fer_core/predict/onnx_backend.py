@@ -103,12 +103,13 @@ class _Network(Graph):
         """Everything from the fused vector to the embedding is one affine map; then the class vectors, as in `MultiscaleNet.logits`."""
         embedding = self.linear(self.node("Concat", scales, {"axis": 1}), *self._embedding())
         centers = self._tensors["centers"]
+        bias = self._tensors["class_bias"].astype(np.float32) if self._config.class_bias else None
         if self._config.classifier == "linear":
-            return self.linear(embedding, centers)
+            return self.linear(embedding, centers, bias)
         length = self.node("ReduceL2", [embedding], {"axes": [1], "keepdims": 1})
         unit = self.node("Div", [embedding, self.node("Max", [length, self.constant(np.array(1e-12, np.float32))])])
         centers = centers / np.maximum(np.linalg.norm(centers, axis=1, keepdims=True), 1e-12)
-        return self.linear(unit, (self._config.logit_scale * centers).astype(np.float32))
+        return self.linear(unit, (self._config.logit_scale * centers).astype(np.float32), bias)
 
     def _block(self, x: str, name: str, stride: int) -> str:
         """See `ResidualBlock`."""
@@ -150,10 +151,11 @@ class _Network(Graph):
         return (out_gain[:, None] * weight * gain).astype(np.float32), (out_gain * (weight @ shift) + out_shift).astype(np.float32)
 
     def _affine(self, norm: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Factor and offset of a batch norm in evaluation mode."""
-        weight, bias, mean, variance = (
-            self._tensors[f"{norm}.{name}"].astype(np.float64) for name in ("weight", "bias", "running_mean", "running_var")
-        )
+        """What a batch norm multiplies by and adds, in evaluation mode."""
+        mean, variance = (self._tensors[f"{norm}.{name}"].astype(np.float64) for name in ("running_mean", "running_var"))
+        weight, bias = np.ones_like(mean), np.zeros_like(mean)
+        if norm != "norm" or self._config.affine:
+            weight, bias = (self._tensors[f"{norm}.{name}"].astype(np.float64) for name in ("weight", "bias"))
         gain = weight / np.sqrt(variance + EPSILON)
         return gain, bias - mean * gain
 

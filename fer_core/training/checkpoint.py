@@ -26,6 +26,14 @@ class Progress:
     best_accuracy: float = -1.0
     best_loss: float = float("inf")
     """Held-back log loss of that epoch: it decides between equal accuracies."""
+    steps: int = 0
+    """Steps done of the epoch after those; the three entries below belong to it."""
+    total: float = 0.0
+    """Sum of those steps' losses."""
+    augment_state: str = ""
+    """Of the generator that augments, in hexadecimal."""
+    dropout_state: str = ""
+    """Of torch's own generator on the CPU, in hexadecimal."""
 
     def __post_init__(self) -> None:
         """TypeError or ValueError: no possible progress."""

@@ -49,6 +49,12 @@ class TrainConfig:
     """Of the network's passes; `auto` is bf16 on CUDA and fp32 on a CPU."""
     half: bool = False
     """Whether the model is written in half precision, half as large."""
+    dev_share_others: float = 0.0
+    """Part of the further face sets' training groups held back, too: not to select by, but so that there are unseen faces of another origin
+    to fit what is said under shift. `carve_dev` finds them again."""
+    centers: Literal["free", "sphere", "simplex"] = "free"
+    """What becomes of the class centers of a cosine classifier: `free` vectors of which the direction counts, put back onto the unit
+    `sphere` after each step (a long center turns slowly), or fixed at the corners of a regular `simplex` (Yang et al., NeurIPS 2022)."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -58,7 +64,8 @@ class TrainConfig:
             raise TrainingError(f"the name of a model is the name of a folder, not {self.name!r}")
         if self.epochs < 1 or self.batch < 2:
             raise TrainingError("a training run has at least one epoch and two faces a batch")
-        if not (0 <= self.distill <= 1 and 0 <= self.smoothing < 1 and 0 <= self.dev_share < 1 and 0 <= self.average < 1):
+        shares = (self.distill, self.smoothing, self.dev_share, self.dev_share_others, self.average)
+        if min(shares) < 0 or self.distill > 1 or max(shares[1:]) >= 1:
             raise TrainingError("distill, smoothing, dev_share and average are shares between 0 and 1")
         if min(self.weight_decay, self.sam_radius, self.balance, self.patience) < 0 or self.learning_rate <= 0:
             raise TrainingError("weight_decay, sam_radius, balance and patience are at least 0, and learning_rate is more")
@@ -66,6 +73,10 @@ class TrainConfig:
             raise TrainingError(f"a seed is a whole number from 0 to {2**32 - 1}, not {self.seed}")
         if self.network.classes != EXPRESSIONS:
             raise TrainingError("a network is trained on the eight expressions in their order")
+        if self.centers != "free" and self.network.classifier == "linear":
+            raise TrainingError(f"only a cosine classifier has centers on a {self.centers}")
+        if self.centers == "simplex" and self.network.embedding < len(self.network.classes):
+            raise TrainingError("a simplex needs an embedding at least as long as there are classes")
         try:
             build(self.loss, self.network.logit_scale, len(self.network.classes), 1)
         except ValueError as error:
@@ -75,7 +86,9 @@ class TrainConfig:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
-        return {**asdict(self), "network": self.network.to_json(), "loss": self.loss.to_json()}
+        entries = {**asdict(self), "network": self.network.to_json(), "loss": self.loss.to_json()}
+        later = {"centers": "free", "dev_share_others": 0.0}  # checkpoints of before stay what they were
+        return {name: value for name, value in entries.items() if name not in later or value != later[name]}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -14,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fer_core.errors import TrainingError
 from fer_core.losses.choice import build
+from fer_core.losses.directions import unit
 from fer_core.models.network import MultiscaleNet, on_device
 from fer_core.models.store import ModelRef, load_model
 from fer_core.training.augment import augment
@@ -39,8 +41,15 @@ class TrainingRun:
         self.progress = Progress()
         torch.manual_seed(config.seed)
         self.network = on_device(MultiscaleNet(config.network), device)
+        with torch.no_grad():
+            if self.network.class_bias is not None:
+                self.network.class_bias.copy_(log_prior(material))
+            if config.centers == "simplex":
+                self.network.centers.copy_(simplex(self.network.centers))
+        self.network.centers.requires_grad_(config.centers != "simplex")
         if start is not None:
             self.network.load_state_dict(_weights(start, config), strict=False)
+        self._onto_the_sphere()
         self.average, self.best = copy.deepcopy(self.network), copy.deepcopy(self.network)
         width = config.network.embedding
         self.loss = build(config.loss, config.network.logit_scale, len(config.network.classes), width).to(device)
@@ -61,30 +70,46 @@ class TrainingRun:
         waited = self.config.patience and done.epochs - done.best_epoch >= self.config.patience
         return done.epochs >= self.config.epochs or bool(waited)
 
-    def epoch(self, tick: Callable[[int, int], None]) -> float:
-        """One pass in a random order that seed and epoch alone decide; returns the mean loss a step. tick: called with steps done, of all.
+    def epoch(self, tick: Callable[[int, int], None], keep: Callable[[], None] | None = None, keep_after: float = math.inf) -> float:
+        """One pass in a random order that seed and epoch alone decide; returns the mean loss a step. tick: told steps done, of how many.
 
-        TrainingError: the loss is no longer a number.
+        keep: saves the run as it is, also amid an epoch, `keep_after` seconds after the last time; only for one process on a CPU, where
+        `progress` holds the state of both generators. TrainingError: the loss is no longer a number.
         """
         seed = 1_000_003 * self.config.seed + self.progress.epochs
         order = torch.randperm(len(self.material), generator=torch.Generator().manual_seed(seed))
         drawn = torch.Generator().manual_seed(seed + 7919 * (self.ranks.rank + 1))  # each process augments its own faces its own way
         torch.manual_seed(seed + self.ranks.rank)  # dropout
-        total = torch.zeros((), device=self.device)
+        total = torch.full((), self.progress.total, device=self.device)
+        if self.progress.steps:
+            drawn.set_state(_state(self.progress.augment_state))
+            torch.set_rng_state(_state(self.progress.dropout_state))
         self.network.train()
+        kept = time.monotonic()
         with repeatable(self.device):
-            for step in range(self.steps):
+            for step in range(self.progress.steps, self.steps):
                 batch = self.ranks.share(order[step * self.config.batch : (step + 1) * self.config.batch]).to(self.device)
+                self.loss.at((self.progress.epochs * self.steps + step) / (self.config.epochs * self.steps))
                 faces = augment(self.material.faces[batch].float(), self.config.augment, drawn)
                 total += self.optimiser.step(lambda f=faces, b=batch: self._loss(f, b), self._rate(step), self.ranks.average)  # type: ignore[misc]
+                self._onto_the_sphere()
                 update_average(self.average, self.network, warmed(self.config.average, self.progress.epochs * self.steps + step))
+                if keep is not None and time.monotonic() - kept >= keep_after and step + 1 < self.steps:
+                    states = (bytes(state.tolist()).hex() for state in (drawn.get_state(), torch.get_rng_state()))
+                    self.progress = self._amid(step + 1, float(total), *states)
+                    keep()
+                    kept = time.monotonic()
                 tick(step + 1, self.steps)
+        self.progress = self._amid(0, 0.0, "", "")
         # loss and batch norm saw other faces in each process
         self.ranks.average([total, *self.average.buffers(), *self.network.buffers()])
         mean = float(total) / self.steps
         if not math.isfinite(mean) or not all(bool(p.isfinite().all()) for p in self.network.parameters()):
             raise TrainingError(f"epoch {self.progress.epochs + 1} ended without finite weights: lower the learning rate or the balance")
         return mean
+
+    def _amid(self, steps: int, total: float, augment_state: str, dropout_state: str) -> Progress:
+        return replace(self.progress, steps=steps, total=total, augment_state=augment_state, dropout_state=dropout_state)
 
     def judge(self, accuracy: float, loss: float) -> None:
         """Count the epoch, and keep its averaged weights where they are the best so far on the held-back faces."""
@@ -107,8 +132,30 @@ class TrainingRun:
         half = wanted == "bf16" or (wanted == "auto" and self.device.type == "cuda")
         with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():
             embeddings = self.network(faces)
-        loss: Tensor = self.loss(embeddings, self.network.centers, self.material.targets[batch], self.material.weights[batch])
+        targets, weights = self.material.targets[batch], self.material.weights[batch]
+        loss: Tensor = self.loss(embeddings, self.network.centers, targets, weights, self.network.class_bias)
         return loss
+
+    def _onto_the_sphere(self) -> None:
+        if self.config.centers == "sphere":
+            with torch.no_grad():
+                self.network.centers.copy_(unit(self.network.centers))
+
+
+def _state(told: str) -> Tensor:
+    return torch.tensor(list(bytes.fromhex(told)), dtype=torch.uint8)
+
+
+def log_prior(data: TrainingData) -> Tensor:
+    """(K,) log shares of the classes among targets, each face at its weight; a class without a face counts as one in 100,000."""
+    shares = (data.targets.double() * data.weights.double()[:, None]).sum(0)
+    return (shares / shares.sum().clamp_min(1e-12)).clamp_min(1e-5).log().float()
+
+
+def simplex(directions: Tensor) -> Tensor:
+    """(K, D) -> (K, D) unit vectors, each pair at cosine -1 / (K - 1), as close to the orthonormal base of `directions` as that allows."""
+    base: Tensor = torch.linalg.qr(directions.double().T).Q.T  # (K, D)
+    return unit(base - base.mean(0)).to(directions.dtype)
 
 
 def logits(network: MultiscaleNet, crops: NDArray[np.uint8], device: torch.device) -> NDArray[np.float64]:

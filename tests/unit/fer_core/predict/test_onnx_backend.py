@@ -23,6 +23,8 @@ KINDS = {
     "linear": replace(SMALL, classifier="linear"),
     "seven classes": replace(SMALL, classes=SMALL.classes[:7]),
     "a coarse grid": replace(SMALL, grid=4),
+    "a class bias": replace(SMALL, affine=False, class_bias=True),
+    "linear with a class bias": replace(SMALL, classifier="linear", affine=False, class_bias=True),
 }
 
 
@@ -32,12 +34,15 @@ def network_of(config: NetworkConfig, seed: int = 0) -> MultiscaleNet:
     network = MultiscaleNet(config)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-            torch.nn.init.normal_(module.bias, std=0.2)
+            if module.affine:
+                torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+                torch.nn.init.normal_(module.bias, std=0.2)
             assert module.running_mean is not None
             assert module.running_var is not None
             module.running_mean.normal_(std=0.2)
             module.running_var.uniform_(0.5, 2)
+    if network.class_bias is not None:
+        torch.nn.init.normal_(network.class_bias)
     return network.eval()
 
 
