@@ -1,9 +1,12 @@
 """Frozen, columnar records that pass between the folders of fer_core. N is the number of faces in the record."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fer_core.labels import EXPRESSIONS
 
 CROP_SIZE = 112
 """Side of an aligned face in pixels (ArcFace template)."""
@@ -95,7 +98,35 @@ class Predictions:
     entropy: NDArray[np.float32]
     """(N,) Shannon entropy of the row divided by ln 8: 0 is certain, 1 is uniform."""
     needs_review: NDArray[np.bool_]
-    """(N,) whether a person should review the label."""
+    """(N,) whether a person should look."""
+    novelty: NDArray[np.float32] | None = None
+    """(N,) in [0, 1], higher is less like training (see `models.novelty`); None of a model that does not say it."""
 
     def __len__(self) -> int:
         return len(self.confidence)
+
+    def take(self, index: NDArray[np.intp]) -> "Predictions":
+        """Of the faces at `index`, in that order."""
+        return Predictions(
+            self.probabilities[index],
+            self.expression[index],
+            self.confidence[index],
+            self.entropy[index],
+            self.needs_review[index],
+            None if self.novelty is None else self.novelty[index],
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence["Predictions"]) -> "Predictions":
+        """One record after another."""
+        zero = np.zeros(0, np.float32)
+        every = [cls(np.zeros((0, len(EXPRESSIONS)), np.float32), np.zeros(0, np.int64), zero, zero, np.zeros(0, np.bool_), zero), *parts]
+        novelty = [part.novelty for part in every if part.novelty is not None]
+        return cls(
+            np.concatenate([part.probabilities for part in every]),
+            np.concatenate([part.expression for part in every]),
+            np.concatenate([part.confidence for part in every]),
+            np.concatenate([part.entropy for part in every]),
+            np.concatenate([part.needs_review for part in every]),
+            np.concatenate(novelty) if len(novelty) == len(every) else None,
+        )

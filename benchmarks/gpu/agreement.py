@@ -31,7 +31,7 @@ def faces_agree(wanted: list[ExtractedFaces], found: list[ExtractedFaces], answe
         "faces_only_here": start_ours - len(set(ours)),
         "points_px": _spread(away),
         "points_share_of_side": _spread(away / side),
-        "whole_path": answers_agree(_taken(answers, theirs), _taken(whole, ours)),
+        "whole_path": answers_agree(answers.take(np.array(theirs, np.intp)), whole.take(np.array(ours, np.intp))),
     }
 
 
@@ -43,13 +43,6 @@ def answers_agree(answers: Predictions, others: Predictions) -> dict[str, float]
         "confidence_within_0.01": round(float((different <= 0.01).mean()), 5),
         "same_expression": round(float((answers.expression == others.expression).mean()), 5),
     }
-
-
-def _taken(answers: Predictions, index: list[int]) -> Predictions:
-    chosen = np.array(index, np.intp)
-    return Predictions(
-        *(getattr(answers, name)[chosen] for name in ("probabilities", "expression", "confidence", "entropy", "needs_review"))
-    )
 
 
 def _spread(values: NDArray[np.float64]) -> dict[str, float]:

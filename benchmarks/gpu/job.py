@@ -157,7 +157,7 @@ class _Job:
             answers.append(self._predictor.predict(np.concatenate([one.crops for one in extracted])))
             self.seconds["predict"] += time.perf_counter() - start
         start = time.perf_counter()
-        self._write(config, [fact.result() for fact in facts], _joined(answers))
+        self._write(config, [fact.result() for fact in facts], Predictions.joined(answers))
         self.seconds["write"] += time.perf_counter() - start
 
     def _decoded(self, files: Sequence[str], pool: ThreadPoolExecutor, decode: Decode, device: torch.device) -> Iterator[list[Any]]:
@@ -203,11 +203,6 @@ def _facts(ref: ImageRef, digest: str, pixels: NDArray[np.uint8], extracted: Ext
     height, width = pixels.shape[:2]
     quality = assess(extracted.faces, extracted.crops)
     return ImageFacts(ref, LABELED if len(extracted.faces) else NO_FACE, None, digest, width, height, extracted.faces, quality)
-
-
-def _joined(answers: Sequence[Predictions]) -> Predictions:
-    columns = ("probabilities", "expression", "confidence", "entropy", "needs_review")
-    return Predictions(*(np.concatenate([getattr(answer, column) for answer in answers]) for column in columns))
 
 
 def _config(settings: Settings, digest: str) -> RunConfig:

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from fer_core.commit.manifest import Part
 from fer_core.errors import CommitError
 from fer_core.storage.store import Store
+from fer_core.tables.schema import with_added
 from fer_core.tables.unpacked_size import CROP_BYTES, check_unpacked
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ UNREADABLE: Final = (pa.ArrowException, OSError, KeyError, ValueError, TypeError
 def read_part(store: Store, part: Part, schema: pa.Schema, run_id: str, uris: pa.Array | None = None) -> pa.Table:
     """Rows of a part of a committed run. schema: the columns to read, a subset of the table's. uris: see `part_rows`.
 
-    CommitError if the part is missing, differs from the committed file, lacks a column, or has a column of another type.
+    CommitError where the part is missing, is not the file that was committed, lacks a column other than those of `schema.ADDED`, or holds
+    one of another type.
     """
     run = f"the committed run {run_id}"
     return part_rows(part_bytes(store, part, run), part.path, schema, run, uris)
@@ -59,9 +61,9 @@ def part_rows(data: bytes, path: str, schema: pa.Schema, run: str = "a committed
 
 
 def checked_rows(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The columns of `schema`, cast to its types. Raises one of `UNREADABLE` for other rows."""
-    found = rows.select(schema.names).replace_schema_metadata(None).cast(schema)
-    found.validate(full=True)  # Arrow trusts string offsets of a file unless it validates them, and crashes on wrong ones
+    """The columns of `schema`, as it types them; see `with_added`. One of `UNREADABLE` for rows that cannot be those."""
+    found = with_added(rows, schema).select(schema.names).replace_schema_metadata(None).cast(schema)
+    found.validate(full=True)  # Arrow believes what a file says of its texts until it crashes
     if "image_uri" in schema.names and found["image_uri"].null_count:
         raise ValueError("rows without an image")
     return found

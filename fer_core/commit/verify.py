@@ -17,7 +17,7 @@ from fer_core.errors import CommitError
 from fer_core.labels import EXPRESSIONS
 from fer_core.storage.paths import STAGING, TABLES, is_run_id, plan_file
 from fer_core.storage.store import Store
-from fer_core.tables.schema import SCHEMAS
+from fer_core.tables.schema import SCHEMAS, is_released
 from fer_core.tables.unpacked_size import CROP_BYTES, check_unpacked
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _read_part(store: Store, manifest: Manifest, part: Part, problems: list[str]
         return None
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
-        if not file.schema_arrow.remove_metadata().equals(SCHEMAS[part.table], check_metadata=True):
+        if not is_released(file.schema_arrow.remove_metadata(), SCHEMAS[part.table]):
             problems.append(f"other columns than promised: {part.path}")
             return None
         wanted = ["image_uri", "status", "n_faces"] if part.table == "images" else ["image_uri", "face_index"]

@@ -4,6 +4,7 @@ from typing import Final
 
 from fer_core.errors import StoreError
 from fer_core.storage.store import Store
+from fer_core.tables.schema import ADDED, SCHEMAS
 from fer_core.text import is_invisible, pieces
 
 CURRENT: Final = """\
@@ -33,22 +34,31 @@ def views(store: Store) -> str:
     Of a folder with a backslash in its path they read the files that are there now, since DuckDB's patterns pass over such names.
     StoreError where the path is not UTF-8, which DuckDB cannot name.
     """
-    tables = (f"CREATE OR REPLACE VIEW {name} AS FROM {relation(store, name)};" for name in ("labels", "images"))
+    tables = (f"CREATE OR REPLACE VIEW {name} AS FROM {relation(store, name)}{_added(name)};" for name in ("labels", "images"))
     return "\n".join([*tables, f"CREATE OR REPLACE VIEW current AS\n{CURRENT};"])
 
 
 def relation(store: Store, table: str) -> str:
-    """A table of a root as DuckDB's SQL names it after FROM: its columns, `run` and `run_date`. StoreError as for `views`."""
+    """A table of a root as DuckDB's SQL names it after FROM: its columns, `run` and `run_date`. StoreError as for `views`.
+
+    Parts of several releases are read by their columns' names, without a column that only later releases write where none of them did.
+    """
     url = store.url(table)
     parts = f"{url.translate(_PATTERNS)}/*/*/*.parquet"
     files = store.list_files(table) if store.local and "\\" in url else []
     if not files and "=" not in url:
-        return f"read_parquet({_literal(parts)}, hive_partitioning = true)"
+        return f"read_parquet({_literal(parts)}, hive_partitioning = true, union_by_name = true)"
     # DuckDB takes `name=value` anywhere in a path for a column, even in the place of one that the file has.
     named = "[" + ", ".join(_literal(store.url(file)) for file in files if file.endswith(".parquet")) + "]" if files else _literal(parts)
     run, day = (f"regexp_extract(filename, '{where}', 1)" for where in (r"/run=([^/]*)/[^/]*$", r"/run_date=([^/]*)/[^/]*/[^/]*$"))
-    read = f"read_parquet({named}, hive_partitioning = false, filename = true)"
+    read = f"read_parquet({named}, hive_partitioning = false, filename = true, union_by_name = true)"
     return f"(SELECT * EXCLUDE (filename), {run} AS run, {day}::DATE AS run_date FROM {read})"
+
+
+def _added(table: str) -> str:
+    """What gives a table the columns that none of its parts has, if earlier releases wrote them all."""
+    fields = ", ".join(f"NULL::{field.type} AS {field.name}" for field in SCHEMAS[table] if field.name in ADDED)
+    return f" UNION ALL BY NAME SELECT {fields} WHERE false" if fields else ""
 
 
 def _literal(text: str) -> str:

@@ -23,7 +23,7 @@ from fer_core.errors import CommitError, StoreError
 from fer_core.storage.s3 import table_options
 from fer_core.storage.store import Store
 from fer_core.storage.uri import as_store_error
-from fer_core.tables.schema import IMAGES, LABELS
+from fer_core.tables.schema import ADDED, IMAGES, LABELS
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -55,7 +55,8 @@ def register(store: Store, table: str) -> Registered:
     """Add to the Delta table what committed runs have written since it was last registered: a version a run, in order of their commits.
 
     table: `labels` or `images`. Where a run has other parts now, as compactions of earlier releases
-    left them, they replace the old ones in one version.
+    left them, they replace the old ones in one version. A table that an earlier release made first gets the columns that came later, in a
+    version of their own.
     Reads manifests, not parts. StoreError when deltalake is not installed or fails, or when another process registers at the same time;
     CommitError when no run has written such a table.
     """
@@ -164,7 +165,17 @@ class _Log:
         table = self._opened()
         if table is None:
             raise StoreError(f"the Delta table {self.url} has gone")
+        self._add_columns(table)
         table.create_write_transaction(list(actions), "append", self._schema(), list(_PARTITIONS), commit_properties=properties)
+
+    def _add_columns(self, table: "DeltaTable") -> None:
+        """One version with the columns that the table lacks, where an earlier release made it: a transaction with parts leaves them out."""
+        from deltalake import Schema
+
+        known = {field.name for field in table.schema().fields}
+        added = [field for field in Schema.from_arrow(self._schema()).fields if field.name in ADDED - known]
+        if added:
+            table.alter.add_columns(added, commit_properties=_properties({"fer.added_columns": ",".join(field.name for field in added)}))
 
     def _opened(self) -> "DeltaTable | None":
         """The newest version; None while there is none."""

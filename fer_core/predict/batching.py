@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from fer_core.align.face_extractor import ExtractedFaces
 from fer_core.errors import FerflowError
-from fer_core.labels import EXPRESSIONS
 from fer_core.predict.base import FacePredictor
 from fer_core.timing import Stopwatch
 from fer_core.types import Faces, Predictions, Quality
@@ -55,7 +54,7 @@ class FaceBatch:
             self._flush()
         with self._watch.stage("write"):
             packed = [png for future in self._packed for png in future.result()]
-        return FaceResults(_predictions(self._predictions), _quality(self._quality), packed)
+        return FaceResults(Predictions.joined(self._predictions), _quality(self._quality), packed)
 
     def __enter__(self) -> Self:
         return self
@@ -94,20 +93,8 @@ def concat_faces(faces: Sequence[Faces]) -> Faces:
 
 
 def empty_results() -> FaceResults:
-    """Results for no face."""
-    return FaceResults(_predictions([]), _quality([]), [])
-
-
-def _predictions(parts: Sequence[Predictions]) -> Predictions:
-    zero = np.zeros(0, np.float32)
-    some = [Predictions(np.zeros((0, len(EXPRESSIONS)), np.float32), np.zeros(0, np.int64), zero, zero, np.zeros(0, np.bool_)), *parts]
-    return Predictions(
-        np.concatenate([part.probabilities for part in some]),
-        np.concatenate([part.expression for part in some]),
-        np.concatenate([part.confidence for part in some]),
-        np.concatenate([part.entropy for part in some]),
-        np.concatenate([part.needs_review for part in some]),
-    )
+    """About no face."""
+    return FaceResults(Predictions.joined([]), _quality([]), [])
 
 
 def _quality(parts: Sequence[Quality]) -> Quality:

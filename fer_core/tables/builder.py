@@ -108,6 +108,7 @@ def labels_table(config: RunConfig, facts: Sequence[ImageFacts], predictions: Pr
         "entropy": predictions.entropy,
         "needs_review": predictions.needs_review | config.quality_rule.flags(quality),
         "labeled_at": [config.started_us] * count,
+        "novelty": predictions.novelty if predictions.novelty is not None else pa.nulls(count, pa.float32()),
         **_provenance(config, count, ("model_name", "model_digest", "detector", "pipeline_digest", "run_id")),
     }
     return _by_face(_table(columns, LABELS))

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fer_core.labels import EXPRESSIONS
 from fer_core.quality_thresholds import QualityRule
-from fer_core.tables.schema import FACES, IMAGES, LABELS, SCHEMA_VERSION
+from fer_core.tables.schema import ADDED, FACES, IMAGES, LABELS, SCHEMA_VERSION
 
 _RULE: Final = QualityRule()
 _REVIEW: Final = (
@@ -42,6 +42,9 @@ Schema version {SCHEMA_VERSION}. Written from `fer_core/tables/schema.py` by `ma
 Under the labels root, `<table>/run_date=YYYY-MM-DD/run=<id>/part-*.parquet`. `run_date` and `run` stand in the path only, `run_id` in the
 files only. Every column may be null and keeps its field id for ever. Files are compressed with zstd; their key-value metadata `fer.*` name
 the schema version, run, pipeline, model, detector and purpose.
+
+Files that earlier releases wrote lack the columns that came later ({", ".join(f"`{name}`" for name in sorted(ADDED))}), which means null.
+[queries.md](queries.md#files-of-several-releases) says how to read files of several releases together.
 
 Within a run no face appears twice. Across runs (a changed image, `--force`, another pipeline) the newest label of each face is the view
 `current`, which [queries.md](queries.md) shows and `ferflow export current` writes as one file with the columns of `labels`.

@@ -67,6 +67,7 @@ LABELS: Final[pa.Schema] = _schema(
         ("pipeline_digest", pa.string(), "digest of everything that can change an answer"),
         ("run_id", pa.string(), "the run that wrote the row"),
         ("labeled_at", TIMESTAMP, "when the run that made the row was planned"),
+        ("novelty", pa.float32(), "how unlike the faces of training the face is, in [0, 1]; null where the model does not say it"),
     ]
 )
 
@@ -103,6 +104,24 @@ FACES: Final[pa.Schema] = _schema(
 
 SCHEMAS: Final = {"labels": LABELS, "images": IMAGES, "faces": FACES}
 """Of the tables, by name."""
+
+ADDED: Final = frozenset({"novelty"})
+"""Columns that came after the first release, each of one table. Parts that earlier releases wrote lack them; there they are null."""
+
+
+def with_added(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows as an earlier release may have written them, with nulls in the columns of `schema` that it did not know."""
+    for field in schema:
+        if field.name in ADDED and field.name not in rows.column_names:
+            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+    return rows
+
+
+def is_released(found: pa.Schema, schema: pa.Schema) -> bool:
+    """Whether a part has the columns that this or an earlier release gives the table of `schema`, in their order and types."""
+    then, later = pa.schema(list(schema)[: len(found)]), schema.names[len(found) :]
+    return found.equals(then, check_metadata=True) and ADDED.issuperset(later)
+
 
 INVENTORY: Final[pa.Schema] = pa.schema(
     [("image_uri", pa.string()), ("bytes", pa.int64()), ("etag", pa.string()), ("modified_at", TIMESTAMP)]

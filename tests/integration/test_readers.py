@@ -13,12 +13,15 @@ import duckdb
 import fsspec
 import pandas
 import polars
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from fer_core.tables.schema import LABELS
 from tests.support import fakes
+from tests.support.earlier import earlier_part
 from tests.support.reader_engines import ENGINES, KINDS, LIKELY, Answers
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -72,9 +75,38 @@ def root(tmp_path_factory, photos):
     return folder
 
 
+@pytest.fixture(scope="module", params=["first", "second"])
+def mixed(request, root, tmp_path_factory):
+    """The same after an upgrade: an earlier release wrote the files of the first day; or of the second, as a run resumed long after."""
+    folder = tmp_path_factory.mktemp("mixed") / "labels"
+    shutil.copytree(root, folder)
+    for file in sorted((folder / "labels").rglob(f"run={RUN if request.param == 'first' else 'run-b'}/*.parquet")):
+        file.write_bytes(earlier_part(file.read_bytes()))
+    return folder
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_engine_gives_the_same_answers(root, engine):
     agree(ENGINES[engine](str(root), DAY, RUN), expected(root))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_gives_them_of_files_of_several_releases(root, mixed, engine):
+    agree(ENGINES[engine](str(mixed), DAY, RUN), expected(root))
+
+
+def test_the_documented_ways_to_a_column_that_came_later(mixed):
+    document = (REPOSITORY / "docs" / "queries.md").read_text("utf-8")
+    code = next(block for block in document.split("```") if block.startswith("python\nschema")).removeprefix("python\n")
+    for part in sorted((mixed / "labels").rglob("*.parquet"))[:: len(FACES_IN)]:
+        names = {"polars": polars, "pyarrow": pa, "PART": part}
+        exec(code.replace("LABELS", str(mixed)), names)
+        scan, table, frame = names["scan"].collect(), names["table"].to_table(), names["frame"]
+        assert (scan.height, scan["novelty"].null_count(), scan["novelty"].dtype) == (13, 13, polars.Float32)
+        assert (table.num_rows, table["novelty"].null_count, table.schema.field("novelty").type) == (13, 13, pa.float32())
+        assert (len(frame), frame["novelty"].isna().sum()) == (13, 13)
+        for columns in (scan.columns, table.column_names, frame.columns):
+            assert set(columns) == {*LABELS.names, "run", "run_date"}
 
 
 def test_every_engine_gives_the_same_answers_in_s3(s3_root, photos):

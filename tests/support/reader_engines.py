@@ -47,7 +47,9 @@ def use_duckdb(root: str, day: str, run: str) -> Answers:
             database.register_filesystem(fsspec.filesystem("s3"))
         database.execute("SET TimeZone = 'UTC'")
         for table in ("labels", "images"):
-            database.execute(f"CREATE VIEW {table} AS FROM read_parquet('{root}/{table}/**/*.parquet', hive_partitioning = true)")
+            database.execute(
+                f"CREATE VIEW {table} AS FROM read_parquet('{root}/{table}/**/*.parquet', hive_partitioning = true, union_by_name = true)"
+            )
         ask = lambda sql: database.sql(sql).fetchall()  # noqa: E731
         kinds = {"DATE": "day", "TIMESTAMP WITH TIME ZONE": "moment in UTC", "FLOAT": "float32", "INTEGER": "int32", "BOOLEAN": "bool"}
         types = {name: str(kind) for name, kind, *_ in ask("DESCRIBE labels")}
@@ -66,7 +68,13 @@ def use_duckdb(root: str, day: str, run: str) -> Answers:
 def use_polars(root: str, day: str, run: str) -> Answers:
     options = {"aws_allow_http": "true", "aws_endpoint_url": os.environ["AWS_ENDPOINT_URL"]} if root.startswith("s3://") else None
     tables = {
-        table: polars.scan_parquet(f"{root}/{table}/**/*.parquet", hive_partitioning=True, storage_options=options)
+        table: polars.scan_parquet(
+            f"{root}/{table}/**/*.parquet",
+            hive_partitioning=True,
+            missing_columns="insert",
+            extra_columns="ignore",
+            storage_options=options,
+        )
         for table in ("labels", "images")
     }
     labels, images = tables["labels"], tables["images"]

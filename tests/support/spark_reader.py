@@ -27,7 +27,7 @@ def main(root: str, day: str, run: str) -> None:
         builder = builder.config(name, value)
     spark = builder.getOrCreate()
     for table in ("labels", "images"):
-        spark.read.parquet(f"{root}/{table}").createOrReplaceTempView(table)
+        spark.read.option("mergeSchema", "true").parquet(f"{root}/{table}").createOrReplaceTempView(table)
 
     def ask(sql):
         return [list(row) for row in spark.sql(sql).collect()]

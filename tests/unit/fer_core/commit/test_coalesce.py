@@ -35,6 +35,7 @@ from fer_core.tables.schema import SCHEMAS
 from flows.cli.main import main
 from tests.golden.make_schema_1 import PHOTOS
 from tests.support import fakes
+from tests.support.earlier import earlier_part
 from tests.support.fakes import CutOffError, FaultyStore
 from tests.support.interruptions import cut_off_everywhere
 
@@ -151,6 +152,20 @@ def test_a_killed_coalescing_finds_what_it_has_merged(run, photos):
     assert store.read_bytes(lost) == content
     store.write_bytes(f"_staging/run-a/coalesced/{merged[0].name}.json", b'["no receipt"]')
     assert coalesce(store, run, receipts, lambda: None) == merged
+
+
+def test_shards_of_an_earlier_release_are_merged_with_those_of_this_one(run, photos):
+    """A run that was begun before an upgrade and resumed after it."""
+    store = open_store(run.root)
+    first, *others = fakes.stage_run(run, fakes.refs(photos), 4)
+    (labels,) = (part for part in first.parts if part.table == "labels")
+    data = earlier_part(store.read_bytes(staged_file(run.run_id, labels)))
+    earlier = replace(labels, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+    store.write_bytes(staged_file(run.run_id, earlier), data)
+    first = replace(first, parts=tuple(earlier if part is labels else part for part in first.parts))
+    publish(store, run, [first, *others])
+    assert rows(store, "labels").schema.equals(SCHEMAS["labels"], check_metadata=True)
+    assert verify(store).problems == ()
 
 
 def test_a_damaged_shard_part_is_not_merged(run, photos):
@@ -313,4 +328,6 @@ def test_shards_that_an_earlier_release_staged_are_coalesced(tmp_path):
     store.remove_file("_staging/first/begun.json")
     manifest = publish(store, read_plan(store, "first").config, staged_receipts(store, "first").values())
     assert len(manifest.parts) == 3
+    assert all(rows(store, table, "first").schema.equals(SCHEMAS[table], check_metadata=True) for table in TABLES)
+    assert rows(store, "labels", "first")["novelty"].null_count == 4
     assert verify(store).ok

@@ -15,6 +15,7 @@ from fer_core.storage.paths import manifest_file, run_folder
 from fer_core.storage.store import open_store
 from fer_core.tables.parquet_writer import write_part
 from tests.support import fakes
+from tests.support.earlier import as_an_earlier_release
 
 
 @pytest.fixture
@@ -56,6 +57,22 @@ def test_harm_to_a_part(run, store, table):
         assert verify(store).problems == (f"damaged: {path} is not the file that was committed",)
     store.move(path, "elsewhere")
     assert verify(store).problems == (f"missing: {path}",)
+
+
+def test_parts_of_an_earlier_release_are_whole(run, store, pictures):
+    as_an_earlier_release(run.root)
+    fakes.label(replace(run, run_id="run-b"), pictures)
+    assert (verify(store).problems, verify(store).parts) == ((), 10)
+
+
+@pytest.mark.parametrize("name", ["labeled_at", "needs_review"])
+def test_a_part_without_another_column(run, store, name):
+    rows = part(store, run, "labels", 1)
+    promise(store, run, "labels", rows.drop_columns([name]))
+    promised = f"other columns than promised: {run_folder(run, 'labels')}/part-00001.parquet"
+    assert promised in verify(store).problems
+    promise(store, run, "labels", rows.drop_columns([name, "novelty"]))
+    assert promised in verify(store).problems
 
 
 def promise(store, run, table, rows, data=None):

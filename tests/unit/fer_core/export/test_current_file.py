@@ -18,6 +18,7 @@ from fer_core.storage import spill
 from fer_core.storage.store import open_store
 from fer_core.tables.schema import LABELS
 from tests.support import fakes, histories
+from tests.support.earlier import as_an_earlier_release
 from tests.support.histories import Night, Outcome, labeled
 
 NIGHTS = [
@@ -82,6 +83,20 @@ def test_any_past_however_it_is_cut(nights, tmp_path_factory):
     found = export(folder / "labels", folder / "current", 2)
     assert triples(exported(str(folder / "current"))) == histories.current(nights)
     assert found.runs == len(nights)
+
+
+def test_what_several_releases_wrote(folder, tmp_path):
+    export(folder, tmp_path / "current")
+    right = exported(str(tmp_path / "current"))
+    as_an_earlier_release(folder)
+    export(folder, tmp_path / "earlier")
+    assert exported(str(tmp_path / "earlier")).equals(right)
+    later = Night("d", 3, {"/photos/001.jpg": labeled(2)})
+    histories.commit(folder, later)
+    export(folder, tmp_path / "current")
+    rows = exported(str(tmp_path / "current"))
+    assert triples(rows) == histories.current([*NIGHTS, later])
+    assert rows.schema.remove_metadata().equals(LABELS, check_metadata=True)
 
 
 def test_the_file_says_what_it_is_and_prunes(folder, tmp_path):

@@ -14,12 +14,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fer_core.errors import StoreError
-from fer_core.export.current_view import CURRENT, views
+from fer_core.export.current_view import CURRENT, relation, views
 from fer_core.planning.incremental import load_processed_index, select_changed
 from fer_core.storage.store import open_store
 from fer_core.tables.schema import IMAGE_STATUSES, LABELED, LABELS
 from fer_core.text import visible_lines
 from tests.support import fakes, histories
+from tests.support.earlier import as_an_earlier_release
 from tests.support.histories import Night, Outcome, labeled
 
 REPOSITORY = Path(__file__).resolve().parents[4]
@@ -101,6 +102,25 @@ def test_the_views_of_a_folder(tmp_path, name):
         histories.commit(root, nights[1])
         assert database.sql(asked).fetchall() == histories.current(nights)
         assert {"run", "run_date"} <= set(database.sql("FROM current").columns)
+
+
+@pytest.mark.parametrize("name", ["plain", "run=x"])
+@pytest.mark.parametrize(("earlier", "ids"), [(1, "ab"), (1, "ba"), (2, "ab")])
+def test_the_views_of_what_several_releases_wrote(tmp_path, name, earlier, ids):
+    """In either order of their files, and where no file has the column that came later."""
+    root, store = tmp_path / name, open_store(str(tmp_path / name))
+    nights = [Night(ids[0], 0, {"/x": labeled(1), "/y": labeled(2)}), Night(ids[1], 1, {"/x": labeled(3)})]
+    for night in nights[:earlier]:
+        histories.commit(root, night)
+    as_an_earlier_release(root)
+    for night in nights[earlier:]:
+        histories.commit(root, night)
+    with duckdb.connect() as database:
+        database.execute(views(store))
+        asked = "SELECT image_uri, face_index, run_id FROM current WHERE novelty IS NULL ORDER BY ALL"
+        assert database.sql(asked).fetchall() == histories.current(nights)
+        assert set(database.sql("FROM labels").columns) == {*LABELS.names, "run", "run_date"}
+        assert database.sql(f"SELECT count(*) FROM {relation(store, 'labels')}").fetchall() == [(6,)]
 
 
 def test_the_views_of_a_bucket(s3_root):

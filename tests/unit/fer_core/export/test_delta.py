@@ -16,6 +16,7 @@ from fer_core.storage.store import open_store
 from fer_core.tables.parquet_writer import write_part
 from fer_core.tables.schema import IMAGES, LABELS
 from tests.support import fakes, histories
+from tests.support.earlier import as_an_earlier_release, earlier_schema
 from tests.support.histories import Night, Outcome, labeled
 
 deltalake = pytest.importorskip("deltalake", reason="the extra `delta` is not installed")
@@ -125,6 +126,36 @@ def test_old_versions_outlive_a_checkpoint(tmp_path):
     assert len(rows(tmp_path, version=3)) == 4
     histories.commit(tmp_path, Night("later", 99, {"/x": labeled(1)}))
     assert register(open_store(str(tmp_path)), "labels").runs == ("later",)
+
+
+def test_a_table_that_an_earlier_release_made_gets_the_columns_that_came_later(root, monkeypatch):
+    """In a version of its own, once there are parts to add; old rows have nulls."""
+    for night in NIGHTS[:2]:
+        histories.commit(root, night)
+    as_an_earlier_release(root)
+    with monkeypatch.context() as release:
+        release.setattr(delta, "SCHEMAS", {"labels": earlier_schema(LABELS)})
+        assert register(open_store(root), "labels").version == 1
+    assert register(open_store(root), "labels").version == 1
+    histories.commit(root, NIGHTS[2])
+    for runs in (("a",), ()):
+        found = register(open_store(root), "labels")
+        assert (found.version, found.runs) == (3, runs)
+    assert [said.get("fer.added_columns") for said in commits(root)] == [None, None, "novelty", None]
+    fields = {field.name: field for field in opened(root).schema().fields}
+    assert fields.keys() == {*LABELS.names, "run_date", "run"}
+    assert fields["novelty"].metadata["comment"] == LABELS.field("novelty").metadata[b"description"].decode()
+    for version, nights in ((1, NIGHTS[:2]), (2, NIGHTS[:2]), (3, NIGHTS)):
+        assert rows(root, version=version) == expected(nights)
+    assert rows(root, predicate="novelty IS NULL") == expected(NIGHTS)
+
+
+def test_a_table_over_parts_of_several_releases(root):
+    histories.commit(root, NIGHTS[0])
+    as_an_earlier_release(root)
+    histories.commit(root, NIGHTS[1])
+    assert register(open_store(root), "labels").version == 1
+    assert rows(root, predicate="novelty IS NULL") == expected(NIGHTS[:2])
 
 
 def compact(root, run_id):
