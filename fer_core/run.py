@@ -24,6 +24,18 @@ _TABLES: Final = ("faces", "labels", "images")
 
 
 @dataclass(frozen=True, slots=True)
+class Answering:
+    """What turns aligned faces into labels: the part of a pipeline that relabelling replaces."""
+
+    model_digest: str
+    """SHA-256 of the model's file, which holds weights, sizes, temperatures and review thresholds."""
+    prior: str = "training"
+    """The prior that the model answers under, see `predict.answer_rule.prior_key`."""
+    precision: float | None = None
+    """How often labels that need no review are to be right; None: the model's own rule."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunConfig:
     """Configuration of one labelling run: all that a worker needs besides its images."""
 
@@ -56,16 +68,36 @@ class RunConfig:
     min_face_px: float = 16.0
     """Faces whose shorter box side is below this are not labelled."""
     quality_rule: QualityRule = field(default_factory=QualityRule)
-    """Labelled faces below this quality need review, whatever their confidence."""
+    """Labelled faces that are worse than this need review, however sure the network is."""
+    prior: str = "training"
+    """The prior that the model answers under, see `predict.answer_rule.prior_key`."""
+    precision: float | None = None
+    """How often labels that need no review are to be right; None: the model's own rule."""
     started_us: int = 0
     """When the run was planned, microseconds since the epoch, UTC. It is stamped on every row (`labeled_at`, `seen_at`), so that a shard
     that is run twice writes the same bytes twice."""
 
     @property
+    def answering(self) -> Answering:
+        """Model, prior and precision."""
+        return Answering(self.model_digest, self.prior, self.precision)
+
+    def answered_by(self, answering: Answering) -> "RunConfig":
+        """The same with another model, prior and precision."""
+        return replace(self, **asdict(answering))
+
+    @property
     def pipeline_digest(self) -> str:
-        """Digest of all that changes results: detector, alignment, model, quality, thresholds; not workers, shards, device or paths."""
+        """Digest of what changes answers: detector, alignment, model, prior, thresholds; not workers, shards, device or paths.
+
+        What runs of earlier releases did not have is left out where it changes nothing: their digests stay as they are.
+        """
+        later = {"prior": self.prior} if self.prior != "training" else {}
+        asked = {"precision": self.precision} if self.precision is not None else {}
         return json_sha256(
             {
+                **later,
+                **asked,
                 "detector": self.detector_identity,
                 "alignment": ALIGNMENT,
                 "model": self.model_digest,

@@ -2,10 +2,12 @@
 
 import secrets
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Final, Self
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
+from fer_core.errors import UsageError
+from fer_core.models.prior import parse_prior
 from fer_core.storage.paths import is_run_id, plan_file
 from fer_core.storage.store import open_store
 from fer_core.storage.uri import holds_credentials
@@ -21,6 +23,23 @@ def _without_secrets(value: str) -> str:
 
 Address = Annotated[str, AfterValidator(_without_secrets)]
 """A path or URL without user name and password."""
+
+
+def _known_prior(value: str) -> str:
+    try:
+        parse_prior(value)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+    return value
+
+
+Prior = Annotated[str, AfterValidator(_known_prior)]
+"""A prior's name, or eight shares with commas."""
+PRIOR_TEXT: Final = (
+    "How often each expression is expected: training, tempered, balanced, or eight shares with commas. "
+    "If empty, tempered; training for a model that does not know its class prior."
+)
+PRECISION_TEXT: Final = "Labels are marked for review so that the others are right this often on held-back faces, such as 0.9."
 RunId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=100)]
 
 
@@ -31,6 +50,8 @@ class LabellingParams(BaseModel):
         cluster: ClusterBackend
         workers: int | None
         shard_size: int | None
+        prior: str | None
+        precision: float | None
         run_id: str | None
         resume: str | None
 

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from fer_core.collection.inventory import SourceOptions
 from fer_core.collection.list_file import LIMITS, ListLimits
 from fer_core.models.store import DEFAULT
-from flows.form_fields import Address, LabellingParams, RunId
+from flows.form_fields import PRECISION_TEXT, PRIOR_TEXT, Address, LabellingParams, Prior, RunId
 from tasks.clusters.form_field import ClusterSpec
 from tasks.clusters.local import LocalCluster
 from tasks.execution.image_timeout import IMAGE_SECONDS
@@ -32,6 +32,8 @@ class LabelParams(LabellingParams):
         examples=["auto", "builtin", "yunet:/models/face_detection_yunet_2023mar.onnx"],
     )
     model: Address = Field(DEFAULT, min_length=1, title="Expression model", description="Name of a shipped model, or a model folder.")
+    prior: Prior | None = Field(None, title="Class prior", description=PRIOR_TEXT, examples=["tempered", "training", "balanced"])
+    precision: float | None = Field(None, ge=0.5, lt=1, title="Precision", description=PRECISION_TEXT)
     cluster: ClusterSpec = Field(
         LocalCluster(),
         title="Dask cluster",

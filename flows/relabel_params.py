@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from flows.form_fields import Address, LabellingParams, RunId
+from flows.form_fields import PRECISION_TEXT, PRIOR_TEXT, Address, LabellingParams, Prior, RunId
 from tasks.clusters.form_field import ClusterSpec
 from tasks.clusters.local import LocalCluster
 
@@ -21,6 +21,8 @@ class RelabelParams(LabellingParams):
         description="Name of a shipped model, a model folder, or a folder of models whose champion is taken.",
         examples=["tiny", "/models"],
     )
+    prior: Prior | None = Field(None, title="Class prior", description=PRIOR_TEXT, examples=["tempered", "training", "balanced"])
+    precision: float | None = Field(None, ge=0.5, lt=1, title="Precision", description=PRECISION_TEXT)
     cluster: ClusterSpec = Field(
         LocalCluster(),
         title="Dask cluster",

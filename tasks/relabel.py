@@ -34,7 +34,7 @@ def plan_relabel(root: str, wanted: RelabelOptions, workers: int, held: Lease) -
     Interrupted commits of earlier runs are finished first.
     """
     store = open_root(root, held)
-    found = survey(store, wanted.model_digest)
+    found = survey(store, wanted.answering)
     size = wanted.shard_size or min(shard_size_for(found.images.num_rows, workers), found.images_with(FACES_A_SHARD))
     config = relabel_config(store, found, replace(wanted, shard_size=size))
     count = found.images.num_rows

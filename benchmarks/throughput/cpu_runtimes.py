@@ -37,10 +37,10 @@ from fer_core.detect.builtin.detector import BuiltinDetector
 from fer_core.detect.builtin.network import DetectionNet
 from fer_core.detect.builtin.tiling import tile_image
 from fer_core.detect.builtin.weights import SHIPPED, load_detector, read_detector
-from fer_core.models.calibration import softmax
 from fer_core.models.network import MultiscaleNet
 from fer_core.models.onnx_builder import Model, Session
 from fer_core.models.store import load_model, read_weights, resolve_model
+from fer_core.predict.answer_rule import answer_rule
 from fer_core.predict.fusion import fused
 from fer_core.predict.onnx_backend import BATCH, build_onnx, network_window
 from fer_core.types import Faces
@@ -78,10 +78,12 @@ def chosen(folder: Path, count: int) -> list[Pixels]:
 
 def rows(pictures: Sequence[Pixels]) -> list[dict[str, Any]]:
     """A row for each network and way."""
-    network, spec = load_model(resolve_model("tiny"))
+    ref = resolve_model("tiny")
+    network, spec = load_model(ref)
+    rule = answer_rule(ref, spec)
     reference = detections(BuiltinDetector(), pictures)
     logits = dict(zip(WAYS, networks(network, spec.flip, reference[1][:200]), strict=COMPILER is not None))
-    scores = {way: softmax(each(reference[1]) / spec.temperature) for way, each in logits.items()}
+    scores = {way: rule.probabilities(each(reference[1])) for way, each in logits.items()}
     plain = scores[WAYS[0]]
     found = []
     for way, each in logits.items():
@@ -91,7 +93,7 @@ def rows(pictures: Sequence[Pixels]) -> list[dict[str, Any]]:
         detector = BuiltinDetector()
         detector._detector_runtime = runtime
         faces, crops = detections(detector, pictures)
-        said = softmax(logits[WAYS[2]](crops) / spec.temperature)
+        said = rule.probabilities(logits[WAYS[2]](crops))
         compared = matched(reference[0], faces, scores[WAYS[2]], said)
         cost = statistics.median(timed(partial(detector.detect, picture), 1) for picture in pictures)
         found.append({"network": "detector", "way": way, "ms": cost, **compared})

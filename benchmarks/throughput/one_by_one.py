@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from fer_core.labels import EXPRESSIONS
-from fer_core.models.calibration import softmax
 from fer_core.models.store import load_model, resolve_model
+from fer_core.predict.answer_rule import answer_rule
 from fer_core.predict.fusion import fused
 
 SCHEMA = pa.schema([("file", pa.string()), ("face", pa.int64()), ("expression", pa.string()), ("confidence", pa.float64())])
@@ -27,7 +27,9 @@ class FaceByFace:
     """A shipped model in a simple script: plain torch, one face at a time, torch's default number of threads."""
 
     def __init__(self, model: str = "tiny") -> None:
-        network, self.spec = load_model(resolve_model(model))
+        ref = resolve_model(model)
+        network, self.spec = load_model(ref)
+        self._rule = answer_rule(ref, self.spec)
         self._network = fused(network).eval()
 
     def label(self, crop: NDArray[np.uint8]) -> tuple[str, float]:
@@ -37,7 +39,7 @@ class FaceByFace:
             logits = self._network.logits(self._network(face))
             if self.spec.flip:
                 logits = (logits + self._network.logits(self._network(face.flip(-1)))) / 2
-        said = softmax(logits.double().numpy() / self.spec.temperature)[0]
+        said = self._rule.probabilities(logits.double().numpy())[0]
         return EXPRESSIONS[int(said.argmax())], float(said.max())
 
 

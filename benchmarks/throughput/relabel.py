@@ -31,7 +31,7 @@ from fer_core.planning.sharding import plan_shards
 from fer_core.relabel.configuration import RelabelOptions, relabel_config
 from fer_core.relabel.shard import relabel_shard
 from fer_core.relabel.survey import survey
-from fer_core.run import PartName, RunConfig, ShardJob
+from fer_core.run import Answering, PartName, RunConfig, ShardJob
 from fer_core.storage.store import open_store
 from fer_core.tables.schema import PLAN
 from flows.label_params import LabelParams
@@ -77,8 +77,8 @@ def measure(images: int, rounds: int, detector: str) -> dict[str, Any]:
         first = label_shard(job)
         publish(store, config, [first])
         ref = resolve_model(str(other_model(place / "other")))
-        found = survey(store, ref.digest)
-        again = relabel_config(store, found, RelabelOptions("again", str(ref.path), ref.name, ref.digest, device="cpu"))
+        found = survey(store, Answering(ref.digest))
+        again = relabel_config(store, found, RelabelOptions("again", str(ref.path), ref.name, Answering(ref.digest), device="cpu"))
         crops = ShardJob(again, PartName(0), shard_images(found.plan(plan.num_rows), 0))
         relabel_shard(crops)  # loads its model
         nights, relabellings = [], []

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.errors import FaceSetError, UsageError
+from fer_core.evaluation.intervals import bootstrap_intervals
+from fer_core.evaluation.risk_coverage import RiskCoverage, risk_coverage
 from fer_core.faceset import FaceSplit, Kind, read_split
 from fer_core.labels import EXPRESSIONS
 from fer_core.models.calibration import ReliabilityBins, reliability_bins
@@ -39,6 +41,12 @@ class Evaluation:
     """Ids of `only` that the split does not have."""
     reliability: ReliabilityBins
     """Accuracy against confidence, what `ece` sums up."""
+    risk_coverage: RiskCoverage
+    """What `aurc` sums up."""
+    aurc: float
+    """Area under it: mean risk over all coverages."""
+    intervals: dict[str, tuple[float, float]]
+    """95 % bootstrap interval of each of `intervals.FIGURES`; empty where none was asked for."""
 
 
 def majority_classes(votes: NDArray[np.float32], kind: Kind) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
@@ -91,26 +99,33 @@ def evaluate(  # noqa: PLR0917  (a table of plain values)
     protocol: Protocol,
     only: Path | None = None,
     on_scored: Callable[[int, int], None] = lambda done, total: None,
+    prior: str | None = None,
 ) -> Evaluation:
     """Load a model and score it. A model of eight expressions on a set of fewer has the missing ones masked out.
 
-    on_scored: called with the number of faces scored and of all faces.
+    on_scored: called with the number of faces scored and of all faces. prior: see `models.prior.parse_prior`; None: the model's usual one.
     """
+    from fer_core.predict.answer_rule import AnswerOptions
     from fer_core.predict.predictor import load_predictor
 
     chosen, absent = choose(read_split(faceset, split), only)
     classes, kept = majority_classes(chosen.votes, chosen.kind) if protocol == "majority" else argmax_classes(chosen.votes)
     if len(kept) == 0:
         raise FaceSetError(f"no face to score in split {split!r} under the {protocol} protocol")
-    predictor, parts = load_predictor(model), []
+    predictor, parts = load_predictor(model, options=AnswerOptions(prior)), []
     for start in range(0, len(kept), FACES_AT_ONCE):
         parts.append(predictor.probabilities(chosen.crops[kept[start : start + FACES_AT_ONCE]]))
         on_scored(min(start + FACES_AT_ONCE, len(kept)), len(kept))
-    return score(np.concatenate(parts), classes, chosen.classes, absent)
+    return score(np.concatenate(parts), classes, chosen.classes, absent, intervals=True)
 
 
-def score(probabilities: NDArray[np.float64], truth: NDArray[np.int64], present: tuple[str, ...], absent: int = 0) -> Evaluation:
-    """(N, 8) probabilities and (N,) true classes in the order of `labels.EXPRESSIONS` -> figures over the set's classes `present`."""
+def score(
+    probabilities: NDArray[np.float64], truth: NDArray[np.int64], present: tuple[str, ...], absent: int = 0, intervals: bool = False
+) -> Evaluation:
+    """(N, 8) probabilities and (N,) true classes in the house order -> figures over the set's classes `present`.
+
+    intervals: with bootstrap intervals, which take a second.
+    """
     columns = [EXPRESSIONS.index(name) for name in present]
     place = np.full(len(EXPRESSIONS), -1)
     place[columns] = np.arange(len(columns))
@@ -128,6 +143,7 @@ def score(probabilities: NDArray[np.float64], truth: NDArray[np.int64], present:
         for i, name in enumerate(present)
     }
     reliability = reliability_bins(inside, true)
+    curve = risk_coverage(inside.max(axis=1), said == true)
     return Evaluation(
         n=len(truth),
         accuracy=float(hits.sum() / len(truth)),
@@ -139,11 +155,16 @@ def score(probabilities: NDArray[np.float64], truth: NDArray[np.int64], present:
         classes=present,
         absent_ids=absent,
         reliability=reliability,
+        risk_coverage=curve,
+        aurc=curve.area,
+        intervals=bootstrap_intervals(inside, true) if intervals else {},
     )
 
 
-def report_json(evaluation: Evaluation, protocol: Protocol, split: str, name: str, digest: str) -> dict[str, Any]:
-    """The contract's JSON object."""
+def report_json(
+    evaluation: Evaluation, protocol: Protocol, split: str, name: str, digest: str, *, prior: str = "training"
+) -> dict[str, Any]:
+    """The contract's JSON object, and what was added to it since: `aurc`, `intervals`, `prior`."""
     return {
         "n": evaluation.n,
         "accuracy": evaluation.accuracy,
@@ -157,4 +178,7 @@ def report_json(evaluation: Evaluation, protocol: Protocol, split: str, name: st
         "split": split,
         "model": {"name": name, "digest": digest},
         "absent_ids": evaluation.absent_ids,
+        "aurc": evaluation.aurc,
+        "intervals": {name: list(bounds) for name, bounds in evaluation.intervals.items()},
+        "prior": prior,
     }

@@ -13,8 +13,8 @@ from fer_core.gpu.pinned_transfer import Download, Downloads, Uploads
 from fer_core.labels import EXPRESSIONS
 from fer_core.models.network import MultiscaleNet, luma, standardised
 from fer_core.models.store import ModelRef, ModelSpec, load_model, resolve_model
+from fer_core.predict.answer_rule import MODELS_OWN, AnswerOptions, answer_rule
 from fer_core.predict.fusion import fused
-from fer_core.predict.predictor import calibrated, to_predictions
 from fer_core.types import Predictions
 
 BATCH: Final = 256
@@ -26,7 +26,8 @@ class GpuPredictor:
     """One model on one device, with the methods of `predictor.Predictor`. One instance a thread.
 
     model: what `resolve_model` takes, or its result. dtype: of the stem, the stages and the attention; standardising the face, the fused
-    vector, the norms behind it and the classifier stay in single precision. ModelError: no such model, or not of the eight expressions.
+    vector, the norms behind it and the classifier stay in single precision. options: see
+    `answer_rule`. ModelError: no such model, or not of the eight expressions.
     """
 
     def __init__(
@@ -35,12 +36,14 @@ class GpuPredictor:
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float16,
         batch: int = BATCH,
+        options: AnswerOptions = MODELS_OWN,
     ) -> None:
         self.ref = resolve_model(model) if isinstance(model, str) else model
         self.digest = self.ref.digest
         network, self.spec = load_model(self.ref)
         if self.spec.network.classes != EXPRESSIONS:
             raise ModelError(f"the model does not have the eight expressions in their order: {self.ref.path}")
+        self.rule = answer_rule(self.ref, self.spec, options)
         self._device, self._batch = device or torch.device("cuda"), batch
         self._pass = FacePass(network, self.spec, self._device, dtype)
         self._graphs = Graphs(self._pass, recorder_for(self._device))
@@ -62,11 +65,11 @@ class GpuPredictor:
 
     def probabilities(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(N, 112, 112[, 3]) -> (N, 8) calibrated, not rounded."""
-        return calibrated(self.logits(crops), self.spec, self.ref)
+        return self.rule.probabilities(self.logits(crops))
 
     def predict(self, crops: NDArray[np.uint8]) -> Predictions:
         """(N, 112, 112, 3) RGB uint8 -> predictions, probabilities rounded to four decimals that sum to 1."""
-        return to_predictions(self.probabilities(crops), self.spec)
+        return self.rule.predictions(self.logits(crops))
 
     def _start(self, crops: NDArray[np.uint8]) -> Download:
         """At most a batch of crops, queued."""

@@ -15,8 +15,8 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float64)
 
 
-def fit_temperature(logits: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
-    """The temperature that minimises the log loss of `classes` (N,) under softmax(logits / T); 1 where there is nothing to fit.
+def fit_temperature(logits: NDArray[np.float64], classes: NDArray[np.int64], prior: NDArray[np.float64] | float = 0.0) -> float:
+    """The temperature that minimises the log loss of `classes` (N,) under softmax(logits / T + prior); 1 where there is nothing to fit.
 
     One-dimensional and unimodal in log T, so a golden-section search between 1/20 and 20 finds it.
     """
@@ -26,7 +26,7 @@ def fit_temperature(logits: NDArray[np.float64], classes: NDArray[np.int64]) -> 
     golden = (np.sqrt(5) - 1) / 2
     for _ in range(60):
         left, right = high - golden * (high - low), low + golden * (high - low)
-        if log_loss(logits / np.exp(left), classes) < log_loss(logits / np.exp(right), classes):
+        if log_loss(logits / np.exp(left) + prior, classes) < log_loss(logits / np.exp(right) + prior, classes):
             high = right
         else:
             low = left
@@ -87,9 +87,20 @@ def reliability_bins(probabilities: NDArray[np.float64], classes: NDArray[np.int
     )
 
 
-def expected_calibration_error(probabilities: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
-    """Mean gap between confidence and accuracy over 15 equal bins of confidence, weighted by their faces; 0 for no faces."""
-    return reliability_bins(probabilities, classes).ece
+def expected_calibration_error(
+    probabilities: NDArray[np.float64], classes: NDArray[np.int64], weights: NDArray[np.float64] | None = None
+) -> float:
+    """Mean gap between confidence and accuracy over 15 equal bins of confidence, weighted by their faces; 0 for no faces.
+
+    weights: (N,) how much each face counts, where they do not count alike.
+    """
+    if weights is None:
+        return reliability_bins(probabilities, classes).ece
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == classes
+    bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    gaps = np.bincount(bins, weights * (right - confidence), BINS)
+    return float(np.abs(gaps).sum() / max(weights.sum(), 1e-12))
 
 
 def _means(sums: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:

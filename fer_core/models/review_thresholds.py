@@ -59,11 +59,20 @@ def fit_review_rule(probabilities: NDArray[np.float64], classes: NDArray[np.int6
         if _mostly_wrong(wrong[(confidence >= limit - NEIGHBOURHOOD) & (confidence < limit)]):
             low = float(limit)
     passed = confidence >= low
-    high = MOST_ENTROPY
-    for limit in np.arange(MOST_ENTROPY, 0.3, -0.01):
-        if _mostly_wrong(wrong[passed & (entropy > limit) & (entropy <= limit + NEIGHBOURHOOD)]):
-            high = float(limit)
-    return ReviewRule(round(low, 2), round(high, 2))
+    high = limit_above(entropy[passed], wrong[passed], MOST_ENTROPY, 0.3)
+    return ReviewRule(round(low, 2), high)
+
+
+def limit_above(doubt: NDArray[np.float64], wrong: NDArray[np.bool_], most: float, least: float) -> float:
+    """The smallest doubt, (N,) of labels that are `wrong` (N,) or not, right above which labels are wrong at least half of the time.
+
+    It is sought from `most`, which it is where there is none, down to `least`; two decimals.
+    """
+    found = most
+    for limit in np.arange(most, least, -0.01):
+        if _mostly_wrong(wrong[(doubt > limit) & (doubt <= limit + NEIGHBOURHOOD)]):
+            found = float(limit)
+    return round(found, 2)
 
 
 def _mostly_wrong(wrong: NDArray[np.bool_]) -> bool:

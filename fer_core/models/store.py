@@ -20,6 +20,7 @@ from fer_core.hashing import file_sha256
 from fer_core.json_reader import parse_object
 from fer_core.models.card import CARD, DEFAULT, MOST_CARD, SHIPPED, WEIGHTS, ModelRef, read_model
 from fer_core.models.network_config import NetworkConfig
+from fer_core.models.prior import ClassPrior
 from fer_core.models.registry import champion, promotions
 from fer_core.models.review_thresholds import ReviewRule
 from fer_core.models.tensor_file import read_tensor_file
@@ -65,6 +66,9 @@ class ModelSpec:
     """Whether a face and its mirror image are averaged."""
     review: ReviewRule
     """Which labels need review, by calibrated confidence and entropy."""
+    prior: ClassPrior | None = None
+    """The class prior of training and how to answer under others. None: an earlier release's model, which answers by temperature and review
+    limits alone."""
 
     def __post_init__(self) -> None:
         """TypeError: an entry of another kind. ValueError: a temperature that no fit gives."""
@@ -74,7 +78,10 @@ class ModelSpec:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
-        return {**asdict(self), "network": self.network.to_json()}
+        entries = {**asdict(self), "network": self.network.to_json()}
+        if self.prior is None:  # as models of earlier releases are described
+            del entries["prior"]
+        return entries
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
@@ -82,7 +89,8 @@ class ModelSpec:
         value = {**value, "network": NetworkConfig.from_json(value["network"])}
         if "review_confidence" in value:  # the format of specs before the entropy limit
             value["review"] = {"confidence": value.pop("review_confidence"), "entropy": 1.0}
-        return cls(**{**value, "review": ReviewRule(**value["review"])})
+        prior = ClassPrior.from_json(value["prior"]) if "prior" in value else None
+        return cls(**{**value, "review": ReviewRule(**value["review"]), "prior": prior})
 
 
 def resolve_model(model: str) -> ModelRef:

@@ -42,8 +42,8 @@ def load_worker_models(config: RunConfig) -> WorkerModels:
     One set per thread, because OpenCV's networks and the predictor are not thread-safe; workers have one thread each.
     DetectorError or ModelError if the loaded models differ from those of the run's configuration.
     """
-    key = (config.detector, config.detector_identity, config.model, config.model_digest, config.device)
-    kept: dict[tuple[str, ...], WorkerModels] = _thread.__dict__.setdefault("tools", {})
+    key = (config.detector, config.detector_identity, config.model, config.model_digest, config.device, config.prior, config.precision)
+    kept: dict[tuple[str | float | None, ...], WorkerModels] = _thread.__dict__.setdefault("tools", {})
     if key not in kept:
         kept.clear()
         with _lock:
@@ -69,25 +69,35 @@ def decode_side(detector: Detector) -> int | None:
     return side if isinstance(side, int) else None
 
 
-def predictor_for(model: str, device: str) -> FacePredictor:
-    """A model loaded on this worker's device: on a GPU with half precision and CUDA graphs, see `fer_core.gpu`."""
+def predictor_for(config: RunConfig) -> FacePredictor:
+    """The run's model ready on this worker's device: half precision and recorded graphs on a GPU, see `fer_core.gpu`.
+
+    ModelError when what this machine loads is not what the run was planned with.
+    """
+    predictor = _predictor(config)
+    if predictor.digest != config.model_digest:
+        planned = f"the run was planned with {config.model_digest[:12]}"
+        raise ModelError(f"model {config.model} is {predictor.digest[:12]} on this worker, {planned}")
+    return predictor
+
+
+def _predictor(config: RunConfig) -> FacePredictor:
+    from fer_core.predict.answer_rule import AnswerOptions
     from fer_core.predict.predictor import load_predictor, on_cpu
 
-    if on_cpu(cast("Device", device)):
-        return load_predictor(model, "cpu")
+    options = AnswerOptions(config.prior, config.precision)
+    if on_cpu(cast("Device", config.device)):
+        return load_predictor(config.model, "cpu", options)
     from fer_core.gpu.predictor import GpuPredictor
 
-    return GpuPredictor(model)
+    return GpuPredictor(config.model, options=options)
 
 
 def _load(config: RunConfig) -> WorkerModels:
     from fer_core.detect.registry import build
 
     prepare_process()
-    predictor = predictor_for(config.model, config.device)
-    if predictor.digest != config.model_digest:
-        planned = f"the run was planned with {config.model_digest[:12]}"
-        raise ModelError(f"model {config.model} is {predictor.digest[:12]} on this worker, {planned}")
+    predictor = predictor_for(config)
     detector = build(config.detector, "cpu")
     if detector.identity != config.detector_identity:
         planned = f"the run was planned with {config.detector_identity}"

@@ -10,15 +10,12 @@ from numpy.typing import NDArray
 
 from fer_core.errors import ModelError
 from fer_core.labels import EXPRESSIONS
-from fer_core.models.calibration import softmax
-from fer_core.models.review_thresholds import normalised_entropy
 from fer_core.models.store import ModelRef, ModelSpec, incompatible_model, read_weights, resolve_model
+from fer_core.predict.answer_rule import MODELS_OWN, AnswerOptions, answer_rule
 from fer_core.types import Predictions
 
 if TYPE_CHECKING:
     import torch
-
-DECIMALS: Final = 4
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -37,11 +34,13 @@ class Logits(Protocol):
 class Predictor:
     """One model on one device: ONNX Runtime on a CPU, torch elsewhere. Not for several threads at once."""
 
-    def __init__(self, ref: ModelRef, device: Device = "auto") -> None:
+    def __init__(self, ref: ModelRef, device: Device = "auto", options: AnswerOptions = MODELS_OWN) -> None:
+        """options: see `answer_rule`. ModelError: no such device, or a model that cannot answer so."""
         self.ref, self.digest = ref, ref.digest
         self._network, self.spec = _network(ref, device)
         if self.spec.network.classes != EXPRESSIONS:
             raise ModelError(f"the model does not have the eight expressions in their order: {ref.path}")
+        self.rule = answer_rule(ref, self.spec, options)
 
     def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(N, 112, 112, 3) RGB or (N, 112, 112) luma -> (N, 8) logits, mirror image averaged if the spec has `flip`."""
@@ -49,35 +48,11 @@ class Predictor:
 
     def probabilities(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(N, 112, 112[, 3]) -> (N, 8) calibrated, not rounded."""
-        return calibrated(self.logits(crops), self.spec, self.ref)
+        return self.rule.probabilities(self.logits(crops))
 
     def predict(self, crops: NDArray[np.uint8]) -> Predictions:
         """(N, 112, 112, 3) RGB uint8 -> predictions, probabilities rounded to four decimals that sum to 1."""
-        return to_predictions(self.probabilities(crops), self.spec)
-
-
-def calibrated(logits: NDArray[np.float64], spec: ModelSpec, ref: ModelRef) -> NDArray[np.float64]:
-    """(N, 8) logits -> probabilities, not rounded.
-
-    ModelError where a logit is not finite: weights that are finite but too large give such logits for every face. As a label, each would be
-    `neutral`.
-    """
-    if not np.isfinite(logits).all():
-        raise ModelError(f"the model gives answers that are no finite numbers, so its weights are of no use: {ref.path}")
-    return softmax(logits / spec.temperature)
-
-
-def to_predictions(probabilities: NDArray[np.float64], spec: ModelSpec) -> Predictions:
-    """(N, 8) calibrated -> predictions, rounded to four decimals that sum to 1."""
-    rounded = round_to_one(probabilities)
-    confidence, entropy = rounded.max(axis=1, initial=0), normalised_entropy(rounded)
-    return Predictions(
-        probabilities=rounded.astype(np.float32),
-        expression=rounded.argmax(axis=1).astype(np.int64),
-        confidence=confidence.astype(np.float32),
-        entropy=entropy.astype(np.float32),
-        needs_review=spec.review.applies(confidence, entropy),
-    )
+        return self.rule.predictions(self.logits(crops))
 
 
 def _network(ref: ModelRef, device: Device) -> tuple[Logits, ModelSpec]:
@@ -97,9 +72,9 @@ def _network(ref: ModelRef, device: Device) -> tuple[Logits, ModelSpec]:
     return TorchNetwork(network, torch_device(device), mirrored=spec.flip), spec
 
 
-def load_predictor(model: str, device: Device = "auto") -> Predictor:
-    """A shipped name or a model folder -> predictor."""
-    return Predictor(resolve_model(model), device)
+def load_predictor(model: str, device: Device = "auto", options: AnswerOptions = MODELS_OWN) -> Predictor:
+    """A shipped name or a model folder -> predictor. options: see `answer_rule`."""
+    return Predictor(resolve_model(model), device, options)
 
 
 def on_cpu(device: Device) -> bool:
@@ -116,17 +91,3 @@ def torch_device(device: Device) -> "torch.device":
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelError("device cuda is not available: torch finds no CUDA device here")
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def round_to_one(probabilities: NDArray[np.float64], decimals: int = DECIMALS) -> NDArray[np.float64]:
-    """Round rows (N, K) that sum to 1 so that they still do: largest remainder, ties to the first class.
-
-    Each value moves by less than 10^-decimals, and no class overtakes another.
-    """
-    unit = 10**decimals
-    scaled = probabilities * unit
-    whole = np.floor(scaled)
-    missing = unit - whole.sum(axis=1)
-    # the value itself decides between equal remainders: two values one ulp apart may be equal once scaled
-    rank = np.argsort(np.lexsort((-probabilities, whole - scaled)), axis=1, kind="stable")
-    return np.asarray((whole + (rank < missing[:, None])) / unit, np.float64)

@@ -83,7 +83,7 @@ def changes_of(store: Store, manifest: Manifest) -> Changes:
 
     CommitError when a part of it or of an earlier run is missing or damaged.
     """
-    before = survey(store, manifest.model_digest, manifest.run_config().started_us)
+    before = survey(store, manifest.run_config().answering, manifest.run_config().started_us)
     answer_in = dict(zip(before.images["image_uri"].to_pylist(), before.images["answer_in"].to_pylist(), strict=True))
     earlier = lru_cache(PARTS_AT_HAND)(lambda number: _beside(store, before.parts[number]))
     labels = (read_part(store, part, _READ, manifest.run_id) for part in manifest.parts_of("labels"))

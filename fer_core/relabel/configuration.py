@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from fer_core.relabel.survey import SOURCE, Survey
-from fer_core.run import RunConfig
+from fer_core.run import Answering, RunConfig
 from fer_core.storage.store import Store
 
 
@@ -16,7 +16,7 @@ class RelabelOptions:
     model: str
     """Model name or folder that workers load."""
     model_name: str
-    model_digest: str
+    answering: Answering
     purpose: str = ""
     """Empty: that of the newest run of the same base pipeline."""
     shard_size: int = 0
@@ -32,14 +32,13 @@ def relabel_config(store: Store, found: Survey, wanted: RelabelOptions, now: dat
     now = now or datetime.now(UTC)
     look = found.shared_pipeline()
     return replace(
-        look,
+        look.answered_by(wanted.answering),
         run_id=wanted.run_id,
         run_date=f"{now:%Y-%m-%d}",
         source=SOURCE,
         root=store.url(),
         model=wanted.model,
         model_name=wanted.model_name,
-        model_digest=wanted.model_digest,
         purpose=wanted.purpose or look.purpose,
         keep_crops=False,
         shard_size=wanted.shard_size,

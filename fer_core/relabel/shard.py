@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fer_core.commit.manifest import Manifest
 from fer_core.commit.part_reader import read_part
 from fer_core.commit.publish import read_manifest
-from fer_core.errors import ClusterError, CommitError, ImageError, ModelError
+from fer_core.errors import ClusterError, CommitError, ImageError
 from fer_core.labels import EXPRESSIONS
 from fer_core.pipeline.worker_models import predictor_for, prepare_process
 from fer_core.predict.base import FacePredictor
@@ -132,7 +132,7 @@ def _looked_at(
             exposures.append(_exposures(crops))
         with watch.stage("predict"):
             answers.append(predictor.predict(crops))
-    return _joined(answers), np.concatenate(exposures)
+    return Predictions.joined(answers), np.concatenate(exposures)
 
 
 def _decoded(faces: pa.Table, on_progress: Callable[[str | None], None]) -> NDArray[np.uint8]:
@@ -168,6 +168,7 @@ def _labels(config: RunConfig, earlier: pa.Table, predictions: Predictions, expo
         **{f"p_{name}": predictions.probabilities[:, index] for index, name in enumerate(EXPRESSIONS)},
         "entropy": predictions.entropy,
         "needs_review": predictions.needs_review | config.quality_rule.flags(quality),
+        "novelty": predictions.novelty if predictions.novelty is not None else [None] * len(predictions),
     }
     whole = {"model_name": config.model_name, "model_digest": config.model_digest, "labeled_at": config.started_us, **_provenance(config)}
     return _with(earlier, LABELS, now, whole)
@@ -206,32 +207,14 @@ def _receipt(part: PartName, parts: tuple[PartReceipt, ...], tables: dict[str, p
     return ShardReceipt(part, parts, dict(sorted(statuses.items())), dict(sorted(expressions.items())), tables["labels"].num_rows, seconds)
 
 
-def _joined(answers: Sequence[Predictions]) -> Predictions:
-    """The batches' predictions one after another."""
-    zero = np.zeros(0, np.float32)
-    none = Predictions(np.zeros((0, len(EXPRESSIONS)), np.float32), np.zeros(0, np.int64), zero, zero, np.zeros(0, np.bool_))
-    every = [none, *answers]
-    return Predictions(
-        np.concatenate([answer.probabilities for answer in every]),
-        np.concatenate([answer.expression for answer in every]),
-        np.concatenate([answer.confidence for answer in every]),
-        np.concatenate([answer.entropy for answer in every]),
-        np.concatenate([answer.needs_review for answer in every]),
-    )
-
-
 def _predictor_for(config: RunConfig) -> FacePredictor:
     """The run's model alone: relabelling needs no detector. Loaded at a thread's first shard and kept, as
     `worker_models.load_worker_models` does.
     """
-    key = (config.model, config.model_digest, config.device)
-    kept: dict[tuple[str, ...], FacePredictor] = _thread.__dict__.setdefault("predictors", {})
+    key = (config.model, config.answering, config.device)
+    kept: dict[object, FacePredictor] = _thread.__dict__.setdefault("predictors", {})
     if key not in kept:
         kept.clear()
         prepare_process()
-        predictor = predictor_for(config.model, config.device)
-        if predictor.digest != config.model_digest:
-            planned = f"the run was planned with {config.model_digest[:12]}"
-            raise ModelError(f"model {config.model} is {predictor.digest[:12]} on this worker, {planned}")
-        kept[key] = predictor
+        kept[key] = predictor_for(config)
     return kept[key]

@@ -8,7 +8,7 @@ with the same look.
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -19,7 +19,7 @@ from fer_core.commit.manifest import Manifest, Part
 from fer_core.commit.part_reader import read_part
 from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.errors import CommitError
-from fer_core.run import RunConfig
+from fer_core.run import Answering, RunConfig
 from fer_core.storage.paths import part_beside
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
 from fer_core.tables.schema import IMAGES, INVENTORY, LABELED, MISSING, NO_FACE, PLAN, UNREADABLE
@@ -94,7 +94,10 @@ class Survey:
 _BY_URI: Final = ("image_uri", "ascending")
 
 
-def survey(store: Store, model_digest: str, before_us: int | None = None) -> Survey:
+NO_MODEL: Final = Answering("")
+
+
+def survey(store: Store, answering: Answering, before_us: int | None = None) -> Survey:
     """Images of the committed runs of a root that a model can relabel, by their manifests only.
 
     before_us: only runs planned earlier count (microseconds since the epoch; None: all). CommitError when there is no run, when none has
@@ -108,7 +111,7 @@ def survey(store: Store, model_digest: str, before_us: int | None = None) -> Sur
 
     def rows(number: int) -> pa.Table:
         manifest, part = parts[number]
-        return _rows(_read(store, manifest, part), manifest, list(looks.values()), model_digest, number)
+        return _rows(_read(store, manifest, part), manifest, list(looks.values()), answering, number)
 
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
         found = pa.concat_tables([_ROWS.empty_table(), *pool.map(rows, range(len(parts)))], promote_options="permissive")
@@ -149,7 +152,7 @@ def _looks(manifests: Sequence[Manifest]) -> dict[str, RunConfig]:
     for manifest in manifests:
         config = manifest.run_config()
         if config.pipeline_digest == manifest.pipeline_digest:
-            key = replace(config, model_digest="").pipeline_digest
+            key = config.answered_by(NO_MODEL).pipeline_digest
             looks.pop(key, None)
             looks[key] = config
     if not looks:
@@ -161,11 +164,12 @@ def _read(store: Store, manifest: Manifest, part: Part) -> pa.Table:
     return read_part(store, part, _READ, manifest.run_id)
 
 
-def _rows(rows: pa.Table, manifest: Manifest, looks: Sequence[RunConfig], model_digest: str, number: int) -> pa.Table:
+def _rows(rows: pa.Table, manifest: Manifest, looks: Sequence[RunConfig], answering: Answering, number: int) -> pa.Table:
     """`_ROWS` of one part. A run may hold rows of several looks, if it relabelled such."""
-    digests = [replace(look, model_digest=manifest.model_digest).pipeline_digest for look in looks]
+    own = manifest.run_config().answering
+    digests = [look.answered_by(own).pipeline_digest for look in looks]
     look = pc.index_in(rows["pipeline_digest"], value_set=pa.array(digests, pa.string())).combine_chunks()
-    done = pc.fill_null(pc.and_(pc.is_valid(look), manifest.model_digest == model_digest), False)
+    done = pc.fill_null(pc.and_(pc.is_valid(look), own == answering), False)
     added: Mapping[str, pa.Array] = {
         "look": look,
         "done": done,

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -14,23 +14,35 @@ from numpy.typing import NDArray
 
 from fer_core.errors import TrainingError
 from fer_core.evaluation import training_history
+from fer_core.evaluation.corruption import CORRUPTIONS, corrupt
 from fer_core.evaluation.evaluate import majority_classes, score
 from fer_core.evaluation.plots import curves_png
 from fer_core.evaluation.training_history import EpochRecord
 from fer_core.faceset import FaceSplit, carve_dev, faceset_digest, held_out_pictures, join, read_card, read_split
 from fer_core.labels import EXPRESSIONS
-from fer_core.models.calibration import fit_temperature, log_loss, softmax
-from fer_core.models.review_thresholds import fit_review_rule
+from fer_core.models.calibration import log_loss, softmax
+from fer_core.models.network import MultiscaleNet
+from fer_core.models.prior import PRIORS, ClassPrior
 from fer_core.models.store import ModelRef, ModelSpec, resolve_model, rounded, save_model
+from fer_core.predict.answer_rule import AnswerOptions
 from fer_core.predict.predictor import Device, Predictor, torch_device
 from fer_core.training.checkpoint import load_checkpoint, save_checkpoint
+from fer_core.training.class_prior_fit import Cosines, Domain, HeldBack, domain_errors, fit_class_prior
 from fer_core.training.config import TrainConfig
 from fer_core.training.dataset import TrainingData, distill, training_data
 from fer_core.training.distributed import init_distributed
-from fer_core.training.run import TrainingRun, logits
+from fer_core.training.run import TrainingRun, log_prior, logits
 from fer_core.training.tensorboard_log import TensorBoardLog
 
 STATE: Final = "checkpoint"
+OWN: Final = "held back"
+"""The faces of the first set that a run is judged by."""
+SPOILT: Final = 300
+"""Held-back faces of each corruption and strength that calibration sees."""
+KEEP_AFTER: Final = 240.0
+"""Seconds between checkpoints amid an epoch, on a CPU."""
+OTHERS: Final = "another set "
+"""Salt of what is held back of further sets."""
 HISTORY: Final = "history.jsonl"
 CURVES: Final = "curves.png"
 EVENTS: Final = "tensorboard"
@@ -75,8 +87,9 @@ SILENT: Final = TrainingCallbacks()
 
 @dataclass(frozen=True, slots=True)
 class DevSet:
-    """Held-back faces for evaluation, never trained on. N of them."""
+    """Faces that are never trained on. N of them."""
 
+    name: str
     crops: NDArray[np.uint8]
     """(N, 112, 112) luma."""
     classes: NDArray[np.int64]
@@ -95,23 +108,25 @@ def train(  # noqa: PLR0917  (a table of plain values)
 ) -> ModelRef:
     """Train on the sets' `train` splits and write the model `to / config.name`. Under `torchrun` every process calls this.
 
-    With `resume` an interrupted run of the same configuration on the same sources continues after its last complete epoch and ends with the
-    same weights as an uninterrupted one on the same device.
+    With `resume` an interrupted run of the same configuration on the same sources goes on and ends with the same weights as an undisturbed
+    one on the same device: after its last whole epoch, and in one process on a CPU after its last checkpoint, every four minutes.
     """
     folder = to / config.name
     identity = {"config": config.to_json(), "sources": sources.to_json()}
     with init_distributed(torch_device(device)) as (ranks, own_device):
-        learned, dev_set = _parts(sources, config, device)
+        learned, dev_set, unlike = _parts(sources, config, device)
         run = TrainingRun(config, own_device, ranks, learned, sources.start)
         del learned  # on a GPU the run has a copy
         if resume:
             run.progress = load_checkpoint(folder / STATE, run.tensors(), identity)
         if ranks.first:
             _make(folder)
+        alone = own_device.type == "cpu" and ranks.world == 1
+        keep = (lambda: save_checkpoint(folder / STATE, run.tensors(), run.progress, identity)) if alone else None
         with TensorBoardLog(folder / EVENTS, run.progress.epochs) if ranks.first else nullcontext() as log:
             while not run.finished:
                 start = time.monotonic()
-                loss = run.epoch(listener.step)
+                loss = run.epoch(listener.step, keep, KEEP_AFTER)
                 record = _judged(run, dev_set, loss, start)
                 if log is not None:
                     save_checkpoint(folder / STATE, run.tensors(), run.progress, identity)
@@ -119,7 +134,7 @@ def train(  # noqa: PLR0917  (a table of plain values)
                     log.add(record)
                     listener.epoch(record)
         if ranks.first:
-            _finish(run, dev_set, folder, sources)
+            _finish(run, dev_set, unlike, folder, sources)
             _draw(folder, run.progress.best_epoch)
         ranks.barrier()
     return resolve_model(str(folder.absolute()))
@@ -135,22 +150,31 @@ def _make(folder: Path) -> None:
         raise TrainingError(f"cannot write a model to {folder} (permission denied)")
 
 
-def _parts(sources: Sources, config: TrainConfig, device: Device) -> tuple[TrainingData, DevSet]:
-    """Training faces and held-back faces; too few of either is a TrainingError.
+def _parts(sources: Sources, config: TrainConfig, device: Device) -> tuple[TrainingData, DevSet, tuple[DevSet, ...]]:
+    """What to train on and what to judge by; too little of either is a TrainingError.
 
-    Only the first set has held-back faces. Their pictures, and those of any set's other splits, are not trained on from any set.
+    Only the first set gives faces that a run is judged by. Pictures of held-back faces, or of any set's other splits, are not trained on
+    from any set.
     """
     rest, dev = carve_dev(read_split(sources.facesets[0], "train", luma=True), config.dev_share)
-    reviewed = frozenset[str]().union(*(read_split(folder, "train", luma=True).pictures for folder in sources.prevailing))
-    own = [rest, *(read_split(folder, "train", luma=True) for folder in sources.facesets[1:])]
-    faces = [_prevailed(split, folder, sources, reviewed) for split, folder in zip(own, sources.facesets, strict=True)]
-    held_out = frozenset(dev.pictures).union(*map(held_out_pictures, sources.facesets))
-    learned = training_data(join(faces, held_out), config.smoothing, config.balance, reviewed)
-    classes, kept = majority_classes(dev.votes, dev.kind)
-    if len(learned) < config.batch or len(kept) == 0:
-        raise TrainingError(f"too few faces to train on: {len(learned)} for training, {len(kept)} held back, batches of {config.batch}")
-    teachers = [Predictor(model, device) for model in sources.teachers]
-    return distill(learned, teachers, config.distill), DevSet(dev.crops[kept], classes, dev.classes)
+    others = [carve_dev(read_split(folder, "train", luma=True), config.dev_share_others, OTHERS) for folder in sources.facesets[1:]]
+    spoken = frozenset[str]().union(*(read_split(folder, "train", luma=True).pictures for folder in sources.prevailing))
+    own = [rest, *(kept for kept, _ in others)]
+    faces = [_prevailed(split, folder, sources, spoken) for split, folder in zip(own, sources.facesets, strict=True)]
+    held_out = frozenset(dev.pictures).union(*(held.pictures for _, held in others), *map(held_out_pictures, sources.facesets))
+    learned = training_data(join(faces, held_out), config.smoothing, config.balance, spoken)
+    judging = _dev_set(OWN, dev)
+    if len(learned) < config.batch or len(judging.classes) == 0:
+        found = f"{len(learned)} for training, {len(judging.classes)} held back"
+        raise TrainingError(f"too few faces to train on: {found}, batches of {config.batch}")
+    teachers = [Predictor(model, device, AnswerOptions("training")) for model in sources.teachers]
+    unlike = [_dev_set(read_card(folder).name, held) for folder, (_, held) in zip(sources.facesets[1:], others, strict=True)]
+    return distill(learned, teachers, config.distill), judging, tuple(one for one in unlike if len(one.classes))
+
+
+def _dev_set(name: str, faces: FaceSplit) -> DevSet:
+    classes, kept = majority_classes(faces.votes, faces.kind)
+    return DevSet(name, faces.crops[kept], classes, faces.classes)
 
 
 def _prevailed(split: FaceSplit, folder: Path, sources: Sources, reviewed: Collection[str]) -> FaceSplit:
@@ -172,6 +196,29 @@ def _judged(run: TrainingRun, dev_set: DevSet, train_loss: float, start: float) 
     return EpochRecord(run.progress.epochs, train_loss, loss, figures.accuracy, figures.macro_f1, run.learning_rate, seconds)
 
 
+def _prior(
+    run: TrainingRun, network: MultiscaleNet, dev_set: DevSet, unlike: Sequence[DevSet], said: NDArray[np.float64]
+) -> tuple[ClassPrior, dict[str, Any]]:
+    """The network's class prior with its calibrations, and what the card says of them.
+
+    The prior is the learned class bias or, of a network without one, the log prior of its targets, which its logits hold then.
+    """
+    others = tuple(Domain(one.name, logits(network, one.crops, run.device), one.classes) for one in unlike)
+    some = np.linspace(0, len(dev_set.classes) - 1, min(SPOILT, len(dev_set.classes))).astype(np.intp)
+    spoilt = tuple(
+        Domain(f"{kind} {strength}", logits(network, corrupt(dev_set.crops[some], kind, strength, 0), run.device), dev_set.classes[some])
+        for kind in CORRUPTIONS
+        for strength in range(1, 6)
+    )
+    held_back = HeldBack(Domain(dev_set.name, said, dev_set.classes), others, spoilt)
+    config = run.config.network
+    learned = np.zeros(len(config.classes)) if network.class_bias is None else network.class_bias.detach().double().cpu().numpy()
+    bias = log_prior(run.material).double().cpu().numpy() if network.class_bias is None else learned
+    prior = fit_class_prior(held_back, bias, Cosines(config.logit_scale, learned) if config.classifier == "cosine" else None)
+    errors = {name: {place: round(error, 4) for place, error in domain_errors(held_back, prior, name).items()} for name in PRIORS}
+    return prior, {"calibration": {"faces": {one.name: len(one.classes) for one in (held_back.own, *others)}, "ece": errors}}
+
+
 def _draw(folder: Path, best: int) -> None:
     """The curves of the whole run, where matplotlib is installed; a machine that only trains may lack it."""
     records = training_history.read(folder / HISTORY)
@@ -179,14 +226,15 @@ def _draw(folder: Path, best: int) -> None:
         curves_png(records, folder / CURVES, f"Training of {folder.name}", best)
 
 
-def _finish(run: TrainingRun, dev_set: DevSet, folder: Path, sources: Sources) -> ModelRef:
+def _finish(run: TrainingRun, dev_set: DevSet, unlike: Sequence[DevSet], folder: Path, sources: Sources) -> ModelRef:
     """Calibrate the best weights, as they will be stored, on the held-back faces and write the model."""
     network = rounded(run.best) if run.config.half else run.best
     said = logits(network, dev_set.crops, run.device)
-    temperature = fit_temperature(said, dev_set.classes)
-    figures = score(softmax(said / temperature), dev_set.classes, dev_set.present)
-    review = fit_review_rule(softmax(said / temperature), dev_set.classes)
-    spec = ModelSpec(run.config.network, temperature, flip=True, review=review)
+    prior, calibration = _prior(run, network, dev_set, unlike, said)
+    own, bias = prior.calibrations["training"], np.array(prior.bias)
+    probabilities = softmax((said - bias) / own.temperature + bias)
+    figures = score(probabilities, dev_set.classes, dev_set.present)
+    spec = ModelSpec(run.config.network, own.temperature, flip=True, review=own.review, prior=prior)
     card = {
         "name": run.config.name,
         "task": "apparent facial expression of an aligned 112x112 face",
@@ -202,5 +250,6 @@ def _finish(run: TrainingRun, dev_set: DevSet, folder: Path, sources: Sources) -
             "macro_f1": figures.macro_f1,
             "ece": figures.ece,
         },
+        **calibration,
     }
     return save_model(folder, network.state_dict(), spec, card, run.config.half)

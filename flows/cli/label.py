@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from flows.cli.answer_options import add_precision, add_prior
 from flows.cli.cluster_option import CLUSTER
 from flows.cli.labelling_run import LabellingRun, given_options
 from flows.output import print_line, print_result
@@ -43,6 +44,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     look.add_argument("--detector", metavar="SPEC", help="auto (default), builtin, yunet[:FILE], insightface:PACK or scrfd:FILE")
     look.add_argument("--model", metavar="NAME|DIR", help="shipped model or model folder (see: ferflow models list)")
     look.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where the network runs (default: auto)")
+    add_prior(look)
+    add_precision(look)
     listed = parser.add_argument_group("listing")
     listed.add_argument(
         "--follow-links", action="store_true", help="also enter folder links that lead out of SOURCE (links to files are always read)"

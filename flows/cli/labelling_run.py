@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from flows.cli.answer_options import read_prior
+
 if TYPE_CHECKING:
     from flows.form_fields import LabellingParams
 
@@ -101,4 +103,5 @@ def resume_command(words: tuple[str, ...], params: "LabellingParams", run_id: st
 
 def given_options(args: argparse.Namespace, form: "type[LabellingParams]") -> dict[str, object]:
     """The options that were given, which have the names of the form's fields."""
-    return {name: value for name, value in vars(args).items() if name in form.model_fields and value is not None}
+    given = {name: value for name, value in vars(args).items() if name in form.model_fields and value is not None}
+    return {**given, "prior": read_prior(args.prior)} if "prior" in given else given

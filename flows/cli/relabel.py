@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from flows.cli.answer_options import add_precision, add_prior
 from flows.cli.cluster_option import CLUSTER
 from flows.cli.labelling_run import LabellingRun, given_options
 from flows.output import print_result
@@ -36,6 +37,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("root", metavar="ROOT", help="labels root: folder or s3:// prefix")
     parser.add_argument("--model", metavar="NAME|DIR", required=True, help="shipped model, model folder or folder of models")
+    add_prior(parser)
+    add_precision(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where the network runs (default: auto)")
     parser.add_argument("--cluster", metavar="SPEC", help=CLUSTER)
     parser.add_argument("--workers", metavar="N", type=int, help="local worker processes (default: every core)")

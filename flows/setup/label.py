@@ -1,6 +1,6 @@
 """From parameters to a run's configuration: names become digests. Does not import Prefect."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,10 +8,11 @@ from fer_core.commit.publish import Plan, is_committed, read_plan
 from fer_core.errors import UsageError
 from fer_core.models.registry import was_champion
 from fer_core.models.store import portable_name, resolve_model
-from fer_core.run import RunConfig
+from fer_core.run import Answering, RunConfig
 from fer_core.storage.store import open_store
 from flows.form_fields import new_run_id
 from flows.label_params import LabelParams
+from flows.setup.answering import answering, check_answering
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Pipeline:
     detector_identity: str
     model: str
     model_name: str
-    model_digest: str
+    answering: Answering
 
 
 def pipeline(params: LabelParams) -> Pipeline:
@@ -32,7 +33,7 @@ def pipeline(params: LabelParams) -> Pipeline:
 
     model = resolve_model(params.model)
     spec = resolve(params.detector)
-    return Pipeline(spec, build(spec).identity, portable_name(params.model, model), model.name, model.digest)
+    return Pipeline(spec, build(spec).identity, portable_name(params.model, model), model.name, answering(params, model))
 
 
 def configure(params: LabelParams) -> RunConfig:
@@ -48,7 +49,7 @@ def configure(params: LabelParams) -> RunConfig:
         detector_identity=chosen.detector_identity,
         model=chosen.model,
         model_name=chosen.model_name,
-        model_digest=chosen.model_digest,
+        **asdict(chosen.answering),
         purpose=params.purpose,
         keep_crops=params.keep_crops,
         shard_size=params.shard_size or 0,
@@ -73,6 +74,7 @@ def load_resumable_plan(params: LabelParams) -> Plan:
         return plan
     if params.model != config.model and not _same_model(params.model, config.model_digest):
         raise UsageError(f"run {params.resume} was begun with model {config.model_name}: resume it with the same options")
+    check_answering(params, config)
     if params.detector != "auto" and pipeline(params).detector_identity != config.detector_identity:
         raise UsageError(f"run {params.resume} was begun with detector {config.detector}: resume it with the same options")
     return plan

@@ -11,6 +11,7 @@ from fer_core.relabel.survey import SOURCE, survey
 from fer_core.storage.store import open_store
 from flows import label_summary
 from flows.relabel_params import RelabelParams
+from flows.setup.answering import answering, check_answering
 from flows.setup.checks import check_id, check_start
 from tasks.artifacts.relabel import RelabelSummary
 
@@ -20,7 +21,7 @@ def relabel_options(params: RelabelParams) -> RelabelOptions:
     assert params.run_id is not None
     model = resolve_model(params.model)
     where, size = portable_name(params.model, model), params.shard_size or 0
-    return RelabelOptions(params.run_id, where, model.name, model.digest, params.purpose, size, params.device)
+    return RelabelOptions(params.run_id, where, model.name, answering(params, model), params.purpose, size, params.device)
 
 
 def load_resumable_plan(params: RelabelParams) -> Plan:
@@ -33,8 +34,11 @@ def load_resumable_plan(params: RelabelParams) -> Plan:
     plan = read_plan(store, params.resume)
     if plan.config.source != SOURCE:
         raise UsageError(f"run {params.resume} labels {plan.config.source}: resume it with `ferflow label`")
-    if not is_committed(store, params.resume) and resolve_model(params.model).digest != plan.config.model_digest:
-        raise UsageError(f"run {params.resume} was begun with model {plan.config.model_name}: resume it with the same options")
+    if not is_committed(store, params.resume):
+        model = resolve_model(params.model)
+        if model.digest != plan.config.model_digest:
+            raise UsageError(f"run {params.resume} was begun with model {plan.config.model_name}: resume it with the same options")
+        check_answering(params, plan.config)
     return replace(plan, config=replace(plan.config, root=store.url()))
 
 
@@ -52,6 +56,6 @@ def check_relabel(params: RelabelParams) -> int:
     else:
         model = resolve_model(params.model)
         check_id(store, params.run_id)
-        images = int(survey(store, model.digest).images.num_rows)
+        images = int(survey(store, answering(params, model)).images.num_rows)
     check_start(store, params)
     return images

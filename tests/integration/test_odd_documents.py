@@ -39,6 +39,7 @@ from fer_core.review.corrections import read_corrections
 from fer_core.review.history import FOLDER, history
 from fer_core.review.incoming import import_reviews
 from fer_core.review.reviewed import reviewed_faces
+from fer_core.run import Answering
 from fer_core.storage.paths import begun_file, manifest_file, plan_file, receipt_file
 from fer_core.storage.store import open_store
 from fer_core.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -87,7 +88,7 @@ def test_manifests_that_are_exported_and_watched(run, pictures, tmp_path):
             at(run, manifest_file(run.run_id))(json.dumps({**document, name: new}).encode())
             for read in (
                 lambda: verify(store),
-                lambda: survey(store, "1" * 64),
+                lambda: survey(store, Answering("1" * 64)),
                 lambda: export_current(store, target),
                 lambda: drift_history(store),
                 lambda: read_manifest(store, run.run_id).run_config(),
@@ -150,7 +151,7 @@ def test_parts_of_other_columns(run, pictures, tmp_path):
         lambda: verify(store),
         lambda: load_processed_index(store, run.source, run.pipeline_digest),
         lambda: read_images(store, newest_run(store)),
-        lambda: survey(store, "1" * 64),
+        lambda: survey(store, Answering("1" * 64)),
         lambda: export_current(store, target),
         lambda: drift_history(store),
         lambda: reviewed_faces(store),

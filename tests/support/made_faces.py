@@ -1,6 +1,7 @@
 """Drawn faces whose expressions a tiny network learns in seconds, and face sets and models made of them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 from fer_core.faceset import VOTE_COLUMNS, FaceSetCard, Kind, write_card, write_split
 from fer_core.labels import EXPRESSIONS
 from fer_core.models.network import MultiscaleNet, NetworkConfig
+from fer_core.models.novelty import NoveltyScale
+from fer_core.models.precision import fit_precision
+from fer_core.models.prior import PRIORS, ClassPrior, PriorCalibration
 from fer_core.models.review_thresholds import ReviewRule
 from fer_core.models.store import ModelRef, ModelSpec, save_model
 from fer_core.training.augment import AugmentConfig
@@ -141,6 +145,28 @@ def made_faceset(
 def small_spec(network: NetworkConfig = SMALL, temperature: float = 0.5) -> ModelSpec:
     """A spec that makes an untrained network's answers differ from face to face."""
     return ModelSpec(network, temperature, flip=True, review=ReviewRule(0.5, 0.9))
+
+
+def class_prior(tempered: float = 0.5, novelty: bool = True) -> ClassPrior:
+    """A class prior whose calibrations differ."""
+    shares = np.array([0.4, 0.25, 0.1, 0.1, 0.08, 0.03, 0.03, 0.01])
+    random = np.random.default_rng(0)
+    probabilities = random.dirichlet(np.full(8, 0.1), 2000)
+    curve = fit_precision(probabilities, (probabilities.cumsum(axis=1) > random.random((2000, 1))).argmax(axis=1))
+    calibrations = {
+        name: PriorCalibration(1 + 0.1 * number, ReviewRule(0.4 + 0.1 * number, 0.9), curve) for number, name in enumerate(PRIORS)
+    }
+    bias = tuple(float(value) for value in np.log(shares).round(6))
+    return ClassPrior(
+        bias, tempered, calibrations, NoveltyScale(8.0, (0.0,) * 8, tuple(np.linspace(-0.5, 0.9, 20).tolist()), 0.95) if novelty else None
+    )
+
+
+def small_model_with_prior(folder: Path, network: NetworkConfig = SMALL) -> ModelRef:
+    """The same untrained model, with a class prior."""
+    torch.manual_seed(0)
+    spec = replace(small_spec(network), prior=class_prior())
+    return save_model(folder, MultiscaleNet(network).state_dict(), spec, {"name": folder.name})
 
 
 def small_model(folder: Path, network: NetworkConfig = SMALL, temperature: float = 0.5) -> ModelRef:

@@ -12,6 +12,7 @@ from fer_core.pipeline.shard_jobs import jobs
 from fer_core.relabel.configuration import RelabelOptions, relabel_config
 from fer_core.relabel.shard import relabel_shard
 from fer_core.relabel.survey import survey
+from fer_core.run import Answering
 from fer_core.storage.store import open_store
 from fer_core.types import Predictions
 from tests.support import fakes
@@ -45,11 +46,11 @@ def label(root, folder, run_id="night", seed=0, hour=0, keep_crops=True, images=
     return publish(open_store(run.root), run, [label_shard(job, tools) for job in fakes.jobs(run, images, 3)])
 
 
-def plan(root, run_id, seed, hour, shard_size=2):
+def plan(root, run_id, seed, hour, shard_size=2, prior="training"):
     """A relabelling made known: its configuration and its jobs."""
-    store = open_store(str(root))
-    found = survey(store, SeedPredictor(seed).digest)
-    wanted = RelabelOptions(run_id, "fake", f"seed {seed}", SeedPredictor(seed).digest, shard_size=shard_size)
+    store, answering = open_store(str(root)), Answering(SeedPredictor(seed).digest, prior)
+    found = survey(store, answering)
+    wanted = RelabelOptions(run_id, "fake", f"seed {seed}", answering, shard_size=shard_size)
     config = relabel_config(store, found, wanted, datetime.fromtimestamp(fakes.STARTED_US / 1e6 + hour * 3600, UTC))
     planned = found.plan(shard_size)
     count = found.images.num_rows
@@ -57,7 +58,7 @@ def plan(root, run_id, seed, hour, shard_size=2):
     return config, list(jobs(config, planned, sorted(set(planned["shard"].to_pylist()))))
 
 
-def relabel(root, run_id, seed, hour, shard_size=2):
+def relabel(root, run_id, seed, hour, shard_size=2, prior="training"):
     """A whole relabelling."""
-    config, todo = plan(root, run_id, seed, hour, shard_size)
+    config, todo = plan(root, run_id, seed, hour, shard_size, prior)
     return publish(open_store(str(root)), config, [relabel_shard(job, SeedPredictor(seed)) for job in todo])

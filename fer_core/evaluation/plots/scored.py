@@ -15,6 +15,8 @@ class Scored:
     """SHA-256 of the weights file."""
     split: str
     protocol: Protocol
+    prior: str = ""
+    """That the model answered under; empty where it is not known."""
 
     def title(self) -> str:
         """The model."""
@@ -22,4 +24,5 @@ class Scored:
 
     def sample(self, figures: Evaluation) -> str:
         """The faces."""
-        return f"{printed(self.split)} split, {self.protocol} protocol, {figures.n:,} faces"
+        prior = f", prior {printed(self.prior)}" if self.prior else ""
+        return f"{printed(self.split)} split, {self.protocol} protocol{prior}, {figures.n:,} faces"

@@ -17,6 +17,7 @@ from fer_core.planning.incremental import load_processed_index, select_changed
 from fer_core.relabel.changes import changes_of
 from fer_core.relabel.shard import relabel_shard
 from fer_core.relabel.survey import survey
+from fer_core.run import Answering
 from fer_core.storage.paths import manifest_file
 from fer_core.storage.store import open_store
 from tests.support import fakes
@@ -95,7 +96,7 @@ def test_pictures_without_kept_crops_are_left_to_the_night(root, photos, tmp_pat
     label(root, photos, seed=1)
     more = fakes.write_pictures(tmp_path / "more", [2, 0])
     label(root, more, "second", seed=1, hour=1, keep_crops=False)
-    found = survey(open_store(root), SeedPredictor(2).digest)
+    found = survey(open_store(root), Answering(SeedPredictor(2).digest))
     assert (found.images.num_rows, found.without_crops) == (8, 1)  # what has no face needs no crop
     relabel(root, "again", 2, hour=2)
     digest = replace(fakes.config(root), model_digest=SeedPredictor(2).digest).pipeline_digest
@@ -126,6 +127,21 @@ def test_a_model_that_has_labelled_already_has_nothing_to_do(root, photos):
     assert (back.unchanged, back.faces) == (0, 11)
 
 
+def test_another_prior_is_another_answer(root, photos):
+    """Of the same model: all is labelled again, once, and the next night under that prior finds nothing to do."""
+    label(root, photos, seed=1)
+    manifest = relabel(root, "balanced", 1, hour=1, prior="balanced")
+    assert (manifest.unchanged, manifest.faces) == (0, 11)
+    store = open_store(root)
+    assert survey(store, Answering(SeedPredictor(1).digest, "balanced")).images.num_rows == 0
+    assert survey(store, Answering(SeedPredictor(1).digest, "balanced", 0.9)).images.num_rows == 7
+    config = replace(fakes.config(root), model_digest=SeedPredictor(1).digest, prior="balanced")
+    inventory = fakes.inventory(fakes.refs(photos))
+    assert select_changed(inventory, load_processed_index(store, "/photos", config.pipeline_digest)).unchanged == 7
+    assert manifest.run_config().answering == config.answering
+    assert verify(store).ok
+
+
 def test_a_night_without_crops_is_relabelled_from_the_crops_of_an_earlier_one(root, photos):
     """What counts is the look, not the model that labelled."""
     label(root, photos, seed=1)
@@ -137,10 +153,10 @@ def test_crops_of_other_content_or_another_look_do_not_serve(root, photos):
     label(root, photos, seed=1)
     (photos / "image-000.png").write_bytes(fakes.picture(1, seed=99))
     label(root, photos, "second", seed=1, hour=1, keep_crops=False, min_face_px=15.0)
-    found = survey(open_store(root), SeedPredictor(2).digest)
+    found = survey(open_store(root), Answering(SeedPredictor(2).digest))
     assert (found.images.num_rows, found.without_crops) == (2, 5)
     label(root, photos, "third", seed=1, hour=2, keep_crops=False)
-    found = survey(open_store(root), SeedPredictor(2).digest)
+    found = survey(open_store(root), Answering(SeedPredictor(2).digest))
     assert (found.images.num_rows, found.without_crops) == (6, 1)
 
 
@@ -164,7 +180,7 @@ def test_rows_of_several_detectors_keep_their_own(root, photos, tmp_path):
 
 def test_shards_shrink_where_there_are_many_faces_in_a_picture(root, photos):
     label(root, photos, seed=1)
-    found = survey(open_store(root), SeedPredictor(2).digest)
+    found = survey(open_store(root), Answering(SeedPredictor(2).digest))
     assert [found.images_with(faces) for faces in (1, 11, 22)] == [1, 7, 14]
     planned = found.plan(3)
     assert planned["shard"].to_pylist() == [0, 0, 0, 1, 1, 1, 2]
@@ -187,10 +203,10 @@ def test_what_answers_is_what_the_view_says(root, photos):
 
 def test_nothing_to_relabel_is_said(root, photos):
     with pytest.raises(CommitError, match="no run has been committed"):
-        survey(open_store(root), "2" * 64)
+        survey(open_store(root), Answering("2" * 64))
     label(root, photos, keep_crops=False)
     with pytest.raises(CommitError, match="label with --keep-crops first"):
-        survey(open_store(root), "2" * 64)
+        survey(open_store(root), Answering("2" * 64))
 
 
 def test_cut_off_and_resumed(root, photos):

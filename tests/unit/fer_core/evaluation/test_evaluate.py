@@ -192,7 +192,7 @@ def test_evaluate_is_predict_then_score(faceset: Path, tmp_path: Path, protocol:
     result = evaluate(faceset, str(ref.path), "valid", protocol)  # type: ignore[arg-type]
     split = read_split(faceset, "valid")
     classes, kept = majority_classes(split.votes, "votes") if protocol == "majority" else argmax_classes(split.votes)
-    assert result == score(load_predictor(str(ref.path)).probabilities(split.crops[kept]), classes, EXPRESSIONS)
+    assert result == score(load_predictor(str(ref.path)).probabilities(split.crops[kept]), classes, EXPRESSIONS, intervals=True)
     report = report_json(result, protocol, "valid", ref.name, ref.digest)  # type: ignore[arg-type]
     wanted = "n accuracy balanced_accuracy macro_f1 ece per_class confusion classes protocol split model"
     assert set(wanted.split()) <= set(report)

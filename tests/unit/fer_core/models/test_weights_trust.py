@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from math import prod
 from pathlib import Path
 
@@ -158,7 +158,7 @@ def test_detectors_that_no_machine_should_hold(sizes: dict[str, object]) -> None
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc for the size of the process")
 def test_gigabytes_out_of_megabytes(tmp_path: Path) -> None:
     """A grid of 600 x 600 cells is a small tensor and a table of 3 GB."""
-    config = {**SMALL.to_json(), "scale": 1, "widths": [1, 1], "token": 4, "grid": 600}
+    config = {**asdict(SMALL), "scale": 1, "widths": [1, 1], "token": 4, "grid": 600}
     wide = object.__new__(NetworkConfig)
     for name, value in config.items():
         object.__setattr__(wide, name, tuple(value) if isinstance(value, list) else value)

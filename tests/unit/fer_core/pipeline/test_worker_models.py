@@ -85,9 +85,9 @@ def test_on_a_gpu_pictures_are_looked_at_together(run, monkeypatch, detector):
     """A pretended one: what is loaded for it is there, and is asked."""
 
     class Predictor(fakes.FakePredictor):
-        def __init__(self, model):
+        def __init__(self, model, options):
             super().__init__(digest=run.model_digest)
-            self.model = model
+            self.model, self.options = model, options
 
     class FaceExtractor:
         pictures, side = 128, 4096

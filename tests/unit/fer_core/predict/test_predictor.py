@@ -15,7 +15,8 @@ from fer_core.errors import ModelError
 from fer_core.labels import EXPRESSIONS
 from fer_core.models.calibration import softmax
 from fer_core.models.network import TINY, NetworkConfig
-from fer_core.predict.predictor import Predictor, load_predictor, on_cpu, round_to_one, torch_device
+from fer_core.predict.answer_rule import round_to_one
+from fer_core.predict.predictor import Predictor, load_predictor, on_cpu, torch_device
 from fer_core.predict.torch_backend import BATCH
 from tests.support.made_faces import SMALL, faces, small_model, tinted
 

@@ -1,0 +1,23 @@
+"""Prior and precision of a run, from its parameters and its model."""
+
+from fer_core.errors import ModelError, UsageError
+from fer_core.models.store import ModelRef, resolve_model
+from fer_core.predict.answer_rule import prior_key, usual_prior_of
+from fer_core.run import Answering, RunConfig
+from flows.form_fields import LabellingParams
+
+
+def answering(params: LabellingParams, model: ModelRef) -> Answering:
+    """What a run does with aligned faces. ModelError: a prior or a precision that the model was not fitted for."""
+    prior = prior_key(model, params.prior or usual_prior_of(model))
+    if params.precision is not None and usual_prior_of(model) == "training":
+        raise ModelError(f"the model keeps no curve of precision, so that none can be asked for: {model.path}")
+    return Answering(model.digest, prior, params.precision)
+
+
+def check_answering(params: LabellingParams, config: RunConfig) -> None:
+    """UsageError: a run to be resumed has another prior or precision than asked for."""
+    asked = params.prior is not None and prior_key(resolve_model(config.model), params.prior) != config.prior
+    if asked or params.precision not in {None, config.precision}:
+        told = f"prior {config.prior}" + ("" if config.precision is None else f" and precision {config.precision:g}")
+        raise UsageError(f"run {config.run_id} was begun with {told}: resume it with the same options")

@@ -1,0 +1,36 @@
+"""What the pipeline digest says, and that runs of earlier releases keep theirs."""
+
+from dataclasses import replace
+
+import pytest
+
+from fer_core.run import Answering, RunConfig
+
+CONFIG = RunConfig("a", "2026-01-01", "/s", "/r", "builtin", "builtin-1", "tiny", "tiny", "0" * 64)
+EARLIER = "7712b5b0ff25c357311c60f1bac0c8d9d4992e93e55d22f9643202a6c1244156"
+"""Of CONFIG, in the release that knew neither prior nor precision."""
+
+
+def test_what_earlier_releases_wrote_stays():
+    assert CONFIG.pipeline_digest == EARLIER
+    assert RunConfig.from_json({k: v for k, v in CONFIG.to_json().items() if k not in {"prior", "precision"}}) == CONFIG
+
+
+def test_prior_and_precision_are_part_of_it():
+    changed = [replace(CONFIG, prior="balanced"), replace(CONFIG, prior="tempered"), replace(CONFIG, precision=0.9)]
+    assert len({config.pipeline_digest for config in (CONFIG, *changed)}) == 4
+    for config in changed:
+        assert RunConfig.from_json(config.to_json()) == config
+        assert CONFIG.answered_by(config.answering) == config
+
+
+@pytest.mark.parametrize("change", [{"prior": 3}, {"precision": "x"}, {"precision": float("nan")}])
+def test_other_kinds_are_refused(change):
+    with pytest.raises(TypeError):
+        RunConfig.from_json({**CONFIG.to_json(), **change})
+
+
+def test_an_answering_replaces_nothing_else():
+    other = CONFIG.answered_by(Answering("1" * 64, "balanced", 0.8))
+    assert other.detector_identity == CONFIG.detector_identity
+    assert (other.model_digest, other.prior, other.precision) == ("1" * 64, "balanced", 0.8)
