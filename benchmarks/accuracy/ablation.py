@@ -25,6 +25,15 @@ from fer_core.faceset import Row, read_card, read_rows, write_card, write_split
 from fer_core.models.store import CARD, resolve_model
 from fer_core.training.config import TrainConfig
 
+HEADS: dict[str, dict[str, Any]] = {
+    "center_cosine": {
+        "network": {"logit_scale": 8.0},
+        "loss": {"margin": 0.05, "margin_start": 1 / 3, "compactness": 0.1},
+        "centers": "sphere",
+    },
+    "cosface": {"network": {"logit_scale": 16.0}, "centers": "sphere"},
+}
+"""What a loss needs beside its usual numbers where `--base` gives all cells one head: a norm without scale and bias, a class bias."""
 LOSSES = ("cross_entropy", "center", "cosface", "island", "center_cosine")
 FEATURES: dict[str, dict[str, Any]] = {
     "last stage": {"taps": (3,), "attention": False},
@@ -51,8 +60,12 @@ class Cell:
 
 
 def cells(which: str, seeds: int) -> list[Cell]:
-    """`all`: all losses and features; `full`: all of our features; `cross`: what differs from ours in one thing, and the plainest."""
+    """`all`: all losses and features; `full`: all of our features; `cross`: what differs from ours in one thing, and the plainest;
+    `needed`: all losses on our features, and our loss and cross-entropy on all features, the most telling first."""
     pairs = [(loss, features) for loss in LOSSES for features in FEATURES]
+    if which == "needed":
+        pairs = [p for p in pairs if p[1] == FULL or p[0] in {"center_cosine", "cross_entropy"}]
+        pairs.sort(key=lambda p: (p[1] != FULL, p[0] not in {"center_cosine", "cross_entropy"}))
     if which == "full":
         pairs = [pair for pair in pairs if pair[1] == FULL]
     if which == "cross":
@@ -68,6 +81,8 @@ def main() -> None:
     chosen = [cell for cell in cells(args.cells, args.seeds) if cell.loss in args.losses]
     with ThreadPoolExecutor(args.jobs) as pool:
         list(pool.map(lambda cell: _train(cell, faceset, args), chosen))
+    if args.only_train:
+        return
     results = [_result(cell, args) for cell in chosen]
     budget = {"faces": read_card(faceset).counts["train"], "epochs": args.epochs, "network": args.network, "seeds": args.seeds}
     (args.to / "ablation.json").write_text(json.dumps({"budget": budget, "runs": results}, indent=2) + "\n", encoding="utf-8")
@@ -80,12 +95,14 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("faceset", type=Path)
     parser.add_argument("--to", type=Path, required=True)
-    parser.add_argument("--cells", choices=("all", "full", "cross"), default="all")
+    parser.add_argument("--cells", choices=("all", "full", "cross", "needed"), default="all")
     parser.add_argument("--losses", nargs="+", choices=LOSSES, default=LOSSES, help="of the cells, only those with these losses")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--faces", type=int, default=0, help="train on about this many faces only (default: all)")
     parser.add_argument("--network", default="tiny", help="tiny or base")
+    parser.add_argument("--base", type=Path, help="JSON of a training that all cells share, instead of --network and --epochs")
+    parser.add_argument("--only-train", action="store_true", help="leave the figures to a later call")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     return parser.parse_args()
@@ -115,6 +132,10 @@ def _train(cell: Cell, faceset: Path, args: argparse.Namespace) -> None:
         "patience": 0,
         "seed": cell.seed,
     }
+    if args.base:
+        base, own = json.loads(args.base.read_text(encoding="utf-8")), HEADS.get(cell.loss, {})
+        config |= {**base, "centers": own.get("centers", "free"), "loss": {"kind": cell.loss, **own.get("loss", {})}}
+        config["network"] = {**base["network"], **own.get("network", {}), **FEATURES[cell.features]}
     if (args.to / cell.name / CARD).is_file():
         done = resolve_model(str(args.to / cell.name)).card["training"]
         if done != json.loads(json.dumps(TrainConfig.from_json(config).to_json())):

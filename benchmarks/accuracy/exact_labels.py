@@ -16,9 +16,8 @@ from fer_core.detect.builtin.decode_outputs import Levels
 from fer_core.detect.builtin.detector import BuiltinDetector
 from fer_core.detect.builtin.weights import SHIPPED, load_detector
 from fer_core.labels import EXPRESSIONS
-from fer_core.models.calibration import softmax
 from fer_core.models.store import load_model, resolve_model
-from fer_core.predict.predictor import to_predictions
+from fer_core.predict.answer_rule import answer_rule
 from fer_core.timing import Stopwatch
 
 if TYPE_CHECKING:
@@ -49,13 +48,14 @@ def _said(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, LabelledFac
     detector = BuiltinDetector()
     detector._detector_runtime = _ExactRuntime()
     extractor, watch = CpuFaceExtractor(detector), Stopwatch()
-    network, spec = load_model(resolve_model(MODEL))
+    ref = resolve_model(MODEL)
+    network, spec = load_model(ref)
     network = network.double()
     for name in names:
         pixels = decode((folder / name).read_bytes(), DecodeLimits()).pixels
         (extracted,) = extractor.extract([pixels], SMALLEST_FACE, watch)
         if len(extracted.crops):
-            told = to_predictions(softmax(_logits(network, extracted.crops, mirrored=spec.flip) / spec.temperature), spec)
+            told = answer_rule(ref, spec).predictions(_logits(network, extracted.crops, mirrored=spec.flip))
             expressions = tuple(EXPRESSIONS[index] for index in told.expression)
             yield name, LabelledFaces(extracted.faces.boxes, expressions, told.confidence.astype(np.float64))
 

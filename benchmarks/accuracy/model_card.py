@@ -12,10 +12,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fer_core.evaluation.evaluate import Evaluation, Protocol, evaluate
 from fer_core.faceset import read_card
 from fer_core.models.network import NetworkConfig, multiply_adds
+from fer_core.models.prior import PRIORS
 from fer_core.models.store import CARD, ModelRef, resolve_model
+from fer_core.predict.answer_rule import usual_prior_of
 
 PROTOCOLS: tuple[Protocol, ...] = ("majority", "argmax")
 GAPS = (
@@ -25,9 +29,14 @@ GAPS = (
     "under-represented. Fairness across groups was not measured.",
     "muxspace's labels are one person's each, and noisy.",
     "Not tested: RAF-DB, AffectNet, video, infrared, drawings, profile views beyond what the detector finds, real occlusions.",
-    "FER2013's pictures carry no clear licence of their own; FER+'s labels are MIT, muxspace is Apache-2.0.",
+    "Neither FER2013's nor muxspace's pictures carry clear rights: FER+'s labels are MIT, muxspace's collection is Apache-2.0, the "
+    "pictures themselves are press and web photographs of people who were not asked.",
 )
 
+FACES = (
+    "no face recognition network and no identity label; but muxspace's pictures are, by their file names, largely those of LFW, a face "
+    "verification set (7,437 of the 7,701 names in LFW's list of pairs)"
+)
 PAGE = """# Model card: {name}
 
 Names the **apparent expression** of an aligned face: {expressions}. Not an inner state, not an emotion felt.
@@ -40,11 +49,11 @@ Names the **apparent expression** of an aligned face: {expressions}. Not an inne
 | loss | {loss} |
 | learns from | votes and labels{teachers} |
 | seed, epochs, batch | {seed}, {epochs} (best: {best}), {batch} |
-| pretraining | {start}no face recognition data of any kind |
-| calibration | temperature {temperature:.3f}, fitted on {held} held-back faces |
-| `needs_review` | below confidence {confidence:.2f} or above entropy {entropy:.2f} |
+| start | {start} |
+| face recognition data | {faces} |
+{prior}
 
-## Validation split (PublicTest), scored once after training
+## Validation split (PublicTest), prior `training`, never trained on
 
 Faces framed by `{framing}`.
 
@@ -73,7 +82,7 @@ def main() -> None:
     parser.add_argument("--names", nargs="+", default=[])
     args = parser.parse_args()
     ref = resolve_model(args.model)
-    found = {protocol: evaluate(args.faceset, args.model, "valid", protocol) for protocol in PROTOCOLS}
+    found = {protocol: evaluate(args.faceset, args.model, "valid", protocol, prior="training") for protocol in PROTOCOLS}
     card = {**ref.card, "figures": {protocol: _figures(found[protocol], "valid") for protocol in PROTOCOLS}}
     for data, name in zip(card["trained_on"], args.names, strict=False):
         data["name"] = name
@@ -81,8 +90,11 @@ def main() -> None:
     card["multiply_adds"] = multiply_adds(NetworkConfig.from_json(card["spec"]["network"]))
     card["known_gaps"] = list(GAPS)
     if args.unseen is not None:
-        scored = evaluate(args.unseen, args.model, "test", "majority")
-        card["unseen"] = {"set": args.names[-1] if args.names else read_card(args.unseen).name, **_figures(scored, "test")}
+        name = args.names[-1] if args.names else read_card(args.unseen).name
+        usual = usual_prior_of(ref)
+        priors = PRIORS if usual != "training" else PRIORS[:1]
+        scored = {prior: _figures(evaluate(args.unseen, args.model, "test", "majority", prior=prior), "test") for prior in priors}
+        card["unseen"] = {"set": name, "prior": usual, **scored[usual], "priors": scored}
     (ref.path / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     (ref.path / "CARD.md").write_text(_page(card, ref), encoding="utf-8")
     print(json.dumps({**card["figures"], "unseen": card.get("unseen")}, indent=2))
@@ -119,7 +131,29 @@ def _unseen(card: dict[str, Any]) -> str:
         return ""
     head = "| set | faces | accuracy | balanced accuracy | macro F1 | calibration error |\n|---|---|---|---|---|---|"
     title = f"## People it has never seen ({row['set']}, identities kept out of training)"
-    return f"\n{title}\n\n{head}\n{_row(row['set'], row)}\n\n{_per_class('class', row)}\n"
+    rows = "\n".join(_row(f"{row['set']}, prior `{prior}`", figures) for prior, figures in row["priors"].items())
+    usual = f"prior `{row['prior']}`"
+    return f"\n{title}\n\n{head}\n{rows}\n\n{_per_class(usual, row)}\n"
+
+
+def _prior(spec: dict[str, Any], card: dict[str, Any]) -> str:
+    """Calibration, a line a prior."""
+    if "prior" not in spec:
+        review = f"confidence {spec['review']['confidence']:.2f} or above entropy {spec['review']['entropy']:.2f}"
+        return f"| calibration | temperature {spec['temperature']:.3f} |\n| `needs_review` | below {review} |"
+    lines = [f"| class bias, as shares | {', '.join(f'{name} {share:.1%}' for name, share in _shares(spec))} |"]
+    for prior, fitted in spec["prior"]["calibrations"].items():
+        errors = ", ".join(f"{place} {error:.3f}" for place, error in card["calibration"]["ece"][prior].items())
+        review = f"below confidence {fitted['review']['confidence']:.2f} or above entropy {fitted['review']['entropy']:.2f}"
+        lines.append(f"| prior `{prior}` | temperature {fitted['temperature']:.3f}; `needs_review` {review}; calibration error: {errors} |")
+    if spec["prior"]["novelty"] is not None:
+        lines.append(f"| novelty | `needs_review` above {spec['prior']['novelty']['limit']:.2f} |")
+    return "\n".join(lines)
+
+
+def _shares(spec: dict[str, Any]) -> list[tuple[str, float]]:
+    powers = np.exp(spec["prior"]["bias"])
+    return list(zip(spec["network"]["classes"], (powers / powers.sum()).tolist(), strict=True))
 
 
 def _trained(card: dict[str, Any]) -> str:
@@ -144,15 +178,13 @@ def _page(card: dict[str, Any], ref: ModelRef) -> str:
         trained=_trained(card),
         loss=f"{training['loss']['kind'].replace('_', ' ')}, " + ", ".join(f"{name} {value:g}" for name, value in loss.items()),
         teachers=f", {training['distill']:.0%} of the targets from our own `{'`, `'.join(teachers)}`" if teachers else "",
-        start="" if sources["start"] is None else f"starts from our own `{sources['start'][:12]}`; ",
+        start="random weights" if sources["start"] is None else f"our own `{sources['start'][:12]}`",
+        faces=FACES,
+        prior=_prior(spec, card),
         seed=training["seed"],
         epochs=training["epochs"],
         best=card["development"]["epoch"],
         batch=training["batch"],
-        temperature=spec["temperature"],
-        held=card["development"]["faces"],
-        confidence=spec["review"]["confidence"],
-        entropy=spec["review"]["entropy"],
         framing=card["framing_of_figures"],
         figures="\n".join(_row(protocol, card["figures"][protocol]) for protocol in PROTOCOLS),
         per_class=_per_class("majority", card["figures"]["majority"]),

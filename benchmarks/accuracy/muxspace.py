@@ -2,6 +2,9 @@
 
 python -m benchmarks.accuracy.muxspace MUXSPACE --to FOLDER             then: ferflow dataset import folder FOLDER --to FACESET
 python -m benchmarks.accuracy.muxspace MUXSPACE --rafdb --to FOLDER     then: ferflow dataset import rafdb FOLDER --to FACESET
+python -m benchmarks.accuracy.muxspace MUXSPACE --more MUXSPACE_MORE --to FOLDER     then: ferflow dataset import folder FOLDER --to FACESET
+
+The third takes the pictures of MUXSPACE_MORE for training and leaves out every identity that is `test` in MUXSPACE.
 
 A quarter of the identities, chosen by digest, is `test`, the rest `train`. Pictures are shrunk to 192 px, which is more than the faces in
 them hold. RAF-DB's own pictures are aligned and 100x100: here the middle of each crop is, seven expressions, contempt left out.
@@ -66,6 +69,27 @@ def write_folder(source: Path, to: Path) -> int:
     return len(rows)
 
 
+def write_more(source: Path, more: Path, to: Path) -> tuple[int, int]:
+    """`train/<expression>/<file>` and identities.csv of `more`, without the people that `source` tests on -> pictures written, left out."""
+    tested = {photo.identity for photo in photos(source) if photo.split == "test"}
+    rows, left_out = [], 0
+    for photo in photos(more):
+        if photo.identity in tested:
+            left_out += 1
+            continue
+        if not photo.expression:  # a few rows have none
+            continue
+        file = to / "train" / photo.expression / (Path(photo.name).stem + ".png")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(file), _shrunk(photo.pixels, SIDE))
+        rows.append((file.relative_to(to).as_posix(), photo.identity))
+    if tested & {identity for _, identity in rows}:
+        raise AssertionError("somebody is both tested on and learned from")
+    with (to / IDENTITIES).open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([("file", "identity"), *rows])
+    return len(rows), left_out
+
+
 def write_rafdb(source: Path, to: Path) -> int:
     """EmoLabel/list_patition_label.txt and Image/aligned/; returns the number of pictures."""
     codes = {name: code for code, name in RAFDB_CODES.items()}
@@ -100,7 +124,15 @@ def main() -> None:
     parser.add_argument("source", type=Path, help="folder with images.zip and labels.csv")
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--rafdb", action="store_true")
+    parser.add_argument("--more", type=Path, help="folder with images.zip and labels.csv of further pictures")
     args = parser.parse_args()
+    if args.more:
+        print(
+            "{} pictures in {}, {} of tested people left out".format(
+                *(found := write_more(args.source, args.more, args.to))[:1], args.to, found[1]
+            )
+        )
+        return
     count = write_rafdb(args.source, args.to) if args.rafdb else write_folder(args.source, args.to)
     print(f"{count} pictures in {args.to}")
 

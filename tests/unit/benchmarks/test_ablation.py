@@ -23,7 +23,7 @@ def test_what_is_done_is_not_done_again_and_never_passed_off_as_another_budget(t
     cell = Cell("center", "multiscale", 1)
     calls: list[list[str]] = []
     monkeypatch.setattr(subprocess, "run", lambda command, **_: calls.append(command))
-    args = argparse.Namespace(to=tmp_path, network="tiny", epochs=6, jobs=1, device="cpu")
+    args = argparse.Namespace(to=tmp_path, network="tiny", epochs=6, jobs=1, device="cpu", base=None)
     ablation._train(cell, tmp_path / "faces", args)
     assert len(calls) == 1
     written = TrainConfig.from_json(json.loads((tmp_path / f"{cell.name}.json").read_text()))
