@@ -8,7 +8,15 @@ from fer_core.models.registry import champion
 from fer_core.training.config import TrainConfig
 from flows.retrain_params import RetrainParams
 from tasks.artifacts.retrain import Outcome
-from tasks.retrain import gather_faces, judge_challenger, one_at_a_time, promote_challenger, report_retraining, train_challenger
+from tasks.retrain import (
+    gather_faces,
+    judge_challenger,
+    one_at_a_time,
+    promote_challenger,
+    report_retraining,
+    train_challenger,
+    tune_challenger,
+)
 
 
 @flow(name="retrain", persist_result=False, result_serializer="json")  # a retry writes down what failed
@@ -21,9 +29,12 @@ def retrain(params: RetrainParams) -> Outcome:
     base = tuple(Path(folder).expanduser().absolute() for folder in params.facesets)
     with one_at_a_time(models):
         before = champion(models)
-        found = gather_faces(models, base, params.reviewed, before, config(params), params.start)
-        challenger = train_challenger(models, found, params.device)
-        judged = judge_challenger(before, challenger, found, params.protocol, params.gate.bounds(), params.device)
+        found = gather_faces(models, base, params.reviewed, before, config(params), params.start, params.tune)
+        if found.tune == "head":
+            challenger, judged = tune_challenger(models, before, found, params.gate.bounds())
+        else:
+            challenger = train_challenger(models, found, params.device)
+            judged = judge_challenger(before, challenger, found, params.protocol, params.gate.bounds(), params.device)
         promotion = promote_challenger(models, before, challenger, judged) if judged.verdict.passed and params.promote else None
         return report_retraining(found, before, challenger, judged, promotion)
 

@@ -62,6 +62,12 @@ class RetrainParams(BaseModel):
     start: Literal["from champion", "from random weights"] = Field(
         "from champion", title="Start", description="Tune the champion (quick), or train from random weights (with base sets)."
     )
+    tune: Literal["all", "head"] = Field(
+        "all",
+        title="Tune",
+        description="`all`: the whole network learns. `head`: class centers and bias alone, from 20 reviewed faces on, without base sets; "
+        "for one collection.",
+    )
     epochs: int = Field(8, ge=1, le=1000, title="Epochs", description="Passes over the training faces.")
     batch: int = Field(128, ge=2, le=8192, title="Batch", description="Faces a step.")
     learning_rate: float = Field(
@@ -84,6 +90,8 @@ class RetrainParams(BaseModel):
             raise ValueError("there are no training faces: name base face sets, or a labels root with reviewed faces")
         if not self.facesets and self.start == "from random weights":
             raise ValueError("training from random weights needs base face sets")
+        if self.tune == "head" and (self.facesets or self.start == "from random weights"):
+            raise ValueError("tuning the head starts from the champion and learns from reviewed faces alone: leave base face sets out")
         return self
 
 

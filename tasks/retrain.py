@@ -21,9 +21,10 @@ from fer_core.predict.predictor import Device, Predictor
 from fer_core.storage.file_mode import private_process
 from fer_core.storage.store import open_store
 from fer_core.training.config import TrainConfig
+from fer_core.training.head_tuning import tune_head
 from fer_core.training.model_comparison import compare_models, gate_splits
 from fer_core.training.promotion_gate import GateBounds, Verdict, judge
-from fer_core.training.retraining import How, RetrainingPlan, plan_retraining
+from fer_core.training.retraining import How, RetrainingPlan, Tune, plan_retraining, plan_tuning
 from fer_core.training.train import TrainingCallbacks, train
 from tasks.artifacts.publication import publish
 from tasks.artifacts.retrain import Outcome, headline, page
@@ -48,11 +49,13 @@ class GateResult:
 
 @task(name="gather-faces", cache_policy=NO_CACHE, persist_result=False)
 def gather_faces(  # noqa: PLR0917  (a table of plain values)
-    models: Path, base: tuple[Path, ...], reviewed: str | None, champion: ModelRef, config: TrainConfig, how: How
+    models: Path, base: tuple[Path, ...], reviewed: str | None, champion: ModelRef, config: TrainConfig, how: How, tune: Tune = "all"
 ) -> RetrainingPlan:
     """The base face sets, and the reviewed faces of a labels root as one more face set. TrainingError: they are too few."""
     raise_if_stop_requested()
-    corrections = None if reviewed is None else _reviewed(models, reviewed, bool(base))
+    corrections = None if reviewed is None else _reviewed(models, reviewed, bool(base), all_learnt=bool(base) or tune == "head")
+    if tune == "head" and corrections is not None:
+        return plan_tuning(corrections, champion, config)
     found = plan_retraining(base, corrections, champion, config, how)
     log_found(f"challenger {found.config.name} trains on {len(found.sources.facesets)} face sets")
     return found
@@ -72,6 +75,30 @@ def train_challenger(models: Path, found: RetrainingPlan, device: Device) -> Mod
     return ref
 
 
+@task(name="tune-challenger", cache_policy=NO_CACHE, persist_result=False)
+def tune_challenger(models: Path, champion: ModelRef, found: RetrainingPlan, bounds: GateBounds) -> tuple[ModelRef, GateResult]:
+    """Refit the champion's head. The verdict comes from the same faces, by cross-validation, and is kept beside the challenger."""
+    raise_if_stop_requested()
+    stage("tuning the head")
+    tuned = tune_head(champion, found.sources.facesets, models, found.config.name, bounds)
+    told = tuned.model.card["tuned"]
+    where = (
+        f"the {told['faces']:,} reviewed faces themselves, cross-validated: whole groups ({told['groups']:,} in all) were held out in turn"
+    )
+    keep_verdict(tuned.model, tuned.verdict, {"protocol": "majority", "faces": where})
+    gain = told["gain"]["balanced_accuracy"]
+    log_found(f"tuned {tuned.model.name} on {told['faces']:,} faces: balanced accuracy {gain['start']:.2%} -> {gain['tuned']:.2%}")
+    return tuned.model, GateResult(tuned.verdict, where, tuned.start, tuned.tuned)
+
+
+def keep_verdict(challenger: ModelRef, verdict: Verdict, told: dict[str, str]) -> None:
+    """Write the verdict beside the challenger, and log what was not held."""
+    written = json.dumps({**verdict.to_json(), **told}, indent=1)
+    (challenger.path / VERDICT).write_text(written + "\n", encoding="utf-8")
+    for reason in verdict.reasons:
+        get_run_logger().warning("not promoted: %s", reason)
+
+
 @task(name="judge-challenger", cache_policy=NO_CACHE, persist_result=False)
 def judge_challenger(  # noqa: PLR0917  (a table of plain values)
     champion: ModelRef, challenger: ModelRef, found: RetrainingPlan, protocol: Protocol, bounds: GateBounds, device: Device
@@ -84,12 +111,9 @@ def judge_challenger(  # noqa: PLR0917  (a table of plain values)
     met = compare_models(faces.gate, protocol, models, found.config.seed)
     verdict = judge(met.truth, met.champion, met.challenger, bounds, found.config.seed)
     first, second = (_reported(model, faces.report, protocol) for model in models)
-    written = json.dumps({**verdict.to_json(), "protocol": protocol, "faces": faces.where}, indent=1)
-    (challenger.path / VERDICT).write_text(written + "\n", encoding="utf-8")
     gain = verdict.comparison.accuracy
     log_found(f"compared on {verdict.faces:,} faces: accuracy {gain.champion:.2%} -> {gain.challenger:.2%}")
-    for reason in verdict.reasons:
-        get_run_logger().warning("not promoted: %s", reason)
+    keep_verdict(challenger, verdict, {"protocol": protocol, "faces": faces.where})
     return GateResult(verdict, faces.where, first, second)
 
 
@@ -97,8 +121,9 @@ def judge_challenger(  # noqa: PLR0917  (a table of plain values)
 def promote_challenger(models: Path, champion: ModelRef, challenger: ModelRef, judged: GateResult) -> Promotion:
     """Promote the challenger. ModelError when the champion has changed since the comparison."""
     raise_if_stop_requested()
-    gain = judged.verdict.comparison.accuracy
-    promotion = promote(models, challenger, champion.digest, f"gate passed: accuracy {gain.gain:+.4f}, at least {gain.lower:+.4f}")
+    first, lower = judged.verdict.checks[0], judged.verdict.comparison.accuracy.lower
+    gain = f"{first.name} {first.challenger - first.champion:+.4f}" + (f", at least {lower:+.4f}" if first.name == "accuracy" else "")
+    promotion = promote(models, challenger, champion.digest, f"gate passed: {gain}")
     log_found(f"promoted {challenger.name} {challenger.digest[:12]}")
     return promotion
 
@@ -121,14 +146,16 @@ def _reported(model: Predictor, faces: FaceSplit, protocol: Protocol) -> Evaluat
     return score(model.probabilities(faces.crops[kept]), truth, faces.classes)
 
 
-def _reviewed(models: Path, root: str, can_do_without: bool) -> Path | None:
-    """The reviewed faces of a labels root as a face set below the folder of models, written again each time."""
+def _reviewed(models: Path, root: str, can_do_without: bool, all_learnt: bool) -> Path | None:
+    """The reviewed faces of a labels root as a face set below the folder of models, written again each time.
+
+    all_learnt: none is held out; the comparison is on the held-out faces of a base set, or by cross-validation.
+    """
     from fer_core.review.face_set import Shares, import_reviewed
 
     folder = models / REVIEWED
     try:
-        # with a base set, whose held-out faces are for the comparison, all reviewed faces are for training
-        found = import_reviewed(open_store(root), folder, Shares(0, 0) if can_do_without else None)
+        found = import_reviewed(open_store(root), folder, Shares(0, 0) if all_learnt else None)
     except FaceSetError as error:
         if not can_do_without:
             raise

@@ -1,7 +1,7 @@
 """Promotions in a folder of models, each a numbered file; the highest number names the champion.
 
     MODELS/<name>/                     output of `ferflow train`; labelling does not use it
-    MODELS/promoted/<digest12>/        weights and card of a promoted model, never changed afterwards
+    MODELS/promoted/<digest12>/        weights, card and reference faces of a promoted model, never changed afterwards
     MODELS/promotions/000001.json      new champion, previous champion, time, reason
 
 A promotion links a complete file under the next number, which only one of several writers can do: compare and set. Readers take the highest
@@ -24,6 +24,7 @@ from fer_core.errors import ModelError
 from fer_core.hashing import file_sha256
 from fer_core.json_reader import parse_object
 from fer_core.models.card import CARD, DEFAULT, SHIPPED, WEIGHTS, ModelRef, read_model
+from fer_core.models.reference_faces import REFERENCE
 from fer_core.storage.bounded_file import read_bounded
 from fer_core.validation import check_entries
 
@@ -147,7 +148,7 @@ def _kept(models: Path, model: ModelRef) -> str:
     partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
         partial.mkdir(parents=True)
-        for name in (WEIGHTS, CARD):
+        for name in (WEIGHTS, CARD, *([REFERENCE] if (model.path / REFERENCE).is_file() else [])):
             shutil.copyfile(model.path / name, partial / name)
         _checked(partial, model, path)
         with suppress(OSError):  # another process has just copied the same model

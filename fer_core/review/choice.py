@@ -10,6 +10,9 @@
 - answerable: 1/2 where the face is small, blurred or turned too far for a person to recognise it (the limits of `QualityRule`), else 1.
 
 Faces are sorted by falling worth, one of each image first, then a second of each image, and so on. Faces reviewed already are left out.
+
+Faces to tune a model's head by are not the least sure ones, which would be a one-sided sample, but spread over what the model says and
+how sure it is.
 """
 
 from collections.abc import Sequence
@@ -22,11 +25,13 @@ from numpy.typing import NDArray
 from fer_core.quality_thresholds import QualityRule
 from fer_core.review.candidates import Candidates
 
-Policy = Literal["worth", "random"]
+Policy = Literal["worth", "tuning", "random"]
 
 TERMS: Final = ("doubt", "disagreement", "rarity", "drift")
 HARDLY: Final = 0.5
 """What is left of the worth of a face that shows too little."""
+LEVELS: Final = 5
+"""Parts of equal size into which the faces of an expression fall by confidence, for tuning."""
 _DECIMALS: Final = 6
 """Worth is compared to so many, so that the order of a sum decides nothing."""
 
@@ -87,11 +92,36 @@ def rarity(faces: Candidates) -> NDArray[np.float64]:
 def by_priority(faces: Candidates, total: NDArray[np.float64]) -> NDArray[np.intp]:
     """All faces, the first to review in front. The order in which they are given does not matter."""
     within = _sorted(faces, -total, faces.image)
-    images = faces.image[within]
-    starts = np.flatnonzero(np.r_[True, images[1:] != images[:-1]]) if len(images) else np.zeros(0, np.intp)
-    turn = np.empty(len(faces), np.intp)
-    turn[within] = np.arange(len(faces)) - np.repeat(starts, np.diff(np.r_[starts, len(faces)]))
+    turn = np.empty(len(faces), np.int64)
+    turn[within] = _place(faces.image[within])
     return _sorted(faces, faces.image, -total, turn)
+
+
+def spread(faces: Candidates) -> NDArray[np.intp]:
+    """All faces, one of each expression said and level of confidence first, then a second of each, and so on.
+
+    Of the faces of an image in a level the first comes before the others. Nothing depends on the order in which they are given.
+    """
+    said, confidence = faces.probabilities.argmax(axis=1), faces.probabilities.max(axis=1, initial=0)
+    order = _sorted(faces, faces.image, confidence, said)
+    level = np.empty(len(faces), np.int64)
+    level[order] = _place(said[order]) * LEVELS // np.maximum(np.bincount(said)[said[order]], 1) if len(faces) else 0
+    cell = said * LEVELS + level
+    within = _sorted(faces, faces.image, cell)
+    again = np.empty(len(faces), np.int64)
+    again[within] = _place((cell * (faces.image.max(initial=0) + 1) + faces.image)[within])
+    within = _sorted(faces, faces.image, again, cell)
+    turn = np.empty(len(faces), np.int64)
+    turn[within] = _place(cell[within])
+    return _sorted(faces, said, level, turn)
+
+
+def _place(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N,) codes of which equal ones stand together -> the place of each among its equals."""
+    if not len(codes):
+        return np.zeros(0, np.int64)
+    starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
+    return np.arange(len(codes)) - np.repeat(starts, np.diff(np.r_[starts, len(codes)]))
 
 
 def shuffled(faces: Candidates, seed: int) -> NDArray[np.intp]:

@@ -22,7 +22,7 @@ from fer_core.labels import EXPRESSIONS
 from fer_core.review import label_studio
 from fer_core.review.attach import NOWHERE, attach
 from fer_core.review.candidates import Candidates
-from fer_core.review.choice import TERMS, Policy, by_priority, review_priority, shuffled
+from fer_core.review.choice import TERMS, Policy, by_priority, review_priority, shuffled, spread
 from fer_core.review.history import history
 from fer_core.review.opinions import disagreement
 from fer_core.review.page import write_page
@@ -36,6 +36,8 @@ from fer_core.storage.store import Store
 PAGE, TASKS, CONFIGURATION = "review.html", "tasks.json", "label-studio.xml"
 MOST: Final = 5000
 """Faces of one export: the page holds some 40 KB of each."""
+USEFUL: Final = 200
+"""Labels from which on tuning a head gains little (docs/retraining.md)."""
 TRIES: Final = 4
 """Times the budget: so many faces are tried at most where photographs are gone."""
 READERS: Final = 4
@@ -108,13 +110,13 @@ def export_review(
     with present_labels(store) as labels:
         everything = Candidates.of(labels, wanted.model)
         open_faces = everything.take(_not_reviewed(store, everything))
-        ranked = _random(open_faces, wanted.seed) if wanted.policy == "random" else _by_worth(store, open_faces, drift)
+        ranked = _ranked(store, open_faces, wanted, drift)
         shown, gone = _shown(store, labels, ranked, wanted.budget, on_read)
     reviewed = len(everything) - len(open_faces)
     if not shown:
         return ReviewExport("", (), 0, len(open_faces), reviewed, gone, {})
     export_id = _export_id(store, shown)
-    _write(target, shown, export_id)
+    _write(target, shown, export_id, tuning_note(reviewed) if wanted.policy == "tuning" else "")
     files = tuple(target.url(name) for name in (PAGE, TASKS, CONFIGURATION))
     reasons = Counter(face.reasons[0].partition(":")[0] for face in shown)
     return ReviewExport(export_id, files, len(shown), len(open_faces), reviewed, gone, dict(sorted(reasons.items())))
@@ -161,6 +163,21 @@ def _reason(term: str, other: str) -> str:
         "drift": "faces like this one became less sure",
     }
     return texts[term]
+
+
+def tuning_note(reviewed: int) -> str:
+    """How many faces tuning a head takes, where so many were reviewed before."""
+    takes = "Tuning a model to a collection (--tune head) takes at least 20 faces of two expressions; up to about 200 help."
+    more = max(USEFUL - reviewed, 0)
+    return f"{takes} {reviewed:,} were reviewed before: " + (f"{more:,} more would help." if more else "more help little.")
+
+
+def _ranked(store: Store, faces: Candidates, wanted: ExportRequest, drift: DriftWeights) -> _Ranked:
+    if wanted.policy == "random":
+        return _random(faces, wanted.seed)
+    if wanted.policy == "tuning":
+        return _Ranked(faces, spread(faces), lambda face: ("for tuning: all expressions and confidences",))
+    return _by_worth(store, faces, drift)
 
 
 def _random(faces: Candidates, seed: int) -> _Ranked:
@@ -238,8 +255,8 @@ def _export_id(store: Store, shown: list[ShownFace]) -> str:
     return json_sha256({"root": store.url(), "asked": selection})[:16]
 
 
-def _write(target: Store, shown: list[ShownFace], export_id: str) -> None:
+def _write(target: Store, shown: list[ShownFace], export_id: str, note: str) -> None:
     target.write_bytes(CONFIGURATION, label_studio.configuration().encode())
     tasks = json.dumps(label_studio.tasks(shown, export_id), indent=1, ensure_ascii=False, allow_nan=False)
     target.write_bytes(TASKS, tasks.encode(errors="backslashreplace"))  # what is no UTF-8 becomes an escape of JSON
-    target.write_bytes(PAGE, write_page([asdict(face) for face in shown], export_id).encode(errors="backslashreplace"))
+    target.write_bytes(PAGE, write_page([asdict(face) for face in shown], export_id, note).encode(errors="backslashreplace"))

@@ -66,6 +66,8 @@
       at("figure").style.setProperty("--ratio", at("picture").naturalWidth / at("picture").naturalHeight);
     });
     at("bar").append(element("i"));
+    at("note").textContent = task.note || "";
+    at("note").hidden = !task.note;
     at("holds").textContent = faces.length === 1 ? "one face" : faces.length + " faces";
     at("reviewer").value = state.reviewer;
     at("reviewer").addEventListener("input", (event) => { state.reviewer = event.target.value; keep(); });

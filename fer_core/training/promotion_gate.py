@@ -1,6 +1,6 @@
 """The promotion gate of a retrained model: bounds, checks, and a verdict with its reasons."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from typing import Any, Final, Self
 
@@ -81,6 +81,8 @@ class Check:
     """The figure that is compared with the bound: a lower bound, an excess or a ratio."""
     bound: float
     passed: bool
+    asked: bool = True
+    """Whether the verdict depends on it; else it is reported only."""
 
     def sentence(self) -> str:
         """Why it failed, or that it held."""
@@ -104,7 +106,7 @@ class Verdict:
     @property
     def reasons(self) -> tuple[str, ...]:
         """The failed checks; none where the challenger passed."""
-        return tuple(check.sentence() for check in self.checks if not check.passed)
+        return tuple(check.sentence() for check in self.checks if check.asked and not check.passed)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object: for the challenger's card and the promotion's record."""
@@ -116,11 +118,42 @@ def judge(truth: NDArray[np.int64], champion: GateOutputs, challenger: GateOutpu
 
     ModelError where a model's predictions are no probabilities: comparisons with NaN fail, and `argmax` of NaN gives the first class.
     """
+    clean = _compared(truth, champion, challenger, bounds, seed)
+    checks = [*_answers(clean, bounds), _calibration(truth, champion, challenger, bounds.calibration)]
+    for kind in CORRUPTIONS:
+        corrupted = compare_paired(truth, champion.corrupted[kind], challenger.corrupted[kind], bounds.support, seed)
+        checks.append(_at_least(f"accuracy under {kind}", corrupted.accuracy, bounds.robustness))
+    pace = challenger.faces_per_second / max(champion.faces_per_second, 1e-9)
+    checks.append(_check("speed", (champion.faces_per_second, challenger.faces_per_second, pace), bounds.speed, pace >= bounds.speed))
+    return _verdict(champion, challenger, checks, clean, bounds)
+
+
+def judge_tuned(truth: NDArray[np.int64], champion: GateOutputs, challenger: GateOutputs, deviation: float, bounds: GateBounds) -> Verdict:
+    """The verdict on a challenger of which only the head differs, on faces of one collection.
+
+    It passes where balanced accuracy is better, and calibration error not worse by more than `deviation`, its standard error. What the
+    bounds say of the answers is reported; corruptions and speed, which depend on the network, are not measured.
+    """
+    clean = _compared(truth, champion, challenger, bounds, 0)
+    theirs, ours = (float(np.mean([getattr(one, role) for one in clean.recall.values()])) for role in ("champion", "challenger"))
+    checks = [
+        _check("balanced accuracy", (theirs, ours, ours - theirs), 0.0, ours > theirs),
+        _calibration(truth, champion, challenger, deviation),
+        *(replace(check, asked=False) for check in _answers(clean, bounds)),
+    ]
+    return _verdict(champion, challenger, checks, clean, bounds)
+
+
+def _compared(truth: NDArray[np.int64], champion: GateOutputs, challenger: GateOutputs, bounds: GateBounds, seed: int) -> Comparison:
     for answers in (champion, challenger):
         if not np.isfinite(answers.clean).all() or answers.clean.min(initial=0) < 0 or answers.clean.max(initial=0) > 1 + 1e-6:
             raise ModelError(f"the answers of {answers.name} ({answers.digest[:12]}) are no probabilities: it cannot be compared")
-    clean = compare_paired(truth, champion.clean.argmax(axis=1), challenger.clean.argmax(axis=1), bounds.support, seed)
-    checks = [
+    return compare_paired(truth, champion.clean.argmax(axis=1), challenger.clean.argmax(axis=1), bounds.support, seed)
+
+
+def _answers(clean: Comparison, bounds: GateBounds) -> list[Check]:
+    """What is asked of the answers on faces as they are."""
+    return [
         _at_least("accuracy", clean.accuracy, bounds.accuracy),
         *([_at_least("macro F1", clean.macro_f1, bounds.macro_f1)] if max(clean.support.values()) >= bounds.support else []),
         *(
@@ -128,16 +161,13 @@ def judge(truth: NDArray[np.int64], champion: GateOutputs, challenger: GateOutpu
             for name, one in clean.recall.items()
             if clean.support[name] >= bounds.support
         ),
-        _calibration(truth, champion, challenger, bounds.calibration),
     ]
-    for kind in CORRUPTIONS:
-        corrupted = compare_paired(truth, champion.corrupted[kind], challenger.corrupted[kind], bounds.support, seed)
-        checks.append(_at_least(f"accuracy under {kind}", corrupted.accuracy, bounds.robustness))
-    pace = challenger.faces_per_second / max(champion.faces_per_second, 1e-9)
-    checks.append(_check("speed", (champion.faces_per_second, challenger.faces_per_second, pace), bounds.speed, pace >= bounds.speed))
+
+
+def _verdict(champion: GateOutputs, challenger: GateOutputs, checks: list[Check], clean: Comparison, bounds: GateBounds) -> Verdict:
     unjudged = {name: count for name, count in clean.support.items() if count < bounds.support}
-    passed = all(check.passed for check in checks)
-    return Verdict(passed, champion.digest, challenger.digest, len(truth), tuple(checks), unjudged, clean)
+    passed = all(check.passed for check in checks if check.asked)
+    return Verdict(passed, champion.digest, challenger.digest, clean.faces, tuple(checks), unjudged, clean)
 
 
 def _at_least(name: str, difference: Difference, bound: float) -> Check:

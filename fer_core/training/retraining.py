@@ -13,6 +13,8 @@ from fer_core.training.config import TrainConfig
 from fer_core.training.train import Sources
 
 How = Literal["from champion", "from random weights"]
+Tune = Literal["all", "head"]
+"""What of the champion learns: the whole network, or its class centers and class bias alone (`head_tuning`)."""
 
 FEWEST: Final = 100
 """Reviewed training faces that a retraining without any other face set needs."""
@@ -30,7 +32,8 @@ class RetrainingPlan:
     sources: Sources
     config: TrainConfig
     judge: Path
-    """Face set whose held-out faces are used for the comparison."""
+    """Face set whose held-out faces are used for the comparison; with `tune` = `head` its training faces, by cross-validation."""
+    tune: Tune = "all"
 
 
 def plan_retraining(base: tuple[Path, ...], reviewed: Path | None, champion: ModelRef, config: TrainConfig, how: How) -> RetrainingPlan:
@@ -54,6 +57,13 @@ def plan_retraining(base: tuple[Path, ...], reviewed: Path | None, champion: Mod
     named = replace(config, name="challenger")
     name = f"challenger-{json_sha256({'config': named.to_json(), 'sources': sources.to_json()})[:12]}"
     return RetrainingPlan(sources, replace(config, name=name), base[0] if base else sources.facesets[0])
+
+
+def plan_tuning(reviewed: Path, champion: ModelRef, config: TrainConfig) -> RetrainingPlan:
+    """To refit the champion's head to the reviewed faces of a set, all of which are in its `train` split."""
+    sources = Sources((reviewed,), start=champion)
+    name = f"tuned-{json_sha256({'sources': sources.to_json()})[:12]}"
+    return RetrainingPlan(sources, replace(config, name=name), reviewed, "head")
 
 
 def check_enough(reviewed: Path) -> None:

@@ -11,6 +11,7 @@ from fer_core.models.store import CARD, WEIGHTS, ModelRef
 PROTOCOLS: Final = ("majority", "argmax")
 _WIDTH: Final = 15
 """Characters of the first column."""
+_CHANGES: Final = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "ece": "ECE"}
 _PAGE: Final = 130
 """Characters of a line of running text."""
 
@@ -86,16 +87,33 @@ def _origin(card: Mapping[str, Any]) -> Iterator[str]:
         yield _row("trained on", f"{data['name']}{faces}")
         if data.get("detector"):
             yield _row("", f"{data['framed_by_points']:.1%} framed by {data['detector']}")
+    yield from _tuning(card.get("tuned"))
     training = card.get("training", {})
-    told = [f"{word} {training[key]}" for key, word in (("epochs", "epochs"), ("batch", "batch"), ("seed", "seed")) if key in training]
-    if told:
-        yield _row("training", ", ".join(told))
+    words = [f"{word} {training[key]}" for key, word in (("epochs", "epochs"), ("batch", "batch"), ("seed", "seed")) if key in training]
+    if words:
+        yield _row("training", ", ".join(words))
     held = card.get("development")
     if held:
         yield _row("held back", f"{held['faces']:,} faces, {held['protocol']}: accuracy {held['accuracy']:.2%}{_beside(held)}")
     spec = card.get("spec", {})
-    if "temperature" in spec:
+    if spec.get("prior"):
+        fitted = spec["prior"]["calibrations"]
+        told = ", ".join(f"{name} {one['temperature']:.3f}" for name, one in fitted.items())
+        yield _row("class prior", f"known; temperature {told}")
+        yield _row("", f"tempered{_review(fitted['tempered'])}")
+    elif "temperature" in spec:
         yield _row("calibration", f"temperature {spec['temperature']:.3f}{_review(spec)}")
+
+
+def _tuning(tuned: Mapping[str, Any] | None) -> Iterator[str]:
+    """Of a model whose head was tuned: its start, the gain on the labelled faces and the change on the reference faces."""
+    if not tuned:
+        return
+    start, reference = tuned["from"], tuned.get("reference")
+    yield _row("head tuned", f"from {start['name']} {start['digest'][:12]} on {tuned['faces']:,} faces of {tuned['groups']:,} groups")
+    for place, change in (("on them, cross-validated", tuned["gain"]), *([(f"on {reference['name']}", reference)] if reference else [])):
+        told = (f"{word} {change[name]['start']:.3f} -> {change[name]['tuned']:.3f}" for name, word in _CHANGES.items())
+        yield _row("", f"{place}: {', '.join(told)}")
 
 
 def _beside(held: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ gate holds. `ferflow label --model MODELS` labels with the champion of that fold
   ferflow retrain MODELS --faceset ferplus                            tune the champion on a face set
   ferflow retrain MODELS --faceset ferplus --reviewed ~/labels        ... and on reviewed faces, which take precedence
   ferflow retrain MODELS --reviewed ~/labels                          on reviewed faces alone
+  ferflow retrain MODELS --reviewed ~/labels --tune head              fit class centers to a hundred of them, in seconds
   ferflow retrain MODELS --faceset ferplus --start 'from random weights' --epochs 30 --learning-rate 0.05
 
 A challenger that fails is kept in MODELS with its verdict (verdict.json, verdict.md)."""
@@ -39,6 +40,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--reviewed", metavar="ROOT", help="labels root with imported reviews")
     parser.add_argument("--start", choices=("from champion", "from random weights"), help="default: from champion")
+    tune = "what learns: the whole network, or class centers and bias alone, for one collection (default: all)"
+    parser.add_argument("--tune", choices=("all", "head"), help=tune)
     parser.add_argument("--epochs", metavar="N", type=int, help="passes over the training faces (default: 8)")
     parser.add_argument("--batch", metavar="N", type=int, help="faces a step (default: 128)")
     parser.add_argument("--learning-rate", metavar="R", type=float, help="highest learning rate (default: 0.01)")
@@ -57,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """Check what can be checked at once, then run the flow."""
     from flows.setup.retrain import check_retrain, retrain_params
 
-    names = ("models", "reviewed", "start", "epochs", "batch", "learning_rate", "seed", "device", "protocol")
+    names = ("models", "reviewed", "start", "tune", "epochs", "batch", "learning_rate", "seed", "device", "protocol")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     gate = dict(_bound(text) for text in args.bound)
     params = retrain_params({**given, "facesets": args.faceset, "promote": not args.keep, "gate": gate})

@@ -18,6 +18,7 @@ of faces whose confidence has dropped. Writes one HTML page that works offline (
 and the same faces as tasks for Label Studio with its labelling configuration.
 
   ferflow review export ~/labels --to ~/review --budget 100
+  ferflow review export ~/labels --to ~/review --policy tuning --budget 200     faces to tune a model by (ferflow retrain --tune head)
   ferflow review import ~/Downloads/corrections-ID.json --to ~/labels --reviewer Anna
   ferflow dataset import reviewed ~/labels --to faceset
 
@@ -37,7 +38,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("root", metavar="ROOT", help="labels root")
     parser.add_argument("--to", metavar="FOLDER|URL", required=True, help="where to write; must be new, empty or an earlier export")
     parser.add_argument("--budget", metavar="N", type=_positive, default=100, help="most faces to export (default: 100)")
-    parser.add_argument("--policy", choices=("worth", "random"), default="worth", help="how faces are chosen (default: worth)")
+    policy = "how faces are chosen: those that most need review, a spread to tune a model by, or at random (default: worth)"
+    parser.add_argument("--policy", choices=("worth", "tuning", "random"), default="worth", help=policy)
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the random policy (default: 0)")
     parser.add_argument("--model", metavar="NAME|DIR|DIGEST", help="only labels of this model (default: whichever made the current ones)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
@@ -54,7 +56,7 @@ def run_export(args: argparse.Namespace) -> int:
     """Write page and tasks."""
     from dataclasses import asdict
 
-    from fer_core.review.export import ExportRequest, export_review
+    from fer_core.review.export import ExportRequest, export_review, tuning_note
     from fer_core.storage.store import open_store
     from flows.cli.stage_progress import StageProgress
 
@@ -63,7 +65,9 @@ def run_export(args: argparse.Namespace) -> int:
     with StageProgress() as progress:
         progress("reading labels and reviews")
         found = export_review(open_store(args.root), open_store(args.to), asked, on_read=partial(progress, "read photographs"))
-    print_result(args.json, asdict(found), _exported(found))
+    lines = _exported(found)
+    lines += [tuning_note(found.reviewed)] if args.policy == "tuning" else []
+    print_result(args.json, asdict(found), lines)
     return 0
 
 

@@ -7,12 +7,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_core.errors import TrainingError
+from fer_core.errors import TrainingError, UsageError
 from fer_core.json_reader import parse_json
 from fer_core.storage.bounded_file import read_bounded
 from flows.output import print_result
 
 if TYPE_CHECKING:
+    from fer_core.models.card import ModelRef
     from fer_core.training.config import TrainConfig
 
 MOST_BYTES = 2**20
@@ -25,6 +26,7 @@ The same command with --resume continues an interrupted training after the last 
   ferflow train faceset --to models                                          the default recipe
   ferflow train faceset --to models --config base --device cuda              the large network, on a GPU
   ferflow train faceset corrections --to models --teacher tiny --start tiny  start from a model, with more faces
+  ferflow train corrections --to models --start tiny --tune head             fit class centers to a hundred faces, in seconds
   torchrun --nproc-per-node 4 -m flows.cli.main train faceset --to models         on several GPUs"""
 
 
@@ -42,6 +44,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--teacher", metavar="NAME|DIR", action="append", default=[], help="teacher for distillation; may be given several times"
     )
     parser.add_argument("--start", metavar="NAME|DIR", help="model of the same network to start from")
+    tune = "with --start, what learns: the whole network, or class centers and bias alone, for one collection (default: all)"
+    parser.add_argument("--tune", choices=("all", "head"), default="all", help=tune)
     parser.add_argument("--epochs", metavar="N", type=int, help="passes over the training faces")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seed", metavar="N", type=int, help="makes the run repeatable on one device (default: 0)")
@@ -64,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
         read_card(faceset)
     teachers = tuple(resolve_model(model) for model in args.teacher)
     start = None if args.start is None else resolve_model(args.start)
+    if args.tune == "head":
+        return _tune(args, start)
     import torch
 
     from fer_core.training.train import Sources, TrainingCallbacks, train
@@ -82,6 +88,32 @@ def run(args: argparse.Namespace) -> int:
     ]
     if first:
         print_result(args.json, {"model": str(ref.path), "name": ref.name, "digest": ref.digest, "development": development}, lines)
+    return 0
+
+
+def _tune(args: argparse.Namespace, start: "ModelRef | None") -> int:
+    """Refit the head of the start, then say where the model is and what it gained."""
+    if start is None:
+        raise UsageError("--tune head needs the model to start from: --start NAME|DIR")
+    for option in ("config", "teacher", "epochs", "resume", "seed"):
+        if getattr(args, option) not in (None, False, []):
+            raise UsageError(f"--tune head has no use for --{option}: it fits class centers to the faces in one go")
+    from fer_core.training.head_tuning import tune_head
+
+    tuned = tune_head(start, tuple(args.facesets), args.to, args.name)
+    told, development = tuned.model.card["tuned"], tuned.model.card["development"]
+    lines = [
+        str(tuned.model.path),
+        f"tuned on {told['faces']:,} faces of {told['groups']:,} groups; cross-validated, whole groups held out:",
+        *(f"  {name.replace('_', ' ')} {one['start']:.4f} -> {one['tuned']:.4f}" for name, one in told["gain"].items()),
+        *(f"  a retraining would not promote it: {reason}" for reason in tuned.verdict.reasons),
+    ]
+    if told["reference"] is not None:
+        cost = told["reference"]["balanced_accuracy"]
+        lines.append(f"balanced accuracy on {told['reference']['name']}: {cost['start']:.4f} -> {cost['tuned']:.4f}")
+    ref, passed = tuned.model, tuned.verdict.passed
+    found = {"model": str(ref.path), "name": ref.name, "digest": ref.digest, "development": development, "tuned": told, "passed": passed}
+    print_result(args.json, found, lines)
     return 0
 
 

@@ -31,8 +31,11 @@ class Outcome:
 
 def headline(outcome: Outcome) -> str:
     """One line."""
-    gain = outcome.verdict.comparison.accuracy
-    told = f"accuracy {gain.champion:.2%} -> {gain.challenger:.2%} ({100 * gain.gain:+.2f} points, at least {100 * gain.lower:+.2f})"
+    first, lower = outcome.verdict.checks[0], outcome.verdict.comparison.accuracy.lower
+    gain = f"{100 * (first.challenger - first.champion):+.2f} points" + (
+        f", at least {100 * lower:+.2f}" if first.name == "accuracy" else ""
+    )
+    told = f"{first.name} {first.champion:.2%} -> {first.challenger:.2%} ({gain})"
     if outcome.promotion is not None:
         return f"promoted: {told}"
     if outcome.verdict.passed:
@@ -42,11 +45,12 @@ def headline(outcome: Outcome) -> str:
 
 def page(outcome: Outcome, found: RetrainingPlan) -> Markdown:
     """The artifact, with plots inside; it names no image."""
-    parts = _verdict(outcome), _figures(outcome), _cards(outcome), _classes(outcome), _confusions(outcome), _curves(outcome, found)
-    return lines(*parts)
+    tuned = found.tune == "head"
+    last = _tuning(outcome) if tuned else _curves(outcome, found)
+    return lines(_verdict(outcome, tuned), _figures(outcome, tuned), _cards(outcome), _classes(outcome), _confusions(outcome), last)
 
 
-def _verdict(outcome: Outcome) -> Iterator[Markdown]:
+def _verdict(outcome: Outcome, tuned: bool) -> Iterator[Markdown]:
     verdict = outcome.verdict
     yield Markdown("# {}\n").format(headline(outcome))
     if verdict.passed:
@@ -56,19 +60,22 @@ def _verdict(outcome: Outcome) -> Iterator[Markdown]:
         yield from (Markdown("- {}").format(reason) for reason in verdict.reasons)
     yield Markdown("\n| | champion | challenger | measured | bound | |\n|---|---:|---:|---:|---:|---|")
     for check in verdict.checks:
-        mark = Markdown("held" if check.passed else "**not held**")
+        mark = Markdown("held" if check.passed else "**not held**" if check.asked else "not held, reported only")
         both = _number(check.champion), _number(check.challenger)
         yield Markdown("| {} | {} | {} | {:+.4f} | {:+.4f} | {} |").format(check.name, *both, check.measured, check.bound, mark)
     faces = Markdown("\n{:,} held-out faces; {}. Measured is the lower bound (95 %, paired bootstrap) of")
     yield faces.format(verdict.faces, outcome.where)
-    yield Markdown("the difference, for calibration the excess of the error, for speed the ratio.\n")
+    if tuned:
+        yield Markdown("the difference, for balanced accuracy the difference, for calibration the excess of the error.\n")
+    else:
+        yield Markdown("the difference, for calibration the excess of the error, for speed the ratio.\n")
     if verdict.unjudged:
         rare = Markdown(", ").join(f"{name} ({count})" for name, count in verdict.unjudged.items())
         yield Markdown("Too few faces for a verdict, reported only: {}.\n").format(rare)
 
 
-def _figures(outcome: Outcome) -> Iterator[Markdown]:
-    yield Markdown("## On faces that were not used for the verdict\n")
+def _figures(outcome: Outcome, tuned: bool) -> Iterator[Markdown]:
+    yield Markdown("## On the faces of the verdict\n" if tuned else "## On faces that were not used for the verdict\n")
     yield Markdown("| | faces | accuracy | balanced | macro F1 | calibration error |\n|---|---:|---:|---:|---:|---:|")
     for role, model, seen in _both(outcome):
         row = Markdown("| {} {} | {:,} | {:.2%} | {:.2%} | {:.3f} | {:.3f} |")
@@ -135,6 +142,21 @@ def _curves(outcome: Outcome, found: RetrainingPlan) -> Iterator[Markdown]:
     if file.is_file():
         drawn = base64.b64encode(file.read_bytes()).decode()
         yield Markdown(f"\n![Losses and held-back accuracy by epoch](data:image/png;base64,{drawn})")
+
+
+def _tuning(outcome: Outcome) -> Iterator[Markdown]:
+    told = outcome.challenger.card["tuned"]
+    yield Markdown(
+        "## Tuning\n\nClass centers and class bias, fitted to {:,} faces of {:,} groups: {}. The network is the champion's."
+    ).format(told["faces"], told["groups"], ", ".join(f"{name} {count}" for name, count in told["per_class"].items()))
+    yield Markdown("The model is one of this collection. Challenger: {}.").format(code(str(outcome.challenger.path)))
+    if told["reference"] is not None:
+        cost = told["reference"]
+        figures = [cost[name][role] for name in ("accuracy", "balanced_accuracy", "ece") for role in ("start", "tuned")]
+        row = Markdown(
+            "On {:,} other faces ({}): accuracy {:.2%} -> {:.2%}, balanced {:.2%} -> {:.2%}, calibration error {:.3f} -> {:.3f}."
+        )
+        yield row.format(cost["faces"], cost["name"], *figures)
 
 
 def _both(outcome: Outcome) -> tuple[tuple[str, ModelRef, Evaluation], ...]:

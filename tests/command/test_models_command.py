@@ -11,7 +11,7 @@ from fer_core.models.network import multiply_adds
 from fer_core.models.store import CARD, resolve_model, shipped_names
 from flows.cli import models
 from flows.cli.model_page import list_page, validation_accuracy
-from tests.support.made_faces import SMALL, small_model
+from tests.support.made_faces import SMALL, small_model, small_model_with_prior
 
 
 def called(*words: str) -> int:
@@ -50,7 +50,7 @@ def test_a_shipped_card_is_a_page_for_people(name: str, capsys: pytest.CaptureFi
     assert "training faces" in page
     assert "{" not in page
     assert max(map(len, page.splitlines())) < 140
-    assert len(page.splitlines()) < 40
+    assert len(page.splitlines()) < 42
 
 
 def test_json_is_the_whole_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,6 +93,10 @@ def test_review_rules_of_older_cards(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "temperature 1.500; needs_review below confidence 0.58\n" in shown(old, capsys)
     new = model_with(tmp_path / "new", spec={"temperature": 1.5, "review": {"confidence": 0.58, "entropy": 0.7}})
     assert "below confidence 0.58 or above entropy 0.70\n" in shown(new, capsys)
+    known = small_model_with_prior(tmp_path / "known")
+    page = shown(str(known.path), capsys)
+    assert "known; temperature training 1.000, tempered 1.100, balanced 1.200\n" in page
+    assert "tempered; needs_review below confidence 0.50 or above entropy 0.90\n" in page
     none = model_with(tmp_path / "none", spec={"temperature": 1.5})
     assert "needs_review" not in shown(none, capsys)
 

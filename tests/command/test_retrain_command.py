@@ -22,6 +22,8 @@ from tests.support.made_faces import made_faceset
         (["--faceset", "SET", "--bound", "speed=fast"], 2, "--bound speed"),
         (["--reviewed", "s3://key:hush@bucket/labels"], 2, "credentials do not belong"),
         (["--reviewed", "x", "--start", "from random weights"], 2, "needs base face sets"),
+        (["--reviewed", "x", "--faceset", "SET", "--tune", "head"], 2, "learns from reviewed faces alone"),
+        (["--faceset", "SET", "--tune", "head"], 2, "learns from reviewed faces alone"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(tmp_path, capsys, words, code, says):
@@ -55,6 +57,7 @@ def test_the_form_is_one_that_people_can_fill_in():
         assert field["title"], name
         assert field.get("description") or "$ref" in field, name
     assert schema["properties"]["start"]["enum"] == ["from champion", "from random weights"]
+    assert (schema["properties"]["tune"]["enum"], schema["properties"]["tune"]["default"]) == (["all", "head"], "all")
     json.dumps(schema)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fer_core.labels import EXPRESSIONS
 from fer_core.review.candidates import Candidates
-from fer_core.review.choice import HARDLY, TERMS, by_priority, review_priority, shuffled
+from fer_core.review.choice import HARDLY, LEVELS, TERMS, by_priority, review_priority, shuffled, spread
 from fer_core.review.opinions import disagreement
 from fer_core.review.present import present_labels
 from fer_core.review.slices import ENOUGH, drifted
@@ -193,3 +193,35 @@ def test_labels_whose_probabilities_are_no_numbers_are_not_asked_about(tmp_path)
             return rows.set_column(rows.schema.get_field_index("p_fear"), rows.schema.field("p_fear"), pa.array(values, pa.float32()))
 
     assert Candidates.of(Spoilt()).rows.tolist() == [1, 2]
+
+
+class TestSpread:
+    """Faces to tune a model by: of every expression said and every level of confidence."""
+
+    def test_the_first_faces_are_of_all_expressions_and_levels(self):
+        names = [name for name, count in (("neutral", 60), ("happiness", 30), ("fear", 10)) for _ in range(count)]
+        faces = faces_of([sure_of(name, 0.3 + 0.6 * (number * 7 % 31) / 31) for number, name in enumerate(names)])
+        first = spread(faces)[: 3 * LEVELS]
+        said = [names[number] for number in first]
+        assert {name: said.count(name) for name in names} == {"neutral": 5, "happiness": 5, "fear": 5}
+        sure = faces.probabilities.max(axis=1)
+        for name, count in (("neutral", 60), ("happiness", 30)):
+            ranks = sorted(sure[[number for number, other in enumerate(names) if other == name]])
+            levels = {np.searchsorted(ranks, sure[number]) * LEVELS // count for number in first if names[number] == name}
+            assert len(levels) == LEVELS
+
+    def test_all_faces_are_asked_once_whatever_their_order(self):
+        random = np.random.default_rng(0)
+        faces = faces_of(random.dirichlet(np.ones(8), 50), images=random.integers(0, 12, 50))
+        order, mixed = spread(faces), random.permutation(50)
+        assert sorted(order) == list(range(50))
+        assert list(mixed[spread(faces.take(mixed))]) == list(order)
+
+    def test_another_image_comes_before_another_face_of_the_same(self):
+        """Twenty faces of two images, four of them in a level."""
+        faces = faces_of([sure_of("anger", 0.3 + 0.03 * number) for number in range(20)], images=[0, 0, 1, 1] * 5)
+        order = spread(faces)
+        assert list(faces.image[order]) == [0] * 5 + [1] * 5 + [0] * 5 + [1] * 5
+
+    def test_no_faces(self):
+        assert not len(spread(faces_of(np.zeros((0, 8)))))

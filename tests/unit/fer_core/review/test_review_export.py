@@ -110,7 +110,17 @@ def test_random_faces_are_drawn_by_the_seed(root, tmp_path):
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-@pytest.mark.parametrize("policy", ["worth", "random"])
+def test_a_page_for_tuning_says_how_many_more_would_help(root, tmp_path):
+    found = export(root, tmp_path / "out", budget=6, policy="tuning")
+    assert (found.asked, found.reasons) == (6, {"for tuning": 6})
+    assert (
+        "at least 20 faces of two expressions; up to about 200 help. 0 were reviewed before: 200 more" in faces_in(tmp_path / "out")["note"]
+    )
+    export(root, tmp_path / "plain", budget=6)
+    assert "note" not in faces_in(tmp_path / "plain")
+
+
+@pytest.mark.parametrize("policy", ["worth", "tuning", "random"])
 def test_reviewed_faces_are_not_asked_again_even_after_the_detector_changed(root, tmp_path, policy):
     export(root, tmp_path / "first", budget=7, policy=policy)
     asked = [identity(face) for face in faces_in(tmp_path / "first")["faces"]]
