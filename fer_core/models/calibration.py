@@ -7,6 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS: Final = 15
+COLDEST: Final = 0.01
+HOTTEST: Final = 100.0
+"""A temperature is fitted between 1/20 and 20."""
+
+
+def check_temperature(temperature: float) -> None:
+    """ValueError: one that no fit gives; labels under it would be sure of anything, or of nothing."""
+    if not COLDEST <= temperature <= HOTTEST:
+        raise ValueError(f"the temperature is between {COLDEST} and {HOTTEST}")
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

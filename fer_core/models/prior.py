@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fer_core.errors import ModelError, UsageError
 from fer_core.labels import EXPRESSIONS
-from fer_core.models.calibration import softmax
+from fer_core.models.calibration import check_temperature, softmax
 from fer_core.models.novelty import NoveltyScale
 from fer_core.models.precision import PrecisionCurve
 from fer_core.models.review_thresholds import ReviewRule
@@ -44,12 +44,15 @@ class PriorCalibration:
     precision: PrecisionCurve
     """How often labels are right from a confidence on."""
 
+    def __post_init__(self) -> None:
+        """TypeError: an entry of another kind. ValueError: a temperature that no fit gives."""
+        check_entries(self)
+        check_temperature(self.temperature)
+
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """What `asdict` gave; anything else is a TypeError, ValueError or KeyError."""
-        calibration = cls(value["temperature"], ReviewRule(**value["review"]), PrecisionCurve.from_json(value["precision"]))
-        check_entries(calibration)
-        return calibration
+        return cls(value["temperature"], ReviewRule(**value["review"]), PrecisionCurve.from_json(value["precision"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import copy
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fer_core.errors import ModelError
 from fer_core.hashing import file_sha256
 from fer_core.json_reader import parse_object
+from fer_core.models.calibration import check_temperature
 from fer_core.models.card import CARD, DEFAULT, MOST_CARD, SHIPPED, WEIGHTS, ModelRef, read_model
 from fer_core.models.network_config import NetworkConfig
 from fer_core.models.prior import ClassPrior
@@ -50,11 +51,6 @@ __all__ = [
 ]
 
 
-COLDEST: Final = 0.01
-HOTTEST: Final = 100.0
-"""A temperature is fitted between 1/20 and 20."""
-
-
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     """Everything beside the tensors that changes a result."""
@@ -73,8 +69,7 @@ class ModelSpec:
     def __post_init__(self) -> None:
         """TypeError: an entry of another kind. ValueError: a temperature that no fit gives."""
         check_entries(self)
-        if not COLDEST <= self.temperature <= HOTTEST:
-            raise ValueError(f"the temperature is between {COLDEST} and {HOTTEST}")
+        check_temperature(self.temperature)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""

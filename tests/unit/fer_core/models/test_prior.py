@@ -97,6 +97,15 @@ def test_what_no_training_gives(change: dict[str, object]) -> None:
         ClassPrior.from_json({**json.loads(json.dumps(asdict(class_prior()))), **change})
 
 
+@pytest.mark.parametrize("temperature", [0, -1, 0.001, 1e9, float("nan"), float("inf"), "1", None, True])
+def test_a_temperature_that_no_fit_gives(temperature: object) -> None:
+    """Regression: under a temperature of 0 all answers are NaN, and every face would be neutral."""
+    told = json.loads(json.dumps(asdict(class_prior())))
+    told["calibrations"]["tempered"]["temperature"] = temperature
+    with pytest.raises((ValueError, TypeError)):
+        ClassPrior.from_json(told)
+
+
 def test_shares_of_a_card() -> None:
     counts = dict.fromkeys(EXPRESSIONS, 10)
     card = {"trained_on": [{"per_class": {"train": counts}}, {"per_class": {"train": {"neutral": 80}}}]}
