@@ -4,6 +4,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
+from fer_core.commit.manifest import Manifest
 from fer_core.commit.publish import read_manifest, remove_staging
 from fer_core.errors import StoreError
 from fer_core.export.current_view import relation
@@ -74,7 +75,7 @@ def as_text(summary: Summary, started_at: float, first_line: str) -> list[str]:
             "",
             f"{seconds:.1f} s, of which {summary.ready_at - started_at:.1f} s to start; then {summary.images_per_second:.1f} images/s",
         ]
-    lines += ["", f"detector  {manifest.detector}", f"model     {manifest.model_name} {manifest.model_digest[:12]}"]
+    lines += ["", f"detector  {manifest.detector}", f"model     {model_told(manifest)}"]
     lines += [f"tables    {root}/labels  {root}/images", f"manifest  {summary.manifest_url}"]
     if manifest.faces:
         with suppress(StoreError):  # a path that is not UTF-8, which no SQL can name
@@ -104,3 +105,11 @@ def _bars(what: str, counts: dict[str, int]) -> list[str]:
 
 def _bar(part: float) -> str:
     return "█" * max(1, round(BAR * part))
+
+
+def model_told(manifest: Manifest) -> str:
+    """Name, digest and, where they are not those of earlier releases, prior and precision."""
+    answering = manifest.run_config().answering
+    told = f"{manifest.model_name} {manifest.model_digest[:12]}"
+    told += f", prior {answering.prior}" if answering.prior != "training" else ""
+    return told + (f", precision {answering.precision:g}" if answering.precision is not None else "")

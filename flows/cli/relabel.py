@@ -84,6 +84,7 @@ def _answer(args: argparse.Namespace, summary: "RelabelSummary") -> int:
 
 
 def _text(summary: "RelabelSummary", started_at: float) -> list[str]:
+    from flows.label_summary import model_told
     from tasks.artifacts.relabel import describe_moves, headline
 
     run, changes, manifest = summary.run, summary.changes, summary.run.manifest
@@ -97,5 +98,5 @@ def _text(summary: "RelabelSummary", started_at: float) -> list[str]:
     seconds = run.committed_at - started_at
     if run.images > run.resumed:
         lines.append(f"{seconds:.1f} s, of which {run.ready_at - started_at:.1f} s to start; then {run.images_per_second:.1f} images/s")
-    lines += ["", f"model     {manifest.model_name} {manifest.model_digest[:12]}", f"manifest  {run.manifest_url}"]
+    lines += ["", f"model     {model_told(manifest)}", f"manifest  {run.manifest_url}"]
     return lines

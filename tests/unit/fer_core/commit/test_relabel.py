@@ -20,6 +20,7 @@ from fer_core.relabel.survey import survey
 from fer_core.run import Answering
 from fer_core.storage.paths import manifest_file
 from fer_core.storage.store import open_store
+from flows.label_summary import model_told
 from tests.support import fakes
 from tests.support.relabelled import SeedPredictor, label, plan, relabel
 
@@ -139,6 +140,7 @@ def test_another_prior_is_another_answer(root, photos):
     inventory = fakes.inventory(fakes.refs(photos))
     assert select_changed(inventory, load_processed_index(store, "/photos", config.pipeline_digest)).unchanged == 7
     assert manifest.run_config().answering == config.answering
+    assert model_told(manifest).endswith(", prior balanced")
     assert verify(store).ok
 
 
