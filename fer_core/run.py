@@ -34,6 +34,11 @@ class Answering:
     precision: float | None = None
     """How often labels that need no review are to be right; None: the model's own rule."""
 
+    @property
+    def key(self) -> str:
+        """Runs with the same key answer alike: the model's digest where nothing else was asked for, as for runs of earlier releases."""
+        return self.model_digest if self == Answering(self.model_digest) else json_sha256(asdict(self))
+
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:

@@ -26,6 +26,7 @@ class Reference:
 
     model_name: str
     model_digest: str
+    """Or, with another prior or precision than earlier releases knew, the key of both (`run.Answering.key`)."""
     runs: tuple[str, ...]
     """The runs it was made from."""
     made_at: str

@@ -18,6 +18,7 @@ from fer_core.errors import CommitError
 from fer_core.hashing import json_sha256
 from fer_core.monitoring.drift import CATEGORIES, EDGES, ENOUGH, MEASURES, Finding, Limits, Profile, compare_profiles, histogram
 from fer_core.monitoring.reference import Reference, read_profile, read_reference, write_profile, write_reference
+from fer_core.run import Answering
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
 from fer_core.tables.schema import LABELED, LABELS, NO_FACE
 
@@ -55,7 +56,7 @@ def history(store: Store, limits: Limits | None = None) -> list[RunFindings]:
     manifests.sort(key=lambda manifest: (manifest.config["started_us"], manifest.run_id))
     profiles = {manifest.run_id: profile_of(store, manifest) for manifest in manifests}
     references = {digest: _reference(store, manifests, profiles, digest, limits.enough) for digest in _models(manifests)}
-    return [_findings(manifest, profiles[manifest.run_id], references[manifest.model_digest], limits) for manifest in manifests]
+    return [_findings(manifest, profiles[manifest.run_id], references[_answering(manifest)], limits) for manifest in manifests]
 
 
 def choose_reference(store: Store, run_id: str) -> Reference:
@@ -64,7 +65,7 @@ def choose_reference(store: Store, run_id: str) -> Reference:
     profile = profile_of(store, manifest)
     if not profile.faces:
         raise CommitError(f"run {run_id} has found no face: nothing can be compared with it")
-    return write_reference(store, manifest.model_name, manifest.model_digest, (run_id,), profile)
+    return write_reference(store, manifest.model_name, _answering(manifest), (run_id,), profile)
 
 
 def profile_of(store: Store, manifest: Manifest) -> Profile:
@@ -99,7 +100,12 @@ def _of_part(store: Store, manifest: Manifest, part: Part) -> Profile:
 
 
 def _models(manifests: Sequence[Manifest]) -> list[str]:
-    return list(dict.fromkeys(manifest.model_digest for manifest in manifests))
+    return list(dict.fromkeys(map(_answering, manifests)))
+
+
+def _answering(manifest: Manifest) -> str:
+    """What a run is compared under: another prior gives other shares of the expressions, and that is no drift."""
+    return Answering(manifest.model_digest, manifest.config.get("prior", "training"), manifest.config.get("precision")).key
 
 
 def _reference(
@@ -108,7 +114,7 @@ def _reference(
     found = read_reference(store, digest)
     if found is not None:
         return found
-    ours = [manifest for manifest in manifests if manifest.model_digest == digest]
+    ours = [manifest for manifest in manifests if _answering(manifest) == digest]
     first = next((manifest for manifest in ours if profiles[manifest.run_id].faces >= enough), None)
     return None if first is None else write_reference(store, first.model_name, digest, (first.run_id,), profiles[first.run_id])
 

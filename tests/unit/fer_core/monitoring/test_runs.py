@@ -51,6 +51,17 @@ def test_another_model_has_another_reference(root):
     assert not [finding for finding in runs[2].findings if finding.verdict == "drift"]
 
 
+def test_another_prior_has_another_reference(root):
+    """Other shares of the expressions follow from it, and are no drift."""
+    night(root, "first", 0)
+    night(root, "balanced", 1, happy=0.3, prior="balanced")
+    night(root, "after", 2, happy=0.3, prior="balanced")
+    night(root, "back", 3)
+    runs = history(open_store(root))
+    assert [run.is_reference for run in runs] == [True, True, False, False]
+    assert not [finding for run in runs for finding in run.findings if finding.verdict == "drift"]
+
+
 def test_the_reference_stays_until_another_is_chosen(root):
     store = open_store(root)
     night(root, "first", 0)
