@@ -114,6 +114,8 @@ def normalised_shares(values: object) -> tuple[float, ...]:
     largest = max(values)
     if not all(math.isfinite(value) and value >= 0 for value in values) or largest <= 0:
         raise UsageError("the shares of a prior are finite numbers of at least 0, and not all 0")
+    if largest < 2 and abs(sum(values) - 1) <= len(EXPRESSIONS) * 10**-DECIMALS:  # as a run keeps them: read again, they stay what they are
+        return tuple(round(float(value), DECIMALS) for value in values)
     shares = np.array([value / largest for value in values], np.float64)
     return tuple(float(value) for value in np.round(shares / shares.sum(), DECIMALS))
 
