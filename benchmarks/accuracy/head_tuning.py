@@ -18,6 +18,7 @@ import argparse
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ def main() -> None:
     }
     valid = read_split(args.ferplus, "valid", luma=True)
     for kind in SPOILT:
-        faces = seen(valid, EXPRESSIONS, lambda crops, kind=kind: corrupt(crops, kind, STRENGTH, 0))  # type: ignore[misc]
+        faces = seen(valid, EXPRESSIONS, partial(corrupt, kind=kind, strength=STRENGTH, seed=0))
         rows: dict[str, Any] = {"start": start.figures(faces)}
         for size in SIZES:
             picks = [drawn(faces, size, seed, 0.5) for seed in range(DRAWS)]

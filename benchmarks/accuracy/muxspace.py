@@ -84,7 +84,7 @@ def write_more(source: Path, more: Path, to: Path) -> tuple[int, int]:
         cv2.imwrite(str(file), _shrunk(photo.pixels, SIDE))
         rows.append((file.relative_to(to).as_posix(), photo.identity))
     if tested & {identity for _, identity in rows}:
-        raise AssertionError("somebody is both tested on and learned from")
+        raise AssertionError("an identity is both in test and in train")
     with (to / IDENTITIES).open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([("file", "identity"), *rows])
     return len(rows), left_out

@@ -54,8 +54,8 @@ def checked_precision(value: float) -> float:
 def fit_precision(probabilities: NDArray[np.float64], classes: NDArray[np.int64]) -> PrecisionCurve:
     """(N, 8) calibrated probabilities of held-back faces of true classes (N,) -> the curve.
 
-    A share of r right ones of n is told as (r + 1/2) / (n + 1) (Jeffreys' prior): two right labels of two prove little. From the confidence
-    on that fewer than `ENOUGH` labels have, the curve stays as it is there.
+    A share of r right ones of n is estimated as (r + 1/2) / (n + 1) (Jeffreys' prior): two right labels of two prove little. From the
+    confidence on that fewer than `ENOUGH` labels have, the curve stays as it is there.
     """
     confidence, said = probabilities.max(axis=1, initial=0), probabilities.argmax(axis=1)
     precision, coverage = [], []

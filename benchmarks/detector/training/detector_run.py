@@ -63,7 +63,7 @@ class DetectorRun:
         self._maker = SceneMaker(pictures, config.side, config.seed)
         network = DetectionNet(DetectionConfig(), norm=True) if start is None else self._learnt(start)
         self._start = None if start is None else file_sha256(start)
-        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotation
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotation lacks it
         self._average = {name: tensor.detach().clone().float() for name, tensor in self.network.state_dict().items()}
         self._optimiser = torch.optim.AdamW(self.network.parameters(), lr=config.rate, weight_decay=config.decay, betas=(0.9, 0.99))
         self._prime()

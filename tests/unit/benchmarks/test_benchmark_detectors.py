@@ -31,7 +31,7 @@ from fer_core.types import Faces
 from tests.support.made_faces import encoded, faces
 
 ROOT = Path(__file__).parents[3]
-NOBODY = np.zeros((0, 4))
+NO_BOXES = np.zeros((0, 4))
 
 
 def scene(boxes: list[list[float]], side: int = 200, **known: NDArray[np.float64]) -> Scene:
@@ -52,8 +52,8 @@ def test_one_box_for_one_face() -> None:
     # the first box takes the second face, the copy of that face is left with the first (IoU 0.43), the fourth comes too late
     assert matches(truth, boxes, LOOSE).tolist() == [1, 0, -1]
     assert matches(truth, boxes, STRICT).tolist() == [3, 0, -1]
-    assert matches(truth, NOBODY, LOOSE).tolist() == [-1, -1, -1]
-    assert matches(NOBODY, boxes, LOOSE).tolist() == []
+    assert matches(truth, NO_BOXES, LOOSE).tolist() == [-1, -1, -1]
+    assert matches(NO_BOXES, boxes, LOOSE).tolist() == []
 
 
 corners = st.tuples(st.integers(0, 12), st.integers(0, 12), st.integers(1, 9), st.integers(1, 9))
@@ -72,7 +72,7 @@ def test_low_scores_change_no_earlier_match(truth: list[tuple[int, ...]], boxes:
 def test_false_is_what_nobody_else_finds() -> None:
     made = scene([[0, 0, 20, 20]])
     seen = found([[0, 0, 20, 20], [1, 0, 21, 20], [100, 100, 120, 120], [150, 150, 170, 170], [0, 0, 20, 8]])
-    bare = judge(made, seen, NOBODY)
+    bare = judge(made, seen, NO_BOXES)
     assert bare.loose.tolist() == [0]
     assert bare.unmatched.tolist() == [False, True, True, True, True]
     assert bare.false.tolist() == bare.unmatched.tolist()
@@ -80,7 +80,7 @@ def test_false_is_what_nobody_else_finds() -> None:
     # a double of a face that a witness finds is unmatched, not false; 0.35 of overlap vouches for nothing
     assert vouched.unmatched.tolist() == [False, True, True, True, True]
     assert vouched.false.tolist() == [False, False, False, True, False]
-    assert judge(scene([]), found([]), NOBODY).false.tolist() == []
+    assert judge(scene([]), found([]), NO_BOXES).false.tolist() == []
 
 
 def test_only_sure_witnesses_vouch() -> None:
@@ -93,7 +93,7 @@ def test_only_sure_witnesses_vouch() -> None:
 
 def test_recall_counts_faces_of_a_size() -> None:
     scenes = [scene([[0, 0, 50, 19], [60, 0, 90, 30]]), scene([[0, 0, 40, 40]])]
-    seen = [judge(scenes[0], found([[60, 0, 90, 30]]), NOBODY), judge(scenes[1], found([[0, 0, 40, 18]]), NOBODY)]
+    seen = [judge(scenes[0], found([[60, 0, 90, 30]]), NO_BOXES), judge(scenes[1], found([[0, 0, 40, 18]]), NO_BOXES)]
     assert figures.recall(scenes, seen, LOOSE) == pytest.approx(2 / 3)
     assert figures.recall(scenes, seen, STRICT) == pytest.approx(1 / 3)
     assert figures.recall(scenes, seen, LOOSE, 20) == 1
@@ -111,9 +111,9 @@ def test_precision_and_recall_as_the_threshold_falls() -> None:
     assert drawn.recall.tolist() == [0.5, 0.5, 0.5, 0.5, 1]
     assert drawn.precision.tolist() == [1, 0.5, 0.5, 0.5, 0.5]
     assert curve([made], [seen]).recall.tolist() == pytest.approx([1 / 3, 1 / 3, 2 / 3, 2 / 3, 1])
-    empty = curve([made], [judge(made, found([]), NOBODY)])
+    empty = curve([made], [judge(made, found([]), NO_BOXES)])
     assert len(empty.scores) == len(empty.recall) == len(empty.precision) == 0
-    loose = curve([made], [judge(made, found([[0, 0, 30, 14]]), NOBODY)])  # neither a hit nor false
+    loose = curve([made], [judge(made, found([[0, 0, 30, 14]]), NO_BOXES)])  # neither a hit nor false
     assert (loose.recall.tolist(), loose.precision.tolist()) == ([0], [1])
 
 
@@ -130,7 +130,7 @@ def test_eye_errors_of_faces_that_look_ahead() -> None:
     made = scene(boxes, eyes=eyes, yaw=np.array([30, -45, 0, 0.0]))
     points = np.zeros((3, 5, 2))
     points[0, :2] = [[10, 14], [32, 10]]
-    seen = judge(made, found(boxes[:3], points=points), NOBODY)
+    seen = judge(made, found(boxes[:3], points=points), NO_BOXES)
     # turned by 45 degrees, an eye out of sight, not found: only the first face counts
     assert figures.eye_errors([made], [seen]).tolist() == pytest.approx([(4 / 20 + 2 / 20) / 2])
 
@@ -143,9 +143,9 @@ def test_yaw_is_positive_towards_the_right_edge() -> None:
     box = [[0, 0, 200, 200]]
     for yaw, error in ((30, 0), (-30, 60), (15, 15)):
         made = scene(box, yaw=np.array([yaw], float))
-        seen = judge(made, found(box, points=view[None] * 50 + 90), NOBODY)
+        seen = judge(made, found(box, points=view[None] * 50 + 90), NO_BOXES)
         assert figures.yaw_errors([made], [seen])[0] == pytest.approx(error, abs=0.5)
-    assert len(figures.yaw_errors([scene(box)], [judge(scene(box), found(box), NOBODY)])) == 0
+    assert len(figures.yaw_errors([scene(box)], [judge(scene(box), found(box), NO_BOXES)])) == 0
 
 
 def test_point_errors_of_the_best_box_around() -> None:
@@ -183,7 +183,7 @@ def made_row(name: str) -> figures.Row:
     made = scene([[0, 0, 40, 40]])
     truth = Truth([made], [made], [])
     seen = Found(f"{name}-identity", [found([[0, 0, 40, 40]])], [found([[100, 100, 140, 140], [0, 0, 10, 10]])], [])
-    result = detectors.judged(truth, seen, detectors.WitnessBoxes([NOBODY], [NOBODY]))
+    result = detectors.judged(truth, seen, detectors.WitnessBoxes([NO_BOXES], [NO_BOXES]))
     contender = Contender(name, 0.25, lambda _: Counting(name, []))
     return detectors.row(contender, truth, seen, result, Speed(30.0, 31.0))
 
@@ -283,7 +283,7 @@ def test_every_box_is_drawn_in_its_colour() -> None:
 
 def test_pictures_without_a_fault_are_not_drawn(tmp_path: Path) -> None:
     made = scene([[0, 0, 40, 40]])
-    good, bad = judge(made, found([[0, 0, 40, 40]]), NOBODY), judge(made, found([]), NOBODY)
+    good, bad = judge(made, found([[0, 0, 40, 40]]), NO_BOXES), judge(made, found([]), NO_BOXES)
     portrait = Portrait("p.jpg", made.pixels, np.array([[40, 40], [60, 40], [50, 50], [42, 60], [58, 60]], float))
     detector_misses.write(tmp_path / "good", [("afw", [made], [good], 0)], [])
     assert {file.name for file in (tmp_path / "good").iterdir()} == {"sheet-missed.png", "sheet-false.png"}

@@ -83,7 +83,7 @@ def test_some_at_a_time_is_one_by_one(folder: Path) -> None:
             assert other.quality is not None
             assert np.array_equal(one.quality.sharpness, other.quality.sharpness)
     assert np.array_equal(alone.answers.predictions.probabilities, together.answers.predictions.probabilities)
-    assert extractor.asked == [2, 3, 1, 1, 1, 2, 1, 1]  # groups in which one fails are looked at again, each by itself
+    assert extractor.asked == [2, 3, 1, 1, 1, 2, 1, 1]  # of a group in which one fails each is extracted by itself
 
 
 def test_it_is_told_where_it_is(folder: Path) -> None:
