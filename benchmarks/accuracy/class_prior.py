@@ -14,14 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_core.evaluation.corruption import CORRUPTIONS, corrupt
 from fer_core.evaluation.evaluate import majority_classes
 from fer_core.faceset import carve_dev, read_split, vote_targets
-from fer_core.models.prior import PRIORS
 from fer_core.models.store import load_model, resolve_model, save_model
 from fer_core.predict.predictor import Predictor
-from fer_core.training.class_prior_fit import Cosines, Domain, HeldBack, domain_errors, fit_class_prior
-from fer_core.training.train import OWN, SPOILT
+from fer_core.training.class_prior_fit import Cosines, DevSet, Domain, HeldBack, calibration_told, corrupted_domains, fit_class_prior
+from fer_core.training.train import OWN
 
 
 def main() -> None:
@@ -38,20 +36,13 @@ def main() -> None:
     shares = (targets.astype(np.float64) * weights[:, None]).sum(axis=0)
     bias = np.log(shares / shares.sum())
     classes, kept = majority_classes(dev.votes, dev.kind)
-    crops = dev.crops[kept]
-    some = np.linspace(0, len(kept) - 1, min(SPOILT, len(kept))).astype(np.intp)
-    spoilt = tuple(
-        Domain(f"{kind} {strength}", predictor.logits(corrupt(crops[some], kind, strength, 0)), classes[some])
-        for kind in CORRUPTIONS
-        for strength in range(1, 6)
-    )
-    held_back = HeldBack(Domain(OWN, predictor.logits(crops), classes), (), spoilt)
+    own = DevSet(OWN, dev.crops[kept], classes, dev.classes)
+    held_back = HeldBack(Domain(OWN, predictor.logits(own.crops), classes), (), corrupted_domains(predictor.logits, own))
     network, spec = load_model(ref)
     prior = fit_class_prior(held_back, bias, Cosines(spec.network.logit_scale, np.zeros_like(bias)))
     training = prior.calibrations["training"]
-    errors = {name: {place: round(error, 4) for place, error in domain_errors(held_back, prior, name).items()} for name in PRIORS}
     card = {name: value for name, value in ref.card.items() if name not in {"digest", "spec", "figures", "unseen"}}
-    card |= {"weights_of": ref.digest, "calibration": {"faces": {OWN: len(kept)}, "ece": errors}}
+    card |= {"weights_of": ref.digest, **calibration_told(held_back, prior)}
     new = dataclasses.replace(spec, temperature=training.temperature, review=training.review, prior=prior)
     made = save_model(args.to, network.state_dict(), new, card, half=True)
     print(json.dumps({"model": str(made.path), "digest": made.digest, **card["calibration"]}, indent=1))

@@ -29,7 +29,6 @@ from fer_core.evaluation.corruption import Corruption, corrupt
 from fer_core.evaluation.evaluate import majority_classes, score
 from fer_core.faceset import FaceSplit, read_split
 from fer_core.labels import EXPRESSIONS
-from fer_core.models.calibration import softmax
 from fer_core.models.prior import ClassPrior, PriorName
 from fer_core.models.reference_faces import read_reference
 from fer_core.models.store import load_model, read_weights, resolve_model
@@ -73,11 +72,8 @@ class Start:
 
     def figures(self, faces: Faces, head: Head | None = None, temperature: float | None = None) -> dict[str, list[float]]:
         """Of the start, or of a tuned head with its temperature."""
-        logits, found = (head or self.head).logits(faces.vectors) - np.array(self.prior.bias), dict[str, list[float]]()
-        for name in PRIORS:
-            evidence = logits / (temperature or self.prior.calibrations[name].temperature)
-            found[name] = scores(softmax(evidence + self.prior.log_prior(name)), faces)
-        return found
+        logits = (head or self.head).logits(faces.vectors)
+        return {name: scores(self.prior.posterior(logits, name, temperature), faces) for name in PRIORS}
 
     def tuned(self, labelled: Faces, scored: dict[str, Faces]) -> dict[str, Any]:
         """A head refitted to labelled faces, scored on others."""

@@ -35,7 +35,7 @@ from fer_core.models.network import MultiscaleNet
 from fer_core.models.prior import PRIORS
 from fer_core.models.store import ModelRef, ModelSpec, load_model, resolve_model, save_model
 from fer_core.predict.answer_rule import AnswerOptions, answer_rule
-from fer_core.training.class_prior_fit import Cosines, Domain, HeldBack, domain_errors, fit_class_prior
+from fer_core.training.class_prior_fit import Cosines, Domain, HeldBack, calibration_told, fit_class_prior
 from fer_core.training.dataset import balanced
 from fer_core.training.optimizer import update_average, warmed
 from fer_core.training.run import simplex
@@ -338,11 +338,8 @@ def _saved(folder: Path, head: Fitted, faces: Material, card: dict[str, Any]) ->
     prior = fit_class_prior(held_back, bias, Cosines(config.logit_scale, bias))
     training = prior.calibrations["training"]
     spec = ModelSpec(config, training.temperature, flip=True, review=training.review, prior=prior)
-    errors = {name: {place: round(error, 4) for place, error in domain_errors(held_back, prior, name).items()} for name in PRIORS}
-    counts = {one.name: len(one.classes) for one in (own, people)}
-    return save_model(
-        folder, network.state_dict(), spec, {"name": "tiny", **card, "calibration": {"faces": counts, "ece": errors}}, half=True
-    )
+    told = {"name": "tiny", **card, **calibration_told(held_back, prior)}
+    return save_model(folder, network.state_dict(), spec, told, half=True)
 
 
 if __name__ == "__main__":

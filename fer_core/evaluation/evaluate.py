@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.errors import FaceSetError, UsageError
+from fer_core.evaluation.confusion import confusion_figures, confusion_matrix
 from fer_core.evaluation.intervals import bootstrap_intervals
 from fer_core.evaluation.risk_coverage import RiskCoverage, risk_coverage
 from fer_core.faceset import FaceSplit, Kind, read_split
@@ -132,23 +133,17 @@ def score(
     inside = probabilities[:, columns]
     inside = inside / np.maximum(inside.sum(axis=1, keepdims=True), 1e-12)
     true, said = place[truth], inside.argmax(axis=1)
-    confusion = np.zeros((len(columns), len(columns)), np.int64)
-    np.add.at(confusion, (true, said), 1)
-    support, answers, hits = confusion.sum(axis=1), confusion.sum(axis=0), np.diag(confusion)
-    recall, precision = hits / np.maximum(support, 1), hits / np.maximum(answers, 1)
-    f1 = 2 * hits / np.maximum(support + answers, 1)
-    occurs = support > 0
-    per_class = {
-        name: {"precision": float(precision[i]), "recall": float(recall[i]), "f1": float(f1[i]), "support": int(support[i])}
-        for i, name in enumerate(present)
-    }
+    confusion = confusion_matrix(true, said, len(columns))
+    seen, support = confusion_figures(confusion), confusion.sum(axis=1)
+    rows = zip(present, seen.precision, seen.recall, seen.f1, support, strict=True)
+    per_class = {name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)} for name, p, r, f, n in rows}
     reliability = reliability_bins(inside, true)
     curve = risk_coverage(inside.max(axis=1), said == true)
     return Evaluation(
         n=len(truth),
-        accuracy=float(hits.sum() / len(truth)),
-        balanced_accuracy=float(recall[occurs].mean()),
-        macro_f1=float(f1[occurs].mean()),
+        accuracy=seen.accuracy,
+        balanced_accuracy=seen.balanced_accuracy,
+        macro_f1=seen.macro_f1,
         ece=reliability.ece,
         per_class=per_class,
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),

@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_core.evaluation.confusion import confusion_figures, confusion_matrix
 from fer_core.evaluation.risk_coverage import risk_coverage
 from fer_core.models.calibration import expected_calibration_error
 
@@ -27,11 +28,7 @@ def bootstrap_intervals(probabilities: NDArray[np.float64], truth: NDArray[np.in
 
 
 def _figures(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> tuple[float, ...]:
-    classes = probabilities.shape[1]
     said, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    confusion = np.bincount(truth * classes + said, minlength=classes * classes).reshape(classes, classes)
-    hits, support, answers = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    occurs = support > 0
-    recall, f1 = hits[occurs] / support[occurs], 2 * hits[occurs] / (support + answers)[occurs]
+    seen = confusion_figures(confusion_matrix(truth, said, probabilities.shape[1]))
     ece = expected_calibration_error(probabilities, truth)
-    return float(hits.sum() / len(truth)), float(recall.mean()), float(f1.mean()), ece, risk_coverage(confidence, said == truth).area
+    return seen.accuracy, seen.balanced_accuracy, seen.macro_f1, ece, risk_coverage(confidence, said == truth).area

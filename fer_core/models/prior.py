@@ -87,6 +87,11 @@ class ClassPrior:
         """(8,) what is added to the evidence."""
         return log_prior(np.array(self.bias), self.tempered, name)
 
+    def posterior(self, logits: NDArray[np.float64], name: PriorName, temperature: float | None = None) -> NDArray[np.float64]:
+        """(N, 8) -> (N, 8) probabilities under a prior, at its own temperature unless another one is given."""
+        fitted = self.calibrations[name].temperature if temperature is None else temperature
+        return posterior(logits, np.array(self.bias), fitted, self.log_prior(name))
+
     def nearest(self, shares: NDArray[np.float64]) -> PriorCalibration:
         """The calibration of the prior from which given shares (8,) diverge least (Kullback-Leibler)."""
 
@@ -99,6 +104,13 @@ class ClassPrior:
 def log_prior(bias: NDArray[np.float64], tempered: float, name: PriorName) -> NDArray[np.float64]:
     """(8,) the part of a class bias that a prior keeps. tempered: what `tempered` keeps."""
     return bias * {"training": 1.0, "tempered": tempered, "balanced": 0.0}[name]
+
+
+def posterior(
+    logits: NDArray[np.float64], bias: NDArray[np.float64], temperature: float, log_p: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(N, 8) logits -> (N, 8) probabilities by the module's formula. log_p: (8,) the prior, up to a constant."""
+    return softmax((logits - bias) / temperature + log_p)
 
 
 def normalised_shares(values: object) -> tuple[float, ...]:

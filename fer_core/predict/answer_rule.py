@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fer_core.errors import ModelError
 from fer_core.models.calibration import softmax
 from fer_core.models.novelty import NoveltyScale
-from fer_core.models.prior import ClassPrior, PriorName, bounded_log, card_shares, parse_prior, shares_text
+from fer_core.models.prior import ClassPrior, PriorName, bounded_log, card_shares, parse_prior, posterior, shares_text
 from fer_core.models.review_thresholds import ReviewRule, normalised_entropy
 from fer_core.models.store import ModelRef, ModelSpec
 from fer_core.types import Predictions
@@ -56,7 +56,7 @@ class AnswerRule:
         """
         if not np.isfinite(logits).all():
             raise ModelError(f"the model gives answers that are no finite numbers, so its weights are of no use: {self.ref.path}")
-        return softmax((logits - self.bias) / self.temperature + self.log_prior)
+        return posterior(logits, self.bias, self.temperature, self.log_prior)
 
     def predictions(self, logits: NDArray[np.float64]) -> Predictions:
         """(N, 8) logits -> what is said of each face, rounded to four decimals; probabilities sum to 1."""

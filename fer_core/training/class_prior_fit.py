@@ -1,16 +1,17 @@
 """The class prior of a trained network and its answers under others, fitted on held-back faces, also on such as are unlike training."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.models.calibration import expected_calibration_error, fit_temperature, softmax
+from fer_core.evaluation.corruption import CORRUPTIONS, STRENGTHS, corrupt
+from fer_core.models.calibration import expected_calibration_error, fit_temperature
 from fer_core.models.novelty import NoveltyScale, fit_novelty
 from fer_core.models.precision import fit_precision
-from fer_core.models.prior import PRIORS, ClassPrior, PriorCalibration, PriorName, log_prior
+from fer_core.models.prior import PRIORS, ClassPrior, PriorCalibration, PriorName, log_prior, posterior
 from fer_core.models.review_thresholds import fit_review_rule
 
 TEMPERED: Final = 0.5
@@ -20,6 +21,23 @@ TEMPERATURES: Final = np.exp(np.linspace(-1.2, 1.2, 97))
 """Among which the one of least calibration error is sought, 2.5 % apart."""
 SMOOTHED: Final = 5
 """Neighbours over which calibration errors are averaged: they jump when a face changes its bin."""
+
+
+SPOILT: Final = 300
+"""Faces of each corruption and strength."""
+
+
+@dataclass(frozen=True, slots=True)
+class DevSet:
+    """Faces that are never trained on. N of them."""
+
+    name: str
+    crops: NDArray[np.uint8]
+    """(N, 112, 112) luma."""
+    classes: NDArray[np.int64]
+    """(N,) true expression, majority protocol."""
+    present: tuple[str, ...]
+    """The set's classes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +90,23 @@ def domain_errors(held_back: HeldBack, prior: ClassPrior, name: PriorName) -> di
     return {**errors, "corrupted": float(np.mean(spoilt))} if spoilt else errors
 
 
+def calibration_told(held_back: HeldBack, prior: ClassPrior) -> dict[str, Any]:
+    """What a card says: faces by domain, and calibration errors by prior and domain."""
+    errors = {name: {place: round(error, 4) for place, error in domain_errors(held_back, prior, name).items()} for name in PRIORS}
+    return {"calibration": {"faces": {one.name: len(one.classes) for one in (held_back.own, *held_back.others)}, "ece": errors}}
+
+
+def corrupted_domains(logits: Callable[[NDArray[np.uint8]], NDArray[np.float64]], own: DevSet) -> tuple[Domain, ...]:
+    """An even sample of held-back faces under each corruption and strength. logits: the network's, of (N, 112, 112) luma."""
+    some = np.linspace(0, len(own.classes) - 1, min(SPOILT, len(own.classes))).astype(np.intp)
+    crops, classes = own.crops[some], own.classes[some]
+    return tuple(
+        Domain(f"{kind} {strength}", logits(corrupt(crops, kind, strength, 0)), classes)
+        for kind in CORRUPTIONS
+        for strength in range(1, len(STRENGTHS[kind].amounts) + 1)
+    )
+
+
 def _temperature(held_back: HeldBack, bias: NDArray[np.float64], name: PriorName) -> float:
     """`training`: of least log loss on the training's own faces. The others: of least calibration error, as a mean over domains."""
     if name == "training":
@@ -119,4 +154,4 @@ def _error(domain: Domain, bias: NDArray[np.float64], name: PriorName, temperatu
 
 
 def _answers(logits: NDArray[np.float64], bias: NDArray[np.float64], name: PriorName, temperature: float) -> NDArray[np.float64]:
-    return softmax((logits - bias) / temperature + log_prior(bias, TEMPERED, name))
+    return posterior(logits, bias, temperature, log_prior(bias, TEMPERED, name))

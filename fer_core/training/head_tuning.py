@@ -17,7 +17,6 @@ from fer_core.errors import TrainingError
 from fer_core.evaluation.evaluate import Evaluation, majority_classes, score
 from fer_core.faceset import FaceSplit, faceset_digest, held_out_pictures, join, read_card, read_split
 from fer_core.labels import EXPRESSIONS
-from fer_core.models.calibration import softmax
 from fer_core.models.card import ModelRef
 from fer_core.models.network import MultiscaleNet
 from fer_core.models.novelty import NoveltyScale
@@ -78,7 +77,7 @@ def tune_head(
     held_out = hold_out(begun.head, begun.evidence, vectors, classes, faces.groups)
     head = _stored(fit_head(begun.head, begun.evidence, vectors, classes), begun.half)
     prior = replace(begun.prior, calibrations=held_out.calibrations(begun.prior), novelty=_novelty(begun.prior, head))
-    before = _answers(begun.head.logits(vectors), begun.prior)
+    before = begun.prior.posterior(begun.head.logits(vectors), USUAL)
     after = held_out.probabilities(begun.prior, USUAL)
     figures = tuple(score(probabilities, classes, faces.classes) for probabilities in (before, after))
     model = _save(begun, head, prior, to / (name or f"{start.name}-tuned"), _told(begun, facesets, faces, classes, figures, (head, prior)))
@@ -137,11 +136,6 @@ def _novelty(prior: ClassPrior, head: Head) -> NoveltyScale | None:
     return None if prior.novelty is None else replace(prior.novelty, offset=tuple(head.bias.round(6).tolist()))
 
 
-def _answers(logits: NDArray[np.float64], prior: ClassPrior) -> NDArray[np.float64]:
-    """(N, 8) -> (N, 8) under the usual prior."""
-    return softmax((logits - np.array(prior.bias)) / prior.calibrations[USUAL].temperature + prior.log_prior(USUAL))
-
-
 def _within(probabilities: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(N, 8) over the expressions that the set has."""
     kept = probabilities * inside
@@ -196,7 +190,7 @@ def _cost(begun: _Start, head: Head, prior: ClassPrior) -> dict[str, Any] | None
     vectors = reference.embeddings.astype(np.float64)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     classes = reference.shares.argmax(axis=1)
-    answers = _answers(begun.head.logits(vectors), begun.prior), _answers(head.logits(vectors), prior)
+    answers = begun.prior.posterior(begun.head.logits(vectors), USUAL), prior.posterior(head.logits(vectors), USUAL)
     before, after = (score(probabilities, classes, EXPRESSIONS) for probabilities in answers)
     return {"name": reference.name, "faces": len(classes), **_change(before, after)}
 

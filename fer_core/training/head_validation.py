@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.models.calibration import expected_calibration_error, fit_temperature, softmax
+from fer_core.models.calibration import expected_calibration_error, fit_temperature
 from fer_core.models.precision import fit_precision
 from fer_core.models.prior import PRIORS, ClassPrior, PriorCalibration, PriorName
 from fer_core.models.review_thresholds import fit_review_rule
@@ -59,17 +59,15 @@ class HeldOut:
         out = np.empty_like(self.logits)
         for number in np.unique(self.fold):
             own = self.fold == number
-            evidence = (self.logits[own] - np.array(prior.bias)) / self.temperature(prior, int(number))
-            out[own] = softmax(evidence + prior.log_prior(name))
+            out[own] = prior.posterior(self.logits[own], name, self.temperature(prior, int(number)))
         return out
 
     def calibrations(self, prior: ClassPrior) -> dict[str, PriorCalibration]:
         """What goes with the head that saw all faces, by prior."""
         temperature = round(self.temperature(prior), 4)
-        evidence = (self.logits - np.array(prior.bias)) / temperature
         fitted = dict[str, PriorCalibration]()
         for name in PRIORS:
-            probabilities = softmax(evidence + prior.log_prior(name))
+            probabilities = prior.posterior(self.logits, name, temperature)
             few = len(self.classes) < FEW_FACES
             review = prior.calibrations[name].review if few else fit_review_rule(probabilities, self.classes)
             fitted[name] = PriorCalibration(temperature, review, fit_precision(probabilities, self.classes))

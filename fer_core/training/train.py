@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from fer_core.errors import TrainingError
 from fer_core.evaluation import training_history
-from fer_core.evaluation.corruption import CORRUPTIONS, corrupt
 from fer_core.evaluation.evaluate import majority_classes, score
 from fer_core.evaluation.plots import curves_png
 from fer_core.evaluation.training_history import EpochRecord
@@ -22,12 +21,12 @@ from fer_core.faceset import FaceSplit, carve_dev, faceset_digest, held_out_pict
 from fer_core.labels import EXPRESSIONS
 from fer_core.models.calibration import log_loss, softmax
 from fer_core.models.network import MultiscaleNet
-from fer_core.models.prior import PRIORS, ClassPrior
+from fer_core.models.prior import ClassPrior
 from fer_core.models.store import ModelRef, ModelSpec, resolve_model, rounded, save_model
 from fer_core.predict.answer_rule import AnswerOptions
 from fer_core.predict.predictor import Device, Predictor, torch_device
 from fer_core.training.checkpoint import load_checkpoint, save_checkpoint
-from fer_core.training.class_prior_fit import Cosines, Domain, HeldBack, domain_errors, fit_class_prior
+from fer_core.training.class_prior_fit import Cosines, DevSet, Domain, HeldBack, calibration_told, corrupted_domains, fit_class_prior
 from fer_core.training.config import TrainConfig
 from fer_core.training.dataset import TrainingData, distill, training_data
 from fer_core.training.distributed import init_distributed
@@ -37,8 +36,6 @@ from fer_core.training.tensorboard_log import TensorBoardLog
 STATE: Final = "checkpoint"
 OWN: Final = "held back"
 """The faces of the first set that a run is judged by."""
-SPOILT: Final = 300
-"""Held-back faces of each corruption and strength that calibration sees."""
 KEEP_AFTER: Final = 240.0
 """Seconds between checkpoints amid an epoch, on a CPU."""
 OTHERS: Final = "another set "
@@ -83,19 +80,6 @@ class TrainingCallbacks:
 
 
 SILENT: Final = TrainingCallbacks()
-
-
-@dataclass(frozen=True, slots=True)
-class DevSet:
-    """Faces that are never trained on. N of them."""
-
-    name: str
-    crops: NDArray[np.uint8]
-    """(N, 112, 112) luma."""
-    classes: NDArray[np.int64]
-    """(N,) true expression, majority protocol."""
-    present: tuple[str, ...]
-    """The set's classes."""
 
 
 def train(  # noqa: PLR0917  (a table of plain values)
@@ -204,19 +188,13 @@ def _prior(
     The prior is the learned class bias or, of a network without one, the log prior of its targets, which its logits hold then.
     """
     others = tuple(Domain(one.name, logits(network, one.crops, run.device), one.classes) for one in unlike)
-    some = np.linspace(0, len(dev_set.classes) - 1, min(SPOILT, len(dev_set.classes))).astype(np.intp)
-    spoilt = tuple(
-        Domain(f"{kind} {strength}", logits(network, corrupt(dev_set.crops[some], kind, strength, 0), run.device), dev_set.classes[some])
-        for kind in CORRUPTIONS
-        for strength in range(1, 6)
-    )
+    spoilt = corrupted_domains(lambda crops: logits(network, crops, run.device), dev_set)
     held_back = HeldBack(Domain(dev_set.name, said, dev_set.classes), others, spoilt)
     config = run.config.network
     learned = np.zeros(len(config.classes)) if network.class_bias is None else network.class_bias.detach().double().cpu().numpy()
     bias = log_prior(run.material).double().cpu().numpy() if network.class_bias is None else learned
     prior = fit_class_prior(held_back, bias, Cosines(config.logit_scale, learned) if config.classifier == "cosine" else None)
-    errors = {name: {place: round(error, 4) for place, error in domain_errors(held_back, prior, name).items()} for name in PRIORS}
-    return prior, {"calibration": {"faces": {one.name: len(one.classes) for one in (held_back.own, *others)}, "ece": errors}}
+    return prior, calibration_told(held_back, prior)
 
 
 def _draw(folder: Path, best: int) -> None:
@@ -231,9 +209,8 @@ def _finish(run: TrainingRun, dev_set: DevSet, unlike: Sequence[DevSet], folder:
     network = rounded(run.best) if run.config.half else run.best
     said = logits(network, dev_set.crops, run.device)
     prior, calibration = _prior(run, network, dev_set, unlike, said)
-    own, bias = prior.calibrations["training"], np.array(prior.bias)
-    probabilities = softmax((said - bias) / own.temperature + bias)
-    figures = score(probabilities, dev_set.classes, dev_set.present)
+    own = prior.calibrations["training"]
+    figures = score(prior.posterior(said, "training"), dev_set.classes, dev_set.present)
     spec = ModelSpec(run.config.network, own.temperature, flip=True, review=own.review, prior=prior)
     card = {
         "name": run.config.name,
