@@ -12,6 +12,7 @@ from fer_core.storage.paths import is_run_id, plan_file
 from fer_core.storage.store import open_store
 from fer_core.storage.uri import holds_credentials
 from tasks.clusters.base import ClusterBackend
+from tasks.clusters.form_field import ClusterSpec
 
 
 def _without_secrets(value: str) -> str:
@@ -35,11 +36,31 @@ def _known_prior(value: str) -> str:
 
 Prior = Annotated[str, AfterValidator(_known_prior)]
 """A prior's name, or eight shares with commas."""
-PRIOR_TEXT: Final = (
+_PRIOR_TEXT: Final = (
     "How often each expression is expected: training, tempered, balanced, or eight shares with commas. "
     "If empty, tempered; training for a model that does not know its class prior."
 )
-PRECISION_TEXT: Final = "Labels are marked for review so that the others are right this often on held-back faces, such as 0.9."
+PriorField = Annotated[Prior | None, Field(title="Class prior", description=_PRIOR_TEXT, examples=["tempered", "training", "balanced"])]
+PrecisionField = Annotated[
+    float | None,
+    Field(
+        ge=0.5,
+        lt=1,
+        title="Precision",
+        description="Labels are marked for review so that the others are right this often on held-back faces, such as 0.9.",
+    ),
+]
+ClusterField = Annotated[
+    ClusterSpec,
+    Field(
+        title="Dask cluster",
+        description="Where the work runs: processes or GPUs of this machine, an existing cluster, Slurm jobs, or pods.",
+    ),
+]
+WorkersField = Annotated[
+    int | None, Field(ge=1, le=1024, title="Workers", description="Processes on this machine; overrides the cluster field.")
+]
+"""Fields that mean the same wherever work is given to workers."""
 RunId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=100)]
 
 

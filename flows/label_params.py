@@ -7,8 +7,7 @@ from pydantic import ConfigDict, Field
 from fer_core.collection.inventory import SourceOptions
 from fer_core.collection.list_file import LIMITS, ListLimits
 from fer_core.models.store import DEFAULT
-from flows.form_fields import PRECISION_TEXT, PRIOR_TEXT, Address, LabellingParams, Prior, RunId
-from tasks.clusters.form_field import ClusterSpec
+from flows.form_fields import Address, ClusterField, LabellingParams, PrecisionField, PriorField, RunId, WorkersField
 from tasks.clusters.local import LocalCluster
 from tasks.execution.image_timeout import IMAGE_SECONDS
 
@@ -32,14 +31,10 @@ class LabelParams(LabellingParams):
         examples=["auto", "builtin", "yunet:/models/face_detection_yunet_2023mar.onnx"],
     )
     model: Address = Field(DEFAULT, min_length=1, title="Expression model", description="Name of a shipped model, or a model folder.")
-    prior: Prior | None = Field(None, title="Class prior", description=PRIOR_TEXT, examples=["tempered", "training", "balanced"])
-    precision: float | None = Field(None, ge=0.5, lt=1, title="Precision", description=PRECISION_TEXT)
-    cluster: ClusterSpec = Field(
-        LocalCluster(),
-        title="Dask cluster",
-        description="Where the work runs: processes or GPUs of this machine, an existing cluster, Slurm jobs, or pods.",
-    )
-    workers: int | None = Field(None, ge=1, le=1024, title="Workers", description="Processes on this machine; overrides the cluster field.")
+    prior: PriorField = None
+    precision: PrecisionField = None
+    cluster: ClusterField = LocalCluster()
+    workers: WorkersField = None
     shard_size: int | None = Field(
         None, ge=1, le=1_000_000, title="Images a shard", description="If empty, shards of half a minute, shorter ones towards the end."
     )

@@ -4,8 +4,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from flows.form_fields import PRECISION_TEXT, PRIOR_TEXT, Address, LabellingParams, Prior, RunId
-from tasks.clusters.form_field import ClusterSpec
+from flows.form_fields import Address, ClusterField, LabellingParams, PrecisionField, PriorField, RunId, WorkersField
 from tasks.clusters.local import LocalCluster
 
 
@@ -21,14 +20,10 @@ class RelabelParams(LabellingParams):
         description="Name of a shipped model, a model folder, or a folder of models whose champion is taken.",
         examples=["tiny", "/models"],
     )
-    prior: Prior | None = Field(None, title="Class prior", description=PRIOR_TEXT, examples=["tempered", "training", "balanced"])
-    precision: float | None = Field(None, ge=0.5, lt=1, title="Precision", description=PRECISION_TEXT)
-    cluster: ClusterSpec = Field(
-        LocalCluster(),
-        title="Dask cluster",
-        description="Where the work runs: processes or GPUs of this machine, an existing cluster, Slurm jobs, or pods.",
-    )
-    workers: int | None = Field(None, ge=1, le=1024, title="Workers", description="Processes on this machine; overrides the cluster field.")
+    prior: PriorField = None
+    precision: PrecisionField = None
+    cluster: ClusterField = LocalCluster()
+    workers: WorkersField = None
     shard_size: int | None = Field(
         None, ge=1, le=1_000_000, title="Images a shard", description="If empty, a few shards a worker, of 1,000 images at most."
     )
