@@ -34,6 +34,12 @@ _WHOLE_JOBS = {"labelled", "on_server", "prepared", "prefect_database", "prefect
 """Fixtures of tests that run whole jobs."""
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process more than cores: tests wait for servers, workers and commands about a third of the time."""
+    del config
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that run whole jobs go first: at the end, no core is left with minutes of work while the others have none."""
     first = {item.path for item in items if isinstance(item, pytest.Function) and _is_of_whole_jobs(item)}
