@@ -64,10 +64,13 @@ class StageProgress:
     One line that is rewritten on a terminal, `PacedLines` elsewhere.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._rewritten = clock()
-        self._lines = None if sys.stderr.isatty() else PacedLines(clock)
+    clock: Callable[[], float] = staticmethod(time.monotonic)
+    """Of all commands: a command makes its own instance."""
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        self._clock = clock or self.clock
+        self._rewritten = self._clock()
+        self._lines = None if sys.stderr.isatty() else PacedLines(self._clock)
         self._stage, self._line, self._is_open = "", "", False
 
     def __call__(self, stage: str, done: int | None = None, total: int | None = None) -> None:
