@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.detect.base import clean_detections, nms
-from fer_core.detect.image_pyramid import MAX_SIDE, finest_side, pyramid_levels, shrinkable_side
+from fer_core.detect.image_pyramid import LIMIT_SIDE, MAX_SIDE, finest_side, halved, pyramid_levels, shrinkable_side, tiles
 from fer_core.errors import DetectorError
 from fer_core.hashing import file_sha256
 from fer_core.types import Faces
@@ -18,6 +18,8 @@ NMS_THRESHOLD = 0.3
 MARGIN = 0.03
 """Black frame around the finest pyramid level, as a share of its longest side: faces cut off by the image border score higher with it."""
 CANDIDATES = 5000
+LOOKS = 2
+"""Pyramid levels at least: faces that fill the picture are found in the second, with better points."""
 SMALLEST_SIDE = 4
 """Pixels. OpenCV's results for thinner images depend on uninitialised memory, and no face is so small."""
 
@@ -40,20 +42,24 @@ class YuNet:
             cv2.utils.logging.setLogLevel(level)
         self.identity = f"yunet-{file_sha256(file)[:12]}-t{score_threshold:g}-n{NMS_THRESHOLD:g}-m{MARGIN:g}-s{max_side}"
 
-    def detect(self, pixels: NDArray[np.uint8]) -> Faces:
-        """(H, W, 3) RGB uint8 -> faces in its pixels.
+    def detect(self, pixels: NDArray[np.uint8], side: int | None = None, /) -> Faces:
+        """(H, W, 3) RGB uint8 -> faces in its pixels. side: see `Detector`.
 
-        Two pyramid levels, the second at half the size: faces that fill the picture are found there, with better points.
+        Each pyramid level has half the size of the one before; levels that only a given `side` makes so large are cut into tiles.
         """
         height, width = pixels.shape[:2]
         if min(height, width) < SMALLEST_SIDE:
             return Faces.none()
-        side = finest_side(height, width, self._max_side)
-        found = []
-        for (look, back), margin in zip(pyramid_levels(pixels, [side, max(1, side // 2)]), (round(MARGIN * side), 0), strict=True):
-            rows = self.rows(look, margin)
-            rows[:, :14] *= np.tile(back, 7)
-            found.append(rows)
+        limit = LIMIT_SIDE * self._max_side // MAX_SIDE
+        share, found = MARGIN, []
+        for look, back in pyramid_levels(pixels, halved(side or finest_side(height, width, self._max_side), LOOKS, limit // 2)):
+            for tile in tiles(look, limit):
+                rows = self.rows(tile.pixels, round(share * max(tile.pixels.shape[:2])))
+                rows = rows[tile.whole(np.concatenate([rows[:, 0:2], rows[:, 0:2] + rows[:, 2:4]], axis=1))]
+                rows[:, [0, 1, *range(4, 14)]] += np.tile(tile.origin, 6)
+                rows[:, :14] *= np.tile(back, 7)
+                found.append(rows)
+            share = 0.0
         rows = np.concatenate(found)
         boxes = np.concatenate([rows[:, 0:2], rows[:, 0:2] + rows[:, 2:4]], axis=1)
         kept = nms(boxes, rows[:, 14], NMS_THRESHOLD)
