@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
+from fer_core.decode import decoder
 from fer_core.decode.decoder import DecodeLimits, decode
 from fer_core.min_face import REDUCTIONS, not_above
 
@@ -50,6 +51,16 @@ def test_it_is_what_shrinking_the_full_picture_gives(factor: int, mode: str) -> 
     assert np.abs(shrunk.astype(int) - reduced.pixels).mean() < 2.5
     moved = np.abs(np.roll(shrunk, 1, 1).astype(int) - reduced.pixels).mean()
     assert moved > np.abs(shrunk.astype(int) - reduced.pixels).mean()  # not shifted by a pixel
+
+
+@pytest.mark.parametrize("strip", [1, 800, 7 * 400, 2**18])
+def test_strips_are_the_whole_picture(strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "STRIP_PIXELS", strip)
+    content = encoded(400, 301)
+    picture = decode(content, DecodeLimits())
+    assert np.array_equal(picture.pixels, np.asarray(Image.open(io.BytesIO(content))))
+    assert picture.pixels.flags.c_contiguous
+    assert not picture.pixels.flags.writeable
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP"])
