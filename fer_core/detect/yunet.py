@@ -1,4 +1,4 @@
-"""YuNet through OpenCV's own post-processing (Wu, Peng, Yu, "YuNet: A Tiny Millisecond-level Face Detector", 2023; Apache-2.0)."""
+"""YuNet through ONNX Runtime (Wu, Peng, Yu, "YuNet: A Tiny Millisecond-level Face Detector", 2023; Apache-2.0)."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fer_core.detect.base import clean_detections, nms
 from fer_core.detect.image_pyramid import LIMIT_SIDE, MAX_SIDE, finest_side, halved, pyramid_levels, shrinkable_side, tiles
+from fer_core.detect.yunet_network import YuNetNetwork
 from fer_core.errors import DetectorError
 from fer_core.hashing import file_sha256
 from fer_core.types import Faces
@@ -21,25 +22,21 @@ CANDIDATES = 5000
 LOOKS = 2
 """Pyramid levels at least: faces that fill the picture are found in the second, with better points."""
 SMALLEST_SIDE = 4
-"""Pixels. OpenCV's results for thinner images depend on uninitialised memory, and no face is so small."""
+"""Pixels. No face is smaller."""
 
 
 class YuNet:
-    """A `Detector` over one ONNX file. Not thread-safe: OpenCV's object keeps the input size."""
+    """A `Detector` over one ONNX file. Thread-safe."""
 
     def __init__(self, file: Path, score_threshold: float = SCORE_THRESHOLD, max_side: int = MAX_SIDE) -> None:
         if not file.is_file():
             raise DetectorError(f"detector file not found: {file}")
         self._max_side, self.largest_side = max_side, shrinkable_side(max_side)
-        level = cv2.utils.logging.getLogLevel()
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # one sentence instead of a parser's complaints
         try:
-            self._net = cv2.FaceDetectorYN.create(str(file), "", (320, 320), score_threshold, NMS_THRESHOLD, CANDIDATES)
+            self._network, self._threshold = YuNetNetwork(file), score_threshold
             self.rows(np.zeros((64, 64, 3), np.uint8), 0)  # a network with other outputs fails only when it runs
-        except cv2.error as error:
-            raise DetectorError(f"not a YuNet file OpenCV can read: {file}") from error
-        finally:
-            cv2.utils.logging.setLogLevel(level)
+        except (ValueError, LookupError, RuntimeError) as error:
+            raise DetectorError(f"not a YuNet file that ONNX Runtime can read: {file}") from error
         self.identity = f"yunet-{file_sha256(file)[:12]}-t{score_threshold:g}-n{NMS_THRESHOLD:g}-m{MARGIN:g}-s{max_side}"
 
     def detect(self, pixels: NDArray[np.uint8], side: int | None = None, /) -> Faces:
@@ -68,11 +65,9 @@ class YuNet:
     def rows(self, look: NDArray[np.uint8], margin: int) -> NDArray[np.float32]:
         """(h, w, 3) RGB -> (N, 15) x, y, w, h, five points, score, in its pixels."""
         framed = cv2.copyMakeBorder(cv2.cvtColor(look, cv2.COLOR_RGB2BGR), margin, margin, margin, margin, cv2.BORDER_CONSTANT)
-        self._net.setInputSize((framed.shape[1], framed.shape[0]))
-        _, found = self._net.detect(framed)
-        if found is None:
-            return np.zeros((0, 15), np.float32)
-        rows = np.array(found, np.float32)
-        rows = rows[np.isfinite(rows).all(axis=1)]  # exp(size) overflows on pictures of one colour
+        rows = self._network(np.asarray(framed, np.uint8))
+        rows = rows[(rows[:, 14] >= self._threshold) & np.isfinite(rows).all(axis=1)]
+        rows = rows[np.argsort(-rows[:, 14], kind="stable")[:CANDIDATES]]
+        rows = rows[nms(np.concatenate([rows[:, 0:2], rows[:, 0:2] + rows[:, 2:4]], axis=1), rows[:, 14], NMS_THRESHOLD)]
         rows[:, [0, 1, *range(4, 14)]] -= margin
         return rows
