@@ -60,7 +60,7 @@ def download_yunet(to: Path | None = None, url: str = YUNET_URL) -> DownloadResu
     data = _fetched(url, shown)
     found = hashlib.sha256(data).hexdigest()
     if found != YUNET_SHA256:
-        raise DetectorError(f"{shown} is not YuNet's file: its sha256 is {found}, it should be {YUNET_SHA256}; nothing was kept")
+        raise DetectorError(f"{shown} is not YuNet's file: its sha256 is {found}, it should be {YUNET_SHA256}; the download was discarded")
     store.write_bytes(YUNET_FILE, data)
     return DownloadResult(file, found, len(data), downloaded=True)
 
@@ -73,7 +73,7 @@ def _shown(url: str) -> str:
     except ValueError as error:
         raise UsageError(f"not an address: {error}") from error
     if parts.username is not None:
-        raise UsageError("credentials do not belong into --url: logs would contain them")
+        raise UsageError("credentials do not belong in --url: logs would contain them")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise UsageError(f"--url is an http or https address: {url!r}")
     return f"{parts.scheme}://{parts.netloc}{parts.path}"
@@ -89,10 +89,10 @@ def _fetched(url: str, shown: str) -> bytes:
         error.close()
         raise DetectorError(f"cannot download YuNet: {shown} answers {error.code} {http.client.responses.get(error.code, '')}") from error
     except TimeoutError as error:
-        raise DetectorError(f"cannot download YuNet: {shown} is silent for {SILENCE_SECONDS:g} s") from error
+        raise DetectorError(f"cannot download YuNet: {shown} sent nothing for {SILENCE_SECONDS:g} s") from error
     except urllib.error.URLError as error:
         if isinstance(error.reason, TimeoutError):
-            raise DetectorError(f"cannot download YuNet: {shown} is silent for {SILENCE_SECONDS:g} s") from error
+            raise DetectorError(f"cannot download YuNet: {shown} sent nothing for {SILENCE_SECONDS:g} s") from error
         why = error_text(error.reason) if isinstance(error.reason, BaseException) else error.reason
         raise DetectorError(f"cannot download YuNet from {shown}: {why}; is this machine online?") from error
     except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a host or path that no request can carry
@@ -112,5 +112,5 @@ def _body(response: http.client.HTTPResponse, shown: str) -> bytes:
         if time.monotonic() > until:
             raise DetectorError(f"cannot download YuNet: {shown} takes longer than {WHOLE_SECONDS:g} s")
     if promised is not None and len(data) < promised:
-        raise DetectorError(f"cannot download YuNet: {shown} broke off after {len(data):,} of {promised:,} bytes")
+        raise DetectorError(f"cannot download YuNet: the connection to {shown} ended after {len(data):,} of {promised:,} bytes")
     return bytes(data)
