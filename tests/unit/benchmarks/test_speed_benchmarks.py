@@ -20,6 +20,7 @@ from benchmarks.throughput import (
     alone,
     relabel_rate,
     stage_limits,
+    start_up,
     training_rate,
     workers_speedup,
 )
@@ -217,3 +218,25 @@ def test_the_reference_is_a_checkout_that_goes_away(tmp_path):
     nowhere = label_equality.checkout("no-such", tmp_path / "again", here)
     with pytest.raises(SystemExit, match="needs the repository with its history"), nowhere:
         pass
+
+
+def test_where_the_time_of_a_start_goes(monkeypatch, capsys, tmp_path):
+    def run(words, home):
+        printed = "" if "-c" in words else '{"startup_seconds": 2.0}'
+        return {"wall": 1.5 if "-c" in words else 6.0, "cpu": {"command": 1.0, "Prefect's API": 3.0}, "printed": printed}
+
+    monkeypatch.setattr(start_up, "timed", run)
+    start_up.main(["--rounds", "1", "--fresh", "--to", str(tmp_path)])
+    told = capsys.readouterr().out
+    assert "| ferflow | 6.00 | 4.00 | 2.0 | Prefect's API 3.00, command 1.00 |" in told
+    assert "ferflow, fresh home" in told
+    assert json.loads((tmp_path / "start_up.json").read_text())["runs"]["imports"]["wall"] == 1.5
+
+
+def test_the_processes_of_a_command_are_counted_by_role(tmp_path):
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'sum(range(10**7))  # uvicorn'])"
+    told = start_up.timed([sys.executable, "-c", code], tmp_path)
+    assert told["cpu"]["Prefect's API"] > 0
+    assert told["wall"] > 0
+    with pytest.raises(SystemExit, match="exit code 3"):
+        start_up.timed([sys.executable, "-c", "raise SystemExit(3)"], tmp_path)
