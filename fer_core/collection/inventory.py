@@ -16,7 +16,7 @@ from fer_core.collection.local_listing import MAGIC, FolderLinks, ListedFile, ex
 from fer_core.collection.object_listing import find_objects, first_page, list_objects, stat_object, to_listed_file
 from fer_core.errors import AccessError, OutageError, SourceError, StoreError
 from fer_core.storage.retry import DEFAULT_RETRY
-from fer_core.storage.spill import merge_by_key, sort_by_uri, sorted_runs, spill_tables
+from fer_core.storage.spill import ROW_LIMITS, RowLimits, merge_by_key, sort_by_uri, sorted_runs, spill_tables
 from fer_core.storage.system_files import SAID, is_system_file
 from fer_core.storage.uri import (
     CREDENTIALS,
@@ -107,15 +107,17 @@ def quick_count(source: str) -> int | None:
         raise SourceError(str(error)) from error
 
 
-def inventory_of(listed: Iterable[ListedFile], on_listed: Callable[[int], None] = lambda count: None) -> pa.Table:
+def inventory_of(
+    listed: Iterable[ListedFile], on_listed: Callable[[int], None] = lambda count: None, limits: RowLimits = ROW_LIMITS
+) -> pa.Table:
     """Listed files, in any order, as `schema.INVENTORY`: sorted by URI, each URI once.
 
     Only `LISTED_AT_ONCE` files are Python objects at a time, and of many the rows are on disk, see `spill.spill_tables`.
     """
-    runs = sorted_runs(_chunks(iter(listed), on_listed), INVENTORY)
+    runs = sorted_runs(_chunks(iter(listed), on_listed), INVENTORY, limits)
     if len(runs) == 1 and not pc.any(_repeats(runs[0])).as_py():
         return runs[0]
-    return spill_tables((_once(sort_by_uri(pa.concat_tables(pieces))) for pieces in merge_by_key(runs)), INVENTORY)
+    return spill_tables((_once(sort_by_uri(pa.concat_tables(pieces))) for pieces in merge_by_key(runs, limits)), INVENTORY, limits)
 
 
 def _once(rows: pa.Table) -> pa.Table:

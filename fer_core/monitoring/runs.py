@@ -42,6 +42,11 @@ class RunFindings:
         return self.reference is not None and self.manifest.run_id in self.reference.runs
 
 
+def newest_compared(runs: Sequence[RunFindings]) -> RunFindings | None:
+    """The newest run that was compared with a reference; None where there is none."""
+    return next((run for run in reversed(runs) if run.findings), None)
+
+
 def history(store: Store, limits: Limits | None = None) -> list[RunFindings]:
     """Every committed run, oldest first, beside the reference of its model. CommitError when there is none, or a part is damaged.
 

@@ -66,6 +66,8 @@ class LabellingRun(Generic[P, S]):
             if self.images:
                 stack.enter_context(cluster.start_early(self.images, self.params.shard_size, self.verbose))
             flow = self.load_flow()
+            import fastapi.encoders  # noqa: F401  (Prefect imports it when a flow begins; here the orchestrator starts meanwhile)
+
             stack.enter_context(api.ready())
             stack.enter_context(listening(display.show, display.warn, display.stage))
             raise_if_stop_requested()

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from fer_core.errors import ReviewError
 from fer_core.labels import EXPRESSIONS
-from fer_core.review import corrections as module
-from fer_core.review.corrections import read_corrections
+from fer_core.review.corrections import LARGEST, read_corrections
 from fer_core.review.label_studio import configuration
 from fer_core.review.verdicts import KEYS, SPOKEN, VERDICTS
 
@@ -170,10 +169,9 @@ def test_json_of_another_kind_is_refused(value):
         read(value)
 
 
-def test_a_huge_file_is_refused_before_it_is_read(monkeypatch):
-    monkeypatch.setattr(module, "LARGEST", 100)
+def test_a_huge_file_is_refused_before_it_is_read():
     with pytest.raises(ReviewError, match="is too large"):
-        read(FILE)
+        read_corrections(bytes(LARGEST + 1), "file.json")
 
 
 _JSON = st.recursive(
