@@ -224,7 +224,7 @@ def test_probabilities_that_are_none(run, store, column, value):
             each |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     store.write_bytes(manifest_file(run.run_id), json.dumps(manifest).encode())
     (problem,) = verify(store).problems
-    assert problem.startswith("1 faces whose probabilities are not finite, do not sum to 1 or have another confidence")
+    assert problem.startswith("1 faces whose probabilities are not finite, do not sum to 1, or whose largest one is not the confidence")
     assert problem.endswith(path)
 
 
