@@ -72,7 +72,7 @@ def collect(source: str, options: SourceOptions = OPTIONS, on_listed: Callable[[
     SourceError in one line when it is not there, empty, or cannot be listed.
     """
     if not source:
-        raise SourceError("no source was given")
+        raise SourceError("no source is given")
     links = FolderLinks(options.follow_links)
     try:
         # inside, since listing happens as the inventory is filled
@@ -163,7 +163,7 @@ def _local(source: str, options: SourceOptions, links: FolderLinks) -> Iterable[
     if os.path.isfile(path):
         return _listed_by(path, options.list_limits) if list_file.is_list(path) else [stat_file(path)]
     if os.path.lexists(path):
-        what = "is a link that leads nowhere" if os.path.islink(path) else "is no regular file"
+        what = "is a broken link" if os.path.islink(path) else "is not a regular file"
         raise SourceError(f"{_shown(source)} {what}")
     if MAGIC.isdisjoint(path):
         raise SourceError(f"there is no {_shown(source)}")
@@ -178,7 +178,7 @@ def _matching(pattern: str, source: str, links: FolderLinks) -> list[ListedFile]
         raise SourceError(f"{_shown(source)} is {SAID}")
     found = list(expand(base, parts[fixed:], links)) if os.path.isdir(base) else []
     if not found:
-        raise SourceError(f"no file matches {_shown(source)}{_but(links.left_out)} (** at the end takes all that lies below folders)")
+        raise SourceError(f"no file matches {_shown(source)}{_but(links.left_out)} (** at the end also matches files in subfolders)")
     return found
 
 

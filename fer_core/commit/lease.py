@@ -201,7 +201,7 @@ def _read(store: Store, token: str) -> Claim | None:
             raise
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise LeaseError(f"a lease cannot be read; remove {store.url(_file(token))} if nothing writes there") from error
+        raise LeaseError(f"a lease cannot be read; remove {store.url(_file(token))} if no process writes there") from error
 
 
 def _write(store: Store, claim: Claim) -> None:

@@ -71,7 +71,7 @@ def download_yunet(
     data = _fetched(url, shown, limits)
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
-        raise DetectorError(f"{shown} is not YuNet's file: its sha256 is {found}, it should be {sha256}; nothing was kept")
+        raise DetectorError(f"{shown} is not YuNet's file: its sha256 is {found}, it should be {sha256}; the download was discarded")
     store.write_bytes(YUNET_FILE, data)
     return DownloadResult(file, found, len(data), downloaded=True)
 
@@ -84,7 +84,7 @@ def _shown(url: str) -> str:
     except ValueError as error:
         raise UsageError(f"not an address: {error}") from error
     if parts.username is not None:
-        raise UsageError("credentials do not belong into --url: logs would contain them")
+        raise UsageError("credentials do not belong in --url: logs would contain them")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise UsageError(f"--url is an http or https address: {url!r}")
     return f"{parts.scheme}://{parts.netloc}{parts.path}"
@@ -100,10 +100,10 @@ def _fetched(url: str, shown: str, limits: DownloadLimits) -> bytes:
         error.close()
         raise DetectorError(f"cannot download YuNet: {shown} answers {error.code} {http.client.responses.get(error.code, '')}") from error
     except TimeoutError as error:
-        raise DetectorError(f"cannot download YuNet: {shown} is silent for {limits.silence:g} s") from error
+        raise DetectorError(f"cannot download YuNet: {shown} sent nothing for {limits.silence:g} s") from error
     except urllib.error.URLError as error:
         if isinstance(error.reason, TimeoutError):
-            raise DetectorError(f"cannot download YuNet: {shown} is silent for {limits.silence:g} s") from error
+            raise DetectorError(f"cannot download YuNet: {shown} sent nothing for {limits.silence:g} s") from error
         why = error_text(error.reason) if isinstance(error.reason, BaseException) else error.reason
         raise DetectorError(f"cannot download YuNet from {shown}: {why}; is this machine online?") from error
     except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a host or path that no request can carry
@@ -123,5 +123,5 @@ def _body(response: http.client.HTTPResponse, shown: str, limits: DownloadLimits
         if time.monotonic() > until:
             raise DetectorError(f"cannot download YuNet: {shown} takes longer than {limits.whole:g} s")
     if promised is not None and len(data) < promised:
-        raise DetectorError(f"cannot download YuNet: {shown} broke off after {len(data):,} of {promised:,} bytes")
+        raise DetectorError(f"cannot download YuNet: the connection to {shown} ended after {len(data):,} of {promised:,} bytes")
     return bytes(data)

@@ -133,7 +133,7 @@ def _check_target(target: Store) -> None:
     if found == [""]:
         raise StoreError(f"{target.url()} is a file, not a folder")
     if found and (found != [FILE] or not _is_export(target)):
-        raise StoreError(f"{target.url()} is not empty and no earlier export: choose another place")
+        raise StoreError(f"{target.url()} is neither empty nor an earlier export: choose another place")
 
 
 def _is_export(target: Store) -> bool:

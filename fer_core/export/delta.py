@@ -77,7 +77,7 @@ def _check(store: Store) -> None:
     except ImportError as error:
         raise StoreError("a Delta table needs the package deltalake: pip install 'ferflow[delta]'") from error
     if store.url().startswith("memory://") or "%" in store.url():
-        raise StoreError(f"deltalake cannot open {store.url()}: it takes neither memory:// nor a % in a name")
+        raise StoreError(f"deltalake cannot open {store.url()}: it supports neither memory:// nor % in a name")
 
 
 def _register(store: Store, table: str, manifests: Sequence[Manifest], schema: pa.Schema) -> Registered:
@@ -163,7 +163,7 @@ class _Log:
     def _commit(self, actions: "Sequence[AddAction | RemoveAction]", properties: "CommitProperties") -> None:
         table = self._opened()
         if table is None:
-            raise StoreError(f"the Delta table {self.url} has gone")
+            raise StoreError(f"the Delta table {self.url} was deleted")
         self._add_columns(table)
         table.create_write_transaction(list(actions), "append", self._schema(), list(_PARTITIONS), commit_properties=properties)
 

@@ -67,7 +67,7 @@ def write_report(report: Report, file: str) -> str:
     """Write the page to a local path or an object store, replacing what is there; returns where it lies. UsageError inside the root."""
     folder, _, name = file.rpartition("/")
     if not name:
-        raise UsageError(f"the report needs a file's name: {file!r}")
+        raise UsageError(f"the report needs a file name: {file!r}")
     target = open_store(folder or ("/" if file.startswith("/") else "."))
     root = open_store(report.root)
     where, inside = (os.path.realpath(place.root) if place.local else place.root for place in (root, target))

@@ -69,7 +69,7 @@ def choose_reference(store: Store, run_id: str) -> Reference:
     manifest = read_manifest(store, run_id)
     profile = profile_of(store, manifest)
     if not profile.faces:
-        raise CommitError(f"run {run_id} has found no face: nothing can be compared with it")
+        raise CommitError(f"run {run_id} has found no face, and cannot be a reference")
     return write_reference(store, manifest.model_name, _answering(manifest), (run_id,), profile)
 
 

@@ -90,7 +90,7 @@ class LabellingRun(Generic[P, S]):
         except StoreError:
             begun = True
         if not begun:
-            return "nothing was begun yet, run the same command again"
+            return "the run was not started: run the same command again"
         return f"resume with: {resume_command(self.words, self.params, run_id)}"
 
 

@@ -49,7 +49,7 @@ class FerflowWebhook(CustomWebhookNotificationBlock):
                 await addressed.anotify(body, subject)
             except httpx.HTTPError as error:
                 if wait is None:
-                    raise NotificationError(f"the webhook did not take it: {_without_address(error)}") from None
+                    raise NotificationError(f"the webhook did not accept the notification: {_without_address(error)}") from None
                 await asyncio.sleep(wait)
             else:
                 return

@@ -73,10 +73,10 @@ def load_resumable_plan(params: LabelParams) -> Plan:
     if is_committed(open_store(params.to), params.resume):
         return plan
     if params.model != config.model and not _same_model(params.model, config.model_digest):
-        raise UsageError(f"run {params.resume} was begun with model {config.model_name}: resume it with the same options")
+        raise UsageError(f"run {params.resume} was started with model {config.model_name}: resume it with the same options")
     check_answering(params, config)
     if params.detector != "auto" and pipeline(params).detector_identity != config.detector_identity:
-        raise UsageError(f"run {params.resume} was begun with detector {config.detector}: resume it with the same options")
+        raise UsageError(f"run {params.resume} was started with detector {config.detector}: resume it with the same options")
     return plan
 
 

@@ -45,7 +45,7 @@ class AddressCluster(ClusterBackend):
     ca_file: str | None = Field(
         default=None, title="CA certificate", description="File (PEM) on the machine of the run. If empty, from Dask's configuration."
     )
-    cert_file: str | None = Field(default=None, title="Certificate", description="File (PEM) with which the run proves who it is.")
+    cert_file: str | None = Field(default=None, title="Certificate", description="File (PEM) with the certificate of the run.")
     key_file: str | None = Field(
         default=None, title="Key", description="File (PEM) of the certificate's key; empty where both are in one file."
     )
@@ -84,7 +84,7 @@ class AddressCluster(ClusterBackend):
     def with_workers(self, workers: int | None) -> Self:
         if workers is None:
             return self
-        raise UsageError("--workers is for local clusters: a running scheduler has the workers it has")
+        raise UsageError("--workers is for local clusters: a running scheduler has workers of its own")
 
     def max_concurrency(self) -> int:
         return 1

@@ -58,7 +58,7 @@ class LocalCluster(LocalBackend):
     processes: Number | Adaptive | None = Field(
         default=None,
         title="Processes",
-        description="A number, or an adaptive number between two; one a core if none is given.",
+        description="A number, or an adaptive number between two. If empty, one a core.",
     )
     threads: int = Field(
         default=1, ge=1, le=64, title="Threads", description="Shards that one process works on at a time. Processes are faster."

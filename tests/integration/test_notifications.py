@@ -241,10 +241,10 @@ def test_what_refuses_is_told_without_its_address(monkeypatch, tmp_path):
         with pytest.raises(NotificationError) as refused:
             asyncio.run(block.notify("body", "subject", (0, 0)))
         assert listener.asked == 3
-    assert refused.value.log == "the webhook did not take it: status 500"
+    assert refused.value.log == "the webhook did not accept the notification: status 500"
     with pytest.raises(NotificationError) as unheard:
         asyncio.run(block.notify("body", "subject", (0, 0)))
-    assert unheard.value.log == "the webhook did not take it: ConnectError"
+    assert unheard.value.log == "the webhook did not accept the notification: ConnectError"
 
 
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # Apprise looks at pictures with it

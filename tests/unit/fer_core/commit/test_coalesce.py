@@ -247,7 +247,7 @@ def test_rows_of_some_images_are_read_from_the_row_groups_that_may_hold_them(run
 def test_the_command_that_is_gone_says_what_replaces_it(capsys, tmp_path):
     assert main(["compact", str(tmp_path)]) == 2
     told = capsys.readouterr().err
-    assert "ferflow compact is gone" in told
+    assert "ferflow compact was removed" in told
     assert "export current" in told
 
 

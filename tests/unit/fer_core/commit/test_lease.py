@@ -239,7 +239,7 @@ def test_a_lease_outlives_a_storage_that_does_not_answer_for_a_while(store):
 
 def test_what_is_no_lease_is_told(store):
     store.write_bytes("_meta/leases/x.json", b"{}")
-    with pytest.raises(LeaseError, match=r"a lease cannot be read; remove .*_meta/leases/x\.json if nothing writes there"):
+    with pytest.raises(LeaseError, match=r"a lease cannot be read; remove .*_meta/leases/x\.json if no process writes there"):
         refuse_concurrent_writer(store)
 
 

@@ -187,12 +187,12 @@ def test_a_place_with_anything_else_is_refused(folder, tmp_path):
     target = tmp_path / "current"
     export(folder, target)
     (target / "notes.txt").write_text("mine")
-    with pytest.raises(StoreError, match="is not empty and no earlier export"):
+    with pytest.raises(StoreError, match="is neither empty nor an earlier export"):
         export(folder, target)
     (target / "notes.txt").unlink()
     for theirs in (b"mine", next(folder.rglob("*.parquet")).read_bytes(), b""):
         (target / FILE).write_bytes(theirs)
-        with pytest.raises(StoreError, match="is not empty and no earlier export"):
+        with pytest.raises(StoreError, match="is neither empty nor an earlier export"):
             export(folder, target)
         assert (target / FILE).read_bytes() == theirs
     with pytest.raises(StoreError, match="is a file, not a folder"):

@@ -104,7 +104,7 @@ def test_the_margin_grows_in() -> None:
 
 
 def test_a_margin_that_would_never_be_whole() -> None:
-    with pytest.raises(ValueError, match="would not be whole"):
+    with pytest.raises(ValueError, match="reached before the end"):
         LossConfig(margin_start=0.6)
     with pytest.raises(ValueError, match="no margin_start"):
         LossConfig("center", margin_start=0.3)

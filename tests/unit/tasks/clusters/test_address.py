@@ -119,7 +119,7 @@ def test_certificates_of_another_authority_are_refused_by_either_side(secure, ou
     stranger = theirs.sign("stranger")
     assert _refused(_spec(secure.address, ours.file, stranger)).endswith(f"does not accept the certificate {stranger.cert}")
     said = _refused(_spec(secure.address, theirs.file, ours.sign("guest")))
-    assert said.startswith(f"the certificate of the scheduler at {secure.address} is not one that {theirs.file} vouches for (")
+    assert said.startswith(f"the certificate of the scheduler at {secure.address} cannot be verified with {theirs.file} (")
 
 
 def test_files_that_are_no_certificates_are_told_by_name(secure, ours, tmp_path):
@@ -134,7 +134,7 @@ def test_files_that_are_no_certificates_are_told_by_name(secure, ours, tmp_path)
 
 def test_who_speaks_no_tls_or_does_not_answer_is_one_line(plain, ours, monkeypatch):
     address = plain.address.replace("tcp://", "tls://")
-    assert _refused(_spec(address, ours.file, ours.sign("early"))) == f"what answers at {address} does not speak TLS"
+    assert _refused(_spec(address, ours.file, ours.sign("early"))) == f"the server at {address} does not use TLS"
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         dead = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
