@@ -102,7 +102,7 @@ class AddressCluster(ClusterBackend):
         check_answer(self.address, self.certificates())
 
     @contextmanager
-    def open_client(self) -> "Iterator[Client]":
+    def open_client(self, connect_seconds: float = CONNECT_SECONDS, workers_seconds: float = WORKERS_SECONDS) -> "Iterator[Client]":
         from distributed import Client
 
         from tasks.clusters.versions import check_agreement, silence_version_warning
@@ -112,12 +112,12 @@ class AddressCluster(ClusterBackend):
         self.check()
         with _loop() as loop:
             try:
-                client = Client(self.address, timeout=CONNECT_SECONDS, security=_security(self.certificates()), loop=loop)
+                client = Client(self.address, timeout=connect_seconds, security=_security(self.certificates()), loop=loop)
             except (OSError, ValueError, ImportError) as error:
                 raise ClusterError(f"no Dask scheduler answers at {self.address}") from error
             try:
                 try:
-                    client.wait_for_workers(1, timeout=WORKERS_SECONDS)
+                    client.wait_for_workers(1, timeout=workers_seconds)
                 except TimeoutError as error:
                     raise ClusterError(f"the Dask scheduler at {self.address} has no workers") from error
                 check_agreement(client, self.address)
