@@ -45,17 +45,17 @@ def test_images_that_end_their_workers_cost_a_row_each(client, tmp_path):
 
 
 def test_images_that_are_known_never_end_a_run(client, tmp_path):
-    """Each of six shards kills a worker at an unknown image, then three at a known one. Four deaths are allowed, as many as jobs may be on
-    their way to two workers: those that an image has explained count no more.
+    """Each of seven shards kills a worker at an unknown image, then three at a known one. Six failures are allowed, as many as jobs may be
+    in flight while a worker and the one in its place are both counted: those that an image has explained count no more.
     """
-    four = FailureBudget(least=4, per_worker=0, images_per_failure=1000)
-    bombs = [[f"a{number}", f"{DEADLY}.{number}"] for number in range(6)]
-    rows = run(client, tmp_path, ["first"], *bombs, ["last"], budget=four)
+    six = FailureBudget(least=6, per_worker=0, images_per_failure=1000)
+    bombs = [[f"a{number}", f"{DEADLY}.{number}"] for number in range(7)]
+    rows = run(client, tmp_path, ["first"], *bombs, ["last"], budget=six)
     given_up = sorted(uri for uri, said in rows.items() if said.startswith("crashed"))
-    assert given_up == [f"/0{number + 1}/deadly.{number}" for number in range(6)]
-    assert list(rows.values()).count("labeled") == 8
+    assert given_up == [f"/0{number + 1}/deadly.{number}" for number in range(7)]
+    assert list(rows.values()).count("labeled") == 9
     looks = odd_pictures.looks(tmp_path)
-    for number in range(6):  # beside others, then with its shard by a worker that tells, then by itself
+    for number in range(7):  # beside others, then with its shard by a worker that tells, then by itself
         assert looks.count(f"/0{number + 1}/{DEADLY}.{number}") == 2 + FAILURES_TO_QUARANTINE
 
 
