@@ -133,7 +133,7 @@ class RunConfig:
         config = cls(**{**value, "quality_rule": QualityRule(**value.get("quality_rule", {}))})
         check_entries(config)
         if not _RUN_ID.fullmatch(config.run_id) or not _DAY.fullmatch(config.run_date):  # which stand in paths
-            raise ValueError("no run has such an id or date")
+            raise ValueError("not the id or the date of a run")
         if min(config.shard_size, config.max_bytes, config.max_pixels) < 1 or config.started_us < 0:
             raise ValueError("sizes are at least 1, and times are not before 1970")
         if config.min_face is not None and not MinFace.is_canonical(config.min_face):
@@ -172,7 +172,7 @@ class PartName:
         """The inverse of `str`; ValueError for anything else."""
         found = _PART.fullmatch(text)
         if found is None:
-            raise ValueError(f"no part has such a name: {text[:80]}")
+            raise ValueError(f"not the name of a part: {text[:80]}")
         return cls(int(found[1]), tuple(found[2].split("-")[1:]))
 
     @classmethod
@@ -180,7 +180,7 @@ class PartName:
         """The inverse of `file`; ValueError for anything else."""
         stem, _, suffix = name.rpartition(".")
         if suffix != "parquet":
-            raise ValueError(f"no file of a part has such a name: {name[:80]}")
+            raise ValueError(f"not the file name of a part: {name[:80]}")
         return cls.parse(stem)
 
     @property

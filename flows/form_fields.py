@@ -40,7 +40,7 @@ Prior = Annotated[str, AfterValidator(_known_prior)]
 """A prior's name, or eight shares with commas."""
 _PRIOR_TEXT: Final = (
     "How often each expression is expected: training, tempered, balanced, or eight shares with commas. "
-    "If empty, tempered; training for a model that does not know its class prior."
+    "If empty, tempered; training for a model without a class prior."
 )
 PriorField = Annotated[Prior | None, Field(title="Class prior", description=_PRIOR_TEXT, examples=["tempered", "training", "balanced"])]
 PrecisionField = Annotated[

@@ -61,7 +61,7 @@ class LabelParams(LabellingParams):
         LIMITS.rows, ge=1, title="Most rows of a list", description="A list file of more images is refused before it fills the memory."
     )
     max_list_bytes: int = Field(
-        LIMITS.bytes, ge=1, title="Most bytes of a list", description="A list file is refused whose size, or names unpacked, are more."
+        LIMITS.bytes, ge=1, title="Most bytes of a list", description="A list file is refused if it, or its names unpacked, are larger."
     )
     max_failed: float | None = Field(
         None, ge=0, le=100, title="Most quarantined, %", description="The run fails, after its commit, when a larger share was quarantined."

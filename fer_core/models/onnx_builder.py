@@ -41,7 +41,7 @@ class Graph:
     def constant(self, array: NDArray[Any]) -> str:
         """An array that is part of the graph. ValueError: a number of it is not finite, such as a product of weights that are."""
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError("weights that are too large together")
+            raise ValueError("products of weights that are not finite")
         name = f"w{len(self._weights)}"
         self._weights.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name

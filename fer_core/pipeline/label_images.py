@@ -42,13 +42,20 @@ class LabelledImages:
 
 
 def process_images(
-    images: Sequence[ImageRef], config: RunConfig, tools: WorkerModels, watch: Stopwatch, *, on_progress: OnProgress, read: Read
+    images: Sequence[ImageRef],
+    config: RunConfig,
+    tools: WorkerModels,
+    watch: Stopwatch,
+    *,
+    on_progress: OnProgress,
+    read: Read,
+    pixels: int | None = None,
 ) -> LabelledImages:
-    """Label images. on_progress: see `shard.label_shard`. read: `store.read_uri` or a replacement."""
+    """Label images. on_progress: see `shard.label_shard`. read: `store.read_uri` or a replacement. pixels: see `DecodePrefetcher`."""
     extractor, seen = tools.extractor(), list[_Seen]()
     with (
         FaceBatch(tools.predictor, watch, keep_crops=config.keep_crops) as batch,
-        _ahead(images, config, extractor, read) as ahead,
+        _ahead(images, config, extractor, read, pixels) as ahead,
     ):
         group = _Group(config, extractor, ahead, watch, on_progress)
         while len(seen) < len(images):
@@ -219,10 +226,10 @@ def _failure_status(error: Exception, ref: ImageRef) -> tuple[str, str]:
     return UNREADABLE, f"processing failed: {type(error).__name__}: {error}"
 
 
-def _ahead(images: Sequence[ImageRef], config: RunConfig, extractor: FaceExtractor, read: Read) -> DecodePrefetcher:
+def _ahead(images: Sequence[ImageRef], config: RunConfig, extractor: FaceExtractor, read: Read, pixels: int | None) -> DecodePrefetcher:
     """Prefetches two groups of images: the next group is decoded while the current one is processed."""
-    decode = _decoder(config, extractor)
-    return DecodePrefetcher(images, config.max_bytes, read, decode, threads=decoders(config.device), waiting=2 * extractor.pictures)
+    decode, waiting = _decoder(config, extractor), 2 * extractor.pictures
+    return DecodePrefetcher(images, config.max_bytes, read, decode, threads=decoders(config.device), waiting=waiting, pixels=pixels)
 
 
 def _decoder(config: RunConfig, extractor: FaceExtractor) -> Callable[[bytes, Callable[[int], None]], Picture]:

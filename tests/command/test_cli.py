@@ -194,7 +194,7 @@ def test_verify_says_ok_and_then_what_is_wrong(call, labelled, tmp_path):
 def test_a_run_id_is_taken_once(call, labelled):
     ended = call("label", labelled.source, "--to", labelled.root, "--run-id", "first")
     assert ended.code == 1
-    assert "first is committed already" in ended.line
+    assert "first is committed: choose another id" in ended.line
 
 
 def test_resuming_what_is_committed_does_nothing(call, labelled):
