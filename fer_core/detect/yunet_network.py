@@ -58,7 +58,7 @@ def _multiple(side: int) -> int:
 def _any_size(file: Path) -> bytes:
     """The model with a free input size; the file fixes it to 640 x 640."""
     try:
-        model: Any = onnx.load(str(file))
+        model: Any = onnx.load(str(file), load_external_data=False)  # a file may name others
         dimensions = model.graph.input[0].type.tensor_type.shape.dim
         for dimension, name in zip(dimensions, ("", "", "height", "width"), strict=True):
             if name:
