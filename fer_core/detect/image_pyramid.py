@@ -61,7 +61,7 @@ def halved(finest: int, looks: int, coarsest: int = LIMIT_SIDE) -> list[int]:
 
 
 def tiles(level: NDArray[np.uint8], side: int = LIMIT_SIDE) -> Iterator[Tile]:
-    """Overlapping parts of a level, as few as tiles of `side` would be, and no longer than that takes; the level itself where it is short."""
+    """Overlapping parts of a level: as few as of `side`, but no longer than so many need be. The level itself where it is no longer."""
     height, width = level.shape[:2]
     for top, bottom in spans(height, _fitted(height, side), OVERLAP):
         for left, right in spans(width, _fitted(width, side), OVERLAP):
