@@ -61,13 +61,19 @@ def halved(finest: int, looks: int, coarsest: int = LIMIT_SIDE) -> list[int]:
 
 
 def tiles(level: NDArray[np.uint8], side: int = LIMIT_SIDE) -> Iterator[Tile]:
-    """Overlapping parts of a level, none longer than `side`; the level itself where it is no longer."""
+    """Overlapping parts of a level: as few as of `side`, but no longer than so many need be. The level itself where it is no longer."""
     height, width = level.shape[:2]
-    for top, bottom in spans(height, side, OVERLAP):
-        for left, right in spans(width, side, OVERLAP):
+    for top, bottom in spans(height, _fitted(height, side), OVERLAP):
+        for left, right in spans(width, _fitted(width, side), OVERLAP):
             low = [-np.inf if left == 0 else 0, -np.inf if top == 0 else 0]
             high = [np.inf if right == width else right - left, np.inf if bottom == height else bottom - top]
             yield Tile(level[top:bottom, left:right], np.array([left, top], np.float32), np.array([*low, *high], np.float32))
+
+
+def _fitted(length: int, side: int) -> int:
+    """The shortest tile of which as few cover a length as of `side`."""
+    count = max(1, -(-(length - OVERLAP) // (side - OVERLAP)))
+    return -(-(length + (count - 1) * OVERLAP) // count)
 
 
 def spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:

@@ -129,6 +129,7 @@ def test_tiles_cover_a_level_and_have_every_face_whole(height, width):
     level = np.zeros((height, width, 3), np.uint8)
     parts, covered = list(tiles(level)), np.zeros((height, width), bool)
     assert len(parts) == 1 or max(height, width) > LIMIT_SIDE
+    assert sum(part.pixels.shape[0] for part in parts if part.origin[0] == 0) <= height + (len(parts) - 1) * (OVERLAP + 1)
     for part in parts:
         left, top = part.origin.astype(int)
         rows, columns = part.pixels.shape[:2]
