@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fer_core.decode.decoder import decode
 from fer_core.detect.base import Detector
-from fer_core.detect.registry import build
+from fer_core.detect.registry import build, crop_side
 from fer_core.errors import FaceSetError, ImageError
 from fer_core.faceset import Row
 from fer_core.faceset.framing import find_points, frame
@@ -100,18 +100,19 @@ def _batches(pool: Pool, tasks: Iterable[tuple[Row, Given]]) -> Iterator[list[tu
 
 
 _detector: Detector | None = None
+_side: int | None = None
 
 
 def _start(spec: str) -> None:
     """One detector a worker process, on one thread because every core has a worker. Only the command handles Ctrl-C."""
-    global _detector  # noqa: PLW0603  (process pools hand state to their workers this way only)
+    global _detector, _side  # process pools hand state to their workers this way only
     parent = multiprocessing.parent_process()
     if parent is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=_end_with, args=(parent.join,), daemon=True).start()
     cv2.setNumThreads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # before the built-in detector loads torch: each process has a core, not all of them
-    _detector = build(spec)
+    _detector, _side = build(spec), crop_side(spec)
 
 
 def _end_with(wait: Callable[[], None]) -> None:
@@ -131,7 +132,7 @@ def _look(data: bytes, detector: Detector) -> DetectedFace:
         pixels = decode(data, LIMITS).pixels
     except ImageError:
         return DetectedFace("", None)
-    points = find_points(pixels, detector)
+    points = find_points(pixels, detector, _side)
     digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
     return DetectedFace(digest, None if points is None else points / _size(pixels))
 

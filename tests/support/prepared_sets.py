@@ -31,7 +31,7 @@ class Anyway:
 
     identity = "anyway-1"
 
-    def detect(self, pixels: NDArray[np.uint8]) -> Faces:
+    def detect(self, pixels: NDArray[np.uint8], side: int | None = None, /) -> Faces:
         height, width = pixels.shape[:2]
         if not pixels[height // 2, width // 2].any():
             return Faces.none()

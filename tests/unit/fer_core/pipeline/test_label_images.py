@@ -14,6 +14,7 @@ from fer_core.align.aligner import align
 from fer_core.align.face_extractor import CpuFaceExtractor, ExtractedFaces
 from fer_core.detect.builtin.detector import BuiltinDetector
 from fer_core.errors import DetectorError
+from fer_core.min_face import Look
 from fer_core.pipeline import label_images
 from fer_core.pipeline.label_images import LabelledImages, process_images
 from fer_core.pipeline.worker_models import WorkerModels
@@ -34,9 +35,9 @@ class Together:
     def __init__(self) -> None:
         self.asked: list[int] = []
 
-    def extract(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch) -> list[ExtractedFaces]:
+    def extract(self, pictures: Sequence[NDArray[np.uint8]], looks: Sequence[Look], watch: Stopwatch) -> list[ExtractedFaces]:
         self.asked.append(len(pictures))
-        return CpuFaceExtractor(fakes.FakeDetector()).extract(pictures, min_face_px, watch)
+        return CpuFaceExtractor(fakes.FakeDetector()).extract(pictures, looks, watch)
 
 
 def run_over(
@@ -190,9 +191,9 @@ class TestLargePhotographs:
     def test_the_photograph_is_decoded_in_full_only_for_small_faces(self, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         again, original = [0], label_images._decoded_again
 
-        def counted(config: RunConfig, content: bytes) -> object:
+        def counted(config: RunConfig, content: bytes, reduction: int) -> object:
             again[0] += 1
-            return original(config, content)
+            return original(config, content, reduction)
 
         monkeypatch.setattr(label_images, "_decoded_again", counted)
         self.look(large, 600)

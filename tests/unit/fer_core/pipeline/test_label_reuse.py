@@ -33,7 +33,7 @@ class CountingDetector(fakes.FakeDetector):
     def __init__(self):
         self.looked = 0
 
-    def detect(self, pixels):
+    def detect(self, pixels, side=None):
         self.looked += 1
         return super().detect(pixels)
 

@@ -189,7 +189,7 @@ def test_small_faces_are_left_out_and_the_rest_counted_from_0(run, folder):
     sizes = np.array([[30, 36], [36, 15.9], [16, 16]], np.float32)
 
     class Detector(fakes.FakeDetector):
-        def detect(self, pixels):
+        def detect(self, pixels, side=None):
             faces = super().detect(pixels)
             faces.boxes[:, 2:] = faces.boxes[:, :2] + sizes[: len(faces)]
             return faces
