@@ -106,6 +106,8 @@ def _machines(figures: Figures) -> list[str]:
         about = figure.get("machine")
         if name in SECTIONS and isinstance(about, dict):
             text = f"{about['processor']}, {about['cores']} cores, {about['memory_gib']} GiB, {about['system']}"
+            if "instructions" in about:  # records of earlier releases lack it
+                text += f", {about['instructions']}, {about['matrix_gflops']:.0f} GFLOP/s a core by matrix products"
             told.setdefault(f"{text}, Python {about['python']}, torch {about['torch']}", []).append(name)
     busy = [figures[name]["machine"]["busy_before_percent"] for names in told.values() for name in names]
     lines = [text if len(told) == 1 else f"- {', '.join(names)}: {text}" for text, names in told.items()]

@@ -26,6 +26,7 @@ from typing import Any
 import psutil
 from PIL import Image
 
+from benchmarks.common.processor import instructions, matrix_gflops
 from fer_core.collection.inventory import list_images
 from flows.cli.demo import demo_pictures
 
@@ -82,6 +83,8 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "busy_before_percent": psutil.cpu_percent(interval=1.0),
+        "instructions": instructions(),
+        "matrix_gflops": round(matrix_gflops(), 1),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "opencv-python", "prefect", "distributed")},

@@ -14,6 +14,7 @@ from benchmarks.accuracy import label_equality
 from benchmarks.common import pictures
 from benchmarks.scalability import cost_curves
 from benchmarks.throughput import (
+    against_detection,
     against_others,
     against_script,
     all_cores,
@@ -240,3 +241,22 @@ def test_the_processes_of_a_command_are_counted_by_role(tmp_path):
     assert told["wall"] > 0
     with pytest.raises(SystemExit, match="exit code 3"):
         start_up.timed([sys.executable, "-c", "raise SystemExit(3)"], tmp_path)
+
+
+def test_detection_alone_is_what_the_job_is_compared_with(collection, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(against_detection, "measured", fake_job([30.0, 60.0]))
+    monkeypatch.setattr(against_detection, "script", lambda pictures, yunet, side: {"images": 40, "faces": 8, "seconds": 2.0})
+    against_detection.main([str(collection), "yunet.onnx", "--side", "640", "--images", "6", "--rounds", "2", "--to", str(tmp_path)])
+    told = capsys.readouterr().out
+    assert "| 1 | 20.0 | 8 | 30.0 | 3 | 1.50 |" in told
+    assert "Median ratio: 2.25" in told
+    kept = json.loads((tmp_path / "against_detection.json").read_text())
+    assert kept["machine"]["matrix_gflops"] > 0
+    assert kept["machine"]["instructions"]
+
+
+def test_copies_are_the_same_pictures_with_other_digests(collection, tmp_path):
+    made = sorted(against_detection.copied(collection, tmp_path / "copies", 2).iterdir())
+    assert len(made) == 2 * len(list(collection.iterdir()))
+    assert made[0].read_bytes() != made[1].read_bytes()
+    assert np.array_equal(cv2.imread(str(made[0])), cv2.imread(str(made[1])))
