@@ -26,7 +26,7 @@ class Reference:
 
     model_name: str
     model_digest: str
-    """Or, with another prior or precision than earlier releases knew, the key of both (`run.Answering.key`)."""
+    """Or the key of a pipeline that earlier releases did not know, see `runs.history`."""
     runs: tuple[str, ...]
     """The runs it was made from."""
     made_at: str

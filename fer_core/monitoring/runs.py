@@ -61,7 +61,7 @@ def history(store: Store, limits: Limits | None = None) -> list[RunFindings]:
     manifests.sort(key=lambda manifest: (manifest.config["started_us"], manifest.run_id))
     profiles = {manifest.run_id: profile_of(store, manifest) for manifest in manifests}
     references = {digest: _reference(store, manifests, profiles, digest, limits.enough) for digest in _models(manifests)}
-    return [_findings(manifest, profiles[manifest.run_id], references[_answering(manifest)], limits) for manifest in manifests]
+    return [_findings(manifest, profiles[manifest.run_id], references[_pipeline(manifest)], limits) for manifest in manifests]
 
 
 def choose_reference(store: Store, run_id: str) -> Reference:
@@ -70,7 +70,7 @@ def choose_reference(store: Store, run_id: str) -> Reference:
     profile = profile_of(store, manifest)
     if not profile.faces:
         raise CommitError(f"run {run_id} has found no face, and cannot be a reference")
-    return write_reference(store, manifest.model_name, _answering(manifest), (run_id,), profile)
+    return write_reference(store, manifest.model_name, _pipeline(manifest), (run_id,), profile)
 
 
 def profile_of(store: Store, manifest: Manifest) -> Profile:
@@ -105,12 +105,16 @@ def _of_part(store: Store, manifest: Manifest, part: Part) -> Profile:
 
 
 def _models(manifests: Sequence[Manifest]) -> list[str]:
-    return list(dict.fromkeys(map(_answering, manifests)))
+    return list(dict.fromkeys(map(_pipeline, manifests)))
 
 
-def _answering(manifest: Manifest) -> str:
-    """What a run is compared under: another prior gives other shares of the expressions, and that is no drift."""
-    return Answering(manifest.model_digest, manifest.config.get("prior", "training"), manifest.config.get("precision")).key
+def _pipeline(manifest: Manifest) -> str:
+    """Key of the runs that are compared with each other: `Answering.key`, and what finds the faces, except of earlier releases."""
+    answering = Answering(manifest.model_digest, manifest.config.get("prior", "training"), manifest.config.get("precision"))
+    smallest = manifest.config.get("min_face")
+    if smallest is None:
+        return answering.key
+    return json_sha256({"answering": answering.key, "min_face": smallest, "detector": manifest.detector})
 
 
 def _reference(
@@ -119,7 +123,7 @@ def _reference(
     found = read_reference(store, digest)
     if found is not None:
         return found
-    ours = [manifest for manifest in manifests if _answering(manifest) == digest]
+    ours = [manifest for manifest in manifests if _pipeline(manifest) == digest]
     first = next((manifest for manifest in ours if profiles[manifest.run_id].faces >= enough), None)
     return None if first is None else write_reference(store, first.model_name, digest, (first.run_id,), profiles[first.run_id])
 

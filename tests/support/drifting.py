@@ -20,12 +20,15 @@ from tests.support import fakes
 DAY_US = 86_400_000_000
 
 
-def night(root, run_id, day, faces=250, happy=0.5, size=90.0, no_face=0.1, model=1, prior="training"):
-    """A run of one face an image, and of images without a face. happy: share of happiness; size: median face size in pixels."""
+def night(root, run_id, day, faces=250, happy=0.5, size=90.0, no_face=0.1, model=1, prior="training", **faces_found):
+    """A run of one face an image, and of images without a face.
+
+    happy: share of happiness; size: median face size in pixels; faces_found: `min_face` and `detector_identity` of the run.
+    """
     rng = np.random.default_rng([day, faces])
     started = fakes.STARTED_US + day * DAY_US
     date = f"{datetime.fromtimestamp(started / 1e6, UTC):%Y-%m-%d}"
-    run = replace(fakes.config(root, run_id), run_date=date, started_us=started, model_digest=str(model) * 64, prior=prior)
+    run = replace(fakes.config(root, run_id), run_date=date, started_us=started, model_digest=str(model) * 64, prior=prior, **faces_found)
     empty = rng.binomial(faces, no_face)
     refs = [ImageRef(f"/photos/secret-{day}-{number:05d}.jpg", 1, None, 0) for number in range(faces + empty)]
     sizes = (size * np.exp(0.5 * rng.standard_normal(faces))).astype(np.float32)

@@ -62,6 +62,19 @@ def test_another_prior_has_another_reference(root):
     assert not [finding for run in runs for finding in run.findings if finding.verdict == "drift"]
 
 
+def test_what_finds_other_faces_has_another_reference(root):
+    """Fewer small faces follow from it, and are no drift. Runs of earlier releases keep theirs."""
+    night(root, "first", 0)
+    night(root, "larger", 1, size=300.0, min_face="4%")
+    night(root, "after", 2, size=300.0, min_face="4%")
+    night(root, "other", 3, size=200.0, min_face="4%", detector_identity="other-1")
+    night(root, "back", 4)
+    runs = history(open_store(root))
+    assert [run.is_reference for run in runs] == [True, True, False, True, False]
+    assert not [finding for run in runs for finding in run.findings if finding.verdict == "drift"]
+    assert runs[4].reference.model_digest == MODEL
+
+
 def test_the_reference_stays_until_another_is_chosen(root):
     store = open_store(root)
     night(root, "first", 0)
