@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.accuracy.ablation import FULL, Cell, cells
-from benchmarks.accuracy.end_to_end import _scored
+from benchmarks.accuracy.end_to_end import Label, _scored
 from benchmarks.accuracy.muxspace import write_folder, write_rafdb
 from fer_core.faceset import read_split
 from fer_core.faceset.importers import folder, rafdb
@@ -62,14 +62,21 @@ def test_pictures_without_a_face_count_as_wrong(tmp_path: Path) -> None:
     for name in ("happy/a.png", "happy/b.png", "anger/c.png", "anger/d.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    said = {str(tmp_path / "happy/a.png"): "happiness", str(tmp_path / "anger/c.png"): "fear", str(tmp_path / "anger/d.png"): "anger"}
-    assert _scored(tmp_path, said) == {
-        "pictures": 4,
-        "without_face": 1,
-        "accuracy": 0.5,
-        "accuracy_where_found": 0.6667,
-        "recall": {"anger": 0.5, "happiness": 0.5},
+    said = {"happy/a.png": "happiness", "anger/c.png": "fear", "anger/d.png": "anger"}
+    labels = {
+        str(tmp_path / file): Label(tuple(0.9 if name == expression else 0.1 / 7 for name in EXPRESSIONS), expression == "fear")
+        for file, expression in said.items()
     }
+    scored = _scored(tmp_path, labels)
+    assert (scored["pictures"], scored["without_face"], scored["accuracy"]) == (4, 1, 0.5)
+    assert scored["recall"] == {"anger": 0.5, "happiness": 0.5}
+    assert scored["accuracy_where_found"] == pytest.approx(0.6667, abs=1e-4)
+    assert scored["balanced_seven"] == 0.5
+    assert (scored["kept"], scored["right_where_kept"]) == (0.5, 1.0)
+    assert scored["ece"] == pytest.approx(abs(0.9 - 2 / 3), abs=1e-3)
+    low, high = scored["intervals"]["accuracy"]
+    assert low <= 2 / 3 <= high
+    assert _scored(tmp_path, {})["accuracy"] == 0.0
 
 
 def test_a_card_is_written_for_people(tmp_path: Path) -> None:
