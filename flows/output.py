@@ -13,9 +13,19 @@ from fer_core.text import visible, visible_json, visible_lines
 def print_result(as_json: bool, value: Mapping[str, object], text: str | Sequence[str]) -> None:
     """Write `value` as one line of JSON, or the text. text: one line or several."""
     lines = [text] if isinstance(text, str) else text
-    shown = visible_json(json.dumps(value, ensure_ascii=False, default=str)) if as_json else "\n".join(visible(line) for line in lines)
+    shown = _json(value, sys.stdout.encoding) if as_json else "\n".join(visible(line) for line in lines)
     sys.stdout.write(shown + "\n")
     sys.stdout.flush()
+
+
+def _json(value: Mapping[str, object], encoding: str) -> str:
+    """In ASCII where the encoding lacks a character: JSON has escapes of its own."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text.encode(encoding, "surrogatepass")
+    except UnicodeEncodeError:
+        return json.dumps(value, default=str)
+    return visible_json(text)
 
 
 def print_line(line: str, *, start: str = "", end: str = "\n") -> None:

@@ -61,7 +61,7 @@ def cut_short(name: str) -> str:
 
 
 def _encoded(name: str) -> bytes:
-    return local_path(name).encode(errors="surrogateescape")
+    return os.fsencode(local_path(name))
 
 
 def without_credentials(url: str) -> str:
@@ -154,14 +154,15 @@ def error_text(error: BaseException) -> str:
 
 
 def local_uri(path: str) -> str:
-    """Image URI of an absolute local path as the operating system gives it (undecodable bytes as lone surrogates)."""
+    """Image URI of an absolute local path as the operating system gives it. The bytes of the name count, read as UTF-8 in every locale."""
+    data = os.fsencode(path)
     try:
-        path.encode()
-    except UnicodeEncodeError:
-        return _FILE_URI + quote(os.fsencode(path))
-    return path
+        return data.decode()
+    except UnicodeDecodeError:
+        return _FILE_URI + quote(data)
 
 
 def local_path(uri: str) -> str:
     """The inverse of `local_uri`."""
-    return os.fsdecode(unquote_to_bytes(uri.removeprefix(_FILE_URI))) if uri.startswith(_FILE_URI) else uri
+    is_quoted = uri.startswith(_FILE_URI)
+    return os.fsdecode(unquote_to_bytes(uri.removeprefix(_FILE_URI)) if is_quoted else uri.encode(errors="surrogateescape"))

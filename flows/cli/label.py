@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flows.cli.answer_options import add_precision, add_prior
 from flows.cli.cluster_option import CLUSTER
 from flows.cli.labelling_run import LabellingRun, given_options
+from flows.cli.utf8_mode import typed_text
 from flows.output import print_line, print_result
 
 if TYPE_CHECKING:
@@ -65,11 +66,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     which.add_argument("--resume", metavar="ID", help="finish an interrupted run; the same SOURCE and options")
     runs.add_argument("--force", action="store_true", help="read images again that are labelled already")
     runs.add_argument("--keep-crops", action="store_true", help="also keep the aligned faces: personal data")
-    runs.add_argument("--purpose", metavar="TEXT", help="why these faces are labelled; kept with the run")
+    runs.add_argument("--purpose", metavar="TEXT", type=typed_text, help="why these faces are labelled; kept with the run")
     runs.add_argument(
         "--file-mode", choices=("owner", "group"), help="who reads the root's files: owner (default for a new local root), or its group too"
     )
-    runs.add_argument("--max-failed", metavar="PCT", type=float, help="exit 1 when more than this share of images was quarantined")
+    runs.add_argument(
+        "--max-failed",
+        metavar="PCT",
+        type=float,
+        help="exit 1 when more than this share of the listing was newly quarantined",
+    )
     runs.add_argument("--dry-run", action="store_true", help="say what would be read, and how long it would take; write nothing")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--verbose", action="store_true", help="show log lines of Prefect and Dask, and tracebacks")

@@ -4,7 +4,6 @@ Worker processes import the main module of their parent, which is this one: it m
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -14,6 +13,8 @@ import flows.cli.started  # noqa: F401  (notes the time)
 from fer_core.isolation import isolate_command
 from fer_core.storage.file_mode import private_process
 from fer_core.text import visible
+from flows.cli.standard_streams import guard
+from flows.cli.utf8_mode import restart_in_utf8_mode
 from tasks.execution import signals
 
 COMMANDS: Final = (
@@ -70,6 +71,8 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     if arguments is None:
+        restart_in_utf8_mode()
+        guard()
         isolate_command()
     given = list(sys.argv[1:] if arguments is None else arguments)
     args = argparse.Namespace()
@@ -80,9 +83,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = args.run(args)
     except KeyboardInterrupt:
         code = _fail(args, "interrupted", 1)
-    except BrokenPipeError:  # the reader of the output has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
     except Exception as error:  # noqa: BLE001  a person gets one line, whatever it was; --verbose shows where it came from
         if getattr(args, "verbose", False):
             import traceback

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_core.errors import ModelError
+from flows.cli.utf8_mode import typed_text
 from flows.output import print_result
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     back = inner.add_parser("rollback", help="promote the previous champion again")
     back.add_argument("models", metavar="MODELS", type=Path, help="folder of models")
     for parser, run in ((promotion, run_promote), (back, run_rollback)):
-        parser.add_argument("--reason", metavar="TEXT", default="by hand", help="kept with the record")
+        parser.add_argument("--reason", metavar="TEXT", type=typed_text, default="by hand", help="kept with the record")
         parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
         parser.set_defaults(run=run)
 
