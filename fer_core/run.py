@@ -141,6 +141,8 @@ class ImageRef:
     """Microseconds since the epoch, UTC."""
     earlier_part: str | None = None
     """Images part with the result of an earlier run of the same pipeline for this URI; see `schema.CANDIDATES`."""
+    failed_before: bool = False
+    """Whether the latest result of an earlier run for this URI is in quarantine."""
 
 
 _IMAGE: Final = tuple(one.name for one in fields(ImageRef))
@@ -260,6 +262,8 @@ class ShardReceipt:
     """Busy seconds by stage: read, decode, detect, align, predict, write, load (models, first shard of a process only)."""
     reused: int = 0
     """Images whose content is the same as in an earlier run, so that its results were reused."""
+    failed_again: int = 0
+    """Quarantined images whose result before was quarantined, too."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""

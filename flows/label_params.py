@@ -62,10 +62,18 @@ class LabelParams(LabellingParams):
         LIMITS.bytes, ge=1, title="Most bytes of a list", description="A list file is refused if it, or its names unpacked, are larger."
     )
     max_failed: float | None = Field(
-        None, ge=0, le=100, title="Most quarantined, %", description="The run fails, after its commit, when a larger share was quarantined."
+        None,
+        ge=0,
+        le=100,
+        title="Most quarantined, %",
+        description="The run fails, after its commit, when a larger share of the listing is newly quarantined.",
     )
     quarantine_bound: float = Field(
-        5.0, ge=0, le=100, title="Notify of quarantined, %", description="Emit fer.quarantine.exceeded when a larger share was quarantined."
+        5.0,
+        ge=0,
+        le=100,
+        title="Notify of quarantined, %",
+        description="Emit fer.quarantine.exceeded when a larger share of the listing was newly quarantined.",
     )
     file_mode: Literal["owner", "group"] | None = Field(
         None,

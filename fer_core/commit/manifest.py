@@ -87,6 +87,8 @@ class Manifest:
     """Images whose content had not changed since an earlier run, so that its results were reused. Version 0.1 did not write it."""
     excluded: int = 0
     """Folders that were skipped, not part of `listed`: links that lead out of the source, and the names of `system_files`."""
+    failed_again: int = 0
+    """Images quarantined by this run whose result before was quarantined, too."""
     compacting: tuple[Part, ...] = ()
     """Parts with which an interrupted compaction of an earlier release was replacing `parts`, table by table."""
     replaced: tuple[Part, ...] = ()
