@@ -153,9 +153,7 @@ def _but(left_out: Sequence[str]) -> str:
 
 
 def _local(source: str, options: SourceOptions, links: FolderLinks) -> Iterable[ListedFile]:
-    path = _absolute(_bare(source), os.getcwd())
-    if not os.path.lexists(path) and source.startswith("~"):
-        path = os.path.expanduser(source)
+    path = local_source(source)
     if os.path.exists(path) and is_system_file(path, os.stat(path)):
         raise SourceError(f"{_shown(source)} is {SAID}")
     if os.path.isdir(path):
@@ -168,6 +166,12 @@ def _local(source: str, options: SourceOptions, links: FolderLinks) -> Iterable[
     if MAGIC.isdisjoint(path):
         raise SourceError(f"there is no {_shown(source)}")
     return _matching(path, source, links)
+
+
+def local_source(source: str) -> str:
+    """The absolute path of a local source; a leading `~` is the home unless there is something of that very name."""
+    path = _absolute(_bare(source), os.getcwd())
+    return os.path.expanduser(source) if source.startswith("~") and not os.path.lexists(path) else path
 
 
 def _matching(pattern: str, source: str, links: FolderLinks) -> list[ListedFile]:

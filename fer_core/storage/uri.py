@@ -92,10 +92,13 @@ def refuse_credentials(url: str) -> None:
 
 
 def split(url: str) -> tuple[AbstractFileSystem, str]:
-    """URL -> fsspec filesystem and the path in it. StoreError for storage that is unknown, not installed or wrongly configured."""
+    """URL -> fsspec filesystem and the path in it; a leading `~` is the home, `./~` a folder of that name.
+
+    StoreError for storage that is unknown, not installed or wrongly configured.
+    """
     kind = scheme(url)
     if kind in {"file", "local"}:
-        return LocalFileSystem(), os.path.abspath(after_scheme(url))
+        return LocalFileSystem(), os.path.abspath(os.path.expanduser(after_scheme(url)))
     refuse_credentials(url)
     if kind not in OBJECT_STORES:
         raise StoreError(f"{kind}:// storage is not supported")

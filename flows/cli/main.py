@@ -7,12 +7,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import flows.cli.started  # noqa: F401  (notes the time)
 from fer_core.isolation import isolate_command
 from fer_core.storage.file_mode import private_process
 from fer_core.text import visible
+from flows.cli.option_types import GivenOnce
 from flows.cli.standard_streams import guard
 from flows.cli.utf8_mode import restart_in_utf8_mode
 from tasks.execution import signals
@@ -61,7 +62,11 @@ Exit codes: 0 success, 1 failure with one line of explanation, 2 wrong use.
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports wrong use in one line."""
+    """Reports wrong use in one line, single options that are given twice included."""
+
+    def register(self, registry_name: str, value: Any, object: Any) -> None:  # noqa: ANN401  (as argparse calls it)
+        """What argparse registers, with its own action for single options replaced."""
+        super().register(registry_name, value, GivenOnce if registry_name == "action" and value in (None, "store") else object)
 
     def error(self, message: str) -> NoReturn:
         """Exit code 2."""

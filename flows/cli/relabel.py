@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flows.cli.answer_options import add_precision, add_prior
 from flows.cli.cluster_option import CLUSTER
 from flows.cli.labelling_run import LabellingRun, given_options
-from flows.cli.utf8_mode import typed_text
+from flows.cli.option_types import typed_text
 from flows.output import print_result
 
 if TYPE_CHECKING:

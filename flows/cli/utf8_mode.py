@@ -18,12 +18,3 @@ def restart_in_utf8_mode() -> None:
     os.environ.setdefault("PYTHONIOENCODING", locale.getencoding())
     os.environ[MODE] = "1"
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-
-
-def typed_text(argument: str) -> str:
-    """The value of an option that is no file name: what is not UTF-8 was typed in the locale's encoding."""
-    try:
-        argument.encode()
-    except UnicodeEncodeError:
-        return os.fsencode(argument).decode(locale.getencoding(), "surrogateescape")
-    return argument

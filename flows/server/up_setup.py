@@ -17,7 +17,8 @@ from flows.label_params import LabelParams
 from flows.output import print_line
 from flows.server.guard import ALLOWED_HOSTS, allowed_hosts
 from flows.server.up import Access
-from flows.setup.checks import check_apart, images_at_least, parse_params
+from flows.setup.checks import images_at_least, parse_params
+from flows.setup.label import check_apart
 from tasks.clusters.trust import ALLOWED_CLUSTERS, allowed_clusters
 
 BLOCK: Final = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")

@@ -1,15 +1,18 @@
 """From parameters to a run's configuration: names become digests. Does not import Prefect."""
 
+import os
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fer_core.collection.inventory import local_source
 from fer_core.commit.publish import Plan, is_committed, read_plan
 from fer_core.errors import UsageError
 from fer_core.models.registry import was_champion
 from fer_core.models.store import portable_name, resolve_model
 from fer_core.run import Answering, RunConfig
 from fer_core.storage.store import open_store
+from fer_core.storage.uri import OBJECT_STORES, scheme
 from flows.form_fields import new_run_id
 from flows.label_params import LabelParams
 from flows.setup.answering import answering, check_answering
@@ -37,7 +40,11 @@ def pipeline(params: LabelParams) -> Pipeline:
 
 
 def configure(params: LabelParams) -> RunConfig:
-    """The configuration of a new run that is planned now. A shard size of 0 is chosen when the images are known."""
+    """The configuration of a new run that is planned now. A shard size of 0 is chosen when the images are known.
+
+    UsageError, DetectorError or ModelError where the root is inside the source, or something is unknown, absent or damaged.
+    """
+    check_apart(params.source, params.to)
     now = datetime.now(UTC)
     chosen = pipeline(params)
     return RunConfig(
@@ -56,6 +63,17 @@ def configure(params: LabelParams) -> RunConfig:
         device=params.device,
         started_us=int(now.timestamp() * 1e6),
     )
+
+
+def check_apart(source: str, root: str) -> None:
+    """UsageError where the root is inside the collection, also through links: the next run would list its tables as pictures."""
+    if scheme(source) == "file" and scheme(root) == "file":
+        folder, target = os.path.realpath(local_source(source)), os.path.realpath(open_store(root).url())
+        inside = os.path.isdir(folder) and os.path.commonpath([folder, target]) == folder
+    else:
+        inside = f"{root.rstrip('/')}/".startswith(f"{source.rstrip('/')}/") and scheme(root) in OBJECT_STORES
+    if inside:
+        raise UsageError(f"the labels root {root} lies inside the source {source}: choose a place outside of it")
 
 
 def load_resumable_plan(params: LabelParams) -> Plan:
