@@ -78,6 +78,8 @@ class RunConfig:
     """The prior that the model answers under, see `predict.answer_rule.prior_key`."""
     precision: float | None = None
     """How often labels that need no review are to be right; None: the model's own rule."""
+    anonymous: bool = False
+    """Whether images in S3 are read without credentials."""
     started_us: int = 0
     """When the run was planned, microseconds since the epoch, UTC. It is stamped on every row (`labeled_at`, `seen_at`), so that a shard
     that is run twice writes the same bytes twice."""

@@ -55,6 +55,12 @@ class LabelParams(LabellingParams):
         title="Follow folder links",
         description="Also enter folder links that lead out of the source. File links are always read.",
     )
+    column: str | None = Field(
+        None, min_length=1, title="Column of a list", description="Name of the column with the images. If empty, one with a known name."
+    )
+    anonymous: bool = Field(
+        False, title="Public bucket", description="Read photographs in S3 without credentials. The labels root is written with them."
+    )
     max_list_rows: int = Field(
         LIMITS.rows, ge=1, title="Most rows of a list", description="A list file of more images is refused before it fills the memory."
     )
@@ -85,4 +91,4 @@ class LabelParams(LabellingParams):
     @property
     def source_options(self) -> SourceOptions:
         """How the source is listed."""
-        return SourceOptions(self.follow_links, ListLimits(self.max_list_rows, self.max_list_bytes))
+        return SourceOptions(self.follow_links, ListLimits(self.max_list_rows, self.max_list_bytes), self.column, self.anonymous)

@@ -33,7 +33,7 @@ from fer_core.storage.spill import spill_tables
 from fer_core.storage.store import Store
 from fer_core.storage.uri import as_store_error
 from fer_core.tables.parquet_writer import write_rows
-from fer_core.tables.schema import IMAGE_STATUSES, PLAN, SCHEMA_VERSION, as_plan
+from fer_core.tables.schema import EARLIER, IMAGE_STATUSES, PLAN, SCHEMA_VERSION
 from fer_core.timing import STAGES
 
 
@@ -89,6 +89,14 @@ def read_plan(store: Store, run_id: str) -> Plan:
         return Plan(config, images, *counts)
     except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise CommitError(f"the plan of run {run_id} cannot be read: {plan_file(run_id)}") from error
+
+
+def as_plan(images: pa.Table) -> pa.Table:
+    """Cast to `schema.PLAN`, with nulls where a plan of an earlier release says nothing. images: with a shard each."""
+    for field in EARLIER:
+        if field.name not in images.column_names:
+            images = images.append_column(field, pa.nulls(images.num_rows, field.type))
+    return images.select(PLAN.names).cast(PLAN)
 
 
 def is_committed(store: Store, run_id: str) -> bool:

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import pyarrow as pa
 
@@ -32,18 +33,19 @@ def label_shard(
     on_progress: Callable[[str | None], None] = lambda _: None,
     *,
     store: Store | None = None,
-    read: Read = read_uri,
+    read: Read | None = None,
 ) -> ShardReceipt:
     """Label the images of one shard, stage its parts and its receipt.
 
     tools: a detector and a predictor to use instead of those of the run. on_progress: called with the URI of each image before it is
-    processed, and with None before any other work. store: to use instead of the run's root. read: URI -> bytes of an image to label.
+    processed, and with None before any other work. store: to use instead of the run's root. read: in place of `read_uri`.
     Each image of the job gives one row of the images part, also if it fails; results of an earlier run for the same content are reused.
     DetectorError or ModelError if this worker's models differ from those of the run; StoreError if staging fails.
     """
     watch = Stopwatch()
     images = tuple(sorted(job.images, key=lambda ref: ref.uri))
     store = store or open_store(job.config.root)
+    read = read or partial(read_uri, anonymous=job.config.anonymous)
     with watch.stage("read"):
         reused = reuse_previous_labels(store, job.config, () if job.crashed else images, on_progress)
     on_progress(None)

@@ -3,9 +3,9 @@
 import numpy as np
 import pyarrow as pa
 
+from fer_core.commit.publish import as_plan
 from fer_core.planning.cost_model import ShardSizing, listed_sizes, shard_ends
 from fer_core.storage.spill import sort_by_uri
-from fer_core.tables.schema import as_plan
 
 
 def plan_shards(inventory: pa.Table, shard_size: int | ShardSizing) -> pa.Table:

@@ -91,10 +91,10 @@ def refuse_credentials(url: str) -> None:
         raise StoreError(CREDENTIALS)
 
 
-def split(url: str) -> tuple[AbstractFileSystem, str]:
+def split(url: str, anonymous: bool = False) -> tuple[AbstractFileSystem, str]:
     """URL -> fsspec filesystem and the path in it; a leading `~` is the home, `./~` a folder of that name.
 
-    StoreError for storage that is unknown, not installed or wrongly configured.
+    anonymous: send requests to S3 without credentials. StoreError for storage that is unknown, not installed or wrongly configured.
     """
     kind = scheme(url)
     if kind in {"file", "local"}:
@@ -107,7 +107,7 @@ def split(url: str) -> tuple[AbstractFileSystem, str]:
         raise StoreError(f"cannot open {url}: the S3 client reads {VERSION} in a name as an object version")
     with as_store_error("open", url):
         try:
-            options = client_options(os.environ) if kind in S3 else {}
+            options = client_options(os.environ) | ({"anon": True} if anonymous else {}) if kind in S3 else {}
             # without the cache a listing never hides what another process has written
             fs = fsspec.filesystem(kind, use_listings_cache=False, **options)
         except (ImportError, ValueError) as error:

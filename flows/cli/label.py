@@ -51,6 +51,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     listed.add_argument(
         "--follow-links", action="store_true", help="also enter folder links that lead out of SOURCE (links to files are always read)"
     )
+    listed.add_argument("--column", metavar="NAME", help="column of a .csv or .parquet list (default: one of a known name, or the first)")
+    listed.add_argument("--anonymous", action="store_true", help="read photographs in public S3 buckets without credentials")
     listed.add_argument("--max-list-rows", metavar="N", type=int, help="refuse a list file of more rows (default: 10,000,000)")
     listed.add_argument("--max-list-bytes", metavar="N", type=int, help="refuse a list file of more bytes, also unpacked (default: 1 GiB)")
     work = parser.add_argument_group("workers")

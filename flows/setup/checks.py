@@ -84,7 +84,7 @@ def images_at_least(source: str, enough: int, options: SourceOptions = OPTIONS) 
     Object stores are listed once, by the run itself; of S3 the first page is read here, so that errors appear before anything starts.
     """
     if scheme(source) in S3:
-        found = quick_count(source)
+        found = quick_count(source, options.anonymous)
         return enough if found is None else found
     if scheme(source) != "file":
         return enough

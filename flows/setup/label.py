@@ -61,6 +61,7 @@ def configure(params: LabelParams) -> RunConfig:
         keep_crops=params.keep_crops,
         shard_size=params.shard_size or 0,
         device=params.device,
+        anonymous=params.anonymous,
         started_us=int(now.timestamp() * 1e6),
     )
 

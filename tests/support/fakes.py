@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fer_core.commit.manifest import Manifest
-from fer_core.commit.publish import publish, write_plan
+from fer_core.commit.publish import as_plan, publish, write_plan
 from fer_core.errors import DetectorError
 from fer_core.labels import EXPRESSIONS
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.worker_models import WorkerModels
 from fer_core.run import ImageRef, PartName, RunConfig, ShardJob, ShardReceipt
 from fer_core.storage.store import open_store
-from fer_core.tables.schema import INVENTORY, as_plan
+from fer_core.tables.schema import INVENTORY
 from fer_core.types import Faces, Predictions
 
 BROKEN, HUGE, BROKEN_DETECTOR = 1, 2, 3
