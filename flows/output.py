@@ -34,6 +34,13 @@ def print_line(line: str, *, start: str = "", end: str = "\n") -> None:
     sys.stderr.flush()
 
 
+def print_failure(as_json: bool, sentence: str) -> None:
+    """Write why a command ends: on standard error, and as a JSON object."""
+    if as_json:
+        print_result(True, {"error": sentence}, "")
+    print_line(f"ferflow: {sentence}")
+
+
 def print_lines(text: str) -> None:
     """Write a text of several lines to standard error: a traceback, a usage."""
     sys.stderr.write(visible_lines(text))

@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         return _answer(args, params, committed_summary(params.to, params.resume), f"run {params.resume} was committed already")
     notices(params)
     words = ("label", params.source, "--to", params.to)
-    return _answer(args, params, LabellingRun(params.named(), params.to, images, words, _load_flow, args.verbose).run(), "")
+    return _answer(args, params, LabellingRun(params.named(), params.to, images, words, _load_flow, args.verbose, args.json).run(), "")
 
 
 def _load_flow() -> "Callable[[LabelParams], Summary]":

@@ -135,11 +135,9 @@ def _told(error: Exception, *, verbose_exists: bool) -> tuple[str, int]:
 
 
 def _fail(args: argparse.Namespace, sentence: str, code: int) -> int:
-    from flows.output import print_line, print_result
+    from flows.output import print_failure
 
-    if getattr(args, "json", False):
-        print_result(True, {"error": sentence}, "")
-    print_line(f"ferflow: {sentence}")
+    print_failure(getattr(args, "json", False), sentence)
     return code
 
 

@@ -65,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     if params.resume is not None and is_committed(open_store(params.root), params.resume):
         return _answer(args, committed_summary(params))
     images = check_relabel(params)
-    return _answer(args, LabellingRun(params.named(), params.root, images, ("relabel", params.root), _load_flow, args.verbose).run())
+    words = ("relabel", params.root)
+    return _answer(args, LabellingRun(params.named(), params.root, images, words, _load_flow, args.verbose, args.json).run())
 
 
 def _load_flow() -> "Callable[[RelabelParams], RelabelSummary]":
