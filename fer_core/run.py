@@ -47,7 +47,7 @@ class RunConfig:
     run_id: str
     """Matches `^[a-z][a-z0-9-]*$`."""
     run_date: str
-    """UTC day on which the run was planned, YYYY-MM-DD."""
+    """Day on which the run was planned, YYYY-MM-DD, in `timezone`."""
     source: str
     """SOURCE as the user gave it."""
     root: str
@@ -78,6 +78,8 @@ class RunConfig:
     """The prior that the model answers under, see `predict.answer_rule.prior_key`."""
     precision: float | None = None
     """How often labels that need no review are to be right; None: the model's own rule."""
+    timezone: str = "UTC"
+    """Of `run_date`; that of earlier releases if absent."""
     anonymous: bool = False
     """Whether images in S3 are read without credentials."""
     started_us: int = 0

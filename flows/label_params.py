@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from fer_core.collection.inventory import SourceOptions
 from fer_core.collection.list_file import LIMITS, ListLimits
 from fer_core.models.store import DEFAULT
-from flows.form_fields import Address, ClusterField, LabellingParams, PrecisionField, PriorField, RunId, WorkersField
+from flows.form_fields import Address, ClusterField, LabellingParams, PrecisionField, PriorField, RunId, WorkersField, ZoneField
 from tasks.clusters.local import LocalCluster
 from tasks.execution.image_timeout import IMAGE_SECONDS
 
@@ -86,6 +86,7 @@ class LabelParams(LabellingParams):
         title="Who reads the files",
         description="owner, or group as well in a shared local root. If empty: as an existing root; owner only for a new one.",
     )
+    timezone: ZoneField = None
     device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where the network runs on the workers.")
 
     @property

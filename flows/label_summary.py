@@ -32,6 +32,8 @@ def as_json(summary: Summary, started_at: float) -> dict[str, object]:
     seconds = summary.committed_at - started_at
     return {
         "run_id": manifest.run_id,
+        "run_date": manifest.run_date,
+        "timezone": manifest.timezone,
         "images": manifest.statuses,
         "listed": manifest.listed,
         "unchanged": manifest.unchanged,

@@ -290,6 +290,7 @@ def _manifest(plan: Plan, receipts: Sequence[ShardReceipt], published: Iterable[
         committed_at=committed_at.astimezone(UTC).isoformat(timespec="microseconds"),
         seconds={stage: round(sum(receipt.seconds.get(stage, 0.0) for receipt in receipts), 3) for stage in STAGES},
         reused=sum(receipt.reused for receipt in receipts),
+        timezone=config.timezone,
         failed_again=sum(receipt.failed_again for receipt in receipts),
     )
 

@@ -78,6 +78,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         type=float,
         help="exit 1 when more than this share of the listing was newly quarantined",
     )
+    runs.add_argument("--timezone", metavar="TZ", help="run_date is the day in this time zone (default: this machine's)")
     runs.add_argument("--dry-run", action="store_true", help="say what would be read, and how long it would take; write nothing")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--verbose", action="store_true", help="show log lines of Prefect and Dask, and tracebacks")

@@ -44,6 +44,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--cluster", metavar="SPEC", help=CLUSTER)
     parser.add_argument("--workers", metavar="N", type=int, help="local worker processes (default: every core)")
     parser.add_argument("--shard-size", metavar="N", type=int, help="images a shard (default: a few shards a worker, at most 1,000 each)")
+    parser.add_argument("--timezone", metavar="TZ", help="run_date is the day in this time zone (default: this machine's)")
     parser.add_argument("--purpose", metavar="TEXT", type=typed_text, help="why these faces are labelled (default: as in the earlier run)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--run-id", metavar="ID", help="name of the run: lower-case letters, digits, hyphens (default: from the time)")

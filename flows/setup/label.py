@@ -13,6 +13,7 @@ from fer_core.models.store import portable_name, resolve_model
 from fer_core.run import Answering, RunConfig
 from fer_core.storage.store import open_store
 from fer_core.storage.uri import OBJECT_STORES, scheme
+from fer_core.time_zone import day, run_zone
 from flows.form_fields import new_run_id
 from flows.label_params import LabelParams
 from flows.setup.answering import answering, check_answering
@@ -39,17 +40,18 @@ def pipeline(params: LabelParams) -> Pipeline:
     return Pipeline(spec, build(spec).identity, portable_name(params.model, model), model.name, answering(params, model))
 
 
-def configure(params: LabelParams) -> RunConfig:
-    """The configuration of a new run that is planned now. A shard size of 0 is chosen when the images are known.
+def configure(params: LabelParams, now: datetime | None = None) -> RunConfig:
+    """The configuration of a new run that is planned now, at an aware time. A shard size of 0 is chosen when the images are known.
 
     UsageError, DetectorError or ModelError where the root is inside the source, or something is unknown, absent or damaged.
     """
     check_apart(params.source, params.to)
-    now = datetime.now(UTC)
+    now, timezone = now or datetime.now(UTC), run_zone(params.timezone)
     chosen = pipeline(params)
     return RunConfig(
         run_id=params.run_id or new_run_id(now),
-        run_date=f"{now:%Y-%m-%d}",
+        run_date=day(now, timezone),
+        timezone=timezone,
         source=params.source,
         root=open_store(params.to).url(),
         detector=chosen.detector,

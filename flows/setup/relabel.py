@@ -9,6 +9,7 @@ from fer_core.relabel.changes import changes_of
 from fer_core.relabel.configuration import RelabelOptions
 from fer_core.relabel.survey import SOURCE, survey
 from fer_core.storage.store import open_store
+from fer_core.time_zone import run_zone
 from flows import label_summary
 from flows.relabel_params import RelabelParams
 from flows.setup.answering import answering, check_answering
@@ -21,7 +22,8 @@ def relabel_options(params: RelabelParams) -> RelabelOptions:
     assert params.run_id is not None
     model = resolve_model(params.model)
     where, size = portable_name(params.model, model), params.shard_size or 0
-    return RelabelOptions(params.run_id, where, model.name, answering(params, model), params.purpose, size, params.device)
+    asked, timezone = answering(params, model), run_zone(params.timezone)
+    return RelabelOptions(params.run_id, where, model.name, asked, params.purpose, size, params.device, timezone)
 
 
 def load_resumable_plan(params: RelabelParams) -> Plan:
