@@ -80,7 +80,7 @@ class LabellingRun(Generic[P, S]):
             return flow(self.params)
 
     def _end_at_once(self, display: "Display") -> None:
-        display.__exit__(None, None, None)
+        display.remove_bar()
         print_failure(self.as_json, f"interrupted; {self.how_to_resume()}")
 
     def how_to_resume(self) -> str:
