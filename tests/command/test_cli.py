@@ -94,6 +94,12 @@ def test_a_dry_run_refuses_an_id_that_the_run_refuses(call, labelled):
     assert (ended.code, "run first is committed: choose another id" in ended.err) == (1, True)
 
 
+def test_a_server_of_prefect_is_found_without_its_api(on_server, prefect_url, two_pictures, tmp_path):
+    address = prefect_url.removesuffix("/api")
+    ended = on_server.run("label", two_pictures, "--to", tmp_path / "labels", env={"PREFECT_API_URL": address})
+    assert (ended.code, ended.line) == (1, f"ferflow: {address} (PREFECT_API_URL) is a Prefect server, its API is {prefect_url}")
+
+
 def test_home_is_expanded_wherever_something_is_written(call, commands, labelled, tmp_path, monkeypatch):
     """A shell does it for words alone, systemd for none."""
     monkeypatch.chdir(tmp_path)
