@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final, Self
 
 from fer_core.hashing import json_sha256
-from fer_core.min_face import MinFace
 from fer_core.quality_thresholds import QualityRule
 from fer_core.validation import check_entries
 
@@ -21,6 +20,7 @@ _RUN_ID: Final = re.compile(r"[a-z][a-z0-9-]*")
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _PART: Final = re.compile(r"part-(\d{5}|[1-9]\d{5,8})((?:-[0-9a-f]+)*)", re.ASCII)
 _SHA256: Final = re.compile("[0-9a-f]{64}")
+_MIN_FACE: Final = re.compile(r"\d{1,9}(\.\d{1,9})?%?", re.ASCII)
 _TABLES: Final = ("faces", "labels", "images")
 
 
@@ -48,7 +48,7 @@ class RunConfig:
     run_id: str
     """Matches `^[a-z][a-z0-9-]*$`."""
     run_date: str
-    """UTC day on which the run was planned, YYYY-MM-DD."""
+    """Day on which the run was planned, YYYY-MM-DD, in `timezone`."""
     source: str
     """SOURCE as the user gave it."""
     root: str
@@ -74,14 +74,18 @@ class RunConfig:
     min_face_px: float = 16.0
     """Of runs of earlier releases: faces whose shorter box side is below this are not labelled. Not used where there is a `min_face`."""
     min_face: str | None = None
-    """The smallest face, as `min_face.MinFace` writes it, which also decides how finely images are searched. None: the rule of earlier
-    releases, see `align.face_search`."""
+    """The smallest face, as `decode.min_face.MinFace` writes it, which also decides how finely images are searched. None: the rule of
+    earlier releases, see `align.face_search`."""
     quality_rule: QualityRule = field(default_factory=QualityRule)
     """Labelled faces that are worse than this need review, however sure the network is."""
     prior: str = "training"
     """The prior that the model answers under, see `predict.answer_rule.prior_key`."""
     precision: float | None = None
     """How often labels that need no review are to be right; None: the model's own rule."""
+    timezone: str = "UTC"
+    """Of `run_date`; that of earlier releases if absent."""
+    anonymous: bool = False
+    """Whether images in S3 are read without credentials."""
     started_us: int = 0
     """When the run was planned, microseconds since the epoch, UTC. It is stamped on every row (`labeled_at`, `seen_at`), so that a shard
     that is run twice writes the same bytes twice."""
@@ -136,7 +140,7 @@ class RunConfig:
             raise ValueError("not the id or the date of a run")
         if min(config.shard_size, config.max_bytes, config.max_pixels) < 1 or config.started_us < 0:
             raise ValueError("sizes are at least 1, and times are not before 1970")
-        if config.min_face is not None and not MinFace.is_canonical(config.min_face):
+        if config.min_face is not None and not _MIN_FACE.fullmatch(config.min_face):
             raise ValueError("the smallest face is not as it is written")
         return config
 
@@ -153,6 +157,8 @@ class ImageRef:
     """Microseconds since the epoch, UTC."""
     earlier_part: str | None = None
     """Images part with the result of an earlier run of the same pipeline for this URI; see `schema.CANDIDATES`."""
+    failed_before: bool = False
+    """Whether the latest result of an earlier run for this URI is in quarantine."""
 
 
 _IMAGE: Final = tuple(one.name for one in fields(ImageRef))
@@ -272,6 +278,8 @@ class ShardReceipt:
     """Busy seconds by stage: read, decode, detect, align, predict, write, load (models, first shard of a process only)."""
     reused: int = 0
     """Images whose content is the same as in an earlier run, so that its results were reused."""
+    failed_again: int = 0
+    """Quarantined images whose result before was quarantined, too."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""

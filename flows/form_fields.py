@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Final, Self
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
+from fer_core.decode.min_face import DEFAULT as DEFAULT_MIN_FACE
+from fer_core.decode.min_face import MinFace
 from fer_core.errors import UsageError
-from fer_core.min_face import DEFAULT as DEFAULT_MIN_FACE
-from fer_core.min_face import MinFace
 from fer_core.models.prior import parse_prior
+from fer_core.planning.time_zone import zone
 from fer_core.storage.paths import is_run_id, plan_file
 from fer_core.storage.store import open_store
 from fer_core.storage.uri import holds_credentials
@@ -82,6 +83,22 @@ WorkersField = Annotated[
     int | None, Field(ge=1, le=1024, title="Workers", description="Processes on this machine; overrides the cluster field.")
 ]
 """Fields that mean the same wherever work is given to workers."""
+
+
+def _known_zone(value: str) -> str:
+    try:
+        return zone(value)
+    except UsageError as error:
+        raise ValueError(str(error).removeprefix("--timezone ")) from error
+
+
+ZoneField = Annotated[
+    Annotated[str, AfterValidator(_known_zone)] | None,
+    Field(
+        title="Time zone of the date",
+        description="run_date is the day in this zone, such as Europe/Berlin. If empty, the zone of ferflow up, or the machine's.",
+    ),
+]
 RunId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=100)]
 
 
@@ -94,6 +111,7 @@ class LabellingParams(BaseModel):
         shard_size: int | None
         prior: str | None
         precision: float | None
+        timezone: str | None
         run_id: str | None
         resume: str | None
 

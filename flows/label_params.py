@@ -6,9 +6,19 @@ from pydantic import ConfigDict, Field
 
 from fer_core.collection.inventory import SourceOptions
 from fer_core.collection.list_file import LIMITS, ListLimits
-from fer_core.min_face import DEFAULT as DEFAULT_MIN_FACE
+from fer_core.decode.min_face import DEFAULT as DEFAULT_MIN_FACE
 from fer_core.models.store import DEFAULT
-from flows.form_fields import Address, ClusterField, LabellingParams, MinFaceField, PrecisionField, PriorField, RunId, WorkersField
+from flows.form_fields import (
+    Address,
+    ClusterField,
+    LabellingParams,
+    MinFaceField,
+    PrecisionField,
+    PriorField,
+    RunId,
+    WorkersField,
+    ZoneField,
+)
 from tasks.clusters.local import LocalCluster
 from tasks.execution.image_timeout import IMAGE_SECONDS
 
@@ -57,6 +67,12 @@ class LabelParams(LabellingParams):
         title="Follow folder links",
         description="Also enter folder links that lead out of the source. File links are always read.",
     )
+    column: str | None = Field(
+        None, min_length=1, title="Column of a list", description="Name of the column with the images. If empty, one with a known name."
+    )
+    anonymous: bool = Field(
+        False, title="Public bucket", description="Read photographs in S3 without credentials. The labels root is written with them."
+    )
     max_list_rows: int = Field(
         LIMITS.rows, ge=1, title="Most rows of a list", description="A list file of more images is refused before it fills the memory."
     )
@@ -64,19 +80,28 @@ class LabelParams(LabellingParams):
         LIMITS.bytes, ge=1, title="Most bytes of a list", description="A list file is refused if it, or its names unpacked, are larger."
     )
     max_failed: float | None = Field(
-        None, ge=0, le=100, title="Most quarantined, %", description="The run fails, after its commit, when a larger share was quarantined."
+        None,
+        ge=0,
+        le=100,
+        title="Most quarantined, %",
+        description="The run fails, after its commit, when a larger share of the listing is newly quarantined.",
     )
     quarantine_bound: float = Field(
-        5.0, ge=0, le=100, title="Notify of quarantined, %", description="Emit fer.quarantine.exceeded when a larger share was quarantined."
+        5.0,
+        ge=0,
+        le=100,
+        title="Notify of quarantined, %",
+        description="Emit fer.quarantine.exceeded when a larger share of the listing was newly quarantined.",
     )
     file_mode: Literal["owner", "group"] | None = Field(
         None,
         title="Who reads the files",
         description="owner, or group as well in a shared local root. If empty: as an existing root; owner only for a new one.",
     )
+    timezone: ZoneField = None
     device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where the network runs on the workers.")
 
     @property
     def source_options(self) -> SourceOptions:
         """How the source is listed."""
-        return SourceOptions(self.follow_links, ListLimits(self.max_list_rows, self.max_list_bytes))
+        return SourceOptions(self.follow_links, ListLimits(self.max_list_rows, self.max_list_bytes), self.column, self.anonymous)

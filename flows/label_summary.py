@@ -32,6 +32,8 @@ def as_json(summary: Summary, started_at: float) -> dict[str, object]:
     seconds = summary.committed_at - started_at
     return {
         "run_id": manifest.run_id,
+        "run_date": manifest.run_date,
+        "timezone": manifest.timezone,
         "images": manifest.statuses,
         "listed": manifest.listed,
         "unchanged": manifest.unchanged,
@@ -46,6 +48,7 @@ def as_json(summary: Summary, started_at: float) -> dict[str, object]:
         "manifest": summary.manifest_url,
         "resumed": summary.resumed,
         "reused": manifest.reused,
+        "failed_again": manifest.failed_again,
         "detector": manifest.detector,
         "model": {"name": manifest.model_name, "digest": manifest.model_digest},
         "pipeline_digest": manifest.pipeline_digest,
@@ -67,6 +70,8 @@ def as_text(summary: Summary, started_at: float, first_line: str) -> list[str]:
         lines.append("nothing was new")
     if manifest.reused:
         lines.append(f"{manifest.reused:,} of them have the content that an earlier run labelled, and keep its labels")
+    if manifest.failed_again:
+        lines.append(f"{manifest.failed_again:,} of them could not be processed in an earlier run either; --max-failed leaves them out")
     lines += ["", *_bars("images", manifest.statuses)] if summary.images else []
     lines += ["", *_bars("faces", manifest.expressions)] if manifest.faces else []
     if images:

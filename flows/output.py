@@ -13,15 +13,32 @@ from fer_core.text import visible, visible_json, visible_lines
 def print_result(as_json: bool, value: Mapping[str, object], text: str | Sequence[str]) -> None:
     """Write `value` as one line of JSON, or the text. text: one line or several."""
     lines = [text] if isinstance(text, str) else text
-    shown = visible_json(json.dumps(value, ensure_ascii=False, default=str)) if as_json else "\n".join(visible(line) for line in lines)
+    shown = _json(value, sys.stdout.encoding) if as_json else "\n".join(visible(line) for line in lines)
     sys.stdout.write(shown + "\n")
     sys.stdout.flush()
+
+
+def _json(value: Mapping[str, object], encoding: str) -> str:
+    """In ASCII where the encoding lacks a character: JSON has escapes of its own."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text.encode(encoding, "surrogatepass")
+    except UnicodeEncodeError:
+        return json.dumps(value, default=str)
+    return visible_json(text)
 
 
 def print_line(line: str, *, start: str = "", end: str = "\n") -> None:
     """Write a line to standard error. start, end: what goes before and after it as it is."""
     sys.stderr.write(start + visible(line) + end)
     sys.stderr.flush()
+
+
+def print_failure(as_json: bool, sentence: str) -> None:
+    """Write why a command ends: on standard error, and as a JSON object."""
+    if as_json:
+        print_result(True, {"error": sentence}, "")
+    print_line(f"ferflow: {sentence}")
 
 
 def print_lines(text: str) -> None:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from flows.form_fields import Address, ClusterField, LabellingParams, PrecisionField, PriorField, RunId, WorkersField
+from flows.form_fields import Address, ClusterField, LabellingParams, PrecisionField, PriorField, RunId, WorkersField, ZoneField
 from tasks.clusters.local import LocalCluster
 
 
@@ -35,4 +35,5 @@ class RelabelParams(LabellingParams):
     )
     run_id: RunId | None = Field(None, title="Run id", description="Lower-case letters, digits, hyphens. Made from the time if empty.")
     resume: RunId | None = Field(None, title="Resume run", description="Id of an interrupted relabelling to finish; the same options.")
+    timezone: ZoneField = None
     device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where the network runs on the workers.")

@@ -23,9 +23,9 @@ class QuarantineError(FerflowError):
 
 
 def notify_quarantine(summary: Summary, bound: float) -> bool:
-    """Emit `fer.quarantine.exceeded` when more than `bound` percent of the processed images were quarantined. Whether it was emitted.
+    """Emit `fer.quarantine.exceeded` when more than `bound` percent of the images were quarantined. Whether it was emitted.
 
-    Inside a flow. Names no image.
+    Inside a flow. Names no image. The share is `Summary.quarantined_percent`.
     """
     if summary.quarantined_percent <= bound:
         return False
@@ -38,7 +38,9 @@ def notify_quarantine(summary: Summary, bound: float) -> bool:
         "percent": round(summary.quarantined_percent, 1),
         "bound": bound,
         "images": summary.images,
+        "listed": manifest.listed,
         "quarantined": sum(statuses.values()),
+        "failed_again": manifest.failed_again,
         "causes": ", ".join(f"{status}: {count}" for status, count in statuses.items()),
     }
     resource = {"prefect.resource.id": resource_of(root), "prefect.resource.name": root, "fer.run": manifest.run_id}

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from benchmarks.accuracy.matched import LabelledFaces
 from fer_core.align.face_extractor import CpuFaceExtractor
 from fer_core.decode.decoder import DecodeLimits, decode
+from fer_core.decode.min_face import Look
 from fer_core.detect.builtin.decode_outputs import Levels
 from fer_core.detect.builtin.detector import BuiltinDetector
 from fer_core.detect.builtin.weights import SHIPPED, load_detector
 from fer_core.labels import EXPRESSIONS
-from fer_core.min_face import Look
 from fer_core.models.store import load_model, resolve_model
 from fer_core.predict.answer_rule import answer_rule
 from fer_core.timing import Stopwatch

@@ -28,9 +28,9 @@ from benchmarks.detector.truth import Floats, shorter_sides
 from fer_core.align.face_extractor import CpuFaceExtractor, refine_full_size
 from fer_core.align.face_search import FaceSearch
 from fer_core.decode.decoder import DecodeLimits, decode
+from fer_core.decode.min_face import DEFAULT, MinFace
 from fer_core.detect.builtin.detector import BuiltinDetector
 from fer_core.detect.yunet import YuNet
-from fer_core.min_face import DEFAULT, MinFace
 from fer_core.pipeline.worker_models import decode_side
 from fer_core.timing import Stopwatch
 from fer_core.types import Picture

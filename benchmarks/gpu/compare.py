@@ -39,12 +39,12 @@ from benchmarks.gpu.job import Settings, decoder, images_per_second
 from benchmarks.gpu.overlap import overlap
 from benchmarks.gpu.pictures import Pixels, clouds, faces_of, mosaic, source_files, written
 from fer_core.align.face_extractor import CpuFaceExtractor
+from fer_core.decode.min_face import Look
 from fer_core.detect.builtin.detector import BuiltinDetector
 from fer_core.gpu.face_extractor import GpuFaceExtractor, tiles_per_batch
 from fer_core.gpu.graphs import Graphs, recorder_for
 from fer_core.gpu.predictor import FacePass, GpuPredictor
 from fer_core.labels import EXPRESSIONS
-from fer_core.min_face import Look
 from fer_core.models.network import BASE, MultiscaleNet, multiply_adds
 from fer_core.models.review_thresholds import ReviewRule
 from fer_core.models.store import ModelSpec, load_model, resolve_model, save_model, shipped_names

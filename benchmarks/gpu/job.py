@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 
 from fer_core.align.face_extractor import ExtractedFaces
 from fer_core.align.quality import assess
+from fer_core.decode.min_face import Look
 from fer_core.gpu.face_extractor import GpuFaceExtractor
 from fer_core.gpu.predictor import GpuPredictor
-from fer_core.min_face import Look
 from fer_core.run import ImageRef, RunConfig
 from fer_core.tables.builder import ImageFacts, images_table, labels_table, part_metadata
 from fer_core.tables.parquet_writer import write_part

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch.profiler import ProfilerActivity, profile
 
+from fer_core.decode.min_face import Look
 from fer_core.gpu.face_extractor import BATCH_PICTURES, GpuFaceExtractor
-from fer_core.min_face import Look
 from fer_core.timing import Stopwatch
 
 LEAST_FACE = 16.0

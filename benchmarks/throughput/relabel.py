@@ -33,7 +33,6 @@ from fer_core.relabel.shard import relabel_shard
 from fer_core.relabel.survey import survey
 from fer_core.run import Answering, PartName, RunConfig, ShardJob
 from fer_core.storage.store import open_store
-from fer_core.tables.schema import PLAN
 from flows.label_params import LabelParams
 from flows.setup.label import configure
 
@@ -63,7 +62,7 @@ def labelled(place: Path, photos: Path, detector: str) -> tuple[RunConfig, Shard
     params = LabelParams(source=str(photos), to=str(place / "labels"), run_id="night", keep_crops=True, detector=detector, device="cpu")
     config = configure(params)
     inventory = list_images(str(photos))
-    plan = plan_shards(inventory.append_column("earlier_part", pa.nulls(inventory.num_rows, pa.string())), inventory.num_rows).cast(PLAN)
+    plan = plan_shards(inventory, inventory.num_rows)
     write_plan(open_store(config.root), config, plan, listed=plan.num_rows, unchanged=0, deleted=0)
     return config, ShardJob(config, PartName(0), shard_images(plan, 0)), plan
 

@@ -60,9 +60,9 @@ def filled(project: dict[str, Any], given: dict[str, str]) -> dict[str, Any]:
         params = deployment["parameters"]["params"]
         params.update({name: value for name, value in places.items() if name in params})
         if deployment["entrypoint"] == "flows.label.label_collection":
-            params.update(cluster=given["CLUSTER"], model=given["MODELS"])
+            params.update(cluster=given["CLUSTER"], model=given["MODELS"], timezone=given["TIMEZONE"])
         elif deployment["entrypoint"] == "flows.relabel.relabel":
-            params.update(cluster=given["CLUSTER"])
+            params.update(cluster=given["CLUSTER"], timezone=given["TIMEZONE"])
         elif deployment["entrypoint"] == "flows.report.report":
             params.update(to=f"{given['LABELS'].rstrip('/')}-report.html")
         for schedule in deployment.get("schedules", []):

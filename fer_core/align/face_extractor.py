@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.align.face_search import FaceSearch
+from fer_core.decode.min_face import Look
 from fer_core.detect.base import Detector
-from fer_core.min_face import Look
 from fer_core.timing import Stopwatch
 from fer_core.types import Faces, Picture
 

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.min_face import Look, MinFace, Reduction, crop_reduction, not_above
+from fer_core.decode.min_face import Look, MinFace, Reduction, crop_reduction, not_above
 from fer_core.run import RunConfig
 from fer_core.types import Picture
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import Final
 
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 from fer_core.collection import list_file
 from fer_core.collection.list_file import LIMITS, ListLimits
 from fer_core.collection.local_listing import MAGIC, FolderLinks, ListedFile, expand, stat_file, walk
-from fer_core.collection.object_listing import find_objects, first_page, list_objects, stat_object, to_listed_file
+from fer_core.collection.object_listing import beside, find_objects, first_page, list_objects, stat_object, to_listed_file
 from fer_core.errors import AccessError, OutageError, SourceError, StoreError
 from fer_core.storage.retry import DEFAULT_RETRY
 from fer_core.storage.spill import ROW_LIMITS, RowLimits, merge_by_key, sort_by_uri, sorted_runs, spill_tables
@@ -48,6 +49,10 @@ class SourceOptions:
     follow_links: bool = False
     """Whether folder links are entered that lead out of the source."""
     list_limits: ListLimits = LIMITS
+    column: str | None = None
+    """Of a list file; one with a known name, or the first one, if None."""
+    anonymous: bool = False
+    """Whether requests to S3 are sent without credentials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +97,14 @@ def list_images(source: str, options: SourceOptions = OPTIONS) -> pa.Table:
     return collect(source, options).images
 
 
-def quick_count(source: str) -> int | None:
+def quick_count(source: str, anonymous: bool = False) -> int | None:
     """Number of images of a source in S3, by one or two requests; None where these are not enough: more than a page, a list, a pattern.
 
-    SourceError in one line when it is not there, empty, or cannot be listed, as `list_images` would find after all its pages.
+    anonymous: see `SourceOptions`. SourceError in one line when it is not there, empty, or cannot be listed, as `list_images` would find
+    after all its pages.
     """
     try:
-        fs, path = split(source)
+        fs, path = split(source, anonymous)
         if not path.strip("/"):
             raise SourceError(f"{source} names no bucket")
         with as_store_error("list", source):
@@ -153,21 +159,25 @@ def _but(left_out: Sequence[str]) -> str:
 
 
 def _local(source: str, options: SourceOptions, links: FolderLinks) -> Iterable[ListedFile]:
-    path = _absolute(_bare(source), os.getcwd())
-    if not os.path.lexists(path) and source.startswith("~"):
-        path = os.path.expanduser(source)
+    path = local_source(source)
     if os.path.exists(path) and is_system_file(path, os.stat(path)):
         raise SourceError(f"{_shown(source)} is {SAID}")
     if os.path.isdir(path):
         return walk(path.rstrip("/") or "/", links)
     if os.path.isfile(path):
-        return _listed_by(path, options.list_limits) if list_file.is_list(path) else [stat_file(path)]
+        return _listed_by(path, options) if list_file.is_list(path) else [stat_file(path)]
     if os.path.lexists(path):
         what = "is a broken link" if os.path.islink(path) else "is not a regular file"
         raise SourceError(f"{_shown(source)} {what}")
     if MAGIC.isdisjoint(path):
         raise SourceError(f"there is no {_shown(source)}")
     return _matching(path, source, links)
+
+
+def local_source(source: str) -> str:
+    """The absolute path of a local source; a leading `~` is the home unless there is something of that very name."""
+    path = _absolute(_bare(source), os.getcwd())
+    return os.path.expanduser(source) if source.startswith("~") and not os.path.lexists(path) else path
 
 
 def _matching(pattern: str, source: str, links: FolderLinks) -> list[ListedFile]:
@@ -182,13 +192,31 @@ def _matching(pattern: str, source: str, links: FolderLinks) -> list[ListedFile]
     return found
 
 
-def _listed_by(file: str, limits: ListLimits) -> Iterator[ListedFile]:
+def _listed_by(file: str, options: SourceOptions) -> Iterator[ListedFile]:
     """Files that a local list file names."""
+    limits = options.list_limits
     limits.check_bytes(_shown(file), os.path.getsize(file))
     with open(file, "rb") as stream:
-        names = list_file.read_list(_shown(file), stream.read(limits.bytes + 1), limits)
+        data = stream.read(limits.bytes + 1)
     folder = os.path.dirname(file)
-    return _looked_up(_absolute(_bare(name), folder) if scheme(name) == "file" else name for name in map(_writable, names))
+    return _entries(_shown(file), data, options, lambda name: _absolute(_bare(name), folder) if scheme(name) == "file" else name)
+
+
+def _entries(file: str, data: bytes, options: SourceOptions, resolve: Callable[[str], str]) -> Iterator[ListedFile]:
+    """Files that the content of a list file names. resolve: entry -> path or URI."""
+    names = list_file.read_list(file, data, options.list_limits, options.column)
+    found = _looked_up((resolve(name) for name in map(_writable, names)), options.anonymous)
+    return _with_an_existing(file, found) if options.column is None and list_file.is_guess(file, data) else found
+
+
+def _with_an_existing(file: str, found: Iterator[ListedFile]) -> Iterator[ListedFile]:
+    """The same; SourceError at the end where no entry exists: the first column of an unknown table, such as a number, is no list."""
+    count, exists = 0, False
+    for count, one in enumerate(found, start=1):  # noqa: B007  (counts)
+        exists = exists or one.size is not None
+        yield one
+    if count and not exists:
+        raise SourceError(f"{file} has no column of a known name, and of its first one no entry exists: name the column with --column")
 
 
 def _writable(name: str) -> str:
@@ -198,7 +226,7 @@ def _writable(name: str) -> str:
     return without_credentials(name) if holds_credentials(name) else name
 
 
-def _looked_up(names: Iterable[str]) -> Iterator[ListedFile]:
+def _looked_up(names: Iterable[str], anonymous: bool) -> Iterator[ListedFile]:
     """Stat local paths one by one, objects by several concurrent requests. Impossible names and refused objects stay, and get their error
     when they are read; where a list has nothing else, the first such error is raised.
     """
@@ -219,7 +247,7 @@ def _looked_up(names: Iterable[str]) -> Iterator[ListedFile]:
             yield ListedFile(name)
     objects = [name for name in unique if scheme(name) in OBJECT_STORES and name not in refused and not is_too_long(name)]
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-        for name, found in zip(objects, pool.map(_look_object, objects), strict=True):
+        for name, found in zip(objects, pool.map(partial(_look_object, anonymous=anonymous), objects), strict=True):
             if isinstance(found, StoreError):
                 refused[name] = found
             else:
@@ -231,10 +259,10 @@ def _looked_up(names: Iterable[str]) -> Iterator[ListedFile]:
     yield from map(ListedFile, refused)
 
 
-def _look_object(uri: str) -> ListedFile | StoreError:
+def _look_object(uri: str, anonymous: bool) -> ListedFile | StoreError:
     """One object, or the error that denies access to it. OutageError where its store does not answer."""
     try:
-        return stat_object(uri)
+        return stat_object(uri, anonymous)
     except AccessError as error:
         return error
     except OutageError:
@@ -244,7 +272,7 @@ def _look_object(uri: str) -> ListedFile | StoreError:
 
 
 def _remote(source: str, options: SourceOptions) -> Iterable[ListedFile]:
-    fs, path = split(source)
+    fs, path = split(source, options.anonymous)
     if not path.strip("/"):
         raise SourceError(f"{source} names no bucket")
     if scheme(source) in S3:
@@ -258,8 +286,7 @@ def _remote(source: str, options: SourceOptions) -> Iterable[ListedFile]:
             limits.check_bytes(source, size)
             data = DEFAULT_RETRY.call(lambda: bytes(fs.cat_file(path)))
             folder = unsplit(fs, path).rpartition("/")[0]
-            names = map(_writable, list_file.read_list(source, data, limits))
-            return list(_looked_up(name if _is_object(name) or is_too_long(name) else f"{folder}/{name}" for name in names))
+            return list(_entries(source, data, options, lambda name: beside(folder, name)))
     if not matching:
         raise SourceError(f"there is nothing at {source}")
     return [to_listed_file(fs, name, info) for name, info in matching.items()]

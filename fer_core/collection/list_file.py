@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,10 +15,32 @@ from fer_core.errors import SourceError
 
 SUFFIXES: Final = (".txt", ".csv", ".parquet")
 
-COLUMNS: Final = ("image_uri", "uri", "path", "image", "file")
-"""Names of the column that is read, best first, in any case. Without one of them it is the first column."""
+COLUMNS: Final = (
+    *(
+        "image_uri",
+        "uri",
+        "image_path",
+        "img_path",
+        "photo_path",
+        "file_path",
+        "filepath",
+        "full_path",
+        "path",
+        "sourcefile",
+        "source_file",
+    ),
+    *("image_url", "url", "image_file", "image_filename", "image_name", "img_name", "file_name", "filename", "image", "img", "file"),
+    *("photo", "picture", "dateipfad", "bildpfad", "pfad", "bilddatei", "dateiname", "datei", "bild", "chemin", "fichier", "image_fichier"),
+    *("ruta", "archivo", "imagen", "percorso", "immagine"),
+)
+"""Names of the column that is read, best first, in any case, with `_`, `-` or a space. Without one of them it is the first column."""
 
-_DELIMITERS: Final = ",;\t"
+_DELIMITERS: Final = ",;\t|"
+_EXCEL: Final = re.compile(r"sep=(.)\r?\n")
+"""First line of a CSV file for Excel."""
+_SAMPLE: Final = 20
+"""Lines by which the delimiter is found where no name in the first one is known."""
+_SAMPLE_CHARACTERS: Final = 10_000
 _MOST_CELLS: Final = 100_000
 """Of a line of a CSV file. Each takes 50 bytes and more of memory, whatever is in it."""
 _ROWS_AT_ONCE: Final = 2**16
@@ -50,16 +73,31 @@ def is_list(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def read_list(name: str, data: bytes, limits: ListLimits = LIMITS) -> list[str]:
+def read_list(name: str, data: bytes, limits: ListLimits = LIMITS, column: str | None = None) -> list[str]:
     """Entries of a list file, in its order, verbatim; blank entries are dropped.
 
-    name: for the suffix and for errors. SourceError when the content does not match the suffix, has no usable column, or exceeds the
-    limits.
+    name: for the suffix and for errors. column: its name; one of `COLUMNS` or the first one if None. SourceError when the content does not
+    match the suffix, has no usable column, or exceeds the limits.
     """
     limits.check_bytes(name, len(data))
-    kind = name.lower().rpartition(".")[2]
-    found = {"txt": _lines, "csv": _csv_column, "parquet": _parquet_column}[kind](name, data, limits)
+    if name.lower().endswith(".txt"):
+        if column is not None:
+            raise SourceError(f"{name} is a text list, which has no columns: leave out --column")
+        found = _lines(name, data, limits)
+    else:
+        read = _csv_column if name.lower().endswith(".csv") else _parquet_column
+        found = read(name, data, limits, column)
     return [entry for entry in found if entry and not entry.isspace()]
+
+
+def is_guess(name: str, data: bytes) -> bool:
+    """Whether `read_list` took the first column of a list, for want of a known name. data: as it read it."""
+    if name.lower().endswith(".txt"):
+        return False
+    if name.lower().endswith(".parquet"):
+        return _known(pq.ParquetFile(pa.BufferReader(data)).schema_arrow.names) is None
+    text, delimiter = _delimited(_text(name, data), None)
+    return _known(_row(text.partition("\n")[0].rstrip("\r"), delimiter)) is None
 
 
 def _text(name: str, data: bytes) -> str:
@@ -75,26 +113,42 @@ def _lines(name: str, data: bytes, limits: ListLimits) -> list[str]:
     return [line.removesuffix("\r") for line in _text(name, data).split("\n")]
 
 
-def _csv_column(name: str, data: bytes, limits: ListLimits) -> list[str]:
+def _csv_column(name: str, data: bytes, limits: ListLimits, column: str | None) -> list[str]:
     text = _text(name, data)
-    first = text.partition("\n")[0].rstrip("\r")
     longest = csv.field_size_limit(len(text) + 1)  # a name that is too long costs its row, not the list
     try:
-        delimiter = next((mark for mark in _DELIMITERS if _known(_row(first, mark)) is not None), ",")
+        text, delimiter = _delimited(text, column)
         lines = _few_cells(io.StringIO(text, newline=""), delimiter)
         rows = (row for row in csv.reader(lines, delimiter=delimiter) if row)
-        return list(_column(name, rows, limits))
+        return list(_column(name, rows, limits, column))
     except csv.Error as error:
         raise SourceError(f"{name} is not a CSV file: {error}") from error
     finally:
         csv.field_size_limit(longest)
 
 
-def _column(name: str, rows: Iterator[list[str]], limits: ListLimits) -> Iterator[str]:
+def _delimited(text: str, column: str | None) -> tuple[str, str]:
+    """The text of a CSV file without Excel's first line, and its delimiter: by that line, else by a known name in the first one, else the
+    one that gives all lines the same number of cells, two or more, else the one that gives the first line most.
+    """
+    if found := _EXCEL.match(text):
+        return text[found.end() :], found[1]
+    head = text.partition("\n")[0].rstrip("\r")
+    heads = {mark: _row(head, mark) for mark in _DELIMITERS}
+    known = [mark for mark, cells in heads.items() if _index(cells, column) is not None]
+    lines = [line[:_SAMPLE_CHARACTERS] for line in text[: _SAMPLE * _SAMPLE_CHARACTERS].split("\n")[:_SAMPLE] if line.strip()]
+    # the comma last: lines that another delimiter cuts evenly may have decimal commas
+    even = [mark for mark in "|\t;," if {len(_row(line.rstrip("\r"), mark)) for line in lines} == {max(2, len(heads[mark]))}]
+    return text, (known or even or [max(heads, key=lambda mark: len(heads[mark]))])[0]
+
+
+def _column(name: str, rows: Iterator[list[str]], limits: ListLimits, wanted: str | None) -> Iterator[str]:
     head = next(rows, None)
     if head is None:
         return
-    column = _known(head)
+    column = _index(head, wanted)
+    if column is None and wanted is not None:
+        raise _absent(name, wanted, head)
     # a head of unknown names, or no head at all: what looks like a path is data
     if column is None and {"/", "."} & set(head[0]):
         yield head[0]
@@ -102,6 +156,10 @@ def _column(name: str, rows: Iterator[list[str]], limits: ListLimits) -> Iterato
         limits.check_rows(name, number)
         if len(row) > (column or 0):
             yield row[column or 0]
+
+
+def _absent(name: str, wanted: str, head: Sequence[str]) -> SourceError:
+    return SourceError(f"{name} has no column named {wanted[:80]}: its columns are {', '.join(head)[:200]}")
 
 
 def _few_cells(lines: Iterable[str], delimiter: str) -> Iterator[str]:
@@ -115,15 +173,26 @@ def _row(line: str, delimiter: str) -> list[str]:
     return next(csv.reader(_few_cells([line], delimiter), delimiter=delimiter), [])
 
 
+def _index(head: list[str], wanted: str | None) -> int | None:
+    """Index of the wanted name in a head, verbatim or else in any case; without one, of the best of `COLUMNS`."""
+    if wanted is None:
+        return _known(head)
+    names, plain = [cell.strip() for cell in head], [_plain(cell) for cell in head]
+    return names.index(wanted) if wanted in names else plain.index(_plain(wanted)) if _plain(wanted) in plain else None
+
+
 def _known(head: list[str]) -> int | None:
-    """Index of the best of `COLUMNS` in a head."""
-    names = [cell.strip().lower() for cell in head]
+    names = [_plain(cell) for cell in head]
     return next((names.index(wanted) for wanted in COLUMNS if wanted in names), None)
 
 
-def _parquet_column(name: str, data: bytes, limits: ListLimits) -> list[str]:
+def _plain(cell: str) -> str:
+    return cell.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def _parquet_column(name: str, data: bytes, limits: ListLimits, wanted: str | None) -> list[str]:
     try:
-        chosen = _chosen(name, pq.ParquetFile(pa.BufferReader(data)))
+        chosen = _chosen(name, pq.ParquetFile(pa.BufferReader(data)), wanted)
         # as a dictionary, a repeated name is in memory once
         file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=[chosen])
         limits.check_rows(name, file.metadata.num_rows)
@@ -143,11 +212,14 @@ def _parquet_column(name: str, data: bytes, limits: ListLimits) -> list[str]:
         raise SourceError(f"{name} is not a readable Parquet file") from error
 
 
-def _chosen(name: str, file: pq.ParquetFile) -> str:
+def _chosen(name: str, file: pq.ParquetFile, wanted: str | None) -> str:
     names = file.schema_arrow.names
-    field = file.schema_arrow.field(_known(names) or 0) if names else None
+    index = _index(names, wanted)
+    if index is None and wanted is not None:
+        raise _absent(name, wanted, names)
+    field = file.schema_arrow.field(index or 0) if names else None
     if field is None or not _is_text(field.type):
-        raise SourceError(f"{name} has no text column named {', '.join(COLUMNS)}")
+        raise SourceError(f"{name} has no text column named {wanted or ', '.join(COLUMNS[:5]) + ' or alike: choose one with --column'}")
     return str(field.name)
 
 

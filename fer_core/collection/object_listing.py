@@ -11,7 +11,7 @@ from fer_core.collection import list_file
 from fer_core.collection.local_listing import MAGIC, ListedFile
 from fer_core.errors import SourceError
 from fer_core.storage.retry import DEFAULT_RETRY, is_auth_error
-from fer_core.storage.uri import as_store_error, split, unsplit
+from fer_core.storage.uri import as_store_error, is_too_long, scheme, split, unsplit
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -66,9 +66,9 @@ def first_page(fs: AbstractFileSystem, path: str, source: str) -> int | None:
     raise SourceError(f"there is nothing at {source}")
 
 
-def stat_object(uri: str) -> ListedFile:
+def stat_object(uri: str, anonymous: bool = False) -> ListedFile:
     """One object as it is now; without size where it is not there, or is no object. StoreError when the store does not answer."""
-    fs, path = split(uri)
+    fs, path = split(uri, anonymous)
     with as_store_error("look for", uri):
         try:
             info = DEFAULT_RETRY.call(lambda: fs.info(path))
@@ -77,6 +77,22 @@ def stat_object(uri: str) -> ListedFile:
                 raise
             return ListedFile(unsplit(fs, path))
     return to_listed_file(fs, path, info) if info["type"] == "file" else ListedFile(unsplit(fs, path))
+
+
+def beside(folder: str, name: str) -> str:
+    """The URI of an entry of a list in an object store: relative to the list's folder, or a URI. `..` does not leave the bucket."""
+    if scheme(name) != "file" or is_too_long(name):
+        return name
+    if {".", ".."}.isdisjoint(name.split("/")):
+        return f"{folder}/{name}"
+    kind, _, place = folder.partition("://")
+    bucket, *folders = place.split("/")
+    for step in name.split("/"):
+        if step == "..":
+            folders = folders[:-1]
+        elif step != ".":
+            folders.append(step)
+    return f"{kind}://{'/'.join((bucket, *folders))}"
 
 
 def to_listed_file(fs: AbstractFileSystem, path: str, info: Mapping[str, Any]) -> ListedFile:

@@ -51,7 +51,7 @@ class Manifest:
     schema_version: int
     run_id: str
     run_date: str
-    """UTC day, YYYY-MM-DD."""
+    """Day of the plan, YYYY-MM-DD, in `timezone`."""
     source: str
     """SOURCE as the user gave it."""
     purpose: str
@@ -87,6 +87,10 @@ class Manifest:
     """Images whose content had not changed since an earlier run, so that its results were reused. Version 0.1 did not write it."""
     excluded: int = 0
     """Folders that were skipped, not part of `listed`: links that lead out of the source, and the names of `system_files`."""
+    timezone: str = "UTC"
+    """Of `run_date`. Earlier releases took the day in UTC and did not write this."""
+    failed_again: int = 0
+    """Images quarantined by this run whose result before was quarantined, too."""
     compacting: tuple[Part, ...] = ()
     """Parts with which an interrupted compaction of an earlier release was replacing `parts`, table by table."""
     replaced: tuple[Part, ...] = ()

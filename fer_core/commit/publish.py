@@ -33,7 +33,7 @@ from fer_core.storage.spill import spill_tables
 from fer_core.storage.store import Store
 from fer_core.storage.uri import as_store_error
 from fer_core.tables.parquet_writer import write_rows
-from fer_core.tables.schema import IMAGE_STATUSES, PLAN, SCHEMA_VERSION
+from fer_core.tables.schema import EARLIER, IMAGE_STATUSES, PLAN, SCHEMA_VERSION
 from fer_core.timing import STAGES
 
 
@@ -81,7 +81,7 @@ def read_plan(store: Store, run_id: str) -> Plan:
             pq.ParquetFile(store.url(path) if store.local else pa.BufferReader(store.read_bytes(path))) as file,
         ):
             said = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
-            images = spill_tables((_as_plan(file.read_row_group(number, use_threads=False)) for number in range(file.num_row_groups)), PLAN)
+            images = spill_tables((as_plan(file.read_row_group(number, use_threads=False)) for number in range(file.num_row_groups)), PLAN)
         if any(images[name].null_count for name in ("image_uri", "shard")):
             raise ValueError("images without a name or a shard")
         config = RunConfig.from_json(parse_object(said["fer.config"]))
@@ -91,11 +91,12 @@ def read_plan(store: Store, run_id: str) -> Plan:
         raise CommitError(f"the plan of run {run_id} cannot be read: {plan_file(run_id)}") from error
 
 
-def _as_plan(table: pa.Table) -> pa.Table:
-    """Cast to `schema.PLAN`; version 0.1 did not write `earlier_part`."""
-    if "earlier_part" not in table.column_names:
-        table = table.append_column("earlier_part", pa.nulls(table.num_rows, pa.string()))
-    return table.cast(PLAN)
+def as_plan(images: pa.Table) -> pa.Table:
+    """Cast to `schema.PLAN`, with nulls where a plan of an earlier release says nothing. images: with a shard each."""
+    for field in EARLIER:
+        if field.name not in images.column_names:
+            images = images.append_column(field, pa.nulls(images.num_rows, field.type))
+    return images.select(PLAN.names).cast(PLAN)
 
 
 def is_committed(store: Store, run_id: str) -> bool:
@@ -289,6 +290,8 @@ def _manifest(plan: Plan, receipts: Sequence[ShardReceipt], published: Iterable[
         committed_at=committed_at.astimezone(UTC).isoformat(timespec="microseconds"),
         seconds={stage: round(sum(receipt.seconds.get(stage, 0.0) for receipt in receipts), 3) for stage in STAGES},
         reused=sum(receipt.reused for receipt in receipts),
+        timezone=config.timezone,
+        failed_again=sum(receipt.failed_again for receipt in receipts),
     )
 
 

@@ -25,8 +25,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from fer_core.decode.header_bounds import check_bounds, check_exif
 from fer_core.decode.image_format import BMP, JPEG, PNG, TIFF, WEBP, describe_content, image_format, webp_size
+from fer_core.decode.min_face import Reduction, in_full
 from fer_core.errors import ImageError
-from fer_core.min_face import Reduction, in_full
 from fer_core.tables.schema import TOO_LARGE, UNREADABLE, UNSUPPORTED
 from fer_core.types import Picture
 

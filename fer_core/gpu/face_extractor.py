@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fer_core.align.face_extractor import ExtractedFaces, large_enough
+from fer_core.decode.min_face import Look
 from fer_core.detect.builtin.detector import CANDIDATES, LARGEST_SIDE, LENIENCE, NMS_THRESHOLD, SCORE_THRESHOLD, SMALL, WEAK
 from fer_core.detect.builtin.network import DetectionNet
 from fer_core.detect.builtin.weights import SHIPPED, load_detector
@@ -29,7 +30,6 @@ from fer_core.gpu.places import Findings, averaged, gather_candidates, nms, orde
 from fer_core.gpu.plan import Plan, plan_batch
 from fer_core.gpu.pyramid import TileBatch, batch_tiles
 from fer_core.gpu.refinement import BATCH, refine_detections
-from fer_core.min_face import Look
 from fer_core.timing import Stopwatch
 from fer_core.types import Faces
 

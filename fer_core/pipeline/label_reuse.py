@@ -8,6 +8,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -72,7 +73,7 @@ def _from_part(
         if _can_be_taken(answers.get(ref.uri), config.pipeline_digest)
         and all(count.get(ref.uri, 0) == answers[ref.uri]["n_faces"] for count in faces.values())
     ]
-    with ReadPrefetcher(possible, config.max_bytes, read_uri) as ahead:
+    with ReadPrefetcher(possible, config.max_bytes, partial(read_uri, anonymous=config.anonymous)) as ahead:
         same = [ref for ref in possible if _sha256(ref, ahead, on_progress) == answers[ref.uri]["image_sha256"]]
     kept = pa.array([ref.uri for ref in same], pa.string())
     tables = {name: rows.filter(pc.is_in(rows["image_uri"], value_set=kept)) for name, rows in earlier.items()}

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import pyarrow as pa
 
@@ -22,7 +23,7 @@ from fer_core.storage.paths import receipt_file, staged_file
 from fer_core.storage.store import Store, open_store, read_uri
 from fer_core.tables.builder import ImageFacts, faces_table, images_table, labels_table, part_metadata
 from fer_core.tables.parquet_writer import merged, write_part
-from fer_core.tables.schema import CRASHED
+from fer_core.tables.schema import CRASHED, QUARANTINE
 from fer_core.timing import Stopwatch
 
 
@@ -32,18 +33,19 @@ def label_shard(
     on_progress: Callable[[str | None], None] = lambda _: None,
     *,
     store: Store | None = None,
-    read: Read = read_uri,
+    read: Read | None = None,
 ) -> ShardReceipt:
     """Label the images of one shard, stage its parts and its receipt.
 
     tools: a detector and a predictor to use instead of those of the run. on_progress: called with the URI of each image before it is
-    processed, and with None before any other work. store: to use instead of the run's root. read: URI -> bytes of an image to label.
+    processed, and with None before any other work. store: to use instead of the run's root. read: in place of `read_uri`.
     Each image of the job gives one row of the images part, also if it fails; results of an earlier run for the same content are reused.
     DetectorError or ModelError if this worker's models differ from those of the run; StoreError if staging fails.
     """
     watch = Stopwatch()
     images = tuple(sorted(job.images, key=lambda ref: ref.uri))
     store = store or open_store(job.config.root)
+    read = read or partial(read_uri, anonymous=job.config.anonymous)
     with watch.stage("read"):
         reused = reuse_previous_labels(store, job.config, () if job.crashed else images, on_progress)
     on_progress(None)
@@ -88,7 +90,8 @@ def _receipt(
     expressions = Counter(EXPRESSIONS[index] for index in labels.answers.predictions.expression)
     expressions += Counter(reused.tables["labels"]["expression"].to_pylist())
     seconds = {stage: round(value, 4) for stage, value in watch.seconds.items()}
+    failed_again = sum(facts.ref.failed_before and facts.status in QUARANTINE for facts in labels.facts)
     faces = len(labels.answers.predictions) + reused.tables["labels"].num_rows
     return ShardReceipt(
-        part, parts, dict(sorted(statuses.items())), dict(sorted(expressions.items())), faces, seconds, reused=len(reused.uris)
+        part, parts, dict(sorted(statuses.items())), dict(sorted(expressions.items())), faces, seconds, len(reused.uris), failed_again
     )

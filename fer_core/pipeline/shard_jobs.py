@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fer_core.run import ImageRef, PartName, RunConfig, ShardJob
 
@@ -29,5 +30,5 @@ def shard_images(plan: pa.Table, shard: int) -> tuple[ImageRef, ...]:
 
 def _refs(rows: pa.Table) -> tuple[ImageRef, ...]:
     modified = rows["modified_at"].cast(pa.int64())  # not as datetime, whose range of years a wrong clock may exceed
-    columns = (rows["image_uri"], rows["bytes"], rows["etag"], modified, rows["earlier_part"])
+    columns = (rows["image_uri"], rows["bytes"], rows["etag"], modified, rows["earlier_part"], pc.fill_null(rows["failed_before"], False))
     return tuple(ImageRef(*values) for values in zip(*(column.to_pylist() for column in columns), strict=True))

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.planning.cost_model import CostRate, ShardSizing, listed_sizes
-from fer_core.planning.incremental import Selection, load_processed_index, select_changed
+from fer_core.planning.incremental import load_processed_index, select_changed
 from fer_core.planning.sharding import plan_shards
 from fer_core.run import RunConfig
 from fer_core.storage.store import Store
@@ -54,9 +54,7 @@ def draft(store: Store, config: RunConfig, inventory: pa.Table, *, workers: int,
     configuration then has the number of images of the largest one.
     """
     known = load_processed_index(store, config.source, config.pipeline_digest)
-    selection = select_changed(inventory, known, left_out)
-    if force:
-        selection = Selection(inventory, 0, selection.deleted)
+    selection = select_changed(inventory, known, left_out, force=force)
     size = config.shard_size or _cut(store, config, known, workers)
     images = plan_shards(selection.new, size)
     if isinstance(size, ShardSizing):

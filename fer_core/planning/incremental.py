@@ -17,20 +17,28 @@ from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.storage.spill import ROW_LIMITS, RowLimits, merge_by_key, sort_by_uri, sorted_runs, spill_tables
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
 from fer_core.storage.uri import local_path
-from fer_core.tables.schema import CANDIDATES, IMAGES, INVENTORY, LABELED, MISSING, NO_FACE, UNREADABLE
+from fer_core.tables.schema import CANDIDATES, IMAGES, INVENTORY, LABELED, MISSING, NO_FACE, QUARANTINE, UNREADABLE
 
-_BESIDES: Final = [("final", pa.bool_()), ("same_source", pa.bool_()), ("earlier_part", pa.dictionary(pa.int32(), pa.string()))]
+_BESIDES: Final = [
+    ("final", pa.bool_()),
+    ("failed", pa.bool_()),
+    ("same_source", pa.bool_()),
+    ("earlier_part", pa.dictionary(pa.int32(), pa.string())),
+]
 
 KNOWN: Final[pa.Schema] = pa.schema([*INVENTORY, *_BESIDES])
 """One row an image that a committed run has processed, listed as its latest run saw it; sorted by URI, no URI twice.
 
-`final`: whether its latest result is of the given pipeline and is valid as long as the listing is the same. `same_source`: whether any run
+`final`: whether its latest result is of the given pipeline and is valid as long as the listing is the same. `failed`: whether its latest
+result, of any pipeline, is in quarantine. `same_source`: whether any run
 of the given source processed it. `earlier_part`: the images part with the latest result of that pipeline that another run can reuse if the
 content is the same; null where there is none.
 """
 
 _READ: Final = pa.schema([IMAGES.field(name) for name in (*INVENTORY.names, "image_sha256", "status", "pipeline_digest")])
-_ANSWERS: Final = pa.schema([*INVENTORY, ("final", pa.bool_()), ("same_source", pa.bool_()), ("kept_in", pa.int32())])
+_ANSWERS: Final = pa.schema(
+    [*INVENTORY, ("final", pa.bool_()), ("failed", pa.bool_()), ("same_source", pa.bool_()), ("kept_in", pa.int32())]
+)
 """Rows of one images part; `kept_in` is the part's number where the result can be reused."""
 
 
@@ -67,7 +75,9 @@ def load_processed_index(store: Store, source: str, pipeline_digest: str, limits
     return spill_tables((_latest(pa.concat_tables(pieces), paths) for pieces in merge_by_key(runs, limits)), KNOWN, limits)
 
 
-def select_changed(inventory: pa.Table, known: pa.Table, left_out: Sequence[str] = (), limits: RowLimits = ROW_LIMITS) -> Selection:
+def select_changed(
+    inventory: pa.Table, known: pa.Table, left_out: Sequence[str] = (), limits: RowLimits = ROW_LIMITS, *, force: bool = False
+) -> Selection:
     """Split a listing into images to be read and images that may be skipped.
 
     inventory: `schema.INVENTORY`. known: `KNOWN`. Of either, a part is in memory at a time, see `spill`. An image is skipped when its
@@ -75,6 +85,7 @@ def select_changed(inventory: pa.Table, known: pa.Table, left_out: Sequence[str]
     time. Where such a value is unknown, the image is read again.
 
     left_out: folders that were not entered this time: whether images below them still exist is unknown, and they do not count as deleted.
+    force: skip no image, and reuse no result.
     """
     unchanged = deleted = 0
     folders = sorted(f"{folder.rstrip('/')}/" for folder in left_out)
@@ -82,7 +93,7 @@ def select_changed(inventory: pa.Table, known: pa.Table, left_out: Sequence[str]
     def new() -> Iterator[pa.Table]:
         nonlocal unchanged, deleted
         for listed, before in merge_by_key([inventory, known], limits):
-            selection = _select(listed, before, folders)
+            selection = _select(listed, before, folders, force)
             unchanged, deleted = unchanged + selection.unchanged, deleted + selection.deleted
             yield selection.new
 
@@ -90,7 +101,7 @@ def select_changed(inventory: pa.Table, known: pa.Table, left_out: Sequence[str]
     return Selection(candidates, unchanged, deleted)
 
 
-def _select(inventory: pa.Table, known: pa.Table, folders: Sequence[str]) -> Selection:
+def _select(inventory: pa.Table, known: pa.Table, folders: Sequence[str], force: bool) -> Selection:
     """`select_changed` of tables that are in memory. folders: left out, sorted, each with a slash at its end."""
     at = pc.index_in(inventory["image_uri"], value_set=known["image_uri"].combine_chunks())
     before = known.select(["bytes", "etag", "modified_at", "final"]).take(at)
@@ -98,14 +109,17 @@ def _select(inventory: pa.Table, known: pa.Table, folders: Sequence[str]) -> Sel
     same_content = pc.if_else(pc.is_valid(etags), etags, pc.equal(inventory["modified_at"], before["modified_at"]))
     same = pc.and_(pc.equal(inventory["bytes"], before["bytes"]), same_content)
     unknown = pc.invert(pc.fill_null(pc.and_(same, before["final"]), False))
-    new = inventory.filter(unknown)
-    earlier = known["earlier_part"].take(at.filter(unknown)).cast(pa.string())
+    if force:
+        unknown = pa.repeat(True, inventory.num_rows)
+    new, found = inventory.filter(unknown), at.filter(unknown)
+    earlier = pa.nulls(new.num_rows, pa.string()) if force else known["earlier_part"].take(found).cast(pa.string())
+    failed = known["failed"].take(found)
     ours = known.filter(known["same_source"])
     gone = pc.invert(pc.is_in(ours["image_uri"], value_set=inventory["image_uri"].combine_chunks()))
     unchanged, deleted = inventory.num_rows - new.num_rows, pc.sum(gone).as_py() or 0
     if deleted and folders:
         deleted -= sum(_is_below(uri, folders) for uri in ours["image_uri"].filter(gone).to_pylist())
-    return Selection(new.append_column("earlier_part", earlier).cast(CANDIDATES), unchanged, deleted)
+    return Selection(new.append_column("earlier_part", earlier).append_column("failed_before", failed).cast(CANDIDATES), unchanged, deleted)
 
 
 def _is_below(uri: str, folders: Sequence[str]) -> bool:
@@ -128,7 +142,12 @@ def _answers(rows: pa.Table, same_source: bool, pipeline_digest: str, number: in
     looked_at = pc.is_in(rows["status"], value_set=pa.array([LABELED, NO_FACE]))
     kept = pc.and_(pc.and_(ours, looked_at), pc.is_valid(rows["image_sha256"]))
     columns = [rows[name].cast(INVENTORY.field(name).type) for name in INVENTORY.names]
-    columns += [final, pa.repeat(same_source, rows.num_rows), pc.if_else(kept, pa.scalar(number, pa.int32()), None)]
+    columns += [
+        final,
+        pc.is_in(rows["status"], value_set=pa.array(QUARANTINE)),
+        pa.repeat(same_source, rows.num_rows),
+        pc.if_else(kept, pa.scalar(number, pa.int32()), None),
+    ]
     return pa.table(columns, schema=_ANSWERS)
 
 
@@ -148,7 +167,8 @@ def _latest(rows: pa.Table, parts: Sequence[str]) -> pa.Table:
     numbered = rows.select(["image_uri", "same_source", "kept_in"]).append_column("row", pa.array(np.arange(rows.num_rows)))
     wanted = [("row", "max"), ("same_source", "any"), ("kept_in", "max")]
     found = numbered.group_by("image_uri").aggregate(wanted).select(["row_max", "same_source_any", "kept_in_max"]).combine_chunks()
-    known = rows.select([*INVENTORY.names, "final"]).take(found["row_max"])
+    known = rows.select([*INVENTORY.names, "final", "failed"]).take(found["row_max"])
     kept_in = found["kept_in_max"].combine_chunks()
     earlier = pa.DictionaryArray.from_arrays(kept_in, pa.array(parts, pa.string()))
-    return sort_by_uri(known.append_column("same_source", found["same_source_any"]).append_column("earlier_part", earlier).cast(KNOWN))
+    known = known.append_column("same_source", found["same_source_any"]).append_column("earlier_part", earlier)
+    return sort_by_uri(known.cast(KNOWN))

@@ -3,9 +3,9 @@
 import numpy as np
 import pyarrow as pa
 
+from fer_core.commit.publish import as_plan
 from fer_core.planning.cost_model import ShardSizing, listed_sizes, shard_ends
 from fer_core.storage.spill import sort_by_uri
-from fer_core.tables.schema import PLAN
 
 
 def plan_shards(inventory: pa.Table, shard_size: int | ShardSizing) -> pa.Table:
@@ -17,11 +17,9 @@ def plan_shards(inventory: pa.Table, shard_size: int | ShardSizing) -> pa.Table:
     if not isinstance(shard_size, ShardSizing) and shard_size < 1:
         raise ValueError(f"a shard holds at least one image, not {shard_size}")
     images = sort_by_uri(inventory)
-    if "earlier_part" not in images.column_names:
-        images = images.append_column("earlier_part", pa.nulls(images.num_rows, pa.string()))
     if isinstance(shard_size, ShardSizing):
         ends = shard_ends(shard_size.rate.costs(listed_sizes(images["bytes"])), shard_size)
         shards = np.repeat(np.arange(len(ends), dtype=np.int32), np.diff(ends, prepend=0))
     else:
         shards = (np.arange(images.num_rows) // shard_size).astype(np.int32)
-    return images.append_column("shard", pa.array(shards, pa.int32())).select(PLAN.names).cast(PLAN)
+    return as_plan(images.append_column("shard", pa.array(shards, pa.int32())))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from fer_core.planning.time_zone import day
 from fer_core.relabel.survey import SOURCE, Survey
 from fer_core.run import Answering, RunConfig
 from fer_core.storage.store import Store
@@ -21,6 +22,8 @@ class RelabelOptions:
     """Empty: that of the newest run of the same base pipeline."""
     shard_size: int = 0
     device: str = "auto"
+    timezone: str = "UTC"
+    """Of the run's date."""
 
 
 def relabel_config(store: Store, found: Survey, wanted: RelabelOptions, now: datetime | None = None) -> RunConfig:
@@ -34,7 +37,8 @@ def relabel_config(store: Store, found: Survey, wanted: RelabelOptions, now: dat
     return replace(
         look.answered_by(wanted.answering),
         run_id=wanted.run_id,
-        run_date=f"{now:%Y-%m-%d}",
+        run_date=day(now, wanted.timezone),
+        timezone=wanted.timezone,
         source=SOURCE,
         root=store.url(),
         model=wanted.model,

@@ -17,12 +17,12 @@ import pyarrow.compute as pc
 
 from fer_core.commit.manifest import Manifest, Part
 from fer_core.commit.part_reader import read_part
-from fer_core.commit.publish import committed_runs, read_manifest
+from fer_core.commit.publish import as_plan, committed_runs, read_manifest
 from fer_core.errors import CommitError
 from fer_core.run import Answering, RunConfig
 from fer_core.storage.paths import part_beside
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
-from fer_core.tables.schema import IMAGES, INVENTORY, LABELED, MISSING, NO_FACE, PLAN, UNREADABLE
+from fer_core.tables.schema import IMAGES, INVENTORY, LABELED, MISSING, NO_FACE, UNREADABLE
 
 OPEN: Final[pa.Schema] = pa.schema(
     [*INVENTORY, ("look", pa.int32()), ("kept_in", pa.int32()), ("answer_in", pa.int32()), ("n_faces", pa.int32())]
@@ -78,7 +78,7 @@ class Survey:
         shards = np.cumsum(first) - 1
         paths = pa.DictionaryArray.from_arrays(self.images["kept_in"].combine_chunks(), pa.array(self.parts, pa.string()))
         planned = self.images.select(INVENTORY.names).append_column("shard", pa.array(shards, pa.int32()))
-        return planned.append_column("earlier_part", paths.cast(pa.string())).cast(PLAN).sort_by([("shard", "ascending"), _BY_URI])
+        return as_plan(planned.append_column("earlier_part", paths.cast(pa.string()))).sort_by([("shard", "ascending"), _BY_URI])
 
     def images_with(self, faces: int) -> int:
         """Number of images with so many faces on average; at least one."""

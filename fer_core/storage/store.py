@@ -26,6 +26,7 @@ from fer_core.storage.retry import DEFAULT_RETRY, IMAGE_RETRY, NO_RETRY, RetryPo
 from fer_core.storage.uri import (
     NAME_BYTES,
     OBJECT_STORES,
+    VERSION,
     as_store_error,
     error_text,
     holds_credentials,
@@ -256,11 +257,13 @@ def open_store(url: str) -> Store:
     return Store(fs, path.rstrip("/") or "/")
 
 
-def read_uri(uri: str, limit: int, listed: int | None = None) -> bytes:
+def read_uri(uri: str, limit: int, listed: int | None = None, *, anonymous: bool = False) -> bytes:
     """The bytes of one image.
 
     uri: as `inventory.list_images` writes it. limit: most bytes to read. listed: its size as far as known; where fewer come, a request to
-    the storage checks whether that was all. ImageError with status `missing`, `too_large`, `unreadable` (permission) or `unsupported` (a
+    the storage checks whether that was all. anonymous: see `uri.split`.
+
+    ImageError with status `missing`, `too_large`, `unreadable` (permission) or `unsupported` (a
     folder, a pipe, a device: never opened, so a read never blocks on it); StoreError when the storage fails with this image, OutageError
     when it does not answer at all, AccessError when it does not accept the client.
     """
@@ -268,7 +271,7 @@ def read_uri(uri: str, limit: int, listed: int | None = None) -> bytes:
         raise ImageError(UNSUPPORTED, f"a name of more than {NAME_BYTES:,} bytes")
     with as_store_error("read", uri):
         try:
-            data = read_local(local_path(uri), limit) if scheme(uri) == "file" else _read_object(uri, limit, listed)
+            data = read_local(local_path(uri), limit) if scheme(uri) == "file" else _read_object(uri, limit, listed, anonymous)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ImageError(MISSING, "the file is not there") from error
         except PermissionError as error:
@@ -280,15 +283,17 @@ def read_uri(uri: str, limit: int, listed: int | None = None) -> bytes:
     return data
 
 
-def _read_object(uri: str, limit: int, listed: int | None) -> bytes:
+def _read_object(uri: str, limit: int, listed: int | None, anonymous: bool) -> bytes:
     if scheme(uri) not in OBJECT_STORES:
         raise ImageError(UNSUPPORTED, f"{scheme(uri)}:// addresses are not supported")
     try:
-        fs, path = split(uri)
+        fs, path = split(uri, anonymous)
     except OutageError:
         raise
     except StoreError as error:  # a driver may be installed until the next night
-        raise ImageError(UNSUPPORTED if holds_credentials(uri) else MISSING, str(error)) from error
+        raise ImageError(UNSUPPORTED if holds_credentials(uri) or VERSION in uri else MISSING, str(error)) from error
+    if not path.strip("/").partition("/")[2]:
+        raise ImageError(UNSUPPORTED, "the address names no object")
 
     def read() -> bytes:
         try:

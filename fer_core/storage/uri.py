@@ -61,7 +61,7 @@ def cut_short(name: str) -> str:
 
 
 def _encoded(name: str) -> bytes:
-    return local_path(name).encode(errors="surrogateescape")
+    return os.fsencode(local_path(name))
 
 
 def without_credentials(url: str) -> str:
@@ -91,11 +91,14 @@ def refuse_credentials(url: str) -> None:
         raise StoreError(CREDENTIALS)
 
 
-def split(url: str) -> tuple[AbstractFileSystem, str]:
-    """URL -> fsspec filesystem and the path in it. StoreError for storage that is unknown, not installed or wrongly configured."""
+def split(url: str, anonymous: bool = False) -> tuple[AbstractFileSystem, str]:
+    """URL -> fsspec filesystem and the path in it; a leading `~` is the home, `./~` a folder of that name.
+
+    anonymous: send requests to S3 without credentials. StoreError for storage that is unknown, not installed or wrongly configured.
+    """
     kind = scheme(url)
     if kind in {"file", "local"}:
-        return LocalFileSystem(), os.path.abspath(after_scheme(url))
+        return LocalFileSystem(), os.path.abspath(os.path.expanduser(after_scheme(url)))
     refuse_credentials(url)
     if kind not in OBJECT_STORES:
         raise StoreError(f"{kind}:// storage is not supported")
@@ -104,7 +107,7 @@ def split(url: str) -> tuple[AbstractFileSystem, str]:
         raise StoreError(f"cannot open {url}: the S3 client reads {VERSION} in a name as an object version")
     with as_store_error("open", url):
         try:
-            options = client_options(os.environ) if kind in S3 else {}
+            options = client_options(os.environ) | ({"anon": True} if anonymous else {}) if kind in S3 else {}
             # without the cache a listing never hides what another process has written
             fs = fsspec.filesystem(kind, use_listings_cache=False, **options)
         except (ImportError, ValueError) as error:
@@ -154,14 +157,15 @@ def error_text(error: BaseException) -> str:
 
 
 def local_uri(path: str) -> str:
-    """Image URI of an absolute local path as the operating system gives it (undecodable bytes as lone surrogates)."""
+    """Image URI of an absolute local path as the operating system gives it. The bytes of the name count, read as UTF-8 in every locale."""
+    data = os.fsencode(path)
     try:
-        path.encode()
-    except UnicodeEncodeError:
-        return _FILE_URI + quote(os.fsencode(path))
-    return path
+        return data.decode()
+    except UnicodeDecodeError:
+        return _FILE_URI + quote(data)
 
 
 def local_path(uri: str) -> str:
     """The inverse of `local_uri`."""
-    return os.fsdecode(unquote_to_bytes(uri.removeprefix(_FILE_URI))) if uri.startswith(_FILE_URI) else uri
+    is_quoted = uri.startswith(_FILE_URI)
+    return os.fsdecode(unquote_to_bytes(uri.removeprefix(_FILE_URI)) if is_quoted else uri.encode(errors="surrogateescape"))

@@ -40,8 +40,11 @@ _HEAD: Final = f"""# Data dictionary
 Schema version {SCHEMA_VERSION}. Written from `fer_core/tables/schema.py` by `make docs`; change it there.
 
 Under the labels root, `<table>/run_date=YYYY-MM-DD/run=<id>/part-*.parquet`. `run_date` and `run` stand in the path only, `run_id` in the
-files only. Every column may be null and keeps its field id for ever. Files are compressed with zstd; their key-value metadata `fer.*` name
-the schema version, run, pipeline, model, detector and purpose.
+files only. `run_date` is the day on which the run was planned in the time zone of `--timezone`, else of `ferflow up`, else of the machine;
+the manifest names it (`timezone`). Runs of earlier releases have the day in UTC.
+
+Every column may be null and keeps its field id for ever. Files are compressed with zstd; their key-value metadata `fer.*` name the schema
+version, run, pipeline, model, detector and purpose.
 
 Files that earlier releases wrote lack the columns that came later ({", ".join(f"`{name}`" for name in sorted(ADDED))}), which means null.
 [queries.md](queries.md#files-of-several-releases) says how to read files of several releases together.

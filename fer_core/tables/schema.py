@@ -128,11 +128,14 @@ INVENTORY: Final[pa.Schema] = pa.schema(
 )
 """One row a listed image, sorted by URI, no URI twice."""
 
-CANDIDATES: Final[pa.Schema] = INVENTORY.append(pa.field("earlier_part", pa.string()))
+EARLIER: Final = (pa.field("earlier_part", pa.string()), pa.field("failed_before", pa.bool_()))
+"""What a plan knows of earlier runs."""
+
+CANDIDATES: Final[pa.Schema] = pa.schema([*INVENTORY, *EARLIER])
 """Listed images that are new or have changed.
 
 `earlier_part`: the images part with the latest result of the same pipeline for the URI, which is reused if the content is the same; null
-where there is none."""
+where there is none. `failed_before`: whether its latest result, of any pipeline, is in `QUARANTINE`; null means no."""
 
-PLAN: Final[pa.Schema] = INVENTORY.append(pa.field("shard", pa.int32())).append(pa.field("earlier_part", pa.string()))
+PLAN: Final[pa.Schema] = pa.schema([*INVENTORY, pa.field("shard", pa.int32()), *EARLIER])
 """The images a run will read, each with the number of its shard, by rising shard and URI."""

@@ -1,10 +1,10 @@
 """`--prior` and `--precision` of commands: how the logits of a model are read."""
 
 import argparse
-from pathlib import Path
 from typing import Final
 
 from fer_core.errors import UsageError
+from flows.cli.option_types import typed_path
 
 MOST_BYTES: Final = 2**16
 """Of a file of shares."""
@@ -36,7 +36,7 @@ def read_prior(text: str | None) -> str | None:
 
     if text is None or text in PRIORS:
         return text
-    file = Path(text)
+    file = typed_path(text)
     try:
         if not file.is_file():
             chosen = parse_prior(text)

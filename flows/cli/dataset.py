@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_core.errors import FaceSetError, UsageError
+from flows.cli.option_types import typed_path
 from flows.output import print_result
 
 if TYPE_CHECKING:
@@ -47,13 +48,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     _add_common(parser)
     parser.set_defaults(run=run_import)
     parser = inner.add_parser("prepare", help="align a raw face set", description=PREPARE, formatter_class=RAW)
-    parser.add_argument("source", metavar="RAWSET", type=Path, help="made by `ferflow dataset import --raw`")
+    parser.add_argument("source", metavar="RAWSET", type=typed_path, help="made by `ferflow dataset import --raw`")
     _add_common(parser)
     parser.set_defaults(run=run_prepare)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--to", metavar="FACESET", type=Path, required=True, help="folder to write; must be new or empty")
+    parser.add_argument("--to", metavar="FACESET", type=typed_path, required=True, help="folder to write; must be new or empty")
     parser.add_argument("--detector", metavar="SPEC", help="as for label (default: auto)")
     parser.add_argument("--workers", metavar="N", type=_positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
@@ -69,7 +70,7 @@ def run_import(args: argparse.Namespace) -> int:
         return _import_reviewed(args)
     if args.held_out is not None:
         raise UsageError(f"--held-out is for reviewed: {args.kind} has splits of its own")
-    source = Path(args.source)
+    source = typed_path(args.source)
     if not source.is_dir():
         raise FaceSetError(f"no such folder: {source}")
     if args.kind == "folder" and args.to.resolve().is_relative_to(source.resolve()):

@@ -15,6 +15,7 @@ from fer_core.storage.store import Store, open_store
 from flows.cli.stage_progress import StageProgress
 from flows.label_params import LabelParams
 from flows.output import print_result
+from flows.setup.checks import check_id
 from flows.setup.label import configure, load_resumable_plan
 
 START_SECONDS: Final = 8.0
@@ -40,11 +41,13 @@ def dry_run(params: LabelParams, as_json: bool) -> int:
         images = plan.images.filter(pc.is_in(plan.images["shard"], value_set=pa.array(todo, pa.int32())))
         config, listed, unchanged, excluded = plan.config, plan.listed, plan.unchanged, plan.excluded
     else:
+        config = configure(params)
+        check_id(store, params.run_id)
         with StageProgress() as progress:
             found = collect(params.source, params.source_options, on_listed=partial(progress, "listed images"))
             progress("planning")
             workers = cluster.planning_concurrency()
-            drawn = draft(store, configure(params), found.images, workers=workers, force=params.force, left_out=found.left_out)
+            drawn = draft(store, config, found.images, workers=workers, force=params.force, left_out=found.left_out)
         config, images, listed, unchanged, excluded = drawn.config, drawn.images, drawn.listed, drawn.unchanged, drawn.excluded
     rate = rate_for(store, config.pipeline_digest, config.detector)
     size = pc.sum(images["bytes"]).as_py() or 0

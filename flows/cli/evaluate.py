@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fer_core.models.store import DEFAULT
 from flows.cli.answer_options import add_prior, read_prior
+from flows.cli.option_types import typed_path
 from flows.output import print_result
 
 if TYPE_CHECKING:
@@ -26,14 +27,14 @@ Figures come with 95 % bootstrap intervals over the faces. Several face sets mak
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
     parser = subparsers.add_parser("evaluate", help="score a model on a face set", description=HELP, formatter_class=RAW)
-    parser.add_argument("facesets", metavar="FACESET", type=Path, nargs="+", help="made by `ferflow dataset import`")
+    parser.add_argument("facesets", metavar="FACESET", type=typed_path, nargs="+", help="made by `ferflow dataset import`")
     parser.add_argument("--split", default="test", help="train, valid or test (default: test)")
     parser.add_argument("--protocol", choices=("majority", "argmax"), default="majority")
     parser.add_argument("--model", metavar="NAME|DIR", default=DEFAULT, help=f"shipped name or model folder (default: {DEFAULT})")
     add_prior(parser)
-    parser.add_argument("--only", metavar="FILE", type=Path, help="score only the sample ids in this file, one a line")
+    parser.add_argument("--only", metavar="FILE", type=typed_path, help="score only the sample ids in this file, one a line")
     pictures = "confusion.png, reliability.png and risk_coverage.png"
-    parser.add_argument("--plots", metavar="FOLDER", type=Path, help=f"write {pictures} to this folder; of several sets, to a folder each")
+    parser.add_argument("--plots", metavar="FOLDER", type=typed_path, help=f"write {pictures} to this folder; of several sets, to one each")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=run)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flows.cli.answer_options import add_precision, add_prior
 from flows.cli.cluster_option import CLUSTER
 from flows.cli.labelling_run import LabellingRun, given_options
+from flows.cli.option_types import typed_text
 from flows.output import print_line, print_result
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     listed.add_argument(
         "--follow-links", action="store_true", help="also enter folder links that lead out of SOURCE (links to files are always read)"
     )
+    listed.add_argument("--column", metavar="NAME", help="column of a .csv or .parquet list (default: one of a known name, or the first)")
+    listed.add_argument("--anonymous", action="store_true", help="read photographs in public S3 buckets without credentials")
     listed.add_argument("--max-list-rows", metavar="N", type=int, help="refuse a list file of more rows (default: 10,000,000)")
     listed.add_argument("--max-list-bytes", metavar="N", type=int, help="refuse a list file of more bytes, also unpacked (default: 1 GiB)")
     work = parser.add_argument_group("workers")
@@ -71,11 +74,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     which.add_argument("--resume", metavar="ID", help="finish an interrupted run; the same SOURCE and options")
     runs.add_argument("--force", action="store_true", help="read images again that are labelled already")
     runs.add_argument("--keep-crops", action="store_true", help="also keep the aligned faces: personal data")
-    runs.add_argument("--purpose", metavar="TEXT", help="why these faces are labelled; kept with the run")
+    runs.add_argument("--purpose", metavar="TEXT", type=typed_text, help="why these faces are labelled; kept with the run")
     runs.add_argument(
         "--file-mode", choices=("owner", "group"), help="who reads the root's files: owner (default for a new local root), or its group too"
     )
-    runs.add_argument("--max-failed", metavar="PCT", type=float, help="exit 1 when more than this share of images was quarantined")
+    runs.add_argument(
+        "--max-failed",
+        metavar="PCT",
+        type=float,
+        help="exit 1 when more than this share of the listing was newly quarantined",
+    )
+    runs.add_argument("--timezone", metavar="TZ", help="run_date is the day in this time zone (default: this machine's)")
     runs.add_argument("--dry-run", action="store_true", help="say what would be read, and how long it would take; write nothing")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--verbose", action="store_true", help="show log lines of Prefect and Dask, and tracebacks")
@@ -102,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
         return _answer(args, params, committed_summary(params.to, params.resume), f"run {params.resume} was committed already")
     notices(params)
     words = ("label", params.source, "--to", params.to)
-    return _answer(args, params, LabellingRun(params.named(), params.to, images, words, _load_flow, args.verbose).run(), "")
+    return _answer(args, params, LabellingRun(params.named(), params.to, images, words, _load_flow, args.verbose, args.json).run(), "")
 
 
 def _load_flow() -> "Callable[[LabelParams], Summary]":

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from flows.cli.answer_options import read_prior
+from flows.output import print_failure
 
 if TYPE_CHECKING:
+    from flows.cli.progress_bar import Display
     from flows.form_fields import LabellingParams
 
 P = TypeVar("P", bound="LabellingParams")
@@ -33,6 +35,7 @@ class LabellingRun(Generic[P, S]):
     load_flow: Callable[[], Callable[[P], S]]
     """Imports the flow, which takes seconds: the orchestrator and the workers start meanwhile."""
     verbose: bool
+    as_json: bool = False
 
     def run(self) -> S:
         """What the flow returns. An error or an interrupt says how the run is resumed, if it has begun."""
@@ -56,12 +59,14 @@ class LabellingRun(Generic[P, S]):
         from flows.server.prefect_api import prefect_api
         from flows.server.session import session
         from tasks.execution.progress import listening
-        from tasks.execution.signals import raise_if_stop_requested
+        from tasks.execution.signals import ending_at_once, raise_if_stop_requested
 
         cluster = self.params.workers_wanted
         with ExitStack() as stack:
             display = stack.enter_context(Display())
             stack.enter_context(session())
+            beginning = stack.enter_context(ExitStack())
+            beginning.enter_context(ending_at_once(lambda: self._end_at_once(display)))
             api = stack.enter_context(prefect_api(verbose=self.verbose))
             if self.images:
                 stack.enter_context(cluster.start_early(self.images, self.params.shard_size, self.verbose))
@@ -71,7 +76,12 @@ class LabellingRun(Generic[P, S]):
             stack.enter_context(api.ready())
             stack.enter_context(listening(display.show, display.warn, display.stage))
             raise_if_stop_requested()
+            beginning.close()
             return flow(self.params)
+
+    def _end_at_once(self, display: "Display") -> None:
+        display.remove_bar()
+        print_failure(self.as_json, f"interrupted; {self.how_to_resume()}")
 
     def how_to_resume(self) -> str:
         """`resume with: ` and the command, if the run has begun and is not committed; else which of both it is."""

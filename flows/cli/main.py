@@ -4,16 +4,18 @@ Worker processes import the main module of their parent, which is this one: it m
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import flows.cli.started  # noqa: F401  (notes the time)
 from fer_core.isolation import isolate_command
 from fer_core.storage.file_mode import private_process
 from fer_core.text import visible
+from flows.cli.option_types import GivenOnce
+from flows.cli.standard_streams import guard
+from flows.cli.utf8_mode import restart_in_utf8_mode
 from tasks.execution import signals
 
 COMMANDS: Final = (
@@ -60,7 +62,11 @@ Exit codes: 0 success, 1 failure with one line of explanation, 2 wrong use.
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports wrong use in one line."""
+    """Reports wrong use in one line, single options that are given twice included."""
+
+    def register(self, registry_name: str, value: Any, object: Any) -> None:  # noqa: ANN401  (as argparse calls it)
+        """What argparse registers, with its own action for single options replaced."""
+        super().register(registry_name, value, GivenOnce if registry_name == "action" and value in (None, "store") else object)
 
     def error(self, message: str) -> NoReturn:
         """Exit code 2."""
@@ -70,6 +76,8 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     if arguments is None:
+        restart_in_utf8_mode()
+        guard()
         isolate_command()
     given = list(sys.argv[1:] if arguments is None else arguments)
     args = argparse.Namespace()
@@ -80,9 +88,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = args.run(args)
     except KeyboardInterrupt:
         code = _fail(args, "interrupted", 1)
-    except BrokenPipeError:  # the reader of the output has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
     except Exception as error:  # noqa: BLE001  a person gets one line, whatever it was; --verbose shows where it came from
         if getattr(args, "verbose", False):
             import traceback
@@ -130,11 +135,9 @@ def _told(error: Exception, *, verbose_exists: bool) -> tuple[str, int]:
 
 
 def _fail(args: argparse.Namespace, sentence: str, code: int) -> int:
-    from flows.output import print_line, print_result
+    from flows.output import print_failure
 
-    if getattr(args, "json", False):
-        print_result(True, {"error": sentence}, "")
-    print_line(f"ferflow: {sentence}")
+    print_failure(getattr(args, "json", False), sentence)
     return code
 
 

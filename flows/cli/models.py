@@ -2,10 +2,10 @@
 
 import argparse
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_core.errors import ModelError
+from flows.cli.option_types import typed_path, typed_text
 from flows.output import print_result
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     group = subparsers.add_parser("models", help="list models, show a card, promote one, roll back")
     inner = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = inner.add_parser("list", help="shipped models, or the promotions in a folder of models")
-    listing.add_argument("models", metavar="MODELS", nargs="?", type=Path, help="folder of models")
+    listing.add_argument("models", metavar="MODELS", nargs="?", type=typed_path, help="folder of models")
     listing.add_argument("--json", action="store_true", help="one JSON object on stdout")
     listing.set_defaults(run=run_list)
     show = inner.add_parser("show", help="the card of a model")
@@ -27,11 +27,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     show.set_defaults(run=run_show)
     promotion = inner.add_parser("promote", help="make a model the champion of a folder of models, which `--model MODELS` selects")
     promotion.add_argument("model", metavar="NAME|DIR", help="shipped name or model folder; it is copied")
-    promotion.add_argument("--to", metavar="MODELS", type=Path, required=True, help="folder of models")
+    promotion.add_argument("--to", metavar="MODELS", type=typed_path, required=True, help="folder of models")
     back = inner.add_parser("rollback", help="promote the previous champion again")
-    back.add_argument("models", metavar="MODELS", type=Path, help="folder of models")
+    back.add_argument("models", metavar="MODELS", type=typed_path, help="folder of models")
     for parser, run in ((promotion, run_promote), (back, run_rollback)):
-        parser.add_argument("--reason", metavar="TEXT", default="by hand", help="kept with the record")
+        parser.add_argument("--reason", metavar="TEXT", type=typed_text, default="by hand", help="kept with the record")
         parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
         parser.set_defaults(run=run)
 

@@ -55,6 +55,11 @@ class Display:
         else:
             self._bar.console.out(visible(line))
 
+    def remove_bar(self) -> None:
+        """Restore the terminal. Waits for no other thread."""
+        if self._bar is not None:
+            self._bar.stop()
+
     def __enter__(self) -> Self:
         if self._lines is not None:
             self._lines.__enter__()
@@ -73,8 +78,7 @@ class Display:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._lines is not None:
             self._lines.__exit__(kind, error, trace)
-        if self._bar is not None:
-            self._bar.stop()
+        self.remove_bar()
 
 
 def notices(params: "LabelParams") -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flows.cli.answer_options import add_precision, add_prior
 from flows.cli.cluster_option import CLUSTER
 from flows.cli.labelling_run import LabellingRun, given_options
+from flows.cli.option_types import typed_text
 from flows.output import print_result
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--cluster", metavar="SPEC", help=CLUSTER)
     parser.add_argument("--workers", metavar="N", type=int, help="local worker processes (default: every core)")
     parser.add_argument("--shard-size", metavar="N", type=int, help="images a shard (default: a few shards a worker, at most 1,000 each)")
-    parser.add_argument("--purpose", metavar="TEXT", help="why these faces are labelled (default: as in the earlier run)")
+    parser.add_argument("--timezone", metavar="TZ", help="run_date is the day in this time zone (default: this machine's)")
+    parser.add_argument("--purpose", metavar="TEXT", type=typed_text, help="why these faces are labelled (default: as in the earlier run)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--run-id", metavar="ID", help="name of the run: lower-case letters, digits, hyphens (default: from the time)")
     which.add_argument("--resume", metavar="ID", help="finish an interrupted run; the same options")
@@ -64,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     if params.resume is not None and is_committed(open_store(params.root), params.resume):
         return _answer(args, committed_summary(params))
     images = check_relabel(params)
-    return _answer(args, LabellingRun(params.named(), params.root, images, ("relabel", params.root), _load_flow, args.verbose).run())
+    words = ("relabel", params.root)
+    return _answer(args, LabellingRun(params.named(), params.root, images, words, _load_flow, args.verbose, args.json).run())
 
 
 def _load_flow() -> "Callable[[RelabelParams], RelabelSummary]":

@@ -2,9 +2,9 @@
 
 import argparse
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.cli.option_types import typed_path
 from flows.output import print_result
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=run_export)
     parser = inner.add_parser("import", help="import reviews", description=IMPORT, formatter_class=RAW)
-    parser.add_argument("file", metavar="FILE", type=Path, help="corrections file, or Label Studio's export as JSON")
+    parser.add_argument("file", metavar="FILE", type=typed_path, help="corrections file, or Label Studio's export as JSON")
     parser.add_argument("--to", metavar="ROOT", required=True, help="labels root")
     parser.add_argument("--reviewer", metavar="NAME", help="name of the reviewer, instead of the one in the file")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")

@@ -4,12 +4,12 @@ import argparse
 import os
 from dataclasses import replace
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_core.errors import TrainingError, UsageError
 from fer_core.json_reader import parse_json
 from fer_core.storage.bounded_file import read_bounded
+from flows.cli.option_types import typed_path
 from flows.output import print_result
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Declare the command."""
     parser = subparsers.add_parser("train", help="train a model on face sets", description=HELP, formatter_class=RAW)
     parser.add_argument(
-        "facesets", metavar="FACESET", nargs="+", type=Path, help="from `ferflow dataset import`; the first one is for selection"
+        "facesets", metavar="FACESET", nargs="+", type=typed_path, help="from `ferflow dataset import`; the first one is for selection"
     )
-    parser.add_argument("--to", metavar="MODELS", type=Path, required=True, help="folder of models")
+    parser.add_argument("--to", metavar="MODELS", type=typed_path, required=True, help="folder of models")
     recipes = ", ".join(recipe_names())
     parser.add_argument("--config", metavar="FILE", help=f"JSON with fields of TrainConfig, or a recipe of ferflow: {recipes}")
     parser.add_argument("--name", help="name of the model (default: the configuration's, else tiny)")
@@ -128,9 +128,10 @@ def _config(args: argparse.Namespace) -> "TrainConfig":
 
 def _written(config: str) -> dict[str, object]:
     """The JSON object of a file or, where there is none of that name, of a recipe."""
-    known = config in recipe_names() and not Path(config).is_file()
+    file = typed_path(config)
+    known = config in recipe_names() and not file.is_file()
     try:
-        text = (RECIPES / f"{config}.json").read_bytes() if known else read_bounded(Path(config), MOST_BYTES)
+        text = (RECIPES / f"{config}.json").read_bytes() if known else read_bounded(file, MOST_BYTES)
         value = parse_json(text, MOST_BYTES)
     except OSError as error:
         known_names = ", ".join(recipe_names())

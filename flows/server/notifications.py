@@ -40,7 +40,8 @@ scheduled run labels what is missing. Committed runs are unchanged. docs/operati
 
 TOO_MANY: Final = """\
 Run {{ event.payload.run_id }} processed {{ event.payload.images }} images and quarantined {{ event.payload.quarantined }} of them \
-({{ event.payload.causes }}); the bound is {{ "%g"|format(event.payload.bound) }} %. All others are labelled and committed.
+({{ event.payload.causes }}); the bound is {{ "%g"|format(event.payload.bound) }} % of the {{ event.payload.listed }} listed, \
+without {{ event.payload.failed_again }} that failed before. All others are labelled and committed.
 Where to look: {{ flow_run|ui_url }} (artifact label-summary); which images, and why: columns status and reason of \
 {{ event.payload.root }}/images where run_id is {{ event.payload.run_id }}
 What to do: many `missing` point to the storage or permissions, and the next run tries them again; many `unreadable` or `unsupported` \

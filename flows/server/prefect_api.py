@@ -167,13 +167,13 @@ def _shown_to(url: str, profile: Mapping[str, object]) -> dict[str, str]:
 
 
 def _check_answers(url: str, profile: Mapping[str, object]) -> None:
-    """OrchestrationError in one line: no server answers there, its certificate has another name, or it requires another password."""
-    parts = urlsplit(url)
-    shown = "?"
+    """OrchestrationError in one line: no server or no API answers there, its certificate has another name, or it requires another
+    password."""
+    shown = _without_credentials(url)
     try:
-        shown = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if _has_port(parts) else ''}{parts.path}"  # without credentials
+        parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("not an http address")
+            raise OrchestrationError(f"PREFECT_API_URL is no http:// or https:// address: {shown}")
         path = parts.path.rstrip("/")
         health = http_get(parts, f"{path}/health", ANSWER_SECONDS)
         asked = health if _proven_otherwise(parts, profile) else http_get(parts, f"{path}/admin/version", ANSWER_SECONDS, _basic(profile))
@@ -181,6 +181,12 @@ def _check_answers(url: str, profile: Mapping[str, object]) -> None:
         raise OrchestrationError(f"the Prefect server at {shown} (PREFECT_API_URL) does not answer: {explain(error)}") from error
     if health.status == 403 and health.line.startswith("ferflow: "):
         raise OrchestrationError(f"the server at {shown} (PREFECT_API_URL) refuses: {health.line.removeprefix('ferflow: ')}")
+    if health.line.strip() != "true" and http_get(parts, f"{path}/api/health", ANSWER_SECONDS).line.strip() == "true":
+        raise OrchestrationError(f"{shown} (PREFECT_API_URL) is a Prefect server, its API is {shown.rstrip('/')}/api")
+    if health.status in (200, 404) and health.line.strip() != "true" and not _proven_otherwise(parts, profile):
+        raise OrchestrationError(
+            f"no Prefect API answers at {shown} (PREFECT_API_URL): its address ends in /api, as http://localhost:4200/api"
+        )
     if asked.status == 401:
         given = "does not accept the password in" if _configured(OURS, profile) else "requires a password: put it into"
         kept = f"`ferflow up` keeps its own in {prefect_home() / FILE}"
@@ -198,11 +204,10 @@ def _basic(profile: Mapping[str, object]) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(password.encode()).decode()}"} if password else {}
 
 
-def _has_port(parts: SplitResult) -> bool:
-    try:
-        return parts.port is not None
-    except ValueError:
-        return False
+def _without_credentials(url: str) -> str:
+    """What stands before the last `@` may be a password, with slashes."""
+    scheme, separator, rest = url.rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
 def _ephemeral(password: str, verbose: bool) -> PrefectServer:

@@ -18,6 +18,7 @@ from typing import IO, Final
 from urllib.parse import urlsplit
 
 from fer_core.errors import OrchestrationError
+from fer_core.planning.time_zone import SCHEDULES
 from flows.server.child_processes import empty_folder, environment, python
 from flows.server.guard import ALLOWED_HOSTS
 from flows.server.password import OURS, THEIRS, Password, stored_password
@@ -81,6 +82,7 @@ def run_server(
         for name in (OURS, THEIRS):
             os.environ.pop(name, None)
         os.environ.update(_settings(url))
+        os.environ[SCHEDULES] = options["timezone"] or "UTC"
         os.environ[ALLOWED_CLUSTERS] = ",".join(access.clusters)
         settings = {"PREFECT__SERVER_FINAL": "1", ALLOWED_HOSTS: ",".join((*access.hosts, *_bound(url)))}
         if password is not None:

@@ -7,24 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 from fer_core.errors import ModelError, UsageError
 from fer_core.models.registry import champion, promote, promotions
+from fer_core.planning.time_zone import zone
 from fer_core.storage.store import open_store
 from fer_core.storage.uri import scheme
 from flows.label_params import LabelParams
 from flows.output import print_line
 from flows.server.guard import ALLOWED_HOSTS, allowed_hosts
 from flows.server.up import Access
-from flows.setup.checks import check_apart, images_at_least, parse_params
+from flows.setup.checks import images_at_least, parse_params
+from flows.setup.label import check_apart
 from tasks.clusters.trust import ALLOWED_CLUSTERS, allowed_clusters
 
 BLOCK: Final = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
 
 ENVIRONMENT: Final = "FERFLOW_NOTIFY"
-
-LOCALTIME: Final = Path("/etc/localtime")
 
 
 def validated_options(
@@ -93,27 +92,6 @@ def check_address(notify: str) -> None:
     except ValueError:  # brackets of half an IPv6 address
         pass
     raise UsageError("--notify takes a webhook's http:// or https:// address, or a notification block as TYPE/NAME (slack-webhook/team)")
-
-
-def zone(name: str | None) -> str:
-    """A time zone by its name, this machine's if none is given. UsageError: there is no such zone."""
-    chosen = name or _local_zone()
-    try:
-        ZoneInfo(chosen)
-    except (OSError, ValueError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
-        raise UsageError(f"--timezone {chosen!r} is not known on this machine: give a name such as Europe/Berlin") from error
-    return chosen
-
-
-def _local_zone() -> str:
-    """From TZ or /etc/localtime; UTC where neither names one."""
-    if os.environ.get("TZ"):
-        return os.environ["TZ"].removeprefix(":")
-    try:
-        target = os.readlink(LOCALTIME)
-    except OSError:
-        return "UTC"
-    return target.partition("zoneinfo/")[2] or "UTC"
 
 
 def _absolute(where: str | None) -> str | None:

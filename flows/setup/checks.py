@@ -4,12 +4,11 @@ This module imports neither Prefect nor Dask.
 """
 
 import os
-from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 
-from fer_core.collection.inventory import OPTIONS, SourceOptions, list_images, quick_count
+from fer_core.collection.inventory import OPTIONS, SourceOptions, list_images, local_source, quick_count
 from fer_core.collection.local_listing import FolderLinks, walk
 from fer_core.commit.lease import refuse_concurrent_writer
 from fer_core.commit.publish import is_committed
@@ -18,10 +17,10 @@ from fer_core.storage.file_mode import BY_NAME
 from fer_core.storage.paths import plan_file
 from fer_core.storage.store import Store, open_store
 from fer_core.storage.system_files import is_system_file
-from fer_core.storage.uri import OBJECT_STORES, S3, holds_credentials, scheme
+from fer_core.storage.uri import S3, holds_credentials, scheme
 from flows.form_fields import LabellingParams
 from flows.label_params import LabelParams
-from flows.setup.label import load_resumable_plan, pipeline
+from flows.setup.label import check_apart, load_resumable_plan, pipeline
 from tasks.clusters.text_syntax import validation_message
 
 P = TypeVar("P", bound=LabellingParams)
@@ -85,26 +84,16 @@ def images_at_least(source: str, enough: int, options: SourceOptions = OPTIONS) 
     Object stores are listed once, by the run itself; of S3 the first page is read here, so that errors appear before anything starts.
     """
     if scheme(source) in S3:
-        found = quick_count(source)
+        found = quick_count(source, options.anonymous)
         return enough if found is None else found
     if scheme(source) != "file":
         return enough
-    if Path(source).is_dir() and not is_system_file(source, os.stat(source)):
+    path = local_source(source)
+    if os.path.isdir(path) and not is_system_file(path, os.stat(path)):
         count = 0
-        for count, _ in enumerate(walk(os.path.abspath(source), FolderLinks(options.follow_links)), start=1):
+        for count, _ in enumerate(walk(path.rstrip("/") or "/", FolderLinks(options.follow_links)), start=1):
             if count >= enough:
                 break
         if count:
             return count
     return int(list_images(source, options).num_rows)
-
-
-def check_apart(source: str, root: str) -> None:
-    """UsageError where the root is inside the collection: the next run would list its tables as pictures."""
-    if scheme(source) == "file" and scheme(root) == "file":
-        folder, target = os.path.realpath(source), os.path.realpath(open_store(root).url())
-        inside = os.path.isdir(folder) and os.path.commonpath([folder, target]) == folder
-    else:
-        inside = f"{root.rstrip('/')}/".startswith(f"{source.rstrip('/')}/") and scheme(root) in OBJECT_STORES
-    if inside:
-        raise UsageError(f"the labels root {root} lies inside the source {source}: choose a place outside of it")

@@ -1,16 +1,20 @@
 """From parameters to a run's configuration: names become digests. Does not import Prefect."""
 
+import os
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fer_core.collection.inventory import local_source
 from fer_core.commit.publish import Plan, is_committed, read_plan
+from fer_core.decode.min_face import DEFAULT as DEFAULT_MIN_FACE
 from fer_core.errors import UsageError
-from fer_core.min_face import DEFAULT as DEFAULT_MIN_FACE
 from fer_core.models.registry import was_champion
 from fer_core.models.store import portable_name, resolve_model
+from fer_core.planning.time_zone import day, run_zone
 from fer_core.run import Answering, RunConfig
 from fer_core.storage.store import open_store
+from fer_core.storage.uri import OBJECT_STORES, scheme
 from flows.form_fields import new_run_id
 from flows.label_params import LabelParams
 from flows.setup.answering import answering, check_answering
@@ -37,13 +41,18 @@ def pipeline(params: LabelParams) -> Pipeline:
     return Pipeline(spec, build(spec).identity, portable_name(params.model, model), model.name, answering(params, model))
 
 
-def configure(params: LabelParams) -> RunConfig:
-    """The configuration of a new run that is planned now. A shard size of 0 is chosen when the images are known."""
-    now = datetime.now(UTC)
+def configure(params: LabelParams, now: datetime | None = None) -> RunConfig:
+    """The configuration of a new run that is planned now, at an aware time. A shard size of 0 is chosen when the images are known.
+
+    UsageError, DetectorError or ModelError where the root is inside the source, or something is unknown, absent or damaged.
+    """
+    check_apart(params.source, params.to)
+    now, timezone = now or datetime.now(UTC), run_zone(params.timezone)
     chosen = pipeline(params)
     return RunConfig(
         run_id=params.run_id or new_run_id(now),
-        run_date=f"{now:%Y-%m-%d}",
+        run_date=day(now, timezone),
+        timezone=timezone,
         source=params.source,
         root=open_store(params.to).url(),
         detector=chosen.detector,
@@ -56,8 +65,20 @@ def configure(params: LabelParams) -> RunConfig:
         keep_crops=params.keep_crops,
         shard_size=params.shard_size or 0,
         device=params.device,
+        anonymous=params.anonymous,
         started_us=int(now.timestamp() * 1e6),
     )
+
+
+def check_apart(source: str, root: str) -> None:
+    """UsageError where the root is inside the collection, also through links: the next run would list its tables as pictures."""
+    if scheme(source) == "file" and scheme(root) == "file":
+        folder, target = os.path.realpath(local_source(source)), os.path.realpath(open_store(root).url())
+        inside = os.path.isdir(folder) and os.path.commonpath([folder, target]) == folder
+    else:
+        inside = f"{root.rstrip('/')}/".startswith(f"{source.rstrip('/')}/") and scheme(root) in OBJECT_STORES
+    if inside:
+        raise UsageError(f"the labels root {root} lies inside the source {source}: choose a place outside of it")
 
 
 def load_resumable_plan(params: LabelParams) -> Plan:

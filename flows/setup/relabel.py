@@ -5,6 +5,7 @@ from dataclasses import replace
 from fer_core.commit.publish import Plan, is_committed, read_plan
 from fer_core.errors import UsageError
 from fer_core.models.store import portable_name, resolve_model
+from fer_core.planning.time_zone import run_zone
 from fer_core.relabel.changes import changes_of
 from fer_core.relabel.configuration import RelabelOptions
 from fer_core.relabel.survey import SOURCE, survey
@@ -21,7 +22,8 @@ def relabel_options(params: RelabelParams) -> RelabelOptions:
     assert params.run_id is not None
     model = resolve_model(params.model)
     where, size = portable_name(params.model, model), params.shard_size or 0
-    return RelabelOptions(params.run_id, where, model.name, answering(params, model), params.purpose, size, params.device)
+    asked, timezone = answering(params, model), run_zone(params.timezone)
+    return RelabelOptions(params.run_id, where, model.name, asked, params.purpose, size, params.device, timezone)
 
 
 def load_resumable_plan(params: RelabelParams) -> Plan:

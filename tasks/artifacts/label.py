@@ -27,8 +27,9 @@ class Summary:
 
     @property
     def quarantined_percent(self) -> float:
-        """Of the images processed."""
-        return 100.0 * sum(self.manifest.statuses.get(status, 0) for status in QUARANTINE) / max(self.images, 1)
+        """Of the images listed, without those that an earlier run could not process either: most are tried again every night."""
+        quarantined = sum(self.manifest.statuses.get(status, 0) for status in QUARANTINE)
+        return 100.0 * (quarantined - self.manifest.failed_again) / max(self.manifest.listed, 1)
 
     @property
     def images_per_second(self) -> float:

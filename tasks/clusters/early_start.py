@@ -7,21 +7,25 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Final, Self
 
 from fer_core.errors import ClusterError
 from tasks.clusters.base import ClusterBackend
+from tasks.execution.signals import IMPATIENCE_SECONDS, stop_requested
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
 START_SECONDS: Final = 60
+WARNINGS: Final = "PYTHONWARNINGS"
 
 
 class EarlyCluster:
     """Local workers that are starting in a thread."""
 
     def __init__(self, backend: "LocalBackend", verbose: bool = False) -> None:
+        start_resource_tracker()
         self._future: Future[tuple[Client, LocalCluster]] = Future()
         self._thread = threading.Thread(target=self._start, args=(backend, verbose), daemon=True)
         self._thread.start()
@@ -35,8 +39,9 @@ class EarlyCluster:
 
     def close(self) -> None:
         """Kill every process, see `stop_local`."""
+        patience = IMPATIENCE_SECONDS if stop_requested() else START_SECONDS  # the watchdog ends what starts later
         with suppress(Exception):  # `client` has already raised the error of a failed start
-            stop_local(*self._future.result(START_SECONDS))
+            stop_local(*self._future.result(patience))
 
     def _start(self, backend: "LocalBackend", verbose: bool) -> None:
         # Ctrl-C signals every process of the terminal's group. Workers inherit this thread's signal mask, so only the command gets SIGINT.
@@ -48,6 +53,23 @@ class EarlyCluster:
             self._future.set_exception(error)
         except Exception as error:  # noqa: BLE001  raised in the thread that waits in `client`
             self._future.set_exception(ClusterError(f"cannot start Dask workers: {' '.join(str(error).split()) or type(error).__name__}"))
+
+
+def start_resource_tracker() -> None:
+    """Start multiprocessing's resource tracker, which else comes with the first worker: it unblocks SIGINT in the thread that starts it,
+    and that worker would print a traceback at Ctrl-C.
+
+    Its warning of semaphores that the command left behind, which it removes, is off: the command may end at once.
+    """
+    before = os.environ.get(WARNINGS)
+    os.environ[WARNINGS] = ",".join(filter(None, (before, "ignore:resource_tracker")))
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ[WARNINGS]
+        else:
+            os.environ[WARNINGS] = before
 
 
 def stop_local(client: "Client", cluster: "LocalCluster") -> None:

@@ -8,6 +8,8 @@ import atexit
 import os
 import signal
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
@@ -18,13 +20,14 @@ RETRY_SECONDS: Final = 0.05
 """Delay of an interrupt that arrives during an import, before the next check."""
 
 _asked_at: float | None = None
+_last_words: Callable[[], None] | None = None
 
 
 def listen() -> None:
     """From now on SIGINT and SIGTERM stop the command, also where a shell had set them to be ignored."""
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
-    atexit.register(_no_retry)
+    atexit.register(_ignore_signals)
 
 
 def stop_requested() -> bool:
@@ -36,6 +39,19 @@ def raise_if_stop_requested() -> None:
     """KeyboardInterrupt after a request to stop."""
     if stop_requested():
         raise KeyboardInterrupt
+
+
+@contextmanager
+def ending_at_once(last_words: Callable[[], None]) -> Iterator[None]:
+    """Inside, a request to stop ends the process with exit code 1 after `last_words`. For the time before a run begins: nothing is to be
+    unwound then, the imports of that time take seconds, and the watchdog ends the other processes.
+    """
+    global _last_words  # noqa: PLW0603  (as below)
+    _last_words = last_words
+    try:
+        yield
+    finally:
+        _last_words = None
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -55,6 +71,11 @@ def _unwind(_number: int, frame: FrameType | None) -> None:
 
     Raised between the steps of an import it is swallowed, or leaves a module's lock held, and the next importing thread waits for ever.
     """
+    if _last_words is not None:
+        try:
+            _last_words()
+        finally:
+            os._exit(1)
     if _importing(frame):
         signal.signal(signal.SIGALRM, _unwind)
         signal.setitimer(signal.ITIMER_REAL, RETRY_SECONDS)
@@ -62,10 +83,12 @@ def _unwind(_number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _no_retry() -> None:
-    """At its end, Python restores its own handlers: a pending retry would kill the process."""
+def _ignore_signals() -> None:
+    """At its end, Python restores default handlers, but for ignored signals: a pending retry would kill the process, and Ctrl-C would
+    change the exit code of a command whose work is done."""
     signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    for number in (signal.SIGALRM, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _importing(frame: FrameType | None) -> bool:

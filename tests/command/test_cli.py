@@ -9,8 +9,9 @@ import pytest
 from fer_core.collection.inventory import SourceOptions
 from fer_core.collection.list_file import ListLimits
 from fer_core.errors import UsageError
+from fer_core.storage.store import open_store
 from flows.label_params import LabelParams
-from flows.setup.checks import parse_params
+from flows.setup.checks import check_label, parse_params
 
 START = """
 from fer_core.errors import FerflowError
@@ -59,6 +60,10 @@ WRONG_USE = [
     (["label", "{source}", "--to", "{root}", "--detector", "magic"], "unknown detector"),
     (["label", "{source}", "--to", "s3://key:secret@bucket/labels"], "credentials"),
     (["label", "{source}", "--to", "{source}/labels"], "inside the source"),
+    (["label", "{source}", "--to", "{source}/labels", "--dry-run"], "inside the source"),
+    (["label", "{source}", "--to", "{root}", "--to={root}"], "--to: is given more than once"),
+    (["label", "{source}", "--to", "{root}", "--max-failed", "5", "--max-failed", "5"], "--max-failed: is given more than once"),
+    (["review", "export", "{root}", "--to", "{root}", "--to={root}"], "--to: is given more than once"),
 ]
 
 
@@ -71,6 +76,48 @@ def test_wrong_use_is_exit_2_and_one_line(call, two_pictures, tmp_path, argument
     assert told in ended.err
     assert "secret" not in ended.err
     assert not (tmp_path / "labels").exists()
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)], ids=["run", "dry run"])
+def test_a_root_inside_the_source_is_refused_through_links_and_home(call, commands, tmp_path, monkeypatch, more):
+    photos = commands.home / "photos"
+    photos.mkdir()
+    (photos / "a.jpg").touch()
+    (tmp_path / "link").symlink_to(photos)
+    for source, root in ((photos, tmp_path / "link" / "labels"), (tmp_path / "link", photos / "labels"), ("~/photos", photos / "labels")):
+        ended = call("label", source, "--to", root, *more)
+        assert (ended.code, "inside the source" in ended.err) == (2, True), ended.err
+        assert list(photos.iterdir()) == [photos / "a.jpg"]
+
+
+def test_a_dry_run_refuses_an_id_that_the_run_refuses(call, labelled):
+    ended = call("label", labelled.source, "--to", labelled.root, "--run-id", "first", "--dry-run")
+    assert (ended.code, "run first is committed: choose another id" in ended.err) == (1, True)
+
+
+def test_a_server_of_prefect_is_found_without_its_api(on_server, prefect_url, two_pictures, tmp_path):
+    address = prefect_url.removesuffix("/api")
+    ended = on_server.run("label", two_pictures, "--to", tmp_path / "labels", env={"PREFECT_API_URL": address})
+    assert (ended.code, ended.line) == (1, f"ferflow: {address} (PREFECT_API_URL) is a Prefect server, its API is {prefect_url}")
+
+
+def test_home_is_expanded_wherever_something_is_written(call, commands, labelled, tmp_path, monkeypatch):
+    """A shell does it for words alone, systemd for none."""
+    monkeypatch.chdir(tmp_path)
+    for words, made in (
+        (("export", "current", labelled.root, "--to=~/newest"), "newest"),
+        (("report", labelled.root, "--to=~/report.html"), "report.html"),
+        (("gallery", labelled.root, "--to=~/gallery.html", "--png=~/gallery.png"), "gallery.png"),
+        (("review", "export", labelled.root, "--to=~/review"), "review"),
+    ):
+        assert call(*words).code == 0
+        assert (commands.home / made).exists()
+    assert call("verify", "~/newest").err.startswith(f"ferflow: there is no run in {commands.home}/newest")
+    check_label(LabelParams(source=str(labelled.source), to="~/labels"))
+    assert (commands.home / "labels").is_dir()
+    assert not (tmp_path / "~").exists()
+    assert open_store("./~/labels").root == f"{tmp_path}/~/labels"
+    assert open_store("~no-such-user/labels").root == f"{tmp_path}/~no-such-user/labels"
 
 
 def test_the_command_ends_with_2_as_well(commands, tmp_path):

@@ -1,5 +1,6 @@
 """Commands that are stopped in the middle, and what they leave."""
 
+import json
 import os
 import shlex
 import shutil
@@ -8,8 +9,10 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fer_core.commit.verify import verify
@@ -108,6 +111,37 @@ def test_a_signal_before_anything_began(labelled, on_server, many_pictures, tmp_
     assert err.strip().splitlines()[-1].startswith("ferflow: interrupted")
     assert not visible(tmp_path / "labels")
     commands.wait_until_gone()
+
+
+def wait_for_a_worker(process) -> None:
+    """Until the command has started a process of multiprocessing, which is then loading its libraries."""
+    deadline = time.monotonic() + PATIENCE
+    while not any("spawn_main" in " ".join(words) for words in command_lines(process.pid)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def command_lines(pid: int) -> list[list[str]]:
+    """Of the processes below one."""
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.Error):
+            found.append(child.cmdline())
+    return found
+
+
+def test_ctrl_c_while_workers_start_is_one_line(on_server, many_pictures, tmp_path):
+    """Regression: a worker printed a traceback before it, and the command finished its imports first."""
+    process = on_server.start("label", many_pictures, "--to", tmp_path / "labels", "--run-id", "early", "--workers", 2, "--json")
+    wait_for_a_worker(process)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    line = "interrupted; the run was not started: run the same command again"
+    assert (process.returncode, json.loads(out)) == (1, {"error": line})
+    assert err.splitlines()[-1] == f"ferflow: {line}"
+    assert not [said for said in err.splitlines()[:-1] if not said.startswith(("detector: ", "note: ", "starting"))], err
+    on_server.wait_until_gone()
 
 
 def test_two_commands_at_once_share_an_empty_home(commands):

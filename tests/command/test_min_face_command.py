@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from fer_core.commit.publish import read_manifest
+from fer_core.decode.min_face import DEFAULT
 from fer_core.errors import UsageError
-from fer_core.min_face import DEFAULT
 from fer_core.storage.store import open_store
 from flows.label_params import LabelParams
 from flows.setup.checks import parse_params

@@ -8,8 +8,9 @@ import pytest
 
 from fer_core.errors import SourceError, UsageError
 from fer_core.models.registry import promotions
+from fer_core.planning.time_zone import zone
 from flows.server.prefect_process import close_home, lock_in_home
-from flows.server.up_setup import given_address, validated_options, zone
+from flows.server.up_setup import given_address, validated_options
 from tests.support.modes import modes_below
 
 

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fer_core.commit.manifest import Manifest
-from fer_core.commit.publish import publish, write_plan
+from fer_core.commit.publish import as_plan, publish, write_plan
 from fer_core.errors import DetectorError
 from fer_core.labels import EXPRESSIONS
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.worker_models import WorkerModels
 from fer_core.run import ImageRef, PartName, RunConfig, ShardJob, ShardReceipt
 from fer_core.storage.store import open_store
-from fer_core.tables.schema import INVENTORY, PLAN
+from fer_core.tables.schema import INVENTORY
 from fer_core.types import Faces, Predictions
 
 BROKEN, HUGE, BROKEN_DETECTOR = 1, 2, 3
@@ -123,7 +123,9 @@ def inventory(images: Sequence[ImageRef]) -> pa.Table:
 def plan_table(images: Sequence[ImageRef], shard_size: int) -> pa.Table:
     shards = pa.array([number // shard_size for number in range(len(images))], pa.int32())
     earlier = pa.array([ref.earlier_part for ref in images], pa.string())
-    return inventory(images).append_column("shard", shards).append_column("earlier_part", earlier).cast(PLAN)
+    failed = pa.array([ref.failed_before for ref in images], pa.bool_())
+    images_by_shard = inventory(images).append_column("shard", shards)
+    return as_plan(images_by_shard.append_column("earlier_part", earlier).append_column("failed_before", failed))
 
 
 def jobs(run: RunConfig, images: Sequence[ImageRef], shard_size: int) -> list[ShardJob]:

@@ -12,8 +12,8 @@ from benchmarks.detector.composed import annotated, compose
 from benchmarks.detector.min_face import EARLIER, PictureSet, labelling, measure
 from fer_core.align.face_extractor import CpuFaceExtractor
 from fer_core.align.face_search import FaceSearch
+from fer_core.decode.min_face import MinFace
 from fer_core.detect.builtin.detector import BuiltinDetector
-from fer_core.min_face import MinFace
 
 HEAD = [180.0, 62.0, 272.0, 177.0]
 

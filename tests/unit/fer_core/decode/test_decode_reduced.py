@@ -12,7 +12,7 @@ from skimage import data
 
 from fer_core.decode import decoder
 from fer_core.decode.decoder import DecodeLimits, decode
-from fer_core.min_face import REDUCTIONS, not_above
+from fer_core.decode.min_face import REDUCTIONS, not_above
 
 TURNED = {1: False, 3: False, 6: True, 8: True}
 """EXIF orientation -> whether width and height change places."""

@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from fer_core.align.face_extractor import CpuFaceExtractor
+from fer_core.decode.min_face import Look
 from fer_core.detect.base import box_iou
 from fer_core.detect.builtin.detector import CANDIDATES, BuiltinDetector
 from fer_core.gpu.capacity import Capacity
@@ -18,7 +19,6 @@ from fer_core.gpu.places import Findings
 from fer_core.gpu.plan import plan_batch
 from fer_core.gpu.predictor import FacePass
 from fer_core.gpu.pyramid import batch_tiles
-from fer_core.min_face import Look
 from fer_core.models.store import load_model, resolve_model
 from fer_core.timing import Stopwatch
 

@@ -12,9 +12,9 @@ from skimage import data
 
 from fer_core.align.aligner import align
 from fer_core.align.face_extractor import CpuFaceExtractor, ExtractedFaces
+from fer_core.decode.min_face import Look
 from fer_core.detect.builtin.detector import BuiltinDetector
 from fer_core.errors import DetectorError
-from fer_core.min_face import Look
 from fer_core.pipeline import label_images
 from fer_core.pipeline.label_images import LabelledImages, process_images
 from fer_core.pipeline.worker_models import WorkerModels

@@ -15,9 +15,9 @@ from skimage import data
 from fer_core.align.face_extractor import CpuFaceExtractor
 from fer_core.align.face_search import FaceSearch
 from fer_core.decode import decode_prefetch, decoder
+from fer_core.decode.min_face import MinFace
 from fer_core.detect.base import box_iou
 from fer_core.detect.builtin.detector import BuiltinDetector
-from fer_core.min_face import MinFace
 from fer_core.pipeline.label_images import LabelledImages, _spans, process_images
 from fer_core.pipeline.worker_models import WorkerModels
 from fer_core.storage.store import read_uri

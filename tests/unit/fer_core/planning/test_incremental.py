@@ -174,6 +174,7 @@ def test_which_answers_are_final_and_which_can_be_taken_over(run, status, pipeli
     (row,) = known_of(run).to_pylist()
     no_byte_came = status == "missing" or (status == "unreadable" and digest is None)
     assert row["final"] == (pipeline == "ours" and not no_byte_came)
+    assert row["failed"] == (status not in ("labeled", "no_face"))
     assert (row["earlier_part"] is not None) == (pipeline == "ours" and digest is not None and status in ("labeled", "no_face"))
 
 

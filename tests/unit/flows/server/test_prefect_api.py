@@ -49,6 +49,11 @@ def server(monkeypatch):
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
+            if not self.path.startswith("/api/"):  # Prefect's pages
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b"<!doctype html>")
+                return
             named = self.headers["Host"].startswith("localhost")
             let_in = self.path == "/api/health" or self.headers["Authorization"] == right
             self.send_response(403 if not named else 200 if let_in else 401)
@@ -81,3 +86,33 @@ def test_a_server_that_asks_for_a_password_is_told_at_once(server, monkeypatch):
 def test_a_server_that_has_another_name_says_so(server):
     with pytest.raises(OrchestrationError, match=rf"\(PREFECT_API_URL\) refuses: no; {ALLOWED_HOSTS}=x$"):
         prefect_api._check_answers(server.replace("localhost", "127.0.0.1"), {})
+
+
+@pytest.mark.parametrize("path", ["", "/"])
+def test_an_address_without_api_is_told_the_one_with_it(server, path):
+    """Regression: an unexpected RuntimeError of Prefect's client."""
+    given = server.removesuffix("/api") + path
+    with pytest.raises(OrchestrationError, match=rf"^{given} \(PREFECT_API_URL\) is a Prefect server, its API is {server}$"):
+        prefect_api._check_answers(given, {})
+
+
+def test_an_address_of_something_else_says_how_one_ends(server, monkeypatch):
+    monkeypatch.setenv(OURS, "me:mine")
+    with pytest.raises(OrchestrationError, match=r"^no Prefect API answers at .*/other \(PREFECT_API_URL\): its address ends in /api, "):
+        prefect_api._check_answers(server.removesuffix("api") + "other", {})
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("localhost:4317/api", "localhost:4317/api"),
+        ("ftp://host/api", "ftp://host/api"),
+        ("me:secret@host:4200/api", "host:4200/api"),
+        ("ftp://me:sec/ret@host/api", "ftp://host/api"),
+        ("http:///api", "http:///api"),
+    ],
+)
+def test_no_web_address_is_shown_as_given_but_for_credentials(given, shown):
+    with pytest.raises(OrchestrationError) as refused:
+        prefect_api._check_answers(given, {})
+    assert str(refused.value) == f"PREFECT_API_URL is no http:// or https:// address: {shown}"

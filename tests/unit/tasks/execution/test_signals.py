@@ -74,3 +74,41 @@ def test_a_command_that_ends_before_its_retry_keeps_its_exit_code(tmp_path):
     code = ENDS_AT_ONCE.replace("signals.RETRY_SECONDS", str(signals.RETRY_SECONDS))
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_the_end_of_python_does_not_change_the_exit_code(number):
+    """Regression: a run that was committed died of SIGINT, since Python had restored the default handler."""
+    code = f"""
+import signal, sys
+from tasks.execution import signals
+class Late:
+    def __del__(self, raise_signal=signal.raise_signal):
+        raise_signal({int(number)})
+signals.listen()
+sys.late = Late()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+BEGINNING = """
+import signal, sys
+from tasks.execution import signals
+signals.listen()
+{before}
+with signals.ending_at_once(lambda: print("interrupted", flush=True)):
+    import slow_to_import
+    print("not reached", flush=True)
+"""
+
+
+@pytest.mark.parametrize("before", ["pass", "import slow_before"], ids=["inside", "just before"])
+def test_before_a_run_begins_a_command_ends_at_once(tmp_path, before):
+    """Regression: an import of seconds was finished first, and each part that was starting was awaited."""
+    (tmp_path / "slow_before.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    (tmp_path / "slow_to_import.py").write_text("import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(60)\n")
+    path = os.pathsep.join((str(tmp_path), os.getcwd()))
+    code, env = BEGINNING.format(before=before), {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "interrupted\n", "")

@@ -57,14 +57,6 @@ class MinFace:
             raise UsageError(f"the smallest face has at least {LEAST:g} and at most {MOST:,.0f} pixels")
         return cls(amount, relative)
 
-    @classmethod
-    def is_canonical(cls, text: str) -> bool:
-        """Whether it is the text of a smallest face, see `__str__`."""
-        try:
-            return str(cls.parse(text)) == text
-        except UsageError:
-            return False
-
     def __str__(self) -> str:
         """One text for each value: `1%` also of `1.0 %`."""
         whole = int(self.amount) if self.amount == int(self.amount) else self.amount
