@@ -40,7 +40,7 @@ QUICK := $(addprefix tests/unit/,$(addsuffix .py,benchmarks/test_first_commands 
 		review/test_review_attach review/test_review_corrections storage/test_file_mode storage/test_spill \
 		tables/test_builder tables/test_data_dictionary training/test_config training/test_promotion_gate) \
 	$(addprefix flows/,test_freshness_check cli/test_stage_progress server/test_guard) \
-	$(addprefix tasks/,artifacts/test_markdown clusters/test_cluster_form execution/test_signals)))
+	$(addprefix tasks/,test_quarantine_share artifacts/test_markdown clusters/test_cluster_form execution/test_signals)))
 
 export DO_NOT_TRACK := 1
 export ORT_DISABLE_TELEMETRY := 1
