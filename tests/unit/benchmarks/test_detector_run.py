@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks.detector.training import detector_run
+from benchmarks.detector.training.assignment import assigned
 from benchmarks.detector.training.batches import batches
 from benchmarks.detector.training.detection_loss import detection_loss
 from benchmarks.detector.training.detector_run import DetectorRun, RunConfig
@@ -55,7 +56,8 @@ class TestLearning:
 
         def cost():
             with torch.no_grad():
-                return detection_loss(run.network.train()(batch.pictures.float()), batch.truth)
+                seen = run.network.train()(batch.pictures.float())
+                return detection_loss(seen, batch.truth, assigned(seen, batch.truth))
 
         before = cost()
         run.learn(60, 0, ignored)
