@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.detector.training.assignment import Truth, assigned
-from benchmarks.detector.training.batches import Batch, batches
-from benchmarks.detector.training.detection_loss import DetectionLoss, detection_loss
+from benchmarks.detector.training.batches import Batch, TrainedTeacher, batches
+from benchmarks.detector.training.detection_loss import detection_loss
 from benchmarks.detector.training.distillation import distillation_loss
 from benchmarks.detector.training.material import TrainingImage, material_digest
 from benchmarks.detector.training.scenes import SceneMaker
@@ -75,7 +75,7 @@ class DetectorRun:
         self._pictures, self._digest = pictures, material_digest(pictures)
         self._maker = SceneMaker(pictures, config.side, config.seed)
         network = DetectionNet(config.network, norm=True) if start is None else self._learnt(start)
-        self._teacher = None if teacher is None else load_detector(teacher).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # as below
+        self._teacher = None if teacher is None else TrainedTeacher(load_detector(teacher), config.bfloat16)
         self._files = {name: file_sha256(file) for name, file in (("start", start), ("teacher", teacher)) if file is not None}
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotation lacks it
         self._average = {name: tensor.detach().clone().float() for name, tensor in self.network.state_dict().items()}
@@ -88,7 +88,8 @@ class DetectorRun:
         """Go on to step `until`, saving now and then, with a line of progress for `say`."""
         self.network.train()
         started, sums, first, summed = time.monotonic(), torch.zeros(3), self.step, 0
-        for batch in batches(self._maker, self.config.batch, self.step, min(until, self.config.steps), processes):
+        numbers = range(self.step, min(until, self.config.steps))
+        for batch in batches(self._maker, self.config.batch, numbers, processes, self._teacher):
             sums, summed = sums + self._update(batch), summed + 1
             if self.step % SAY_EVERY == 0:
                 pace = self.config.batch * (self.step - first) / (time.monotonic() - started)
@@ -111,7 +112,7 @@ class DetectorRun:
 
     def _learnt(self, start: Path) -> DetectionNet:
         """What a weights file holds, its batch norm settled on a few of the run's scenes."""
-        scenes = next(batches(self._maker, SETTLING, 0, 1, 0))
+        scenes = next(batches(self._maker, SETTLING, range(1), 0))
         return unfold_batch_norm(load_detector(start), scenes.pictures.float())
 
     def _update(self, batch: Batch) -> Tensor:
@@ -123,7 +124,12 @@ class DetectorRun:
         told = Truth(*(part.to(self.device) for part in (told.boxes, told.points, told.known, told.unsure)))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
             seen = self.network(pictures)
-        loss, total = self._loss(pictures, seen, told)
+        assignment = assigned(seen, told)
+        loss = detection_loss(seen, told, assignment)
+        total = loss.total
+        if batch.taught is not None:
+            taught = _moved(batch.taught, self.device)
+            total = total + distillation_loss(seen, taught, told, assignment).total
         self._optimiser.zero_grad(set_to_none=False)
         total.backward()  # type: ignore[no-untyped-call]  # torch's annotation lacks it
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
@@ -131,16 +137,6 @@ class DetectorRun:
         self.step += 1
         self._follow()
         return torch.stack([loss.score, loss.box, loss.points]).detach().cpu()
-
-    def _loss(self, pictures: Tensor, seen: DetectionOutputs, told: Truth) -> tuple[DetectionLoss, Tensor]:
-        """What the labels say of the outputs, and what is minimised: the same, and what the teacher says."""
-        assignment = assigned(seen, told)
-        loss = detection_loss(seen, told, assignment)
-        if self._teacher is None:
-            return loss, loss.total
-        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
-            taught = self._teacher(pictures)
-        return loss, loss.total + distillation_loss(seen, taught, told, assignment).total
 
     def _rate(self) -> float:
         """Rises over the first steps, then falls as a cosine to a hundredth."""
@@ -182,3 +178,8 @@ class DetectorRun:
             "pictures": self._digest,
         }
         return {**identity, **self._files}
+
+
+def _moved(outputs: DetectionOutputs, device: torch.device) -> DetectionOutputs:
+    logits, boxes, points, centres = (part.to(device) for part in (outputs.logits, outputs.boxes, outputs.points, outputs.centres))
+    return DetectionOutputs(logits, boxes, points, centres, outputs.grids)

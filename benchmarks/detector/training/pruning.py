@@ -184,7 +184,7 @@ def main() -> None:
     args = parser.parse_args()
     cv2.setNumThreads(1)
     pictures = [picture for picture in read(args.labelled) if not held_out(picture.name)]
-    scenes = next(batches(SceneMaker(pictures, RunConfig().side, args.seed), SCENES, 0, 1, 0))
+    scenes = next(batches(SceneMaker(pictures, RunConfig().side, args.seed), SCENES, range(1), 0))
     large = load_detector(args.large)
     save_detector(pruned(large, SIZES[args.network], scenes.pictures.float()), args.to)
 

@@ -52,7 +52,7 @@ class TestLearning:
 
         Over seeds and instruction sets, each of these falls by 15 % to 25 %; without learning it stays as it is."""
         run = started(pictures, tmp_path, replace(CONFIG, steps=1000, batch=4, rate=1e-2))
-        batch = next(iter(batches(SceneMaker(pictures, 64, 99), 16, 0, 1, 0)))
+        batch = next(iter(batches(SceneMaker(pictures, 64, 99), 16, range(1), 0)))
 
         def cost():
             with torch.no_grad():

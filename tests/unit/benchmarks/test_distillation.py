@@ -8,10 +8,12 @@ import torch
 
 from benchmarks.detector.training import pruning
 from benchmarks.detector.training.assignment import Truth, assigned
+from benchmarks.detector.training.batches import TrainedTeacher, batches
 from benchmarks.detector.training.detector_run import SIZES, DetectorRun, RunConfig
 from benchmarks.detector.training.distillation import distillation_loss
 from benchmarks.detector.training.material import Found, write
 from benchmarks.detector.training.pruning import pruned
+from benchmarks.detector.training.scenes import SceneMaker
 from fer_core.detect.builtin.config import DetectionConfig
 from fer_core.detect.builtin.network import DetectionNet, DetectionOutputs
 from fer_core.detect.builtin.weights import SHIPPED, load_detector
@@ -101,6 +103,21 @@ class TestRun:
             DetectorRun(replace(CONFIG, network=DetectionConfig()), pictures, CPU, tmp_path, teacher=SHIPPED)
         with pytest.raises(DetectorError, match="not found"):
             DetectorRun(CONFIG, pictures, CPU, tmp_path, teacher=tmp_path / "none.safetensors")
+
+
+class TestTeacher:
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")  # of os.fork
+    def test_it_runs_where_the_scenes_are_made(self, pictures):
+        network = load_detector(SHIPPED)
+        maker, teacher = SceneMaker(pictures, 64, 0), TrainedTeacher(network, bfloat16=False)
+        here, there = (list(batches(maker, 2, range(2), processes, teacher)) for processes in (0, 1))
+        for one, two in zip(here, there, strict=True):
+            assert torch.allclose(one.taught.logits, two.taught.logits, atol=1e-4)
+            assert torch.allclose(one.taught.logits, network(one.pictures.float()).logits, atol=1e-4)
+            assert one.taught.grids == two.taught.grids == ((8, 8), (4, 4), (2, 2))
+
+    def test_no_teacher(self, pictures):
+        assert next(iter(batches(SceneMaker(pictures, 64, 0), 2, range(1), 0))).taught is None
 
 
 class TestPruning:
