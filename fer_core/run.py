@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final, Self
 
 from fer_core.hashing import json_sha256
+from fer_core.min_face import MinFace
 from fer_core.quality_thresholds import QualityRule
 from fer_core.validation import check_entries
 
@@ -71,7 +72,10 @@ class RunConfig:
     max_pixels: int = MAX_PIXELS
     """Pictures of more pixels are not decoded (`too_large`)."""
     min_face_px: float = 16.0
-    """Faces whose shorter box side is below this are not labelled."""
+    """Of runs of earlier releases: faces whose shorter box side is below this are not labelled. Not used where there is a `min_face`."""
+    min_face: str | None = None
+    """The smallest face, as `min_face.MinFace` writes it, which also decides how finely images are searched. None: the rule of earlier
+    releases, see `align.face_search`."""
     quality_rule: QualityRule = field(default_factory=QualityRule)
     """Labelled faces that are worse than this need review, however sure the network is."""
     prior: str = "training"
@@ -103,19 +107,25 @@ class RunConfig:
             {
                 **later,
                 **asked,
+                **self._smallest,
                 "detector": self.detector_identity,
                 "alignment": ALIGNMENT,
                 "model": self.model_digest,
                 "max_bytes": self.max_bytes,
                 "max_pixels": self.max_pixels,
-                "min_face_px": self.min_face_px,
                 "quality": {"measures": QUALITY, **asdict(self.quality_rule)},
             }
         )
 
+    @property
+    def _smallest(self) -> dict[str, Any]:
+        """The one of both rules for the smallest face that holds."""
+        return {"min_face_px": self.min_face_px} if self.min_face is None else {"min_face": self.min_face}
+
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
-        return asdict(self)
+        both = ("min_face_px", "min_face")
+        return {name: value for name, value in asdict(self).items() if name not in both or name in self._smallest}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
@@ -123,9 +133,11 @@ class RunConfig:
         config = cls(**{**value, "quality_rule": QualityRule(**value.get("quality_rule", {}))})
         check_entries(config)
         if not _RUN_ID.fullmatch(config.run_id) or not _DAY.fullmatch(config.run_date):  # which stand in paths
-            raise ValueError("no run has such an id or date")
+            raise ValueError("not the id or the date of a run")
         if min(config.shard_size, config.max_bytes, config.max_pixels) < 1 or config.started_us < 0:
             raise ValueError("sizes are at least 1, and times are not before 1970")
+        if config.min_face is not None and not MinFace.is_canonical(config.min_face):
+            raise ValueError("the smallest face is not as it is written")
         return config
 
 
@@ -160,7 +172,7 @@ class PartName:
         """The inverse of `str`; ValueError for anything else."""
         found = _PART.fullmatch(text)
         if found is None:
-            raise ValueError(f"no part has such a name: {text[:80]}")
+            raise ValueError(f"not the name of a part: {text[:80]}")
         return cls(int(found[1]), tuple(found[2].split("-")[1:]))
 
     @classmethod
@@ -168,7 +180,7 @@ class PartName:
         """The inverse of `file`; ValueError for anything else."""
         stem, _, suffix = name.rpartition(".")
         if suffix != "parquet":
-            raise ValueError(f"no file of a part has such a name: {name[:80]}")
+            raise ValueError(f"not the file name of a part: {name[:80]}")
         return cls.parse(stem)
 
     @property

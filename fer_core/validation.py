@@ -65,8 +65,8 @@ def _told(kind: object) -> str:
         bool: "true or false",
         int: "a whole number",
         float: "a number",
-        str: "a text",
-        NoneType: "nothing",
+        str: "a string",
+        NoneType: "null",
     }
     return words.get(kind, "an object")
 

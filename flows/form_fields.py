@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Self
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from fer_core.errors import UsageError
+from fer_core.min_face import DEFAULT as DEFAULT_MIN_FACE
+from fer_core.min_face import MinFace
 from fer_core.models.prior import parse_prior
 from fer_core.storage.paths import is_run_id, plan_file
 from fer_core.storage.store import open_store
@@ -38,7 +40,7 @@ Prior = Annotated[str, AfterValidator(_known_prior)]
 """A prior's name, or eight shares with commas."""
 _PRIOR_TEXT: Final = (
     "How often each expression is expected: training, tempered, balanced, or eight shares with commas. "
-    "If empty, tempered; training for a model that does not know its class prior."
+    "If empty, tempered; training for a model without a class prior."
 )
 PriorField = Annotated[Prior | None, Field(title="Class prior", description=_PRIOR_TEXT, examples=["tempered", "training", "balanced"])]
 PrecisionField = Annotated[
@@ -48,6 +50,25 @@ PrecisionField = Annotated[
         lt=1,
         title="Precision",
         description="Labels are marked for review so that the others are right this often on held-back faces, such as 0.9.",
+    ),
+]
+
+
+def _smallest_face(value: str) -> str:
+    try:
+        return str(MinFace.parse(value))
+    except UsageError as error:
+        raise ValueError(str(error).removeprefix("the smallest face ")) from error
+
+
+MinFaceField = Annotated[
+    str,
+    AfterValidator(_smallest_face),
+    Field(
+        title="Smallest face",
+        description="Shorter side of its box: pixels from 10 on, or a share of the longest side, which means 20 pixels at least. The "
+        "larger, the faster: large photographs are then searched, and JPEG decoded, at a part of their size.",
+        examples=[DEFAULT_MIN_FACE, "20", "4%"],
     ),
 ]
 ClusterField = Annotated[

@@ -6,8 +6,9 @@ from pydantic import ConfigDict, Field
 
 from fer_core.collection.inventory import SourceOptions
 from fer_core.collection.list_file import LIMITS, ListLimits
+from fer_core.min_face import DEFAULT as DEFAULT_MIN_FACE
 from fer_core.models.store import DEFAULT
-from flows.form_fields import Address, ClusterField, LabellingParams, PrecisionField, PriorField, RunId, WorkersField
+from flows.form_fields import Address, ClusterField, LabellingParams, MinFaceField, PrecisionField, PriorField, RunId, WorkersField
 from tasks.clusters.local import LocalCluster
 from tasks.execution.image_timeout import IMAGE_SECONDS
 
@@ -30,6 +31,7 @@ class LabelParams(LabellingParams):
         description="auto, builtin, yunet, yunet:FILE, scrfd:FILE or insightface:PACK. auto selects the best one available.",
         examples=["auto", "builtin", "yunet:/models/face_detection_yunet_2023mar.onnx"],
     )
+    min_face: MinFaceField = DEFAULT_MIN_FACE
     model: Address = Field(DEFAULT, min_length=1, title="Expression model", description="Name of a shipped model, or a model folder.")
     prior: PriorField = None
     precision: PrecisionField = None
@@ -59,7 +61,7 @@ class LabelParams(LabellingParams):
         LIMITS.rows, ge=1, title="Most rows of a list", description="A list file of more images is refused before it fills the memory."
     )
     max_list_bytes: int = Field(
-        LIMITS.bytes, ge=1, title="Most bytes of a list", description="A list file is refused whose size, or names unpacked, are more."
+        LIMITS.bytes, ge=1, title="Most bytes of a list", description="A list file is refused if it, or its names unpacked, are larger."
     )
     max_failed: float | None = Field(
         None, ge=0, le=100, title="Most quarantined, %", description="The run fails, after its commit, when a larger share was quarantined."

@@ -75,7 +75,7 @@ def as_text(summary: Summary, started_at: float, first_line: str) -> list[str]:
             "",
             f"{seconds:.1f} s, of which {summary.ready_at - started_at:.1f} s to start; then {summary.images_per_second:.1f} images/s",
         ]
-    lines += ["", f"detector  {manifest.detector}", f"model     {model_told(manifest)}"]
+    lines += ["", f"detector  {detector_told(manifest)}", f"model     {model_told(manifest)}"]
     lines += [f"tables    {root}/labels  {root}/images", f"manifest  {summary.manifest_url}"]
     if manifest.faces:
         with suppress(StoreError):  # a path that is not UTF-8, which no SQL can name
@@ -105,6 +105,12 @@ def _bars(what: str, counts: dict[str, int]) -> list[str]:
 
 def _bar(part: float) -> str:
     return "█" * max(1, round(BAR * part))
+
+
+def detector_told(manifest: Manifest) -> str:
+    """Its identity and, where it is not that of earlier releases, the smallest face."""
+    smallest = manifest.run_config().min_face
+    return manifest.detector + ("" if smallest is None else f", smallest face {smallest}{'' if smallest.endswith('%') else ' px'}")
 
 
 def model_told(manifest: Manifest) -> str:

@@ -17,7 +17,7 @@ class RelabelParams(LabellingParams):
     model: Address = Field(
         min_length=1,
         title="Expression model",
-        description="Name of a shipped model, a model folder, or a folder of models whose champion is taken.",
+        description="Name of a shipped model, a model folder, or a folder of models whose champion is used.",
         examples=["tiny", "/models"],
     )
     prior: PriorField = None

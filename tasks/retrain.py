@@ -57,7 +57,7 @@ def gather_faces(  # noqa: PLR0917  (a table of plain values)
     if tune == "head" and corrections is not None:
         return plan_tuning(corrections, champion, config)
     found = plan_retraining(base, corrections, champion, config, how)
-    log_found(f"challenger {found.config.name} trains on {len(found.sources.facesets)} face sets")
+    log_found(f"training challenger {found.config.name}, face sets: {len(found.sources.facesets)}")
     return found
 
 

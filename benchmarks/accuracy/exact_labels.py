@@ -16,6 +16,7 @@ from fer_core.detect.builtin.decode_outputs import Levels
 from fer_core.detect.builtin.detector import BuiltinDetector
 from fer_core.detect.builtin.weights import SHIPPED, load_detector
 from fer_core.labels import EXPRESSIONS
+from fer_core.min_face import Look
 from fer_core.models.store import load_model, resolve_model
 from fer_core.predict.answer_rule import answer_rule
 from fer_core.timing import Stopwatch
@@ -53,7 +54,7 @@ def _said(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, LabelledFac
     network = network.double()
     for name in names:
         pixels = decode((folder / name).read_bytes(), DecodeLimits()).pixels
-        (extracted,) = extractor.extract([pixels], SMALLEST_FACE, watch)
+        (extracted,) = extractor.extract([pixels], [Look(SMALLEST_FACE)], watch)
         if len(extracted.crops):
             told = answer_rule(ref, spec).predictions(_logits(network, extracted.crops, mirrored=spec.flip))
             expressions = tuple(EXPRESSIONS[index] for index in told.expression)

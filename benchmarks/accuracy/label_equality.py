@@ -55,9 +55,9 @@ def main() -> None:
 
 
 @contextmanager
-def checkout(revision: str, folder: Path) -> Iterator[Path]:
+def checkout(revision: str, folder: Path, repository: Path = HERE) -> Iterator[Path]:
     """The repository at a revision, in a folder that is gone afterwards."""
-    git = ["git", "-C", str(HERE), "worktree"]
+    git = ["git", "-C", str(repository), "worktree"]
     done = subprocess.run([*git, "add", "--detach", str(folder), revision], check=False, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"no checkout of {revision}, which needs the repository with its history: {done.stderr.strip()}")

@@ -41,10 +41,10 @@ class Cascade:
         self._eye = _load("haarcascade_eye_tree_eyeglasses.xml")
         self.identity = f"cascade-3-s{MAX_SIDE}"
 
-    def detect(self, pixels: NDArray[np.uint8]) -> Faces:
+    def detect(self, pixels: NDArray[np.uint8], side: int | None = None, /) -> Faces:
         """(H, W, 3) RGB uint8 -> frontal faces in its pixels. The score is the share of the looks at it that agree: 0.6, 0.8 or 1."""
         height, width = pixels.shape[:2]
-        scale = min(1.0, MAX_SIDE / max(height, width))
+        scale = min(1.0, (side or MAX_SIDE) / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         if min(size) < MIN_SIDE:
             return Faces.none()

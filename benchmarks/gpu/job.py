@@ -28,6 +28,7 @@ from fer_core.align.face_extractor import ExtractedFaces
 from fer_core.align.quality import assess
 from fer_core.gpu.face_extractor import GpuFaceExtractor
 from fer_core.gpu.predictor import GpuPredictor
+from fer_core.min_face import Look
 from fer_core.run import ImageRef, RunConfig
 from fer_core.tables.builder import ImageFacts, images_table, labels_table, part_metadata
 from fer_core.tables.parquet_writer import write_part
@@ -124,7 +125,7 @@ def _worked(files: list[str], settings: Settings, number: int, barrier: Barrier)
     predictor = GpuPredictor(settings.model, device, dtype, 16 if settings.small else 256)
     decode, _ = decoder()
     warm = [decode(Path(file).read_bytes()) for file in files[: min(len(files), 2 * extractor.pictures if not settings.small else 1)]]
-    for extracted in extractor.extract(warm, LEAST_FACE, Stopwatch()):
+    for extracted in extractor.extract(warm, [Look(LEAST_FACE)] * len(warm), Stopwatch()):
         predictor.predict(extracted.crops)
     barrier.wait(PATIENCE)
     job = _Job(extractor, predictor, settings, number)
@@ -150,7 +151,7 @@ class _Job:
         batches = self._decoded(files, pool, decode, device)
         for batch in self._timed("wait_for_pictures", batches):
             start = time.perf_counter()
-            extracted = self._extractor.extract([pixels for _, _, pixels in batch], LEAST_FACE, Stopwatch())
+            extracted = self._extractor.extract([pixels for _, _, pixels in batch], [Look(LEAST_FACE)] * len(batch), Stopwatch())
             self.seconds["look"] += time.perf_counter() - start
             facts += [pool.submit(_facts, *each, one) for each, one in zip(batch, extracted, strict=True)]
             start = time.perf_counter()

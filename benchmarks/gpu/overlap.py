@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch.profiler import ProfilerActivity, profile
 
 from fer_core.gpu.face_extractor import BATCH_PICTURES, GpuFaceExtractor
+from fer_core.min_face import Look
 from fer_core.timing import Stopwatch
 
 LEAST_FACE = 16.0
@@ -23,11 +24,11 @@ def overlap(extractor: GpuFaceExtractor, pictures: Sequence[NDArray[np.uint8]], 
     batches = [pictures[start : start + BATCH_PICTURES] for start in range(0, len(pictures), BATCH_PICTURES)]
 
     def together() -> None:
-        extractor.extract(pictures, LEAST_FACE, Stopwatch())
+        extractor.extract(pictures, [Look(LEAST_FACE)] * len(pictures), Stopwatch())
 
     def apart() -> None:
         for batch in batches:
-            extractor.extract(batch, LEAST_FACE, Stopwatch())
+            extractor.extract(batch, [Look(LEAST_FACE)] * len(batch), Stopwatch())
 
     out: dict[str, Any] = {"pictures": len(pictures), "batches": len(batches)}
     for name, call in (("seconds_together", together), ("seconds_one_by_one", apart)):

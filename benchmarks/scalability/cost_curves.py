@@ -76,10 +76,10 @@ def measured_point(images: int, faces: int, megapixels: float, workers: int) -> 
     return {**about, **{name: said[name] for name in kept}, "worker_peak_bytes": peak}
 
 
-def watched(command: list[str]) -> tuple[dict[str, Any], int]:
+def watched(command: list[str], every: float = EVERY) -> tuple[dict[str, Any], int]:
     """What a command says as JSON, and the largest resident set that one of its workers had."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        watch = _Watch(process.pid)
+        watch = _Watch(process.pid, every)
         watch.start()
         said, _ = process.communicate()
         watch.ended.set()
@@ -92,12 +92,13 @@ def watched(command: list[str]) -> tuple[dict[str, Any], int]:
 class _Watch(threading.Thread):
     """Looks at the worker processes below a process until `ended` is set."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, every: float) -> None:
         super().__init__(daemon=True)
+        self._every = every
         self.ended, self.peak, self._root = threading.Event(), 0, psutil.Process(pid)
 
     def run(self) -> None:
-        while not self.ended.wait(EVERY):
+        while not self.ended.wait(self._every):
             try:
                 below = self._root.children(recursive=True)
             except psutil.NoSuchProcess:

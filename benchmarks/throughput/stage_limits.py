@@ -98,29 +98,29 @@ def best(work: Callable[[], Any], rounds: int = ROUNDS) -> float:
     return min(taken)
 
 
-def matrix_flops() -> float:
+def matrix_flops(side: int = MATRIX) -> float:
     """Floating-point operations a second of one thread's float32 matrix product."""
-    one, other = torch.rand(MATRIX, MATRIX), torch.rand(MATRIX, MATRIX)
-    return float(2 * MATRIX**3 / best(lambda: torch.mm(one, other)))
+    one, other = torch.rand(side, side), torch.rand(side, side)
+    return float(2 * side**3 / best(lambda: torch.mm(one, other)))
 
 
-def network(faces: int = BATCH) -> dict[str, Any]:
+def network(faces: int = BATCH, matrix: int = MATRIX) -> dict[str, Any]:
     """Faces a second of the predictor, and which share of the matrix rate that is."""
     predictor = load_predictor("tiny", "cpu")
     crops = np.random.default_rng(0).integers(0, 256, (faces, 112, 112, 3), np.uint8)
     config: NetworkConfig = predictor.spec.network
     operations = 2 * multiply_adds(config) * (2 if predictor.spec.flip else 1)
-    flops = matrix_flops()
+    flops = matrix_flops(matrix)
     return _of_matrix(faces / best(lambda: predictor.predict(crops)), operations, flops)
 
 
-def detector(pictures: int = 8) -> dict[str, Any]:
+def detector(pictures: int = 8, matrix: int = MATRIX) -> dict[str, Any]:
     """Images a second of the detector on pictures in memory: none, one, two ... faces in them."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         load_detector(SHIPPED)(torch.zeros(1, 3, *LOOK))
     faces, finder = demo_faces(), build("builtin")
     made = [mosaic(faces, count % 4, 0.5, seed=count) for count in range(pictures)]
-    flops = matrix_flops()
+    flops = matrix_flops(matrix)
     seconds = best(lambda: [finder.detect(picture) for picture in made], rounds=5)
     return _of_matrix(len(made) / seconds, float(counter.get_total_flops()), flops)
 

@@ -1,18 +1,18 @@
 """From decoded pictures to aligned faces: one picture after another on a CPU, or batches on a GPU."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_core.align.face_search import FaceSearch
 from fer_core.detect.base import Detector
+from fer_core.min_face import Look
 from fer_core.timing import Stopwatch
 from fer_core.types import Faces, Picture
-
-FINE: Final = 0.5
-"""Crop pixels a picture pixel up to which a face is shrunk by an area filter anyway, so that a shrunk picture gives the same crop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class FaceExtractor(Protocol):
     side: int | None
     """Longest side beyond which it shrinks a picture first: larger ones may come shrunk. None where it has no such limit."""
 
-    def extract(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch, /) -> list[ExtractedFaces]:
-        """(H, W, 3) RGB uint8 each, of any sizes -> the faces of each. min_face_px: shortest box side that counts.
+    def extract(self, pictures: Sequence[NDArray[np.uint8]], looks: Sequence[Look], watch: Stopwatch, /) -> list[ExtractedFaces]:
+        """(H, W, 3) RGB uint8 each, of any sizes -> the faces of each. looks: one a picture.
 
         watch: gets the seconds of `detect` and of `align`.
         """
@@ -49,55 +49,55 @@ class CpuFaceExtractor:
     def __init__(self, detector: Detector, side: int | None = None) -> None:
         self._detector, self.side = detector, side
 
-    def extract(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch) -> list[ExtractedFaces]:
+    def extract(self, pictures: Sequence[NDArray[np.uint8]], looks: Sequence[Look], watch: Stopwatch) -> list[ExtractedFaces]:
         """See `FaceExtractor`."""
-        return [self._one(pixels, min_face_px, watch) for pixels in pictures]
+        return [self._one(pixels, look, watch) for pixels, look in zip(pictures, looks, strict=True)]
 
-    def _one(self, pixels: NDArray[np.uint8], min_face_px: float, watch: Stopwatch) -> ExtractedFaces:
+    def _one(self, pixels: NDArray[np.uint8], look: Look, watch: Stopwatch) -> ExtractedFaces:
         from fer_core.align.aligner import align
 
         with watch.stage("detect"):
-            found = self._detector.detect(pixels)
-            faces = found.take(large_enough(found, min_face_px))
+            found = self._detector.detect(pixels, look.side)
+            faces = found.take(large_enough(found, look.least))
         with watch.stage("align"):
             return ExtractedFaces(faces, align(pixels, faces))
 
 
-def large_enough(faces: Faces, min_face_px: float) -> NDArray[np.intp]:
+def large_enough(faces: Faces, least: float) -> NDArray[np.intp]:
     """Indices of the faces whose shorter box side is long enough, by falling score; equal scores stay in the detector's order."""
     sides = np.minimum(faces.boxes[:, 2] - faces.boxes[:, 0], faces.boxes[:, 3] - faces.boxes[:, 1])
-    large = np.flatnonzero(sides >= min_face_px)
+    large = np.flatnonzero(sides >= least)
     return large[np.argsort(-faces.scores[large], kind="stable")]
 
 
-def min_detectable_px(pictures: Sequence[Picture], min_face_px: float) -> float:
-    """Shortest box side to detect in pictures of which some come shrunk, so that `refine_full_size` gets all that count."""
-    return min(min_face_px / max(picture.reduction) for picture in pictures)
-
-
 def refine_full_size(
-    extracted: ExtractedFaces, picture: Picture, min_face_px: float, decoded_again: Callable[[], Picture], watch: Stopwatch
+    extracted: ExtractedFaces, picture: Picture, search: FaceSearch, decoded_again: Callable[[int], Picture], watch: Stopwatch
 ) -> ExtractedFaces:
     """The faces of a picture as it came -> the same in the photograph's pixels, without the faces that are too small there.
 
-    Of a picture that came shrunk, faces that are large even there keep their crops; for the others it is decoded in full, once.
+    Of a picture that came reduced, faces that are large even there keep their crops; for the others it is decoded once more, as fine as
+    they need it. decoded_again: what its sides are divided by then -> the picture.
     """
     back = np.array(picture.reduction, np.float32)
     faces = Faces(extracted.faces.boxes * np.tile(back, 2), extracted.faces.points * back, extracted.faces.scores)
-    kept = large_enough(faces, min_face_px)
+    kept = large_enough(faces, search.smallest(picture))
     faces, crops = faces.take(kept), extracted.crops[kept]
     if len(kept) and max(picture.reduction) > 1:
-        _refine(crops, extracted.faces.take(kept), faces, decoded_again, watch)
+        from fer_core.align.aligner import scales
+
+        coarse = search.coarse(scales(extracted.faces.take(kept)))
+        if len(coarse):
+            again = search.second_reduction(scales(faces.take(coarse)), picture)
+            crops[coarse] = _cut_again(faces.take(coarse), partial(decoded_again, again), watch)
     return ExtractedFaces(faces, crops)
 
 
-def _refine(crops: NDArray[np.uint8], shrunk: Faces, faces: Faces, decoded_again: Callable[[], Picture], watch: Stopwatch) -> None:
-    """Cut faces that a shrunk picture shows too coarsely from the photograph."""
-    from fer_core.align.aligner import align, scales
+def _cut_again(faces: Faces, decoded_again: Callable[[], Picture], watch: Stopwatch) -> NDArray[np.uint8]:
+    """Crops of faces, which are in the photograph's pixels, from another decode of it."""
+    from fer_core.align.aligner import align
 
-    poor = np.flatnonzero(scales(shrunk) > FINE)
-    if len(poor):
-        with watch.stage("decode"):
-            pixels = decoded_again().pixels
-        with watch.stage("align"):
-            crops[poor] = align(pixels, faces.take(poor))
+    with watch.stage("decode"):
+        picture = decoded_again()
+    with watch.stage("align"):
+        there = np.array(picture.reduction, np.float32)
+        return align(picture.pixels, replace(faces, points=faces.points / there))

@@ -16,7 +16,7 @@ from fer_core.collection.local_listing import MAGIC, FolderLinks, ListedFile, ex
 from fer_core.collection.object_listing import find_objects, first_page, list_objects, stat_object, to_listed_file
 from fer_core.errors import AccessError, OutageError, SourceError, StoreError
 from fer_core.storage.retry import DEFAULT_RETRY
-from fer_core.storage.spill import merge_by_key, sort_by_uri, sorted_runs, spill_tables
+from fer_core.storage.spill import ROW_LIMITS, RowLimits, merge_by_key, sort_by_uri, sorted_runs, spill_tables
 from fer_core.storage.system_files import SAID, is_system_file
 from fer_core.storage.uri import (
     CREDENTIALS,
@@ -72,7 +72,7 @@ def collect(source: str, options: SourceOptions = OPTIONS, on_listed: Callable[[
     SourceError in one line when it is not there, empty, or cannot be listed.
     """
     if not source:
-        raise SourceError("no source was given")
+        raise SourceError("no source is given")
     links = FolderLinks(options.follow_links)
     try:
         # inside, since listing happens as the inventory is filled
@@ -107,15 +107,17 @@ def quick_count(source: str) -> int | None:
         raise SourceError(str(error)) from error
 
 
-def inventory_of(listed: Iterable[ListedFile], on_listed: Callable[[int], None] = lambda count: None) -> pa.Table:
+def inventory_of(
+    listed: Iterable[ListedFile], on_listed: Callable[[int], None] = lambda count: None, limits: RowLimits = ROW_LIMITS
+) -> pa.Table:
     """Listed files, in any order, as `schema.INVENTORY`: sorted by URI, each URI once.
 
     Only `LISTED_AT_ONCE` files are Python objects at a time, and of many the rows are on disk, see `spill.spill_tables`.
     """
-    runs = sorted_runs(_chunks(iter(listed), on_listed), INVENTORY)
+    runs = sorted_runs(_chunks(iter(listed), on_listed), INVENTORY, limits)
     if len(runs) == 1 and not pc.any(_repeats(runs[0])).as_py():
         return runs[0]
-    return spill_tables((_once(sort_by_uri(pa.concat_tables(pieces))) for pieces in merge_by_key(runs)), INVENTORY)
+    return spill_tables((_once(sort_by_uri(pa.concat_tables(pieces))) for pieces in merge_by_key(runs, limits)), INVENTORY, limits)
 
 
 def _once(rows: pa.Table) -> pa.Table:
@@ -161,7 +163,7 @@ def _local(source: str, options: SourceOptions, links: FolderLinks) -> Iterable[
     if os.path.isfile(path):
         return _listed_by(path, options.list_limits) if list_file.is_list(path) else [stat_file(path)]
     if os.path.lexists(path):
-        what = "is a link that leads nowhere" if os.path.islink(path) else "is no regular file"
+        what = "is a broken link" if os.path.islink(path) else "is not a regular file"
         raise SourceError(f"{_shown(source)} {what}")
     if MAGIC.isdisjoint(path):
         raise SourceError(f"there is no {_shown(source)}")
@@ -176,7 +178,7 @@ def _matching(pattern: str, source: str, links: FolderLinks) -> list[ListedFile]
         raise SourceError(f"{_shown(source)} is {SAID}")
     found = list(expand(base, parts[fixed:], links)) if os.path.isdir(base) else []
     if not found:
-        raise SourceError(f"no file matches {_shown(source)}{_but(links.left_out)} (** at the end takes all that lies below folders)")
+        raise SourceError(f"no file matches {_shown(source)}{_but(links.left_out)} (** at the end also matches files in subfolders)")
     return found
 
 

@@ -147,7 +147,7 @@ def _chosen(name: str, file: pq.ParquetFile) -> str:
     names = file.schema_arrow.names
     field = file.schema_arrow.field(_known(names) or 0) if names else None
     if field is None or not _is_text(field.type):
-        raise SourceError(f"{name} has no column of texts named {', '.join(COLUMNS)}")
+        raise SourceError(f"{name} has no text column named {', '.join(COLUMNS)}")
     return str(field.name)
 
 

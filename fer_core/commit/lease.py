@@ -32,8 +32,20 @@ BEAT_SECONDS: Final = 5.0
 """How often a holder renews its lease."""
 EXPIRY_SECONDS: Final = 60.0
 """Time without renewal after which a lease of another machine is taken over."""
-LOOK_SECONDS: Final = 0.2
 MOST_BYTES: Final = 2**16
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTimes:
+    """Seconds of the protocol."""
+
+    beat: float = BEAT_SECONDS
+    expiry: float = EXPIRY_SECONDS
+    look: float = 0.2
+    """Between two listings of a claimant that waits."""
+
+
+TIMES: Final = LeaseTimes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +67,8 @@ class Claim:
 class Lease:
     """A held lease. A thread renews it until `release`; `check` may be called from any thread."""
 
-    def __init__(self, store: Store, claim: Claim) -> None:
-        self._store, self._claim = store, claim
+    def __init__(self, store: Store, claim: Claim, times: LeaseTimes) -> None:
+        self._store, self._claim, self._times = store, claim, times
         self._once = store.without_retries()  # renewals repeat every few seconds anyway, and release must not delay the exit
         self._renewed = time.monotonic()
         self._ended = threading.Event()
@@ -70,7 +82,7 @@ class Lease:
 
     def check(self) -> None:
         """LeaseError if another process has taken over the lease. Reads the storage only if the last renewal is old enough for that."""
-        if time.monotonic() - self._renewed > EXPIRY_SECONDS / 2:
+        if time.monotonic() - self._renewed > self._times.expiry / 2:
             self.check_now()
 
     def check_now(self) -> None:
@@ -90,7 +102,7 @@ class Lease:
             self._once.remove_file(_fenced_file(self.token))
 
     def _renew(self) -> None:
-        while not self._ended.wait(BEAT_SECONDS):
+        while not self._ended.wait(self._times.beat):
             asked = time.monotonic()
             try:
                 self._check(self._once)
@@ -104,18 +116,18 @@ class Lease:
 
 
 @contextmanager
-def lease(store: Store, work: str) -> Iterator[Lease]:
+def lease(store: Store, work: str, times: LeaseTimes = TIMES) -> Iterator[Lease]:
     """Hold the lease of a labels root in the `with` block. LeaseError, one line that names the holder, if another process holds it."""
     claim = Claim(secrets.token_hex(8), work, current_process(), datetime.now(UTC).isoformat(timespec="seconds"))
     try:
         _write(store, claim)
-        claim = replace(_wait_for_others(store, claim), held=True)
+        claim = replace(_wait_for_others(store, claim, times), held=True)
         _write(store, claim)
     except BaseException:  # interrupts too: remove the claim whenever the wait fails
         with suppress(StoreError):
             _withdraw(store.without_retries(), claim.token)
         raise
-    held = Lease(store, claim)
+    held = Lease(store, claim, times)
     try:
         yield held
     finally:
@@ -134,7 +146,7 @@ def live_claims(store: Store) -> list[Claim]:
     return [claim for claim in _claims(store) if not has_exited(claim.process)]
 
 
-def _wait_for_others(store: Store, claim: Claim) -> Claim:
+def _wait_for_others(store: Store, claim: Claim, times: LeaseTimes) -> Claim:
     """Return the claim, renewed, once no other live claim exists; fence dead claims. LeaseError if another claim is held or precedes it."""
     watched: dict[str, tuple[int, float]] = {}
     began = renewed = time.monotonic()
@@ -142,9 +154,9 @@ def _wait_for_others(store: Store, claim: Claim) -> Claim:
         claims = _claims(store)
         others = [other for other in claims if other.token != claim.token]
         late = len(others) == len(claims)
-        if late and time.monotonic() - began > EXPIRY_SECONDS:
-            raise LeaseError(f"{store.url()} does not list what was written there {EXPIRY_SECONDS:g} s ago: no lease can be acquired")
-        waiting = [other for other in others if not _is_dead(other, watched)]
+        if late and time.monotonic() - began > times.expiry:
+            raise LeaseError(f"{store.url()} does not list what was written there {times.expiry:g} s ago: no lease can be acquired")
+        waiting = [other for other in others if not _is_dead(other, watched, times.expiry)]
         for other in others:
             if other not in waiting:
                 _fence(store, other)
@@ -155,15 +167,15 @@ def _wait_for_others(store: Store, claim: Claim) -> Claim:
             lives = is_running_here(other.process) or other.beat != beats
             if lives and (other.held or other.token < claim.token):
                 raise _refusal(store, other)
-        if time.monotonic() - renewed > BEAT_SECONDS:
+        if time.monotonic() - renewed > times.beat:
             claim, renewed = replace(claim, beat=claim.beat + 1), time.monotonic()
             _write(store, claim)
-        time.sleep(LOOK_SECONDS)
+        time.sleep(times.look)
 
 
-def _is_dead(claim: Claim, watched: dict[str, tuple[int, float]]) -> bool:
+def _is_dead(claim: Claim, watched: dict[str, tuple[int, float]], expiry: float) -> bool:
     beats, since = watched.get(claim.token, (claim.beat, time.monotonic()))
-    return has_exited(claim.process) or (beats == claim.beat and time.monotonic() - since > EXPIRY_SECONDS)
+    return has_exited(claim.process) or (beats == claim.beat and time.monotonic() - since > expiry)
 
 
 def _claims(store: Store) -> list[Claim]:
@@ -189,7 +201,7 @@ def _read(store: Store, token: str) -> Claim | None:
             raise
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise LeaseError(f"a lease cannot be read; remove {store.url(_file(token))} if nothing writes there") from error
+        raise LeaseError(f"a lease cannot be read; remove {store.url(_file(token))} if no process writes there") from error
 
 
 def _write(store: Store, claim: Claim) -> None:

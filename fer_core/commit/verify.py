@@ -58,12 +58,14 @@ def verify(store: Store, on_part: Callable[[int, int], None] = lambda done, tota
     promised = [part for manifest in manifests for part in manifest.parts]
     read = count(1)
     rows = sum(_check_run(store, manifest, problems, lambda: on_part(next(read), len(promised))) for manifest in manifests)
-    problems.extend(f"promised {times} times: {path}" for path, times in Counter(part.path for part in promised).items() if times > 1)
+    problems.extend(f"in manifests {times} times: {path}" for path, times in Counter(part.path for part in promised).items() if times > 1)
     known = {part.path for part in promised}
     for path in _under_tables(store):
         if path not in known:
             _classify_unlisted_file(store, path, promised, problems, notes)
-    notes.extend(f"a compaction of run {manifest.run_id} was cut off; its parts are whole" for manifest in manifests if manifest.compacting)
+    notes.extend(
+        f"a compaction of run {manifest.run_id} was interrupted; its parts are complete" for manifest in manifests if manifest.compacting
+    )
     staged = {path.split("/")[1] for path in store.list_files(STAGING)}
     notes.extend(f"staging of run {run_id} is left over" for run_id in sorted(staged) if is_run_id(run_id))
     return VerifyReport(
@@ -125,7 +127,7 @@ def _read_part(store: Store, manifest: Manifest, part: Part, problems: list[str]
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         if not is_released(file.schema_arrow.remove_metadata(), SCHEMAS[part.table]):
-            problems.append(f"other columns than promised: {part.path}")
+            problems.append(f"other columns than the schema's: {part.path}")
             return None
         wanted = ["image_uri", "status", "n_faces"] if part.table == "images" else ["image_uri", "face_index"]
         check_unpacked(file.metadata, file.schema_arrow.names, {"crop_png": CROP_BYTES})
@@ -153,7 +155,7 @@ def _check_probabilities(file: "ParquetFile") -> Iterator[str]:
             good &= (np.abs(said.sum(axis=0) - 1) <= SUM_TOLERANCE) & (confidence == said.max(axis=0))
         wrong += int((~good).sum())
     if wrong:
-        yield f"{wrong} faces whose probabilities are not finite, do not sum to 1 or have another confidence than the largest of them"
+        yield f"{wrong} faces whose probabilities are not finite, do not sum to 1, or whose largest one is not the confidence"
 
 
 def _check_keys(name: str, table: pa.Table) -> Iterator[str]:
@@ -163,17 +165,17 @@ def _check_keys(name: str, table: pa.Table) -> Iterator[str]:
     twice = counted.filter(pc.greater(counted["count_all"], 1))
     if twice.num_rows:
         example = ", ".join(str(twice[column][0].as_py()) for column in key)
-        yield f"{twice.num_rows} keys more than once in {name}, such as {example}"
+        yield f"{twice.num_rows} duplicate keys in {name}, such as {example}"
 
 
 def _check_counts(manifest: Manifest, images: pa.Table) -> Iterator[str]:
     """The counts of the images table equal those of the manifest."""
     found = {row["values"]: row["counts"] for row in images["status"].value_counts().to_pylist()}
     if found != {status: count for status, count in manifest.statuses.items() if count}:
-        yield f"images by status are {found}, the manifest has {manifest.statuses}"
+        yield f"images by status are {found}, in the manifest {manifest.statuses}"
     faces = pc.sum(images["n_faces"]).as_py() or 0
     if faces != manifest.faces:
-        yield f"images name {faces} faces, the manifest {manifest.faces}"
+        yield f"images count {faces} faces, the manifest {manifest.faces}"
 
 
 def _check_faces(name: str, faces: pa.Table, images: pa.Table) -> Iterator[str]:
@@ -183,7 +185,7 @@ def _check_faces(name: str, faces: pa.Table, images: pa.Table) -> Iterator[str]:
     found = pc.fill_null(counted["count_all"].take(at), 0)
     other = images.filter(pc.not_equal(found, pc.fill_null(images["n_faces"], 0)))
     if other.num_rows:
-        yield f"{other.num_rows} images name other numbers of faces than they have in {name}, such as {other['image_uri'][0].as_py()}"
+        yield f"{other.num_rows} images have another number of faces in {name} than in images, such as {other['image_uri'][0].as_py()}"
     nowhere = pc.is_in(counted["image_uri"], value_set=images["image_uri"].combine_chunks())
     strangers = counted.filter(pc.invert(nowhere))
     if strangers.num_rows:

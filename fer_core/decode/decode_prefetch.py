@@ -57,12 +57,14 @@ class _Asked:
 class DecodePrefetcher:
     """The pictures of some images, one after another. A context manager: its end does not wait for pending ones."""
 
-    def __init__(self, images: Sequence[ImageRef], limit: int, read: Read, decode: Decode, *, threads: int, waiting: int) -> None:
+    def __init__(
+        self, images: Sequence[ImageRef], limit: int, read: Read, decode: Decode, *, threads: int, waiting: int, pixels: int | None = None
+    ) -> None:
         """limit: most bytes of an image. threads: that decode; with 0 the consumer decodes a picture when it is its turn.
 
-        waiting: pictures that may be ready before their turn, besides.
+        waiting: pictures that may be ready before their turn, besides. pixels: the bound, by default as the constants say.
         """
-        self.pixels = max(PIXELS_AHEAD, PIXELS_A_PICTURE * waiting // 2)
+        self.pixels = max(PIXELS_AHEAD, PIXELS_A_PICTURE * waiting // 2) if pixels is None else pixels
         self._coming, self._decode = deque(enumerate(images)), decode
         self._ahead = ReadPrefetcher(images, limit, read)
         self._most = threads + waiting if threads else 1

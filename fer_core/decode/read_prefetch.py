@@ -29,9 +29,9 @@ class ReadPrefetcher:
     threads may wait for the results.
     """
 
-    def __init__(self, images: Iterable[ImageRef], limit: int, read: Read) -> None:
+    def __init__(self, images: Iterable[ImageRef], limit: int, read: Read, bytes_ahead: int = BYTES_AHEAD) -> None:
         """limit: most bytes of an image, also the assumed size of one of unknown size."""
-        self._read, self._limit = read, limit
+        self._read, self._limit, self._bytes_ahead = read, limit, bytes_ahead
         self._coming = deque(images)
         self._asked: deque[tuple[ImageRef, Future[bytes] | None]] = deque()
         self._bytes = 0
@@ -70,7 +70,7 @@ class ReadPrefetcher:
     def _ask(self) -> None:
         while self._coming and len(self._asked) < REQUESTS_AHEAD:
             size = self._size(self._coming[0])
-            if self._asked and self._bytes + size > BYTES_AHEAD:
+            if self._asked and self._bytes + size > self._bytes_ahead:
                 return
             ref = self._coming.popleft()
             remote = scheme(ref.uri) != "file"

@@ -16,10 +16,11 @@ class Detector(Protocol):
     identity: str
     """Names all that changes its results: kind, digest of the file, thresholds, working size. Never a path."""
 
-    def detect(self, pixels: NDArray[np.uint8]) -> Faces:
+    def detect(self, pixels: NDArray[np.uint8], side: int | None = None, /) -> Faces:
         """(H, W, 3) RGB uint8 -> faces in its pixels, as `clean_detections` leaves them.
 
-        A box is the face from brows to chin as WIDER FACE annotates it. The same pixels always give the same faces.
+        side: longest side of the finest pyramid level, see `min_face`; None: the detector chooses. A box is the face from brows to chin as
+        WIDER FACE annotates it. The same pixels always give the same faces.
         """
         ...
 

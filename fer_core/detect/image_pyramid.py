@@ -1,6 +1,8 @@
-"""Pyramid levels: the sizes at which a detector processes one picture."""
+"""Pyramid levels: the sizes at which a detector processes one picture, and tiles of levels that are too large for one pass."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
 
 import cv2
 import numpy as np
@@ -12,6 +14,27 @@ LIMIT_SIDE = 1920
 """Longest side of the finest level for any picture: larger ones are halved until they meet it."""
 ENLARGE = 2.0
 """Small pictures are enlarged by at most this factor: their small faces are found, and noise is not enlarged into faces."""
+OVERLAP: Final = 320
+"""Pixels that neighbouring tiles share: larger faces are whole in a coarser level."""
+EDGE: Final = 3.0
+"""A box so near to the cut edge of a tile, in pixels, is whole in another tile or level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A part of one pyramid level."""
+
+    pixels: NDArray[np.uint8]
+    """(h, w, 3) RGB."""
+    origin: NDArray[np.float32]
+    """(2,) its left upper corner in the level."""
+    cut: NDArray[np.float32]
+    """(4,) x0, y0, x1, y1 of its edges, in its own pixels, beyond which the level continues; infinite where it does not."""
+
+    def whole(self, boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """(N, 4) in the tile's pixels -> (N,) whether no cut edge is near."""
+        low, high = boxes[:, :2] > self.cut[:2] + EDGE, boxes[:, 2:] < self.cut[2:] - EDGE
+        return np.asarray((low & high).all(axis=1), np.bool_)
 
 
 def finest_side(height: int, width: int, max_side: int = MAX_SIDE) -> int:
@@ -27,6 +50,39 @@ def finest_side(height: int, width: int, max_side: int = MAX_SIDE) -> int:
 def shrinkable_side(max_side: int = MAX_SIDE) -> int:
     """Longest side from which on all pictures have the same levels: larger ones may come shrunk to it or a little more."""
     return 2 * max_side * LIMIT_SIDE // MAX_SIDE
+
+
+def halved(finest: int, looks: int, coarsest: int = LIMIT_SIDE) -> list[int]:
+    """Longest sides of levels, each half of the one before: `looks` of them, more where the last is above `coarsest`."""
+    found = [finest]
+    while len(found) < looks or found[-1] > coarsest:
+        found.append(max(1, finest >> len(found)))
+    return found
+
+
+def tiles(level: NDArray[np.uint8], side: int = LIMIT_SIDE) -> Iterator[Tile]:
+    """Overlapping parts of a level: as few as of `side`, but no longer than so many need be. The level itself where it is no longer."""
+    height, width = level.shape[:2]
+    for top, bottom in spans(height, _fitted(height, side), OVERLAP):
+        for left, right in spans(width, _fitted(width, side), OVERLAP):
+            low = [-np.inf if left == 0 else 0, -np.inf if top == 0 else 0]
+            high = [np.inf if right == width else right - left, np.inf if bottom == height else bottom - top]
+            yield Tile(level[top:bottom, left:right], np.array([left, top], np.float32), np.array([*low, *high], np.float32))
+
+
+def _fitted(length: int, side: int) -> int:
+    """The shortest tile of which as few cover a length as of `side`."""
+    count = max(1, -(-(length - OVERLAP) // (side - OVERLAP)))
+    return -(-(length + (count - 1) * OVERLAP) // count)
+
+
+def spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
+    """Equal overlapping spans of at most `tile` that cover a side."""
+    if length <= tile:
+        return [(0, length)]
+    count = -(-(length - overlap) // (tile - overlap))
+    starts = np.linspace(0, length - tile, count).round().astype(int)
+    return [(int(start), int(start) + tile) for start in starts]
 
 
 def pyramid_levels(pixels: NDArray[np.uint8], sides: list[int]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:

@@ -10,6 +10,7 @@ from fer_core.detect.base import Detector
 from fer_core.errors import DetectorError, UsageError
 
 CHOICES: Final = "auto, builtin, yunet[:FILE], insightface:PACK, scrfd:FILE"
+CROP_SIDE: Final = 320
 YUNET_FILE: Final = "face_detection_yunet_2023mar.onnx"
 """The name under which OpenCV's model zoo releases it (Apache-2.0)."""
 FOLDER_VARIABLE: Final = "FERFLOW_DETECTORS"
@@ -70,6 +71,15 @@ def build(spec: str, device: str = "cpu") -> Detector:
     from fer_core.detect.builtin.detector import BuiltinDetector
 
     return BuiltinDetector(device=device)
+
+
+def crop_side(spec: str) -> int | None:
+    """Longest side of the finest pyramid level for a loose crop of one face, see `Detector`. None: what the detector chooses.
+
+    spec: a resolved one. The built-in detector frames FER+ validation as well at this size as at its own, in a quarter of the time
+    (docs/detector.md). YuNet misses two in a hundred more.
+    """
+    return CROP_SIDE if spec == "builtin" else None
 
 
 def notice(spec: str) -> str | None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.detect.base import clean_detections, nms
-from fer_core.detect.image_pyramid import MAX_SIDE, finest_side, pyramid_levels, shrinkable_side
+from fer_core.detect.image_pyramid import LIMIT_SIDE, MAX_SIDE, finest_side, halved, pyramid_levels, shrinkable_side, tiles
 from fer_core.errors import DetectorError
 from fer_core.hashing import file_sha256
 from fer_core.types import Faces
@@ -25,7 +25,7 @@ NMS_THRESHOLD: Final = 0.4
 STRIDE: Final = 32
 """Pictures are padded with black, right and below, to whole cells of the coarsest feature map."""
 LOOKS: Final = 3
-"""Pyramid levels: fine, half and quarter, for small, usual and very large faces. The network misses faces above about 500 px."""
+"""Pyramid levels at least: fine, half and quarter, for small, usual and very large faces. The network misses faces above about 500 px."""
 OUTPUTS: Final = 9
 """Scores, boxes and points at strides 8, 16 and 32."""
 
@@ -39,14 +39,17 @@ class Scrfd:
         self._model, self.largest_side = _load(file), shrinkable_side()
         self.identity = f"{name}-{file_sha256(file)[:12]}-t{SCORE_THRESHOLD:g}-n{NMS_THRESHOLD:g}-l{LOOKS}-s{MAX_SIDE}"
 
-    def detect(self, pixels: NDArray[np.uint8]) -> Faces:
-        """(H, W, 3) RGB uint8 -> faces in its pixels."""
+    def detect(self, pixels: NDArray[np.uint8], side: int | None = None, /) -> Faces:
+        """(H, W, 3) RGB uint8 -> faces in its pixels. side: see `Detector`."""
         height, width = pixels.shape[:2]
-        side = finest_side(height, width)
         found = []
-        for look, back in pyramid_levels(pixels, [max(1, side >> halvings) for halvings in range(LOOKS)]):
-            scores, boxes, points = (np.concatenate(levels) for levels in self._model.forward(_padded(look), SCORE_THRESHOLD))
-            found.append((scores.reshape(-1), boxes.reshape(-1, 4) * np.tile(back, 2), points.reshape(-1, 5, 2) * back))
+        for look, back in pyramid_levels(pixels, halved(side or finest_side(height, width), LOOKS, LIMIT_SIDE // 4)):
+            for tile in tiles(look):
+                scores, boxes, points = (np.concatenate(levels) for levels in self._model.forward(_padded(tile.pixels), SCORE_THRESHOLD))
+                boxes, points = boxes.reshape(-1, 4), points.reshape(-1, 5, 2)
+                whole = tile.whole(boxes)
+                placed = (boxes[whole] + np.tile(tile.origin, 2)) * np.tile(back, 2), (points[whole] + tile.origin) * back
+                found.append((scores.reshape(-1)[whole], *placed))
         scores, boxes, points = (np.concatenate(looked) for looked in zip(*found, strict=True))
         kept = nms(boxes, scores, NMS_THRESHOLD)
         return clean_detections(boxes[kept], points[kept], scores[kept], width, height)

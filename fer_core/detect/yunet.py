@@ -1,4 +1,4 @@
-"""YuNet through OpenCV's own post-processing (Wu, Peng, Yu, "YuNet: A Tiny Millisecond-level Face Detector", 2023; Apache-2.0)."""
+"""YuNet through ONNX Runtime (Wu, Peng, Yu, "YuNet: A Tiny Millisecond-level Face Detector", 2023; Apache-2.0)."""
 
 from pathlib import Path
 
@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.detect.base import clean_detections, nms
-from fer_core.detect.image_pyramid import MAX_SIDE, finest_side, pyramid_levels, shrinkable_side
+from fer_core.detect.image_pyramid import LIMIT_SIDE, MAX_SIDE, finest_side, halved, pyramid_levels, shrinkable_side, tiles
+from fer_core.detect.yunet_network import YuNetNetwork
 from fer_core.errors import DetectorError
 from fer_core.hashing import file_sha256
 from fer_core.types import Faces
@@ -18,42 +19,44 @@ NMS_THRESHOLD = 0.3
 MARGIN = 0.03
 """Black frame around the finest pyramid level, as a share of its longest side: faces cut off by the image border score higher with it."""
 CANDIDATES = 5000
+LOOKS = 2
+"""Pyramid levels at least: faces that fill the picture are found in the second, with better points."""
 SMALLEST_SIDE = 4
-"""Pixels. OpenCV's results for thinner images depend on uninitialised memory, and no face is so small."""
+"""Pixels. No face is smaller."""
 
 
 class YuNet:
-    """A `Detector` over one ONNX file. Not thread-safe: OpenCV's object keeps the input size."""
+    """A `Detector` over one ONNX file. Thread-safe."""
 
     def __init__(self, file: Path, score_threshold: float = SCORE_THRESHOLD, max_side: int = MAX_SIDE) -> None:
         if not file.is_file():
             raise DetectorError(f"detector file not found: {file}")
         self._max_side, self.largest_side = max_side, shrinkable_side(max_side)
-        level = cv2.utils.logging.getLogLevel()
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # one sentence instead of a parser's complaints
         try:
-            self._net = cv2.FaceDetectorYN.create(str(file), "", (320, 320), score_threshold, NMS_THRESHOLD, CANDIDATES)
+            self._network, self._threshold = YuNetNetwork(file), score_threshold
             self.rows(np.zeros((64, 64, 3), np.uint8), 0)  # a network with other outputs fails only when it runs
-        except cv2.error as error:
-            raise DetectorError(f"not a YuNet file OpenCV can read: {file}") from error
-        finally:
-            cv2.utils.logging.setLogLevel(level)
+        except (ValueError, LookupError, RuntimeError) as error:
+            raise DetectorError(f"not a YuNet file that ONNX Runtime can read: {file}") from error
         self.identity = f"yunet-{file_sha256(file)[:12]}-t{score_threshold:g}-n{NMS_THRESHOLD:g}-m{MARGIN:g}-s{max_side}"
 
-    def detect(self, pixels: NDArray[np.uint8]) -> Faces:
-        """(H, W, 3) RGB uint8 -> faces in its pixels.
+    def detect(self, pixels: NDArray[np.uint8], side: int | None = None, /) -> Faces:
+        """(H, W, 3) RGB uint8 -> faces in its pixels. side: see `Detector`.
 
-        Two pyramid levels, the second at half the size: faces that fill the picture are found there, with better points.
+        Each pyramid level has half the size of the one before; levels that only a given `side` makes so large are cut into tiles.
         """
         height, width = pixels.shape[:2]
         if min(height, width) < SMALLEST_SIDE:
             return Faces.none()
-        side = finest_side(height, width, self._max_side)
-        found = []
-        for (look, back), margin in zip(pyramid_levels(pixels, [side, max(1, side // 2)]), (round(MARGIN * side), 0), strict=True):
-            rows = self.rows(look, margin)
-            rows[:, :14] *= np.tile(back, 7)
-            found.append(rows)
+        limit = LIMIT_SIDE * self._max_side // MAX_SIDE
+        share, found = MARGIN, []
+        for look, back in pyramid_levels(pixels, halved(side or finest_side(height, width, self._max_side), LOOKS, limit // 2)):
+            for tile in tiles(look, limit):
+                rows = self.rows(tile.pixels, round(share * max(tile.pixels.shape[:2])))
+                rows = rows[tile.whole(np.concatenate([rows[:, 0:2], rows[:, 0:2] + rows[:, 2:4]], axis=1))]
+                rows[:, [0, 1, *range(4, 14)]] += np.tile(tile.origin, 6)
+                rows[:, :14] *= np.tile(back, 7)
+                found.append(rows)
+            share = 0.0
         rows = np.concatenate(found)
         boxes = np.concatenate([rows[:, 0:2], rows[:, 0:2] + rows[:, 2:4]], axis=1)
         kept = nms(boxes, rows[:, 14], NMS_THRESHOLD)
@@ -62,11 +65,9 @@ class YuNet:
     def rows(self, look: NDArray[np.uint8], margin: int) -> NDArray[np.float32]:
         """(h, w, 3) RGB -> (N, 15) x, y, w, h, five points, score, in its pixels."""
         framed = cv2.copyMakeBorder(cv2.cvtColor(look, cv2.COLOR_RGB2BGR), margin, margin, margin, margin, cv2.BORDER_CONSTANT)
-        self._net.setInputSize((framed.shape[1], framed.shape[0]))
-        _, found = self._net.detect(framed)
-        if found is None:
-            return np.zeros((0, 15), np.float32)
-        rows = np.array(found, np.float32)
-        rows = rows[np.isfinite(rows).all(axis=1)]  # exp(size) overflows on pictures of one colour
+        rows = self._network(np.asarray(framed, np.uint8))
+        rows = rows[(rows[:, 14] >= self._threshold) & np.isfinite(rows).all(axis=1)]
+        rows = rows[np.argsort(-rows[:, 14], kind="stable")[:CANDIDATES]]
+        rows = rows[nms(np.concatenate([rows[:, 0:2], rows[:, 0:2] + rows[:, 2:4]], axis=1), rows[:, 14], NMS_THRESHOLD)]
         rows[:, [0, 1, *range(4, 14)]] -= margin
         return rows

@@ -20,7 +20,7 @@ def bootstrap_intervals(probabilities: NDArray[np.float64], truth: NDArray[np.in
     (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.) ValueError: no face.
     """
     if len(truth) == 0:
-        raise ValueError("there is no face to draw from")
+        raise ValueError("a bootstrap needs at least one face")
     random = np.random.default_rng(seed)
     drawn = [_figures(probabilities[rows], truth[rows]) for rows in (random.integers(len(truth), size=len(truth)) for _ in range(DRAWS))]
     low, high = np.quantile(np.array(drawn), [(1 - SHARE) / 2, (1 + SHARE) / 2], axis=0)

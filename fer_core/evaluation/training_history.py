@@ -1,10 +1,11 @@
 """Figures of each epoch of a training run, as JSON lines: one line an epoch, written when the epoch is over."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, ClassVar, Final
+
+from pydantic import ConfigDict, Field, StrictFloat, TypeAdapter
 
 from fer_core.errors import TrainingError
 from fer_core.json_reader import MOST_BYTES, parse_object
@@ -18,20 +19,25 @@ _HEAD: Final = b'{"epoch": '
 class EpochRecord:
     """One pass over the training faces, and the figures of the averaged weights on the held-back ones."""
 
-    epoch: int
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
+    epoch: Annotated[int, Field(strict=True, ge=1)]
     """From 1."""
-    train_loss: float
+    train_loss: StrictFloat
     """Mean loss a step on augmented training faces, while the weights move."""
-    dev_loss: float
+    dev_loss: StrictFloat
     """Mean log loss on the held-back faces as they are, before calibration, in nats."""
-    dev_accuracy: float
+    dev_accuracy: StrictFloat
     """In [0, 1], majority protocol."""
-    dev_macro_f1: float
+    dev_macro_f1: StrictFloat
     """In [0, 1], mean F1 over the classes that occur, majority protocol."""
-    learning_rate: float
+    learning_rate: StrictFloat
     """At the end of the epoch."""
-    seconds: float
+    seconds: StrictFloat
     """Wall time of the epoch, scoring included."""
+
+
+_RECORD: Final = TypeAdapter(EpochRecord)
 
 
 def append(file: Path, record: EpochRecord) -> None:
@@ -76,21 +82,10 @@ def _parsed(data: bytes, file: Path) -> list[EpochRecord]:
     records: list[EpochRecord] = []
     for line in lines:
         try:
-            record = _record(parse_object(line, constants=True))
-        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+            record = _RECORD.validate_python(parse_object(line, constants=True))
+        except ValueError as error:
             raise TrainingError(f"not a training history: {file}") from error
         while records and records[-1].epoch >= record.epoch:
             records.pop()
         records.append(record)
     return records
-
-
-def _record(value: Mapping[str, Any]) -> EpochRecord:
-    """Exactly the fields, as numbers; anything else is a ValueError, TypeError or AttributeError."""
-    names = [field.name for field in fields(EpochRecord)]
-    if value.keys() != set(names) or any(type(number) not in (int, float) for number in value.values()):
-        raise ValueError("not the fields of an epoch")
-    epoch, *others = (value[name] for name in names)
-    if type(epoch) is not int or epoch < 1:
-        raise ValueError("epochs count from 1")
-    return EpochRecord(epoch, *(float(number) for number in others))

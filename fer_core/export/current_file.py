@@ -16,7 +16,7 @@ from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.errors import CommitError, StoreError, UsageError
 from fer_core.export.current_view import CURRENT
 from fer_core.isolation import OFFLINE
-from fer_core.storage.spill import merge_by_key, sorted_runs
+from fer_core.storage.spill import ROW_LIMITS, RowLimits, merge_by_key, sorted_runs
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
 from fer_core.storage.uri import as_store_error, split
 from fer_core.tables.schema import IMAGES, LABELS, SCHEMA_VERSION
@@ -24,16 +24,30 @@ from fer_core.tables.unpacked_size import check_unpacked
 
 FILE: Final = "current.parquet"
 """Under the target, which holds nothing else."""
-ROWS_AT_ONCE: Final = 200_000
-"""Rows of both tables, of all runs, that are in memory at a time."""
-BYTES_AHEAD: Final = 64 * 2**20
-"""Parts that are read before their turn, together; a larger one is read alone."""
 
 _READ: Final = {
     "images": pa.schema([IMAGES.field(name) for name in ("image_uri", "image_sha256", "status", "run_id", "seen_at")]).remove_metadata(),
     "labels": LABELS.remove_metadata(),
 }
 _MARK: Final = {"fer.schema_version": str(SCHEMA_VERSION), "fer.export": "current"}
+
+
+_MERGED: Final = RowLimits(200_000, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportLimits:
+    """What is in memory at a time."""
+
+    merged: RowLimits = _MERGED
+    """Of both tables, of all runs, that DuckDB gets."""
+    sorting: RowLimits = ROW_LIMITS
+    """Of one table while it is sorted."""
+    bytes_ahead: int = 64 * 2**20
+    """Parts that are read before their turn, together; a larger one is read alone."""
+
+
+LIMITS: Final = ExportLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,37 +74,38 @@ Progress = Callable[[str, int, int], None]
 
 
 def export_current(
-    store: Store, target: Store, on_progress: Progress = lambda stage, done, total: None, rows_at_once: int = ROWS_AT_ONCE
+    store: Store, target: Store, on_progress: Progress = lambda stage, done, total: None, limits: ExportLimits = LIMITS
 ) -> CurrentExport:
     """Write the current rows of the committed runs, replacing an earlier export in one step. The same root gives the same bytes.
 
     Takes less than 1 GB of memory and the size of the largest part, however many rows there are, and a few times the tables' size of
-    temporary disk. rows_at_once: of both tables that DuckDB gets at a time.
-    UsageError when the target lies inside the root; StoreError when it holds anything but an earlier export, or
-    cannot be written; CommitError when there is no committed run, or a part is missing or not what was promised.
+    temporary disk. UsageError when the target lies inside the root; StoreError when it holds anything but an earlier export, or cannot be
+    written; CommitError when there is no committed run, or a part is missing or not what was promised.
     """
     manifests = _manifests(store)
     _check_apart(store, target)
     _check_target(target)
     target.check_writable()
-    faces, images, size = _export(store, target, manifests, on_progress, rows_at_once)
+    faces, images, size = _export(store, target, manifests, on_progress, limits)
     return CurrentExport(target.url(FILE), faces, images, len(manifests), _deleted(manifests), size)
 
 
-def _export(store: Store, target: Store, manifests: Sequence[Manifest], on_progress: Progress, rows_at_once: int) -> tuple[int, int, int]:
+def _export(
+    store: Store, target: Store, manifests: Sequence[Manifest], on_progress: Progress, limits: ExportLimits
+) -> tuple[int, int, int]:
     """Rows, different images, bytes."""
     parts = {table: [part for manifest in manifests for part in manifest.parts_of(table)] for table in _READ}
     files = sum(len(of_table) for of_table in parts.values())
     read = count(1)
 
     def rows_of(table: str) -> Iterator[pa.Table]:
-        for content in _contents(store, parts[table]):
+        for content in _contents(store, parts[table], limits.bytes_ahead):
             yield from _batches(*content, _READ[table])
             on_progress("sorted files", next(read), files)
 
-    sorted_parts = {table: sorted_runs(rows_of(table), schema) for table, schema in _READ.items()}
+    sorted_parts = {table: sorted_runs(rows_of(table), schema, limits.sorting) for table, schema in _READ.items()}
     with target.replacing(FILE) as file:
-        return _write(sorted_parts, file, on_progress, rows_at_once)
+        return _write(sorted_parts, file, on_progress, limits.merged)
 
 
 def _manifests(store: Store) -> list[Manifest]:
@@ -118,7 +133,7 @@ def _check_target(target: Store) -> None:
     if found == [""]:
         raise StoreError(f"{target.url()} is a file, not a folder")
     if found and (found != [FILE] or not _is_export(target)):
-        raise StoreError(f"{target.url()} is not empty and no earlier export: choose another place")
+        raise StoreError(f"{target.url()} is neither empty nor an earlier export: choose another place")
 
 
 def _is_export(target: Store) -> bool:
@@ -133,13 +148,13 @@ def _is_export(target: Store) -> bool:
     return bool(metadata.get(b"fer.export") == b"current")
 
 
-def _contents(store: Store, parts: Sequence[Part]) -> Iterator[tuple[str, bytes]]:
+def _contents(store: Store, parts: Sequence[Part], bytes_ahead: int) -> Iterator[tuple[str, bytes]]:
     """Path and bytes of each part, as promised. The next ones are fetched meanwhile, since an object store takes its time to answer."""
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
         ahead: list[tuple[Part, Future[bytes]]] = []
         waiting = list(reversed(parts))
         while ahead or waiting:
-            while waiting and (not ahead or sum(part.bytes for part, _ in ahead) + waiting[-1].bytes <= BYTES_AHEAD):
+            while waiting and (not ahead or sum(part.bytes for part, _ in ahead) + waiting[-1].bytes <= bytes_ahead):
                 part = waiting.pop()
                 ahead.append((part, pool.submit(part_bytes, store, part)))
             part, content = ahead.pop(0)
@@ -159,7 +174,7 @@ def _batches(path: str, data: bytes, schema: pa.Schema) -> Iterator[pa.Table]:
         raise CommitError(f"a part of a committed run is damaged: {path} ({' '.join(str(error).split())[:200]})") from error
 
 
-def _write(tables: Mapping[str, Sequence[pa.Table]], file: str, on_progress: Progress, rows_at_once: int) -> tuple[int, int, int]:
+def _write(tables: Mapping[str, Sequence[pa.Table]], file: str, on_progress: Progress, limits: RowLimits) -> tuple[int, int, int]:
     """Rows, different images, bytes. tables: pieces of each table, every one sorted by URI."""
     import duckdb
     import pyarrow.parquet as pq
@@ -173,7 +188,7 @@ def _write(tables: Mapping[str, Sequence[pa.Table]], file: str, on_progress: Pro
         duckdb.connect(config=OFFLINE) as database,
         pq.ParquetWriter(file, LABELS.with_metadata(_MARK), compression="zstd", sorting_columns=sorting) as out,
     ):
-        for slices in merge_by_key([piece for pieces in tables.values() for piece in pieces], rows_at_once, 1):
+        for slices in merge_by_key([piece for pieces in tables.values() for piece in pieces], limits):
             for table, schema in _READ.items():
                 of_table = [piece for name, piece in zip(names, slices, strict=True) if name == table]
                 database.register(table, pa.concat_tables([schema.empty_table(), *of_table]))

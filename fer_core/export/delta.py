@@ -9,7 +9,7 @@ and Polars' `scan_delta` put the table's own folder before every path and find n
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -51,14 +51,13 @@ class Registered:
     """Files in the newest version."""
 
 
-def register(store: Store, table: str) -> Registered:
+def register(store: Store, table: str, schemas: Mapping[str, pa.Schema] = SCHEMAS) -> Registered:
     """Add to the Delta table what committed runs have written since it was last registered: a version a run, in order of their commits.
 
-    table: `labels` or `images`. Where a run has other parts now, as compactions of earlier releases
-    left them, they replace the old ones in one version. A table that an earlier release made first gets the columns that came later, in a
-    version of their own.
-    Reads manifests, not parts. StoreError when deltalake is not installed or fails, or when another process registers at the same time;
-    CommitError when no run has written such a table.
+    table: `labels` or `images`. schemas: the columns of each. Where a run has other parts now, as compactions of earlier releases left
+    them, they replace the old ones in one version. A table that an earlier release made first gets the columns that came later, in a
+    version of their own. Reads manifests, not parts. StoreError when deltalake is not installed or fails, or when another process registers
+    at the same time; CommitError when no run has written such a table.
     """
     _check(store)
     manifests = [read_manifest(store, run_id) for run_id in committed_runs(store)]
@@ -67,7 +66,7 @@ def register(store: Store, table: str) -> Registered:
         raise CommitError(f"no run that wrote {table} has been committed under {store.url()} yet")
     with as_store_error("register", _location(store, table)):
         try:
-            return _register(store, table, manifests)
+            return _register(store, table, manifests, schemas[table])
         except _failures() as error:
             raise StoreError(f"cannot register {_location(store, table)}: {_one_line(error)}") from error
 
@@ -78,11 +77,11 @@ def _check(store: Store) -> None:
     except ImportError as error:
         raise StoreError("a Delta table needs the package deltalake: pip install 'ferflow[delta]'") from error
     if store.url().startswith("memory://") or "%" in store.url():
-        raise StoreError(f"deltalake cannot open {store.url()}: it takes neither memory:// nor a % in a name")
+        raise StoreError(f"deltalake cannot open {store.url()}: it supports neither memory:// nor % in a name")
 
 
-def _register(store: Store, table: str, manifests: Sequence[Manifest]) -> Registered:
-    log, added = _Log(store, table), []
+def _register(store: Store, table: str, manifests: Sequence[Manifest], schema: pa.Schema) -> Registered:
+    log, added = _Log(store, table, schema), []
     held = log.parts()
     promised = {store.url(part.path) for manifest in manifests for part in manifest.parts_of(table)}
     gone: dict[str, list[str]] = {}
@@ -105,9 +104,9 @@ def _register(store: Store, table: str, manifests: Sequence[Manifest]) -> Regist
 class _Log:
     """The transaction log of one table."""
 
-    def __init__(self, store: Store, table: str) -> None:
+    def __init__(self, store: Store, table: str, schema: pa.Schema) -> None:
         self.url = _location(store, table)
-        self._store, self._table = store, table
+        self._store, self._table, self._columns = store, table, schema
         self._options = _storage_options(store)
 
     def version(self) -> int:
@@ -164,7 +163,7 @@ class _Log:
     def _commit(self, actions: "Sequence[AddAction | RemoveAction]", properties: "CommitProperties") -> None:
         table = self._opened()
         if table is None:
-            raise StoreError(f"the Delta table {self.url} has gone")
+            raise StoreError(f"the Delta table {self.url} was deleted")
         self._add_columns(table)
         table.create_write_transaction(list(actions), "append", self._schema(), list(_PARTITIONS), commit_properties=properties)
 
@@ -192,7 +191,7 @@ class _Log:
 
     def _schema(self) -> pa.Schema:
         """The columns of the files and of their paths, described as Delta does it."""
-        fields = [field.with_metadata({"comment": field.metadata[b"description"]}) for field in SCHEMAS[self._table]]
+        fields = [field.with_metadata({"comment": field.metadata[b"description"]}) for field in self._columns]
         return pa.schema([*fields, *(pa.field(name, kind) for name, kind in _PARTITIONS.items())])
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fer_core.decode.decoder import decode
 from fer_core.detect.base import Detector
-from fer_core.detect.registry import build
+from fer_core.detect.registry import build, crop_side
 from fer_core.errors import FaceSetError, ImageError
 from fer_core.faceset import Row
 from fer_core.faceset.framing import find_points, frame
@@ -45,14 +45,17 @@ class DetectedFace:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Processes, and the bound on their batches in flight."""
+    """Processes, and the bounds on their batches."""
 
     executor: ProcessPoolExecutor
     ahead: int
+    """Batches in flight."""
+    batch: int = BATCH
+    batch_bytes: int = BATCH_BYTES
 
 
 @contextmanager
-def face_workers(detector: str, workers: int) -> Iterator[Pool]:
+def face_workers(detector: str, workers: int, batch: int = BATCH, batch_bytes: int = BATCH_BYTES) -> Iterator[Pool]:
     """Processes with a detector each. They end with this block, also after an exception, and with this process, also when it is killed.
 
     Spawned, because a forked OpenCV or torch may hang.
@@ -60,7 +63,7 @@ def face_workers(detector: str, workers: int) -> Iterator[Pool]:
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(detector,))
     try:
-        yield Pool(executor, 2 * workers)
+        yield Pool(executor, 2 * workers, batch, batch_bytes)
     finally:
         executor.shutdown(cancel_futures=True)
 
@@ -69,7 +72,7 @@ def ordered_map(pool: Pool, work: Callable[[list[Given]], list[Made]], tasks: It
     """(row, result of `work` for its input), in the order of the tasks."""
     waiting = deque[tuple[list[Row], Future[list[Made]]]]()
     try:
-        for batch in _batches(tasks):
+        for batch in _batches(pool, tasks):
             waiting.append(([row for row, _ in batch], pool.executor.submit(work, [given for _, given in batch])))
             if len(waiting) > pool.ahead:
                 yield from _finished(waiting)
@@ -84,12 +87,12 @@ def _finished(waiting: deque[tuple[list[Row], Future[list[Made]]]]) -> Iterator[
     yield from zip(rows, future.result(), strict=True)
 
 
-def _batches(tasks: Iterable[tuple[Row, Given]]) -> Iterator[list[tuple[Row, Given]]]:
+def _batches(pool: Pool, tasks: Iterable[tuple[Row, Given]]) -> Iterator[list[tuple[Row, Given]]]:
     batch, size = list[tuple[Row, Given]](), 0
     for task in tasks:
         batch.append(task)
         size += len(task[0]["crop"])
-        if len(batch) == BATCH or size >= BATCH_BYTES:
+        if len(batch) == pool.batch or size >= pool.batch_bytes:
             yield batch
             batch, size = [], 0
     if batch:
@@ -97,18 +100,19 @@ def _batches(tasks: Iterable[tuple[Row, Given]]) -> Iterator[list[tuple[Row, Giv
 
 
 _detector: Detector | None = None
+_side: int | None = None
 
 
 def _start(spec: str) -> None:
     """One detector a worker process, on one thread because every core has a worker. Only the command handles Ctrl-C."""
-    global _detector  # noqa: PLW0603  (process pools hand state to their workers this way only)
+    global _detector, _side  # process pools hand state to their workers this way only
     parent = multiprocessing.parent_process()
     if parent is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=_end_with, args=(parent.join,), daemon=True).start()
     cv2.setNumThreads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # before the built-in detector loads torch: each process has a core, not all of them
-    _detector = build(spec)
+    _detector, _side = build(spec), crop_side(spec)
 
 
 def _end_with(wait: Callable[[], None]) -> None:
@@ -128,7 +132,7 @@ def _look(data: bytes, detector: Detector) -> DetectedFace:
         pixels = decode(data, LIMITS).pixels
     except ImageError:
         return DetectedFace("", None)
-    points = find_points(pixels, detector)
+    points = find_points(pixels, detector, _side)
     digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
     return DetectedFace(digest, None if points is None else points / _size(pixels))
 

@@ -44,10 +44,13 @@ def enlarge(pixels: NDArray[np.uint8]) -> Enlarged:
     return Enlarged(cv2.copyMakeBorder(pixels, pad, pad, pad, pad, cv2.BORDER_REPLICATE).astype(np.uint8), factors, pad)
 
 
-def find_points(pixels: NDArray[np.uint8], detector: Detector) -> NDArray[np.float32] | None:
-    """Five points (5, 2) of the face in a loose crop (H, W, 3) RGB, or None. Of several faces the large central one."""
+def find_points(pixels: NDArray[np.uint8], detector: Detector, side: int | None = None) -> NDArray[np.float32] | None:
+    """Five points (5, 2) of the face in a loose crop (H, W, 3) RGB, or None. Of several faces the large central one.
+
+    side: see `Detector`.
+    """
     big = enlarge(pixels)
-    faces = detector.detect(big.pixels)
+    faces = detector.detect(big.pixels, side)
     if len(faces) == 0:
         return None
     centre = np.array([big.pixels.shape[1], big.pixels.shape[0]]) / 2

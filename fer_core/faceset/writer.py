@@ -61,11 +61,11 @@ class FaceSetWriter:
         )
 
 
-def write_split(folder: Path, split: str, rows: Iterable[Row]) -> int:
+def write_split(folder: Path, split: str, rows: Iterable[Row], group_bytes: int = GROUP_BYTES) -> int:
     """Write one split's rows (keys of `SCHEMA`) in batches; returns their number."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    file = _SplitFile(folder, split)
+    file = _SplitFile(folder, split, group_bytes)
     try:
         for row in rows:
             file.add(row)
@@ -95,8 +95,9 @@ def writing(folder: Path) -> Iterator[None]:
 class _SplitFile:
     """One Parquet file that grows by row groups, and counts of its rows."""
 
-    def __init__(self, folder: Path, split: str) -> None:
-        self._folder, self._waiting, self._bytes = folder, list[Row](), 0
+    def __init__(self, folder: Path, split: str, group_bytes: int = GROUP_BYTES) -> None:
+        self._folder, self._group_bytes = folder, group_bytes
+        self._waiting, self._bytes = list[Row](), 0
         self.count = 0
         self.tally = Counter[str]()
         with writing(folder):
@@ -111,7 +112,7 @@ class _SplitFile:
         expression = expression_of(row)
         if expression is not None:
             self.tally[expression] += 1
-        if len(self._waiting) == GROUP_ROWS or self._bytes >= GROUP_BYTES:
+        if len(self._waiting) == GROUP_ROWS or self._bytes >= self._group_bytes:
             self._flush()
 
     def finish(self) -> None:

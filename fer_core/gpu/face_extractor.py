@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fer_core.align.face_extractor import ExtractedFaces
+from fer_core.align.face_extractor import ExtractedFaces, large_enough
 from fer_core.detect.builtin.detector import CANDIDATES, LARGEST_SIDE, LENIENCE, NMS_THRESHOLD, SCORE_THRESHOLD, SMALL, WEAK
 from fer_core.detect.builtin.network import DetectionNet
 from fer_core.detect.builtin.weights import SHIPPED, load_detector
@@ -29,6 +29,7 @@ from fer_core.gpu.places import Findings, averaged, gather_candidates, nms, orde
 from fer_core.gpu.plan import Plan, plan_batch
 from fer_core.gpu.pyramid import TileBatch, batch_tiles
 from fer_core.gpu.refinement import BATCH, refine_detections
+from fer_core.min_face import Look
 from fer_core.timing import Stopwatch
 from fer_core.types import Faces
 
@@ -61,8 +62,7 @@ class _Running:
     batch: Sequence[NDArray[np.uint8]]
     plan: Plan
     pictures: Pictures
-    least: float
-    """Shortest box side that counts, in pixels."""
+    looks: Sequence[Look]
     findings: list[Findings]
     room: _Room
     result: Download
@@ -102,13 +102,15 @@ class GpuFaceExtractor:
         self.repeated = 0
         """Batches whose detections exceeded a capacity."""
 
-    def extract(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch) -> list[ExtractedFaces]:
+    def extract(self, pictures: Sequence[NDArray[np.uint8]], looks: Sequence[Look], watch: Stopwatch) -> list[ExtractedFaces]:
         """See `FaceExtractor`. Detection and alignment are one pass over the device; both count as `detect`."""
         out: list[ExtractedFaces] = []
         with watch.stage("detect"), torch.inference_mode():
             running: _Running | None = None
+            start = 0
             for batch in _batches(pictures):
-                started = self._start(batch, min_face_px)
+                started = self._start(batch, looks[start : start + len(batch)])
+                start += len(batch)
                 if running is not None:
                     out += self._finish(running)
                 running = started
@@ -116,9 +118,10 @@ class GpuFaceExtractor:
                 out += self._finish(running)
         return out
 
-    def _start(self, batch: Sequence[NDArray[np.uint8]], min_face_px: float) -> _Running:
+    def _start(self, batch: Sequence[NDArray[np.uint8]], looks: Sequence[Look]) -> _Running:
         """Queue a batch; does not wait."""
-        plan = plan_batch([(picture.shape[0], picture.shape[1]) for picture in batch], self._largest)
+        shapes = [(picture.shape[0], picture.shape[1]) for picture in batch]
+        plan = plan_batch(shapes, self._largest, [look.side for look in looks])
         tables = [table for each in plan.passes for table in (each.picture, each.slot, each.geometry)]
         flat, (sizes, *sent) = self._uploads.send([batch[number] for number in plan.order], [plan.sizes, *tables])
         findings = [
@@ -127,8 +130,8 @@ class GpuFaceExtractor:
         ]
         pictures = Pictures.of(flat, plan.groups, sizes)
         room = _Room(self._candidates.size, self._faces.size, ROUNDS)
-        result = self._settled(pictures, min_face_px, findings, plan.pieces, room)
-        return _Running(batch, plan, pictures, min_face_px, findings, room, result)
+        result = self._settled(pictures, findings, plan.pieces, room)
+        return _Running(batch, plan, pictures, looks, findings, room, result)
 
     def _through(self, pieces: TileBatch) -> Tensor:
         """All tiles of one shape -> network outputs, (n, N, 15), in batches of a size that depends on the shape alone."""
@@ -147,7 +150,7 @@ class GpuFaceExtractor:
         places = self._network(pieces)
         return torch.cat([places.boxes, places.points.flatten(2), places.logits.sigmoid().unsqueeze(2)], 2)
 
-    def _settled(self, pictures: Pictures, least: float, findings: list[Findings], pieces: int, room: _Room) -> Download:
+    def _settled(self, pictures: Pictures, findings: list[Findings], pieces: int, room: _Room) -> Download:
         """From network outputs to faces and crops, as in `BuiltinDetector`."""
         count = len(pictures.sizes)
         found = gather_candidates(findings, count, pieces, min(WEAK, self._lowest**2), room.candidates)
@@ -163,7 +166,7 @@ class GpuFaceExtractor:
         kept, second_done = nms(rows[None, :, :4], good[None], picture[None], NMS_THRESHOLD, room.rounds)
         sizes = pictures.sizes[picture.clamp(max=count - 1)].flip(1).repeat(1, 2)
         boxes = torch.minimum(rows[:, :4].clamp(min=0), sizes)
-        kept = kept[0] & ((boxes[:, 2:] - boxes[:, :2]).amin(1) >= max(1.0, least))
+        kept = kept[0] & ((boxes[:, 2:] - boxes[:, :2]).amin(1) >= 1.0)
         crops = align_faces(pictures, rows[:, 4:14].reshape(-1, 5, 2), picture)
         counts = torch.stack([found.counts.max(), total, (first_done & second_done).long()])
         return self._downloads.fetch([counts, boxes, rows, torch.where(kept, picture, count), crops])
@@ -183,17 +186,18 @@ class GpuFaceExtractor:
         if fits and faces <= room.faces and settled:
             self._candidates.observe(candidates)
             self._faces.observe(faces)
-            return _extracted(running.plan, boxes, rows, picture, crops)
+            return _extracted(running, boxes, rows, picture, crops)
         self.repeated += 1
         if fits and faces > self._faces.most:
             half = len(running.batch) // 2
-            return [one for part in (running.batch[:half], running.batch[half:]) for one in self._finish(self._start(part, running.least))]
+            halves = (slice(None, half), slice(half, None))
+            return [one for each in halves for one in self._finish(self._start(running.batch[each], running.looks[each]))]
         more = _Room(
             self._candidates.at_least(max(candidates, room.candidates)),
             self._faces.at_least(max(faces, room.faces)),
             room.rounds if settled else CANDIDATES,
         )
-        result = self._settled(running.pictures, running.least, running.findings, running.plan.pieces, more)
+        result = self._settled(running.pictures, running.findings, running.plan.pieces, more)
         return self._finish(replace(running, room=more, result=result))
 
 
@@ -215,13 +219,18 @@ def _batches(pictures: Sequence[NDArray[np.uint8]]) -> list[Sequence[NDArray[np.
     return [*batches, pictures[start:]] if len(pictures) else []
 
 
-def _extracted(plan: Plan, boxes: NDArray[Any], rows: NDArray[Any], picture: NDArray[Any], crops: NDArray[Any]) -> list[ExtractedFaces]:
-    """The downloaded arrays -> the faces of each picture, in the batch's order; faces by falling score, ties by x0, then y0."""
+def _extracted(
+    running: _Running, boxes: NDArray[Any], rows: NDArray[Any], picture: NDArray[Any], crops: NDArray[Any]
+) -> list[ExtractedFaces]:
+    """The downloaded arrays -> the faces of each picture that are large enough, in the batch's order; faces by falling score, ties by x0,
+    then y0."""
+    numbers = running.plan.order
     order = np.lexsort((boxes[:, 1], boxes[:, 0], -rows[:, 14], picture))
-    ends = np.searchsorted(picture[order], np.arange(len(plan.order) + 1))
-    out: list[ExtractedFaces | None] = [None] * len(plan.order)
-    for place, number in enumerate(plan.order):
+    ends = np.searchsorted(picture[order], np.arange(len(numbers) + 1))
+    out: list[ExtractedFaces | None] = [None] * len(numbers)
+    for place, number in enumerate(numbers):
         own = order[ends[place] : ends[place + 1]]
         faces = Faces(boxes[own], rows[own, 4:14].reshape(-1, 5, 2), np.clip(rows[own, 14], 0, 1))
-        out[number] = ExtractedFaces(faces, crops[own])
+        large = large_enough(faces, running.looks[number].least)
+        out[number] = ExtractedFaces(faces.take(large), crops[own[large]])
     return [one for one in out if one is not None]

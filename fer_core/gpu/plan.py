@@ -1,7 +1,7 @@
 """Plan of a batch of pictures from their sizes alone: groups of one size, pyramid levels, tiles and the shapes they share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,15 @@ Shape = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Pictures of one size, one after another in the upload."""
+    """Pictures of one size and one finest level, one after another in the upload."""
 
     start: int
     """Number of the first one in the upload."""
     count: int
     height: int
     width: int
+    side: int | None = None
+    """Longest side of the finest level, see `min_face.Look`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,30 +72,32 @@ class Plan:
     """Most tiles of a picture."""
 
 
-def plan_batch(shapes: Sequence[Shape], largest: int) -> Plan:
-    """Heights and widths of the batch's pictures -> plan. largest: longest side of the finest level."""
-    order = tuple(sorted(range(len(shapes)), key=lambda number: (shapes[number], number)))
+def plan_batch(shapes: Sequence[Shape], largest: int, finest: Sequence[int | None] = ()) -> Plan:
+    """Heights and widths of the batch's pictures -> plan. largest, finest: see `tiling.sides`; `finest` has one a picture, or none."""
+    given = list(finest) or [None] * len(shapes)
+    order = tuple(sorted(range(len(shapes)), key=lambda number: (shapes[number], given[number] or 0, number)))
     sizes = np.array([shapes[number] for number in order], np.int64).reshape(-1, 2)
     groups: list[Group] = []
-    for start, (height, width) in enumerate(sizes.tolist()):
-        if groups and (groups[-1].height, groups[-1].width) == (height, width):
-            groups[-1] = Group(groups[-1].start, groups[-1].count + 1, height, width)
+    for start, number in enumerate(order):
+        kind = (*shapes[number], given[number])
+        if groups and (groups[-1].height, groups[-1].width, groups[-1].side) == kind:
+            groups[-1] = replace(groups[-1], count=groups[-1].count + 1)
         else:
-            groups.append(Group(start, 1, height, width))
+            groups.append(Group(start, 1, *kind))
     waiting: dict[Shape, list[tuple[Tile, int]]] = {}
     most = 0
     for number, group in enumerate(groups):
-        tiles = [tile for look in level_sizes(group.height, group.width, largest) for tile in _tiles(number, look)]
+        tiles = [tile for look in level_sizes(group.height, group.width, largest, group.side) for tile in _tiles(number, look)]
         most = max(most, len(tiles))
         for slot, tile in enumerate(tiles):
             waiting.setdefault(tile.shape, []).append((tile, slot))
     return Plan(order, sizes, tuple(groups), tuple(_pass(shape, tiles, groups) for shape, tiles in waiting.items()), most)
 
 
-def level_sizes(height: int, width: int, largest: int) -> list[Shape]:
+def level_sizes(height: int, width: int, largest: int, finest: int | None = None) -> list[Shape]:
     """Rows and columns of each level of a picture, as in `image_pyramid.pyramid_levels`."""
     found = []
-    for side in sides(height, width, largest):
+    for side in sides(height, width, largest, finest):
         scale = side / max(height, width)
         found.append((max(1, round(height * scale)), max(1, round(width * scale))))
     return found

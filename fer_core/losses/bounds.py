@@ -22,7 +22,7 @@ def largest_probability(scale: float, classes: int, margin: float = 0.0) -> floa
 def smallest_scale(probability: float, classes: int, margin: float = 0.0) -> float:
     """The scale at which `largest_probability` is `probability` (between 1 / K and 1)."""
     if not 1 / classes <= probability < 1:
-        raise ValueError(f"a probability between 1 / {classes} and 1 can be asked for, not {probability}")
+        raise ValueError(f"a probability is between 1 / {classes} and 1, not {probability}")
     return math.log((classes - 1) * probability / (1 - probability)) / (cosine_gap(classes) - margin)
 
 
@@ -34,4 +34,4 @@ def check(scale: float, margin: float, classes: int) -> None:
     if not 0 < scale < math.inf:
         raise ValueError(f"the scale of cosines must be positive and finite, not {scale}")
     if margin >= cosine_gap(classes):
-        raise ValueError(f"a margin of {margin} cannot be kept between {classes} classes; it must stay below {cosine_gap(classes):.4g}")
+        raise ValueError(f"a margin of {margin} is too large for {classes} classes: it must be below {cosine_gap(classes):.4g}")

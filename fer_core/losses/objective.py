@@ -56,7 +56,7 @@ class LossConfig:
             object.__setattr__(self, name, _checked(kind, name, usual is not None, (usual or 0.0) if value is None else value))
         object.__setattr__(self, "margin_start", _checked(kind, "margin_start", "margin" in _USUAL[kind], margin_start))
         if self.margin_start > 0.5:
-            raise ValueError(f"the margin_start of a loss is at most 0.5, or the margin would not be whole at the end, not {margin_start}")
+            raise ValueError(f"the margin_start of a loss is at most 0.5, so that the margin is reached before the end, not {margin_start}")
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""

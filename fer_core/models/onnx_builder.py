@@ -41,7 +41,7 @@ class Graph:
     def constant(self, array: NDArray[Any]) -> str:
         """An array that is part of the graph. ValueError: a number of it is not finite, such as a product of weights that are."""
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError("weights that are too large together")
+            raise ValueError("products of weights that are not finite")
         name = f"w{len(self._weights)}"
         self._weights.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
@@ -102,15 +102,16 @@ class Model:
 class Session:
     """A graph on this machine's CPU, with as many threads as a worker's network may use."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, name: str = "x") -> None:
+        """name: of the input."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = network_threads()
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a spinning thread would take time from other workers
         options.log_severity_level = 3  # errors; they come as exceptions, too
         self._session = onnxruntime.InferenceSession(model.content, options, providers=["CPUExecutionProvider"])
-        self._outputs = list(model.outputs)
+        self._outputs, self._input = list(model.outputs), name
 
     def __call__(self, x: NDArray[np.float32] | NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """The outputs for one input."""
-        return cast("list[NDArray[np.float32]]", self._session.run(self._outputs, {"x": x}))
+        return cast("list[NDArray[np.float32]]", self._session.run(self._outputs, {self._input: x}))

@@ -72,7 +72,7 @@ class ClassPrior:
         """TypeError: an entry of another kind. ValueError: numbers that no training gives."""
         check_entries(self)
         if len(self.bias) != len(EXPRESSIONS) or max(map(abs, self.bias)) > LARGEST_BIAS or not 0 <= self.tempered <= 1:
-            raise ValueError("a class prior has eight moderate biases, of which `tempered` keeps a part between 0 and 1")
+            raise ValueError(f"a class prior has eight biases of at most {LARGEST_BIAS:g}, and `tempered` is between 0 and 1")
         if set(self.calibrations) != set(PRIORS):
             raise ValueError(f"a class prior is calibrated for {', '.join(PRIORS)}")
 
@@ -117,7 +117,7 @@ def normalised_shares(values: object) -> tuple[float, ...]:
     """Eight shares of the expressions, as a list or by name, of any sum -> shares of sum 1, to `DECIMALS`. UsageError for anything else."""
     if isinstance(values, Mapping):
         if set(values) != set(EXPRESSIONS):
-            raise UsageError(f"a prior names the shares of {', '.join(EXPRESSIONS)}")
+            raise UsageError(f"a prior gives the shares of {', '.join(EXPRESSIONS)}")
         values = [values[name] for name in EXPRESSIONS]
     if not isinstance(values, list | tuple) or len(values) != len(EXPRESSIONS):
         raise UsageError(f"a prior has {len(EXPRESSIONS)} shares, of {', '.join(EXPRESSIONS)}")
@@ -163,5 +163,5 @@ def card_shares(card: Mapping[str, Any]) -> tuple[float, ...]:
         return normalised_shares(counts)
     except (LookupError, TypeError, AttributeError, UsageError) as error:
         raise ModelError(
-            "the model knows no class bias, and its card no shares of the expressions in training: use --prior training"
+            "the model has no class bias, and its card does not give the shares of the expressions in training: use --prior training"
         ) from error

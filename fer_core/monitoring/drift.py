@@ -159,7 +159,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         if not (0 < self.watch <= self.drift < float("inf") and self.enough >= 1):
-            raise ValueError("limits of drift rise from above 0, and at least one face is needed")
+            raise ValueError("limits of drift are above 0, watch is at most drift, and at least one face is needed")
 
 
 @dataclass(frozen=True, slots=True)

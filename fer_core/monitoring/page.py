@@ -10,7 +10,7 @@ from fer_core.gallery.label_placement import COLOURS
 from fer_core.gallery.templates import data_uri, templates
 from fer_core.labels import EXPRESSIONS
 from fer_core.monitoring.drift import MEASURES, Limits
-from fer_core.monitoring.runs import RunFindings
+from fer_core.monitoring.runs import RunFindings, newest_compared
 from fer_core.tables.schema import IMAGE_STATUSES
 
 RUNS_SHOWN: Final = 60
@@ -45,11 +45,6 @@ def write_page(url: str, runs: Sequence[RunFindings], limits: Limits) -> str:
         statuses=IMAGE_STATUSES,
         images=sum(sum(run.manifest.statuses.values()) for run in runs),
     )
-
-
-def newest_compared(runs: Sequence[RunFindings]) -> RunFindings | None:
-    """The newest run that was compared with a reference; None where there is none."""
-    return next((run for run in reversed(runs) if run.findings), None)
 
 
 def _mean(value: float | None, measure: str) -> str:

@@ -90,7 +90,9 @@ def _read(store: Store, path: str, parsed: Callable[[dict[str, Any]], T]) -> T |
     try:
         return parsed(parse_object(store.read_bytes(path)))
     except (ValueError, KeyError, TypeError) as error:
-        raise CommitError(f"cannot be read, or was made by another release: {store.url(path)}; choose another reference run") from error
+        raise CommitError(
+            f"the file of a drift reference is damaged, or of another release: {store.url(path)}; choose another reference run"
+        ) from error
 
 
 def _json(value: dict[str, Any]) -> bytes:

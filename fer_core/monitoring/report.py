@@ -7,8 +7,7 @@ from typing import Any
 
 from fer_core.errors import UsageError
 from fer_core.monitoring.drift import Limits, drifted
-from fer_core.monitoring.page import newest_compared, write_page
-from fer_core.monitoring.runs import RunFindings, choose_reference, history
+from fer_core.monitoring.runs import RunFindings, choose_reference, history, newest_compared
 from fer_core.storage.store import Store, open_store
 
 
@@ -68,11 +67,13 @@ def write_report(report: Report, file: str) -> str:
     """Write the page to a local path or an object store, replacing what is there; returns where it lies. UsageError inside the root."""
     folder, _, name = file.rpartition("/")
     if not name:
-        raise UsageError(f"the report needs a file's name: {file!r}")
+        raise UsageError(f"the report needs a file name: {file!r}")
     target = open_store(folder or ("/" if file.startswith("/") else "."))
     root = open_store(report.root)
     where, inside = (os.path.realpath(place.root) if place.local else place.root for place in (root, target))
     if root.local == target.local and f"{inside}/".startswith(f"{where.rstrip('/')}/"):
         raise UsageError(f"the report {file} would lie inside the labels root {report.root}: choose a place outside of it")
+    from fer_core.monitoring.page import write_page  # loads what draws; a night that compares runs writes no page
+
     target.write_bytes(name, write_page(report.root, report.runs, report.limits).encode(errors="backslashreplace"))
     return target.url(name)

@@ -42,6 +42,11 @@ class RunFindings:
         return self.reference is not None and self.manifest.run_id in self.reference.runs
 
 
+def newest_compared(runs: Sequence[RunFindings]) -> RunFindings | None:
+    """The newest run that was compared with a reference; None where there is none."""
+    return next((run for run in reversed(runs) if run.findings), None)
+
+
 def history(store: Store, limits: Limits | None = None) -> list[RunFindings]:
     """Every committed run, oldest first, beside the reference of its model. CommitError when there is none, or a part is damaged.
 
@@ -64,7 +69,7 @@ def choose_reference(store: Store, run_id: str) -> Reference:
     manifest = read_manifest(store, run_id)
     profile = profile_of(store, manifest)
     if not profile.faces:
-        raise CommitError(f"run {run_id} has found no face: nothing can be compared with it")
+        raise CommitError(f"run {run_id} has found no face, and cannot be a reference")
     return write_reference(store, manifest.model_name, _answering(manifest), (run_id,), profile)
 
 

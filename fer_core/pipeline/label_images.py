@@ -5,6 +5,7 @@ classified in batches (`batching`), while crops are compressed. The results of a
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -12,7 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.align.face_extractor import ExtractedFaces, FaceExtractor, min_detectable_px, refine_full_size
+from fer_core.align.face_extractor import ExtractedFaces, FaceExtractor, refine_full_size
+from fer_core.align.face_search import FaceSearch
 from fer_core.decode.decode_prefetch import Decoded, DecodePrefetcher
 from fer_core.decode.read_prefetch import Read
 from fer_core.errors import AccessError, FerflowError, ImageError, OutageError, StoreError
@@ -40,13 +42,20 @@ class LabelledImages:
 
 
 def process_images(
-    images: Sequence[ImageRef], config: RunConfig, tools: WorkerModels, watch: Stopwatch, *, on_progress: OnProgress, read: Read
+    images: Sequence[ImageRef],
+    config: RunConfig,
+    tools: WorkerModels,
+    watch: Stopwatch,
+    *,
+    on_progress: OnProgress,
+    read: Read,
+    pixels: int | None = None,
 ) -> LabelledImages:
-    """Label images. on_progress: see `shard.label_shard`. read: `store.read_uri` or a replacement."""
+    """Label images. on_progress: see `shard.label_shard`. read: `store.read_uri` or a replacement. pixels: see `DecodePrefetcher`."""
     extractor, seen = tools.extractor(), list[_Seen]()
     with (
         FaceBatch(tools.predictor, watch, keep_crops=config.keep_crops) as batch,
-        _ahead(images, config, extractor, read) as ahead,
+        _ahead(images, config, extractor, read, pixels) as ahead,
     ):
         group = _Group(config, extractor, ahead, watch, on_progress)
         while len(seen) < len(images):
@@ -68,6 +77,11 @@ class _Opened:
     ref: ImageRef
     decoded: Decoded
     picture: Picture
+
+    @property
+    def second_pixels(self) -> int:
+        """Most pixels of a second decode of it."""
+        return self.picture.width * self.picture.height if max(self.picture.reduction) > 1 else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +113,7 @@ class _Group:
         self, config: RunConfig, extractor: FaceExtractor, ahead: DecodePrefetcher, watch: Stopwatch, on_progress: OnProgress
     ) -> None:
         self._config, self._extractor, self._ahead, self._watch, self._on_progress = config, extractor, ahead, watch, on_progress
+        self._search = FaceSearch.of(config, extractor.side)
 
     def look(self, images: Sequence[ImageRef]) -> list[_Seen]:
         """Process the first images, in order: all of them, unless they reach half of the pixel budget."""
@@ -139,12 +154,25 @@ class _Group:
                 self._on_progress(one.ref.uri)
                 seen += self._together([one])
             return seen
-        return [self._refined(one, extracted) for one, extracted in zip(opened, found, strict=True)]
+        return self._all_refined(opened, found)
 
-    def _refined(self, one: _Opened, extracted: ExtractedFaces) -> _Seen:
+    def _all_refined(self, opened: Sequence[_Opened], found: Sequence[ExtractedFaces]) -> list[_Seen]:
+        """Second decodes of a group of images run in threads, as the first do, and within the same number of pixels."""
+        if len(opened) <= 1:
+            return [self._refined(one, extracted, self._watch) for one, extracted in zip(opened, found, strict=True)]
+        seen, watches = list[_Seen](), [Stopwatch() for _ in opened]
+        with ThreadPoolExecutor(max(1, decoders(self._config.device)), thread_name_prefix="decode-again") as pool:
+            for start, end in _spans([one.second_pixels for one in opened], self._ahead.pixels):
+                seen += pool.map(self._refined, opened[start:end], found[start:end], watches[start:end])
+        for watch in watches:
+            for stage, seconds in watch.seconds.items():
+                self._watch.seconds[stage] += seconds
+        return seen
+
+    def _refined(self, one: _Opened, extracted: ExtractedFaces, watch: Stopwatch) -> _Seen:
         try:
             again = partial(_decoded_again, self._config, one.decoded.data)
-            full = refine_full_size(extracted, one.picture, self._config.min_face_px, again, self._watch)
+            full = refine_full_size(extracted, one.picture, self._search, again, watch)
         except Exception as error:  # noqa: BLE001  see `_failure_status`
             return _quarantined(one.ref, one.decoded, error)
         return _Extracted(one.ref, one.decoded.sha256, one.picture.width, one.picture.height, full.faces, full.crops)
@@ -152,8 +180,19 @@ class _Group:
     def _extracted(self, pictures: Sequence[Picture]) -> list[ExtractedFaces]:
         if not pictures:
             return []
-        smallest = min_detectable_px(pictures, self._config.min_face_px)
-        return self._extractor.extract([picture.pixels for picture in pictures], smallest, self._watch)
+        looks = [self._search.look(picture) for picture in pictures]
+        return self._extractor.extract([picture.pixels for picture in pictures], looks, self._watch)
+
+
+def _spans(sizes: Sequence[int], limit: int) -> list[tuple[int, int]]:
+    """Consecutive spans whose sizes sum to at most `limit`, or of one that is larger: start and end of each."""
+    ends, total = list[int](), 0
+    for number, size in enumerate(sizes):
+        if number and total + size > limit:
+            ends.append(number)
+            total = 0
+        total += size
+    return list(zip([0, *ends], [*ends, len(sizes)], strict=True))
 
 
 def _pixels(opened: Sequence[_Opened]) -> int:
@@ -187,25 +226,28 @@ def _failure_status(error: Exception, ref: ImageRef) -> tuple[str, str]:
     return UNREADABLE, f"processing failed: {type(error).__name__}: {error}"
 
 
-def _ahead(images: Sequence[ImageRef], config: RunConfig, extractor: FaceExtractor, read: Read) -> DecodePrefetcher:
+def _ahead(images: Sequence[ImageRef], config: RunConfig, extractor: FaceExtractor, read: Read, pixels: int | None) -> DecodePrefetcher:
     """Prefetches two groups of images: the next group is decoded while the current one is processed."""
-    decode = _decoder(config, extractor)
-    return DecodePrefetcher(images, config.max_bytes, read, decode, threads=decoders(config.device), waiting=2 * extractor.pictures)
+    decode, waiting = _decoder(config, extractor), 2 * extractor.pictures
+    return DecodePrefetcher(images, config.max_bytes, read, decode, threads=decoders(config.device), waiting=waiting, pixels=pixels)
 
 
 def _decoder(config: RunConfig, extractor: FaceExtractor) -> Callable[[bytes, Callable[[int], None]], Picture]:
+    search = FaceSearch.of(config, extractor.side)
+
     def decoded(data: bytes, admit: Callable[[int], None]) -> Picture:
         from fer_core.decode.decoder import DecodeLimits, decode
 
-        return decode(data, DecodeLimits(max_bytes=config.max_bytes, max_pixels=config.max_pixels), extractor.side, admit)
+        return decode(data, DecodeLimits(max_bytes=config.max_bytes, max_pixels=config.max_pixels), search.reduction, admit)
 
     return decoded
 
 
-def _decoded_again(config: RunConfig, data: bytes) -> Picture:
+def _decoded_again(config: RunConfig, data: bytes, reduction: int) -> Picture:
+    """A JPEG picture whose sides are divided by `reduction`."""
     from fer_core.decode.decoder import DecodeLimits, decode
 
-    return decode(data, DecodeLimits(max_bytes=config.max_bytes, max_pixels=config.max_pixels))
+    return decode(data, DecodeLimits(max_bytes=config.max_bytes, max_pixels=config.max_pixels), lambda longest, shortest: reduction)
 
 
 def _facts(seen: Sequence[_Seen], quality: Quality) -> list[ImageFacts]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
+from fer_core.decode.read_prefetch import Read
 from fer_core.labels import EXPRESSIONS
 from fer_core.pipeline.label_images import LabelledImages, process_images
 from fer_core.pipeline.label_reuse import ReusedLabels, reuse_previous_labels
@@ -26,18 +27,23 @@ from fer_core.timing import Stopwatch
 
 
 def label_shard(
-    job: ShardJob, tools: WorkerModels | None = None, on_progress: Callable[[str | None], None] = lambda _: None
+    job: ShardJob,
+    tools: WorkerModels | None = None,
+    on_progress: Callable[[str | None], None] = lambda _: None,
+    *,
+    store: Store | None = None,
+    read: Read = read_uri,
 ) -> ShardReceipt:
     """Label the images of one shard, stage its parts and its receipt.
 
     tools: a detector and a predictor to use instead of those of the run. on_progress: called with the URI of each image before it is
-    processed, and with None before any other work. Each image of the job gives one row of the images part, also if it fails; results of an
-    earlier run for the same content are reused. DetectorError or ModelError if this worker's models differ from those of the run;
-    StoreError if staging fails.
+    processed, and with None before any other work. store: to use instead of the run's root. read: URI -> bytes of an image to label.
+    Each image of the job gives one row of the images part, also if it fails; results of an earlier run for the same content are reused.
+    DetectorError or ModelError if this worker's models differ from those of the run; StoreError if staging fails.
     """
     watch = Stopwatch()
     images = tuple(sorted(job.images, key=lambda ref: ref.uri))
-    store = open_store(job.config.root)
+    store = store or open_store(job.config.root)
     with watch.stage("read"):
         reused = reuse_previous_labels(store, job.config, () if job.crashed else images, on_progress)
     on_progress(None)
@@ -47,7 +53,7 @@ def label_shard(
     elif images:
         with watch.stage("load"):
             ready = tools or load_worker_models(job.config)
-        labels = process_images(images, job.config, ready, watch, on_progress=on_progress, read=read_uri)
+        labels = process_images(images, job.config, ready, watch, on_progress=on_progress, read=read)
     else:
         labels = LabelledImages([], empty_results())
     with watch.stage("write"):

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from fer_core.commit.manifest import Manifest, Part
 from fer_core.commit.part_reader import read_part
 from fer_core.commit.publish import committed_runs, read_manifest
-from fer_core.storage.spill import merge_by_key, sort_by_uri, sorted_runs, spill_tables
+from fer_core.storage.spill import ROW_LIMITS, RowLimits, merge_by_key, sort_by_uri, sorted_runs, spill_tables
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
 from fer_core.storage.uri import local_path
 from fer_core.tables.schema import CANDIDATES, IMAGES, INVENTORY, LABELED, MISSING, NO_FACE, UNREADABLE
@@ -46,7 +46,7 @@ class Selection:
     """Images that runs of this source processed and that are no longer in its listing, whenever they were deleted."""
 
 
-def load_processed_index(store: Store, source: str, pipeline_digest: str) -> pa.Table:
+def load_processed_index(store: Store, source: str, pipeline_digest: str, limits: RowLimits = ROW_LIMITS) -> pa.Table:
     """`KNOWN` from the images parts of every committed run, by their manifests only, so that nothing half-published counts.
 
     source, pipeline_digest: of the new run. Deletions are counted for one source: an image that another folder, glob or list does not
@@ -62,12 +62,12 @@ def load_processed_index(store: Store, source: str, pipeline_digest: str) -> pa.
             manifest, part = parts[number]
             return _answers(_read(store, manifest, part), manifest.source == source, pipeline_digest, number)
 
-        runs = sorted_runs(_in_turn(pool, answers, len(parts)), _ANSWERS)
+        runs = sorted_runs(_in_turn(pool, answers, len(parts)), _ANSWERS, limits)
     paths = [part.path for _, part in parts]
-    return spill_tables((_latest(pa.concat_tables(pieces), paths) for pieces in merge_by_key(runs)), KNOWN)
+    return spill_tables((_latest(pa.concat_tables(pieces), paths) for pieces in merge_by_key(runs, limits)), KNOWN, limits)
 
 
-def select_changed(inventory: pa.Table, known: pa.Table, left_out: Sequence[str] = ()) -> Selection:
+def select_changed(inventory: pa.Table, known: pa.Table, left_out: Sequence[str] = (), limits: RowLimits = ROW_LIMITS) -> Selection:
     """Split a listing into images to be read and images that may be skipped.
 
     inventory: `schema.INVENTORY`. known: `KNOWN`. Of either, a part is in memory at a time, see `spill`. An image is skipped when its
@@ -81,12 +81,12 @@ def select_changed(inventory: pa.Table, known: pa.Table, left_out: Sequence[str]
 
     def new() -> Iterator[pa.Table]:
         nonlocal unchanged, deleted
-        for listed, before in merge_by_key([inventory, known]):
+        for listed, before in merge_by_key([inventory, known], limits):
             selection = _select(listed, before, folders)
             unchanged, deleted = unchanged + selection.unchanged, deleted + selection.deleted
             yield selection.new
 
-    candidates = spill_tables(new(), CANDIDATES)
+    candidates = spill_tables(new(), CANDIDATES, limits)
     return Selection(candidates, unchanged, deleted)
 
 

@@ -55,7 +55,7 @@ class AnswerRule:
         with every face. Taken for a label it would be `neutral` for all.
         """
         if not np.isfinite(logits).all():
-            raise ModelError(f"the model gives answers that are no finite numbers, so its weights are of no use: {self.ref.path}")
+            raise ModelError(f"the model's outputs are not finite numbers: its weights are unusable: {self.ref.path}")
         return posterior(logits, self.bias, self.temperature, self.log_prior)
 
     def predictions(self, logits: NDArray[np.float64]) -> Predictions:
@@ -118,7 +118,7 @@ def answer_rule(ref: ModelRef, spec: ModelSpec, options: AnswerOptions = MODELS_
 def _earlier(ref: ModelRef, spec: ModelSpec, chosen: PriorName | tuple[float, ...], precision: float | None) -> AnswerRule:
     """Of a model without a known class prior: its temperature divides all, and the shares of its card are the prior that gives way."""
     if precision is not None:
-        raise ModelError(f"the model keeps no curve of precision, so that none can be asked for: {ref.path}")
+        raise ModelError(f"the model has no precision curve, so a precision cannot be requested: {ref.path}")
     none = np.zeros(len(spec.network.classes))
     if chosen == "training":
         return AnswerRule(ref, none, spec.temperature, none, spec.review, None, None)

@@ -96,6 +96,7 @@ def _under_look_of(config: RunConfig, earlier: RunConfig) -> RunConfig:
         max_bytes=earlier.max_bytes,
         max_pixels=earlier.max_pixels,
         min_face_px=earlier.min_face_px,
+        min_face=earlier.min_face,
         quality_rule=earlier.quality_rule,
     )
 

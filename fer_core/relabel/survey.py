@@ -156,7 +156,7 @@ def _looks(manifests: Sequence[Manifest]) -> dict[str, RunConfig]:
             looks.pop(key, None)
             looks[key] = config
     if not looks:
-        raise CommitError("all runs are of releases that cut faces out otherwise: label the photographs again")
+        raise CommitError("the crops of all runs are from releases with another alignment: label the photographs again")
     return looks
 
 

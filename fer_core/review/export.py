@@ -130,7 +130,7 @@ def _check_target(store: Store, target: Store) -> None:
     if found == [""]:
         raise StoreError(f"{target.url()} is a file, not a folder")
     if found and (PAGE not in found or not set(found) <= {PAGE, TASKS, CONFIGURATION}):
-        raise StoreError(f"{target.url()} is not empty and no earlier export: choose another place")
+        raise StoreError(f"{target.url()} is neither empty nor an earlier export: choose another place")
 
 
 def _not_reviewed(store: Store, faces: Candidates) -> NDArray[np.intp]:
@@ -158,9 +158,9 @@ def _by_worth(store: Store, faces: Candidates, drift: DriftWeights) -> _Ranked:
 def _reason(term: str, other: str) -> str:
     texts = {
         "doubt": "low confidence",
-        "disagreement": f"models disagree: another says {other}",
+        "disagreement": f"models disagree: another predicts {other}",
         "rarity": "may be a rare expression",
-        "drift": "faces like this one became less sure",
+        "drift": "the confidence of similar faces has dropped",
     }
     return texts[term]
 

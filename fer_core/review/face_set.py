@@ -85,13 +85,13 @@ def import_reviewed(
     faces, parts = reviewed_faces(store), shares or Shares()
     usable = [row for row in range(len(faces)) if faces.attached[row] != NOWHERE and faces.verdicts[row] in EXPRESSIONS]
     if not usable:
-        raise FaceSetError(f"no face under {store.url()} has been given an expression by a person yet")
+        raise FaceSetError(f"no face under {store.url()} has a reviewed expression yet")
     splits = {row: parts.split_of(faces.image_sha256[row]) for row in usable}
     usable.sort(key=lambda row: HELD_OUT_FIRST.index(splits[row]))
     with staged(to) as partial:
         card = _write(faces, partial, splits, _framed(store, faces, usable), progress)
         if not sum(card.counts.values()):
-            raise FaceSetError(f"of none of the {len(usable)} reviewed faces under {store.url()} does an image exist any more")
+            raise FaceSetError(f"the images of all {len(usable)} reviewed faces under {store.url()} are missing")
         publish(partial, card)
     orphans = len(faces.orphans)
     return ReviewedSet(card, len(faces), len(faces) - len(usable) - orphans, orphans, card.undecodable)

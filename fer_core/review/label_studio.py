@@ -88,7 +88,7 @@ def _verdict(result: object, where: str) -> str:
     found = [_choices(entry, where) for entry in result] if isinstance(result, list) else []
     choices = [choice for entry in found for choice in entry]
     if len(choices) != 1:
-        raise ReviewError(f"{where} has {len(choices)} choices where one is wanted")
+        raise ReviewError(f"{where} has {len(choices)} choices instead of one")
     choice = choices[0]
     if not isinstance(choice, str) or _VERDICT_OF.get(choice, choice) not in VERDICTS:
         raise ReviewError(f"{where}: {str(choice)[:40]!r} is no verdict (they are {', '.join(SPOKEN.values())})")

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, pairwise
 from mmap import ACCESS_READ, mmap
 from tempfile import TemporaryFile, gettempdir
@@ -12,19 +13,27 @@ import pyarrow.compute as pc
 
 from fer_core.storage.uri import as_store_error
 
-ROWS_AT_ONCE: Final = 16_000
-"""Rows that are kept in a process's own memory at a time, 3 MB of an inventory. Further rows go to disk."""
-FEWEST_ROWS: Final = 500
-"""Of one table at a time, however many there are."""
+
+@dataclass(frozen=True, slots=True)
+class RowLimits:
+    """How many rows are in a process's own memory at a time."""
+
+    rows: int = 16_000
+    """Of all tables together, 3 MB of an inventory. Further rows go to disk."""
+    fewest: int = 500
+    """Of each table that is merged, however many there are."""
 
 
-def spill_tables(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
-    """Tables of `schema` as one, in their order. More than `ROWS_AT_ONCE` rows keep no memory that the system cannot reclaim.
+ROW_LIMITS: Final = RowLimits()
+
+
+def spill_tables(tables: Iterable[pa.Table], schema: pa.Schema, limits: RowLimits = ROW_LIMITS) -> pa.Table:
+    """Tables of `schema` as one, in their order. More than `limits.rows` rows keep no memory that the system cannot reclaim.
 
     A file of Arrow batches in the folder for temporary files holds them, as long as the table lives. It never has a name, so that none is
     left behind however the process ends. StoreError when it cannot be written.
     """
-    pieces = _pieces(iter(tables), schema)
+    pieces = _pieces(iter(tables), schema, limits.rows)
     first = next(pieces)
     second = next(pieces, None)
     return first if second is None else _mapped(chain([first, second], pieces), schema)
@@ -37,7 +46,7 @@ def sort_by_uri(table: pa.Table) -> pa.Table:
     return table if in_order else table.take(pc.sort_indices(uris))
 
 
-def sorted_runs(tables: Iterable[pa.Table], schema: pa.Schema) -> list[pa.Table]:
+def sorted_runs(tables: Iterable[pa.Table], schema: pa.Schema, limits: RowLimits = ROW_LIMITS) -> list[pa.Table]:
     """Tables of `schema`, each sorted by itself, joined where one starts after the end of the previous one. Spilled.
 
     A URI's rows keep the order in which they came, also from run to run.
@@ -54,18 +63,17 @@ def sorted_runs(tables: Iterable[pa.Table], schema: pa.Schema) -> list[pa.Table]
                 count, last = count + rows.num_rows, rows["image_uri"][-1].as_py()
                 yield rows
 
-    spool = spill_tables(in_order(), schema)
+    spool = spill_tables(in_order(), schema, limits)
     return [spool.slice(start, end - start) for start, end in pairwise([*(starts or [0]), spool.num_rows])]
 
 
-def merge_by_key(tables: Sequence[pa.Table], rows: int = ROWS_AT_ONCE, fewest: int = FEWEST_ROWS) -> Iterator[list[pa.Table]]:
+def merge_by_key(tables: Sequence[pa.Table], limits: RowLimits = ROW_LIMITS) -> Iterator[list[pa.Table]]:
     """Slices of sorted tables, one of each, with all their rows of the URIs up to some one; then the next ones, to the end.
 
-    rows: about how many the slices of one turn have together; only a URI that has more is not parted. fewest: rows of one slice, however
-    many tables there are.
+    The slices of one turn have about `limits.rows` rows together; only a URI that has more is not parted.
     """
     at = [0] * len(tables)
-    share = max(rows // max(len(tables), 1), fewest)
+    share = max(limits.rows // max(len(tables), 1), limits.fewest)
     while True:
         heads = [(table, min(start + share, table.num_rows) - 1) for table, start in zip(tables, at, strict=True) if start < table.num_rows]
         if not heads:
@@ -98,13 +106,13 @@ def _mapped(pieces: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
             return pa.ipc.open_file(pa.py_buffer(mmap(file.fileno(), 0, access=ACCESS_READ))).read_all()
 
 
-def _pieces(tables: Iterator[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """The same rows in tables of `ROWS_AT_ONCE` or somewhat more, each in one chunk; one of no rows where there are none."""
+def _pieces(tables: Iterator[pa.Table], schema: pa.Schema, at_once: int) -> Iterator[pa.Table]:
+    """The same rows in tables of `at_once` or somewhat more, each in one chunk; one of no rows where there are none."""
     waiting, rows, some = [schema.empty_table()], 0, False
     for table in tables:
         waiting.append(table)
         rows += table.num_rows
-        if rows >= ROWS_AT_ONCE:
+        if rows >= at_once:
             yield pa.concat_tables(waiting).combine_chunks()
             waiting, rows, some = [schema.empty_table()], 0, True
     if rows or not some:

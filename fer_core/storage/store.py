@@ -282,7 +282,7 @@ def read_uri(uri: str, limit: int, listed: int | None = None) -> bytes:
 
 def _read_object(uri: str, limit: int, listed: int | None) -> bytes:
     if scheme(uri) not in OBJECT_STORES:
-        raise ImageError(UNSUPPORTED, f"{scheme(uri)}:// addresses are not read")
+        raise ImageError(UNSUPPORTED, f"{scheme(uri)}:// addresses are not supported")
     try:
         fs, path = split(uri)
     except OutageError:
@@ -322,4 +322,4 @@ def _answers(fs: AbstractFileSystem, path: str) -> bool:
 
 def _check_whole(data: bytes, size: int) -> None:
     if len(data) != size:
-        raise ConnectionError(errno.ECONNRESET, f"{len(data):,} of {size:,} bytes came")
+        raise ConnectionError(errno.ECONNRESET, f"{len(data):,} of {size:,} bytes were received")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 ROOTS: Final = ("/proc", "/sys", "/dev")
-SAID: Final = "in /proc, /sys or /dev, where nothing is read"
+SAID: Final = "in /proc, /sys or /dev, which ferflow does not read"
 
 _PROCESSES: Final = ("proc", "cgroup", "cgroup2", "nsfs", "selinuxfs", "smackfs", "securityfs", "binfmt_misc", "rpc_pipefs")
 _KERNEL: Final = ("sysfs", "bpf", "configfs", "debugfs", "efivarfs", "fusectl", "pstore", "tracefs")

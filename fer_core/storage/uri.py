@@ -98,10 +98,10 @@ def split(url: str) -> tuple[AbstractFileSystem, str]:
         return LocalFileSystem(), os.path.abspath(after_scheme(url))
     refuse_credentials(url)
     if kind not in OBJECT_STORES:
-        raise StoreError(f"{kind}:// is no storage that ferflow reads or writes")
+        raise StoreError(f"{kind}:// storage is not supported")
     path = after_scheme(url)
     if kind in S3 and VERSION in path:
-        raise StoreError(f"cannot open {url}: the S3 client takes {VERSION} in a name for a question about versions")
+        raise StoreError(f"cannot open {url}: the S3 client reads {VERSION} in a name as an object version")
     with as_store_error("open", url):
         try:
             options = client_options(os.environ) if kind in S3 else {}

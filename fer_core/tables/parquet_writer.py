@@ -32,10 +32,10 @@ def write_part(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
     return bytes(sink.getvalue())
 
 
-def write_merged(tables: Iterable[pa.Table], schema: pa.Schema, metadata: Mapping[str, str]) -> bytes:
+def write_merged(tables: Iterable[pa.Table], schema: pa.Schema, metadata: Mapping[str, str], group_rows: int = GROUP_ROWS) -> bytes:
     """The same for tables that follow each other in the order of `write_part`; one is in memory at a time.
 
-    Row groups hold whole tables, up to about `GROUP_ROWS` rows or `GROUP_BYTES` bytes. OverlapError where a table begins before the end of
+    Row groups hold whole tables, up to about `group_rows` rows or `GROUP_BYTES` bytes. OverlapError where a table begins before the end of
     the one before it.
     """
     import pyarrow.parquet as pq
@@ -48,7 +48,7 @@ def write_merged(tables: Iterable[pa.Table], schema: pa.Schema, metadata: Mappin
         write_statistics=True,
         sorting_columns=pq.SortingColumn.from_ordering(schema, _order(schema)),
     ) as writer:
-        for group in _row_groups(tables, schema):
+        for group in _row_groups(tables, schema, group_rows):
             writer.write_table(group.replace_schema_metadata(writer.schema.metadata), row_group_size=max(group.num_rows, 1))
     return bytes(sink.getvalue())
 
@@ -75,7 +75,7 @@ def _order(schema: pa.Schema) -> list[tuple[str, str]]:
     return [(name, "ascending") for name in ("image_uri", "face_index") if name in schema.names]
 
 
-def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema, group_rows: int) -> Iterator[pa.Table]:
     """Neighbouring tables joined up to the size of a row group. OverlapError."""
     waiting: list[pa.Table] = []
     last = ""
@@ -87,7 +87,7 @@ def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Ta
             raise OverlapError(f"{first} comes after {last}")
         last = table["image_uri"][-1].as_py()
         waiting.append(table.select(schema.names).cast(schema))
-        if sum(one.num_rows for one in waiting) >= GROUP_ROWS or sum(one.nbytes for one in waiting) >= GROUP_BYTES:
+        if sum(one.num_rows for one in waiting) >= group_rows or sum(one.nbytes for one in waiting) >= GROUP_BYTES:
             yield pa.concat_tables(waiting).combine_chunks()
             waiting = []
     if waiting:

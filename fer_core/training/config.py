@@ -116,7 +116,7 @@ def _network(value: str | dict[str, Any]) -> dict[str, Any]:
     given = {"size": value} if isinstance(value, str) else dict(value)
     size = given.pop("size", "tiny")
     if size not in SIZES:
-        raise ValueError(f"no network is called {size!r} (there are {', '.join(SIZES)})")
+        raise ValueError(f"unknown network {size!r} (there are {', '.join(SIZES)})")
     whole = SIZES[size].to_json()
     del whole["classifier"]
     return {**whole, **given}

@@ -96,10 +96,10 @@ def _checked_start(ref: ModelRef) -> _Start:
         raise TrainingError(f"cannot tune {ref.path}: it does not have the eight expressions in their order")
     if spec.network.classifier != "cosine":
         raise TrainingError(
-            f"cannot tune {ref.path}: only the head of a cosine classifier can be refitted, and its is {spec.network.classifier}"
+            f"cannot tune {ref.path}: only the head of a cosine classifier can be refitted, and this one is {spec.network.classifier}"
         )
     if spec.prior is None:
-        raise TrainingError(f"cannot tune {ref.path}: it knows no class prior (a model of an earlier release)")
+        raise TrainingError(f"cannot tune {ref.path}: it has no class prior (a model of an earlier release)")
     half = all(bool((tensor.half().float() == tensor).all()) for tensor in network.state_dict().values() if tensor.is_floating_point())
     return _Start(ref, network, spec, spec.prior, head_of(network), half, read_reference(ref.path, _tensors(network)))
 

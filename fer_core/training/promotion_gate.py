@@ -147,7 +147,7 @@ def judge_tuned(truth: NDArray[np.int64], champion: GateOutputs, challenger: Gat
 def _compared(truth: NDArray[np.int64], champion: GateOutputs, challenger: GateOutputs, bounds: GateBounds, seed: int) -> Comparison:
     for answers in (champion, challenger):
         if not np.isfinite(answers.clean).all() or answers.clean.min(initial=0) < 0 or answers.clean.max(initial=0) > 1 + 1e-6:
-            raise ModelError(f"the answers of {answers.name} ({answers.digest[:12]}) are no probabilities: it cannot be compared")
+            raise ModelError(f"the answers of {answers.name} ({answers.digest[:12]}) are not probabilities: it cannot be compared")
     return compare_paired(truth, champion.clean.argmax(axis=1), challenger.clean.argmax(axis=1), bounds.support, seed)
 
 

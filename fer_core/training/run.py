@@ -34,7 +34,7 @@ class TrainingRun:
     ) -> None:
         """start: a model of the same network to begin from instead of random weights."""
         if config.batch < 2 * ranks.world:
-            raise TrainingError(f"a batch of {config.batch} gives {ranks.world} processes less than two faces each")
+            raise TrainingError(f"a batch of {config.batch} is too small for {ranks.world} processes: each needs two faces")
         self.config, self.device, self.ranks = config, device, ranks
         self.material = material.to(device)
         self.steps = len(material) // config.batch
@@ -105,7 +105,9 @@ class TrainingRun:
         self.ranks.average([total, *self.average.buffers(), *self.network.buffers()])
         mean = float(total) / self.steps
         if not math.isfinite(mean) or not all(bool(p.isfinite().all()) for p in self.network.parameters()):
-            raise TrainingError(f"epoch {self.progress.epochs + 1} ended without finite weights: lower the learning rate or the balance")
+            raise TrainingError(
+                f"epoch {self.progress.epochs + 1} ended with weights that are not finite: lower the learning rate or the balance"
+            )
         return mean
 
     def _amid(self, steps: int, total: float, augment_state: str, dropout_state: str) -> Progress:

@@ -89,11 +89,12 @@ def train(  # noqa: PLR0917  (a table of plain values)
     device: Device = "auto",
     resume: bool = False,
     listener: TrainingCallbacks = SILENT,
+    keep_after: float = KEEP_AFTER,
 ) -> ModelRef:
     """Train on the sets' `train` splits and write the model `to / config.name`. Under `torchrun` every process calls this.
 
     With `resume` an interrupted run of the same configuration on the same sources goes on and ends with the same weights as an undisturbed
-    one on the same device: after its last whole epoch, and in one process on a CPU after its last checkpoint, every four minutes.
+    one on the same device: after its last whole epoch, and in one process on a CPU after its last checkpoint, every `keep_after` seconds.
     """
     folder = to / config.name
     identity = {"config": config.to_json(), "sources": sources.to_json()}
@@ -110,7 +111,7 @@ def train(  # noqa: PLR0917  (a table of plain values)
         with TensorBoardLog(folder / EVENTS, run.progress.epochs) if ranks.first else nullcontext() as log:
             while not run.finished:
                 start = time.monotonic()
-                loss = run.epoch(listener.step, keep, KEEP_AFTER)
+                loss = run.epoch(listener.step, keep, keep_after)
                 record = _judged(run, dev_set, loss, start)
                 if log is not None:
                     save_checkpoint(folder / STATE, run.tensors(), run.progress, identity)

@@ -10,7 +10,7 @@ MOST_BYTES: Final = 2**16
 """Of a file of shares."""
 PRIOR_HELP: Final = (
     "how often each expression is expected: training (as in the faces of training), tempered (a part of that), balanced (all alike), "
-    "or a JSON file with eight shares (default: tempered, or training for a model that does not know its class prior)"
+    "or a JSON file with eight shares (default: tempered, or training for a model without a class prior)"
 )
 PRECISION_HELP: Final = "mark for review so that the other labels are right this often on held-back faces, such as 0.9"
 

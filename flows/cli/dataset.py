@@ -25,7 +25,7 @@ images that are also in another split are left out. Faces that the detector miss
   rafdb      EmoLabel/list_patition_label.txt and Image/aligned/
   affectnet  the annotation CSVs, or train_set/{images,annotations}
   folder     <split>/<expression>/<file> or <expression>/<file>; identities.csv (file, identity) may name the persons
-  reviewed   a labels root: the faces that a person gave an expression (`ferflow review`), framed as they were labelled
+  reviewed   a labels root: the faces whose reviews name an expression (`ferflow review`), framed as they were labelled
 
 With --raw the images are stored unchanged, to be aligned by `ferflow dataset prepare` for one or several detectors."""
 PREPARE = """Aligns a raw face set (`ferflow dataset import --raw`) as `ferflow dataset import` would have done.
@@ -62,13 +62,13 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 def run_import(args: argparse.Namespace) -> int:
     """Import, then print a summary of the set."""
     if args.classes is not None and args.kind != "affectnet":
-        raise UsageError(f"--classes is for affectnet: {args.kind} has the classes it has")
+        raise UsageError(f"--classes is for affectnet: {args.kind} has a fixed set of classes")
     if args.raw and args.detector is not None:
         raise UsageError("--raw detects no faces: give --detector to `ferflow dataset prepare`")
     if args.kind == "reviewed":
         return _import_reviewed(args)
     if args.held_out is not None:
-        raise UsageError(f"--held-out is for reviewed: {args.kind} has the splits it has")
+        raise UsageError(f"--held-out is for reviewed: {args.kind} has splits of its own")
     source = Path(args.source)
     if not source.is_dir():
         raise FaceSetError(f"no such folder: {source}")

@@ -20,7 +20,7 @@ KINDS: Final = (
 """Spec, licence of the model, what it is."""
 
 PULL: Final = """Downloads YuNet's file (230 KB, Apache-2.0) from OpenCV's model zoo into the folder of detector files,
-and checks its sha256 before it appears there. From then on `--detector auto` takes it.
+and checks its sha256 before it appears there. From then on `--detector auto` selects it.
 
   ferflow detectors pull yunet
   ferflow detectors pull yunet --to /models        then: --detector yunet:/models/face_detection_yunet_2023mar.onnx
@@ -80,7 +80,7 @@ def run_pull(args: argparse.Namespace) -> int:
     from fer_core.detect.registry import YUNET_FILE, folder
 
     pulled = download_yunet(args.to, args.url or YUNET_URL)
-    said = "downloaded, sha256 as it should be" if pulled.downloaded else "already there, sha256 as it should be"
+    said = "downloaded, sha256 verified" if pulled.downloaded else "already there, sha256 verified"
     lines = [f"{pulled.file}: {said}"]
     if pulled.file != folder() / YUNET_FILE:
         lines.append(f"detectors are searched in {folder()}: name this one as --detector yunet:{pulled.file}")

@@ -9,7 +9,7 @@ The run cannot be resumed afterwards. Without it, a commit or housekeeping remov
 
   ferflow discard ~/labels run-20261124-101500-ab12
 
-A committed run is refused, and so is every run while another one holds the root."""
+The command refuses a committed run, and every run while another process holds the lease of the root."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -18,7 +18,7 @@ RAW = argparse.RawDescriptionHelpFormatter
 HELP = """Scores a model on one split of a face set.
 
   majority  FER+: single votes count as none; a face stays if over half of the rest agree on one of the eight expressions
-  argmax    the expression with most votes, ties to the first in the house order; faces without such a vote are dropped
+  argmax    the expression with most votes, ties to the first in the order of the columns; faces without such a vote are dropped
 Sets with one label a face accept both. On a set of fewer expressions the model's others are masked out.
 Figures come with 95 % bootstrap intervals over the faces. Several face sets make one table."""
 

@@ -28,6 +28,11 @@ EPILOG = """An image that cannot be read gets one row with a reason; it does not
 interrupted run is finished with --resume and the same SOURCE and options.
 Exit codes: 0 labelled and committed, also when nothing was new; 1 failed, or more than --max-failed was quarantined; 2 wrong use."""
 
+MIN_FACE_HELP = (
+    "smallest face to look for, the shorter side of its box: pixels from 10 on, or a share of the longest side, at least 20 pixels "
+    "(default: 1%%); the larger, the faster"
+)
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
@@ -42,6 +47,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--to", metavar="ROOT", required=True, help="labels root: folder or s3:// prefix")
     look = parser.add_argument_group("detection and prediction")
     look.add_argument("--detector", metavar="SPEC", help="auto (default), builtin, yunet[:FILE], insightface:PACK or scrfd:FILE")
+    look.add_argument("--min-face", metavar="PX|N%", help=MIN_FACE_HELP)
     look.add_argument("--model", metavar="NAME|DIR", help="shipped model or model folder (see: ferflow models list)")
     look.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where the network runs (default: auto)")
     add_prior(look)

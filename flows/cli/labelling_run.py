@@ -66,6 +66,8 @@ class LabellingRun(Generic[P, S]):
             if self.images:
                 stack.enter_context(cluster.start_early(self.images, self.params.shard_size, self.verbose))
             flow = self.load_flow()
+            import fastapi.encoders  # noqa: F401  (Prefect imports it when a flow begins; here the orchestrator starts meanwhile)
+
             stack.enter_context(api.ready())
             stack.enter_context(listening(display.show, display.warn, display.stage))
             raise_if_stop_requested()
@@ -88,7 +90,7 @@ class LabellingRun(Generic[P, S]):
         except StoreError:
             begun = True
         if not begun:
-            return "nothing was begun yet, run the same command again"
+            return "the run was not started: run the same command again"
         return f"resume with: {resume_command(self.words, self.params, run_id)}"
 
 

@@ -37,7 +37,7 @@ COMMANDS: Final = (
 
 
 GONE: Final = {
-    "compact": "ferflow compact is gone: each run publishes files of up to 128 MB; `ferflow export current` writes older runs as one file"
+    "compact": "ferflow compact was removed: each run publishes files of up to 128 MB; `ferflow export current` writes older ones as one"
 }
 """Commands of earlier releases, and what replaces each."""
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 RAW = argparse.RawDescriptionHelpFormatter
 SHOWN_ORPHANS = 10
 EXPORT = """Selects the faces that most need review: low confidence, models that disagree, rare expressions, groups
-of faces whose confidence has dropped. Writes one HTML page that works offline (1-8 name an expression, 9 no face, 0 undecidable, s saves),
-and the same faces as tasks for Label Studio with its labelling configuration.
+of faces whose confidence has dropped. Writes one HTML page that works offline (1-8 name an expression, 9 not a face, 0 cannot tell,
+s saves), and the same faces as tasks for Label Studio with its labelling configuration.
 
   ferflow review export ~/labels --to ~/review --budget 100
   ferflow review export ~/labels --to ~/review --policy tuning --budget 200     faces to tune a model by (ferflow retrain --tune head)
@@ -23,9 +23,9 @@ and the same faces as tasks for Label Studio with its labelling configuration.
   ferflow dataset import reviewed ~/labels --to faceset
 
 Reviewed faces are not exported again. The files contain faces: protect them like the photographs."""
-IMPORT = """Takes in a corrections file that the page saved, or Label Studio's export (JSON). Everything is checked before anything is
-written; the same file twice changes nothing. Reviews are kept under ROOT/_meta/reviews and find their faces again after the detector
-changed; those that do not are listed as orphans.
+IMPORT = """Imports a corrections file that the page saved, or Label Studio's export (JSON). Everything is checked before anything is
+written; the same file twice changes nothing. Reviews are kept under ROOT/_meta/reviews and are matched with faces by image and
+box, also after a change of the detector; those without a match are listed as orphans.
 
   ferflow review import corrections.json --to ~/labels --reviewer Anna"""
 
@@ -40,8 +40,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--budget", metavar="N", type=_positive, default=100, help="most faces to export (default: 100)")
     policy = "how faces are chosen: those that most need review, a spread to tune a model by, or at random (default: worth)"
     parser.add_argument("--policy", choices=("worth", "tuning", "random"), default="worth", help=policy)
-    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the random policy (default: 0)")
-    parser.add_argument("--model", metavar="NAME|DIR|DIGEST", help="only labels of this model (default: whichever made the current ones)")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="seed of the random policy (default: 0)")
+    parser.add_argument("--model", metavar="NAME|DIR|DIGEST", help="only labels of this model (default: of every model)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=run_export)
     parser = inner.add_parser("import", help="import reviews", description=IMPORT, formatter_class=RAW)

@@ -38,7 +38,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--to", metavar="MODELS", type=Path, required=True, help="folder of models")
     recipes = ", ".join(recipe_names())
-    parser.add_argument("--config", metavar="FILE", help=f"JSON with fields of TrainConfig, or a recipe that comes along: {recipes}")
+    parser.add_argument("--config", metavar="FILE", help=f"JSON with fields of TrainConfig, or a recipe of ferflow: {recipes}")
     parser.add_argument("--name", help="name of the model (default: the configuration's, else tiny)")
     parser.add_argument(
         "--teacher", metavar="NAME|DIR", action="append", default=[], help="teacher for distillation; may be given several times"
@@ -97,7 +97,7 @@ def _tune(args: argparse.Namespace, start: "ModelRef | None") -> int:
         raise UsageError("--tune head needs the model to start from: --start NAME|DIR")
     for option in ("config", "teacher", "epochs", "resume", "seed"):
         if getattr(args, option) not in (None, False, []):
-            raise UsageError(f"--tune head has no use for --{option}: it fits class centers to the faces in one go")
+            raise UsageError(f"--tune head does not take --{option}: it fits class centers without epochs")
     from fer_core.training.head_tuning import tune_head
 
     tuned = tune_head(start, tuple(args.facesets), args.to, args.name)

@@ -42,7 +42,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--models", metavar="MODELS", help="folder of models: its champion is used for labelling, retraining promotes models in it"
     )
-    parser.add_argument("--timezone", metavar="TZ", help="of the schedules, such as Europe/Berlin (default: this machine's)")
+    parser.add_argument("--timezone", metavar="TZ", help="time zone of the schedules, such as Europe/Berlin (default: this machine's)")
     parser.add_argument(
         "--notify",
         metavar="@FILE",
@@ -52,7 +52,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: %(default)s, this machine alone)")
     parser.add_argument("--port", type=int, default=4200, help="port to serve on, 0 for any that is free (default: %(default)s)")
-    access = parser.add_argument_group("who may do what")
+    access = parser.add_argument_group("access")
     access.add_argument(
         "--allow-host",
         metavar="NAME",

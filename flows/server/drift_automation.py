@@ -31,7 +31,7 @@ def retrain_on_drift(deployment_id: UUID, root: str | None = None, cooldown: flo
     match = resource_of(open_store(root).url()) if root is not None else resource_of("*")
     return AutomationCore(
         name=NAME,
-        description="Trains a challenger when a run's faces or labels are no longer what its model was accepted with.",
+        description="Starts a retraining when a run has drifted from the reference of its model.",
         trigger=EventTrigger(
             expect={EVENT},
             match={"prefect.resource.id": match},

@@ -80,7 +80,7 @@ class AccessRule:
         hosts = given.get("host", [])
         host = HostPort.of(hosts[0]) if len(hosts) == 1 else None
         if host is None or not self._answers_to(host, local):
-            return _sentence(f"this server does not answer to the name {_shown(hosts)}", hosts)
+            return _sentence(f"this server does not accept the host name {_shown(hosts)}", hosts)
         origins = given.get("origin", [])
         for origin in origins:
             if not self._takes(origin, host):

@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OrchestrationError as error:
         print_line(str(error))
         return 1
-    print_result(False, {}, [f"automation {made.name!r} tells {args.block}" for made in automations(block)])
+    print_result(False, {}, [f"automation {made.name!r} notifies {args.block}" for made in automations(block)])
     return 0
 
 

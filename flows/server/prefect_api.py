@@ -182,7 +182,7 @@ def _check_answers(url: str, profile: Mapping[str, object]) -> None:
     if health.status == 403 and health.line.startswith("ferflow: "):
         raise OrchestrationError(f"the server at {shown} (PREFECT_API_URL) refuses: {health.line.removeprefix('ferflow: ')}")
     if asked.status == 401:
-        given = "does not accept the password in" if _configured(OURS, profile) else "asks for a password: put it into"
+        given = "does not accept the password in" if _configured(OURS, profile) else "requires a password: put it into"
         kept = f"`ferflow up` keeps its own in {prefect_home() / FILE}"
         raise OrchestrationError(f"the Prefect server at {shown} (PREFECT_API_URL) {given} {OURS}; {kept}")
 

@@ -57,7 +57,7 @@ def recovery_state(run: Interrupted) -> State[Any]:
     if run.cancelling:
         return Cancelled(message="cancelled while ferflow up was not running")
     if run.attempts >= ATTEMPTS:
-        return Crashed(message=f"ferflow up ended {run.attempts} times during this run; it is not begun again")
+        return Crashed(message=f"ferflow up ended {run.attempts} times during this run; it is not restarted")
     return AwaitingRetry(message="ferflow up ended during this run, which is resumed")
 
 

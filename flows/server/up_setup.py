@@ -131,6 +131,6 @@ def _seed(models: Path) -> None:
             champion(models)
             return
         shipped = champion(models)
-        promote(models, shipped, shipped.digest, "the shipped model labels until retraining finds a better one")
+        promote(models, shipped, shipped.digest, "the shipped model is used until a retraining promotes another one")
     except OSError as error:
         raise ModelError(f"cannot write models to {models} ({error.strerror})") from error

@@ -5,6 +5,7 @@ the block holds no address: the server, which posts, reads it from a file that i
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -23,7 +24,6 @@ NAME: Final = "ferflow"
 WAITS: Final = (2.0, 8.0)
 """Seconds between attempts: the receiver may be restarting."""
 
-
 FILE: Final = "ferflow-webhook"
 ELSEWHERE: Final = "in the file ferflow-webhook of Prefect's home"
 """A block's value in place of the address: Prefect requires a value for each name in a template."""
@@ -37,19 +37,19 @@ class FerflowWebhook(CustomWebhookNotificationBlock):
     _block_type_name = "ferflow webhook"
     _block_type_slug = "ferflow-webhook"
 
-    async def notify(self, body: str, subject: str | None = None) -> None:
-        """NotificationError, which names no address, when three attempts fail or the address is not stored here."""
+    async def notify(self, body: str, subject: str | None = None, waits: Sequence[float] = WAITS) -> None:
+        """NotificationError, which names no address, when all attempts fail or the address is not stored here."""
         try:
             address = (prefect_home() / FILE).read_text(encoding="utf-8").strip()
         except OSError as error:
             raise NotificationError(f"the webhook's address cannot be read ({error.strerror}): give --notify again") from None
         addressed = self.model_copy(update={"secrets": SecretDict({"address": address})})
-        for wait in (*WAITS, None):
+        for wait in (*waits, None):
             try:
                 await addressed.anotify(body, subject)
             except httpx.HTTPError as error:
                 if wait is None:
-                    raise NotificationError(f"the webhook did not take it: {_without_address(error)}") from None
+                    raise NotificationError(f"the webhook did not accept the notification: {_without_address(error)}") from None
                 await asyncio.sleep(wait)
             else:
                 return

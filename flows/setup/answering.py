@@ -11,7 +11,7 @@ def answering(params: LabellingParams, model: ModelRef) -> Answering:
     """What a run does with aligned faces. ModelError: a prior or a precision that the model was not fitted for."""
     prior = prior_key(model, params.prior or usual_prior_of(model))
     if params.precision is not None and usual_prior_of(model) == "training":
-        raise ModelError(f"the model keeps no curve of precision, so that none can be asked for: {model.path}")
+        raise ModelError(f"the model has no precision curve, so a precision cannot be requested: {model.path}")
     return Answering(model.digest, prior, params.precision)
 
 
@@ -20,4 +20,4 @@ def check_answering(params: LabellingParams, config: RunConfig) -> None:
     asked = params.prior is not None and prior_key(resolve_model(config.model), params.prior) != config.prior
     if asked or params.precision not in {None, config.precision}:
         told = f"prior {config.prior}" + ("" if config.precision is None else f" and precision {config.precision:g}")
-        raise UsageError(f"run {config.run_id} was begun with {told}: resume it with the same options")
+        raise UsageError(f"run {config.run_id} was started with {told}: resume it with the same options")

@@ -67,8 +67,8 @@ def check_label(params: LabelParams) -> int:
 def check_id(store: Store, run_id: str | None) -> None:
     """CommitError when there is a run of that id."""
     if run_id is not None and store.exists(plan_file(run_id)):
-        done = "is committed already" if is_committed(store, run_id) else "was begun already: resume it"
-        raise CommitError(f"run {run_id} {done}, or choose another id")
+        done = "is committed: choose" if is_committed(store, run_id) else "was started before: resume it, or choose"
+        raise CommitError(f"run {run_id} {done} another id")
 
 
 def check_start(store: Store, params: LabellingParams) -> None:

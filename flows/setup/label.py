@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fer_core.commit.publish import Plan, is_committed, read_plan
 from fer_core.errors import UsageError
+from fer_core.min_face import DEFAULT as DEFAULT_MIN_FACE
 from fer_core.models.registry import was_champion
 from fer_core.models.store import portable_name, resolve_model
 from fer_core.run import Answering, RunConfig
@@ -50,6 +51,7 @@ def configure(params: LabelParams) -> RunConfig:
         model=chosen.model,
         model_name=chosen.model_name,
         **asdict(chosen.answering),
+        min_face=params.min_face,
         purpose=params.purpose,
         keep_crops=params.keep_crops,
         shard_size=params.shard_size or 0,
@@ -73,10 +75,13 @@ def load_resumable_plan(params: LabelParams) -> Plan:
     if is_committed(open_store(params.to), params.resume):
         return plan
     if params.model != config.model and not _same_model(params.model, config.model_digest):
-        raise UsageError(f"run {params.resume} was begun with model {config.model_name}: resume it with the same options")
+        raise UsageError(f"run {params.resume} was started with model {config.model_name}: resume it with the same options")
     check_answering(params, config)
+    if params.min_face not in {DEFAULT_MIN_FACE, config.min_face}:
+        begun = f"{config.min_face_px:g} by the rule of an earlier release" if config.min_face is None else config.min_face
+        raise UsageError(f"run {params.resume} was begun with a smallest face of {begun}: resume it with the same options")
     if params.detector != "auto" and pipeline(params).detector_identity != config.detector_identity:
-        raise UsageError(f"run {params.resume} was begun with detector {config.detector}: resume it with the same options")
+        raise UsageError(f"run {params.resume} was started with detector {config.detector}: resume it with the same options")
     return plan
 
 

@@ -37,7 +37,7 @@ def load_resumable_plan(params: RelabelParams) -> Plan:
     if not is_committed(store, params.resume):
         model = resolve_model(params.model)
         if model.digest != plan.config.model_digest:
-            raise UsageError(f"run {params.resume} was begun with model {plan.config.model_name}: resume it with the same options")
+            raise UsageError(f"run {params.resume} was started with model {plan.config.model_name}: resume it with the same options")
         check_answering(params, plan.config)
     return replace(plan, config=replace(plan.config, root=store.url()))
 

@@ -24,7 +24,7 @@ class RelabelSummary:
 def headline(changes: Changes) -> str:
     """One line."""
     if not changes.faces:
-        return "no face has another label to be compared with"
+        return "no face has an earlier label to compare"
     return f"{changes.changed:,} of {changes.faces:,} faces ({100 * changes.share_changed:.1f} %) have another expression now"
 
 

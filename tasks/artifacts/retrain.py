@@ -126,7 +126,7 @@ def _classes(outcome: Outcome) -> Iterator[Markdown]:
 
 def _confusions(outcome: Outcome) -> Iterator[Markdown]:
     for role, _, seen in _both(outcome):
-        yield Markdown("## What the {} takes for what\n").format(role)
+        yield Markdown("## Confusions of the {}\n").format(role)
         yield Markdown("| true \\ predicted | {} |").format(Markdown(" | ").join(seen.classes))
         yield Markdown("|---|" + "---:|" * len(seen.classes))
         for name, row in zip(seen.classes, seen.confusion, strict=True):

@@ -45,7 +45,7 @@ class AddressCluster(ClusterBackend):
     ca_file: str | None = Field(
         default=None, title="CA certificate", description="File (PEM) on the machine of the run. If empty, from Dask's configuration."
     )
-    cert_file: str | None = Field(default=None, title="Certificate", description="File (PEM) with which the run proves who it is.")
+    cert_file: str | None = Field(default=None, title="Certificate", description="File (PEM) with the certificate of the run.")
     key_file: str | None = Field(
         default=None, title="Key", description="File (PEM) of the certificate's key; empty where both are in one file."
     )
@@ -84,7 +84,7 @@ class AddressCluster(ClusterBackend):
     def with_workers(self, workers: int | None) -> Self:
         if workers is None:
             return self
-        raise UsageError("--workers is for local clusters: a running scheduler has the workers it has")
+        raise UsageError("--workers is for local clusters: a running scheduler has workers of its own")
 
     def max_concurrency(self) -> int:
         return 1
@@ -102,7 +102,7 @@ class AddressCluster(ClusterBackend):
         check_answer(self.address, self.certificates())
 
     @contextmanager
-    def open_client(self) -> "Iterator[Client]":
+    def open_client(self, connect_seconds: float = CONNECT_SECONDS, workers_seconds: float = WORKERS_SECONDS) -> "Iterator[Client]":
         from distributed import Client
 
         from tasks.clusters.versions import check_agreement, silence_version_warning
@@ -112,12 +112,12 @@ class AddressCluster(ClusterBackend):
         self.check()
         with _loop() as loop:
             try:
-                client = Client(self.address, timeout=CONNECT_SECONDS, security=_security(self.certificates()), loop=loop)
+                client = Client(self.address, timeout=connect_seconds, security=_security(self.certificates()), loop=loop)
             except (OSError, ValueError, ImportError) as error:
                 raise ClusterError(f"no Dask scheduler answers at {self.address}") from error
             try:
                 try:
-                    client.wait_for_workers(1, timeout=WORKERS_SECONDS)
+                    client.wait_for_workers(1, timeout=workers_seconds)
                 except TimeoutError as error:
                     raise ClusterError(f"the Dask scheduler at {self.address} has no workers") from error
                 check_agreement(client, self.address)

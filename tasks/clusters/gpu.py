@@ -61,7 +61,7 @@ class GpuCluster(LocalBackend):
 
     kind: Literal["gpu"] = Field(default="gpu", title="Kind")
     gpus: Number | None = Field(
-        default=None, title="GPUs", description="How many to use; all that CUDA_VISIBLE_DEVICES lets be seen if empty."
+        default=None, title="GPUs", description="How many to use. If empty, all that CUDA_VISIBLE_DEVICES makes visible."
     )
 
     @classmethod

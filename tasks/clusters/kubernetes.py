@@ -30,7 +30,9 @@ class KubernetesCluster(ClusterBackend):
     image: Line = Field(
         title="Image", description="Container image with this release of ferflow.", examples=["registry.example/ferflow:0.1.0"]
     )
-    pods: Number | Adaptive = Field(default=1, title="Pods", description="Of one process each: a number, or between two.")
+    pods: Number | Adaptive = Field(
+        default=1, title="Pods", description="Pods of one process each: a number, or an adaptive number between two."
+    )
     namespace: Line | None = Field(default=None, title="Namespace", description="If empty, from the context of kubectl.")
     cpu: float = Field(default=1.0, gt=0, le=1024, title="Cores a pod")
     memory: str = Field(default="4Gi", pattern=r"^\d+(Mi|Gi|M|G)$", title="Memory a pod")
@@ -38,9 +40,9 @@ class KubernetesCluster(ClusterBackend):
     secret: Line | None = Field(
         None,
         title="Secret",
-        description="Name of a Kubernetes secret; its entries are the pods' environment: keys of the object store.",
+        description="Name of a Kubernetes secret; its entries become environment variables of the pods, such as keys of the object store.",
     )
-    patience: int = Field(default=600, ge=1, le=604_800, title="Seconds for a first pod", description="How long it may take.")
+    patience: int = Field(default=600, ge=1, le=604_800, title="Seconds for a first pod", description="How long it may take to start.")
 
     def max_concurrency(self) -> int:
         return max_size(self.pods)
@@ -95,7 +97,7 @@ def _made(spec: KubernetesCluster, made: dict[str, Any]) -> "Cluster":
     try:
         cluster: Cluster = KubeCluster(custom_cluster_spec=made, namespace=spec.namespace, resource_timeout=spec.patience, quiet=True)
     except Exception as error:  # from its Kubernetes client, from HTTP or from Dask
-        raise ClusterError(f"Kubernetes does not make the cluster: {_plain(error)}") from error
+        raise ClusterError(f"Kubernetes cannot create the cluster: {_plain(error)}") from error
     return cluster
 
 
@@ -112,7 +114,7 @@ def _with_pods(cluster: "Cluster", spec: KubernetesCluster) -> "Client":
     except TimeoutError as error:
         raise ClusterError(f"no pod started within {spec.patience} s (kubectl describe pods shows why)") from error
     except Exception as error:
-        raise ClusterError(f"Kubernetes does not make the cluster: {_plain(error)}") from error
+        raise ClusterError(f"Kubernetes cannot create the cluster: {_plain(error)}") from error
     check_agreement(client, cluster.scheduler_address)
     return client
 

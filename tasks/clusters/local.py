@@ -16,7 +16,7 @@ from fer_core.run import MAX_BYTES, MAX_PIXELS
 from fer_core.storage.file_mode import temporary_folder
 from tasks.clusters.base import Adaptive, Number, max_size, min_size
 from tasks.clusters.early_start import LocalBackend
-from tasks.clusters.settings import ENVIRONMENT, IDLE_LOOKS, settings
+from tasks.clusters.settings import ENVIRONMENT, FROZEN_SECONDS, IDLE_LOOKS, settings
 from tasks.execution.worker_entrypoint import warm_up
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class LocalCluster(LocalBackend):
     processes: Number | Adaptive | None = Field(
         default=None,
         title="Processes",
-        description="A number, or an adaptive number between two; one a core if none is given.",
+        description="A number, or an adaptive number between two. If empty, one a core.",
     )
     threads: int = Field(
         default=1, ge=1, le=64, title="Threads", description="Shards that one process works on at a time. Processes are faster."
@@ -120,11 +120,11 @@ class LocalCluster(LocalBackend):
         return client, cluster
 
 
-def configure(verbose: bool) -> None:
-    """Configure Dask in this process, before the scheduler is created."""
+def configure(verbose: bool, frozen_seconds: int = FROZEN_SECONDS) -> None:
+    """Configure Dask in this process, before the scheduler is created. frozen_seconds: see `FROZEN_SECONDS`."""
     import dask
 
-    dask.config.set({**settings(), "temporary-directory": temporary_folder()})
+    dask.config.set({**settings(frozen_seconds), "temporary-directory": temporary_folder()})
     dask.config.set({f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ENVIRONMENT.items()})
     # by default a cluster removes a worker that does not restart within 15 s, and on a busy machine may lose all of them
     dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"})
@@ -151,15 +151,19 @@ def options(verbose: bool) -> dict[str, Any]:
     }
 
 
-def connected(cluster: "distributed.LocalCluster") -> "distributed.Client":
-    """A client once a worker has started. If none starts, the cluster is closed and the error is raised."""
+def connected(cluster: "distributed.LocalCluster", start_seconds: float = START_SECONDS, *, warm: bool = True) -> "distributed.Client":
+    """A client once a worker has started. If none starts, the cluster is closed and the error is raised.
+
+    warm: let each worker load its libraries before its first shard.
+    """
     import distributed
 
     client = None
     try:
         client = distributed.Client(cluster, timeout=CONNECT_SECONDS)
-        client.wait_for_workers(1, timeout=START_SECONDS)
-        _warm(client)
+        client.wait_for_workers(1, timeout=start_seconds)
+        if warm:
+            _warm(client)
     except BaseException:
         if client is not None:
             with suppress(Exception):  # the error that is raised matters more

@@ -23,7 +23,7 @@ ENVIRONMENT: Final = ALLOCATION | SAFE_PATH | SILENT
 """Environment of every worker: malloc settings, a safe module path, and no telemetry."""
 
 
-def settings() -> dict[str, Any]:
+def settings(frozen_seconds: int = FROZEN_SECONDS) -> dict[str, Any]:
     """Dask configuration, by dotted names."""
     return {
         # the first worker failure fails all shards on that worker; the fan-out then retries each of them alone
@@ -35,7 +35,7 @@ def settings() -> dict[str, Any]:
         "distributed.worker.memory.terminate": 0.95,
         # no queue on workers: a queued shard would wait for the one before it while other workers are idle
         "distributed.scheduler.worker-saturation": 1.0,
-        "distributed.scheduler.worker-ttl": f"{FROZEN_SECONDS} s",
+        "distributed.scheduler.worker-ttl": f"{frozen_seconds} s",
         "distributed.scheduler.unknown-task-duration": f"{SHARD_SECONDS} s",
         "distributed.admin.low-level-log-length": 0,
         # Dask's HTTP servers have no authentication: serve only the health check, which Kubernetes probes

@@ -30,20 +30,22 @@ class SlurmCluster(ClusterBackend):
     jobs: Number | Adaptive = Field(default=1, title="Jobs", description="A number, or an adaptive number between two.")
     partition: Line | None = Field(default=None, title="Partition")
     account: Line | None = Field(default=None, title="Account")
-    cores: int = Field(default=1, ge=1, le=1024, title="Cores a job", description="With one process each; one process in all on a GPU.")
+    cores: int = Field(default=1, ge=1, le=1024, title="Cores a job", description="One process a core; with a GPU, one process in all.")
     memory: str = Field(default="4GB", pattern=r"^\d+ ?(M|MB|MiB|G|GB|GiB)$", title="Memory a job")
     walltime: str = Field(default="04:00:00", pattern=r"^[\d:-]+$", title="Wall time", description="Longest that a job may run.")
     gpu: bool = Field(default=False, title="A GPU a job")
     folder: Line | None = Field(
         None,
         title="Shared folder",
-        description="Needed; seen by all nodes at the same path. For logs, and certificates of this run that keep other users out.",
+        description="Required, at the same path on all nodes. For logs, and for the certificates that keep other users out of this run.",
     )
-    interface: Line | None = Field(default=None, title="Network interface", description="By which nodes reach each other, such as ib0.")
-    python: Line | None = Field(default=None, title="Python", description="With ferflow, on the nodes; at this run's own path if empty.")
+    interface: Line | None = Field(default=None, title="Network interface", description="Connects the nodes, such as ib0.")
+    python: Line | None = Field(
+        default=None, title="Python", description="Python with ferflow on the nodes. If empty, at the path of this run's own."
+    )
     directives: list[Line] = Field(default=[], title="More directives", description="Lines after #SBATCH, such as --qos=night.")
     setup: list[Line] = Field(default=[], title="Before the worker", description="Lines of shell, such as module load cuda.")
-    patience: int = Field(default=600, ge=1, le=604_800, title="Seconds for a first job", description="How long the queue may take.")
+    patience: int = Field(default=600, ge=1, le=604_800, title="Seconds for a first job", description="How long it may wait in the queue.")
 
     def max_concurrency(self) -> int:
         return max_size(self.jobs) * (1 if self.gpu else self.cores)
@@ -87,7 +89,9 @@ def certificate_folder(spec: SlurmCluster) -> Path:
     The scheduler listens on the cluster's network. Without certificates every client on this network could run code as this user.
     """
     if spec.folder is None:
-        raise ClusterError("clusters of kind slurm need folder, one that all nodes see: it holds the certificates of the run")
+        raise ClusterError(
+            "clusters of kind slurm need the field folder, a path that all nodes share: it holds the certificates of the run"
+        )
     folder = Path(spec.folder).expanduser()
     with suppress(OSError):  # a missing folder is created later; for an unreadable one, creating the certificates fails
         mode = folder.stat().st_mode
@@ -169,6 +173,6 @@ def _submit(cluster: "SLURMCluster", spec: SlurmCluster) -> None:
             if job.job_id is None:
                 job.status = Status.failed  # otherwise closing the cluster fails
         said = str(error).partition("stderr:")[2] or str(error)
-        raise ClusterError(f"Slurm does not take the job: {' '.join(said.split())[:300]}") from error
+        raise ClusterError(f"Slurm rejects the job: {' '.join(said.split())[:300]}") from error
     if isinstance(spec.jobs, Adaptive):
         cluster.adapt(minimum_jobs=spec.jobs.minimum, maximum_jobs=spec.jobs.maximum, wait_count=IDLE_LOOKS)

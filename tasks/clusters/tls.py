@@ -71,17 +71,17 @@ def _shake_hands(line: socket.socket, context: ssl.SSLContext, certificates: Cer
             if not safe.recv(1):  # a scheduler sends first; a rejected client certificate shows only in this read
                 raise ConnectionResetError
     except ssl.SSLCertVerificationError as error:
-        why = f"is not one that {certificates.ca} vouches for ({error.verify_message})"
+        why = f"cannot be verified with {certificates.ca} ({error.verify_message})"
         raise ClusterError(f"the certificate of the scheduler at {address} {why}") from error
     except TimeoutError as error:
-        raise ClusterError(f"what answers at {address} does not speak TLS") from error
+        raise ClusterError(f"the server at {address} does not use TLS") from error
     except OSError as error:
         reason = str(getattr(error, "reason", None) or "")
         if "ALERT" in reason or isinstance(error, ConnectionError):
             if certificates.cert is None:
                 raise ClusterError(f"the scheduler at {address} requires a certificate: name cert_file and key_file") from error
             raise ClusterError(f"the scheduler at {address} does not accept the certificate {certificates.cert}") from error
-        raise ClusterError(f"what answers at {address} does not speak TLS") from error
+        raise ClusterError(f"the server at {address} does not use TLS") from error
 
 
 def _path(file: str) -> str:

@@ -1,6 +1,7 @@
 """Check that a remote scheduler and its workers run the same versions as this process."""
 
 import warnings
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from distributed import Client
@@ -13,13 +14,13 @@ OF_DASK: Final = ("Python", "dask", "distributed")
 """Versions that Dask reports without ferflow on the other side."""
 
 
-def check_agreement(client: Client, where: str) -> None:
+def check_agreement(client: Client, where: str, ours: Mapping[str, str | None] | None = None) -> None:
     """ClusterError, in one line that names both sides, unless all versions equal those of this process. where: `tcp://host:8786`, for it.
 
-    Dask's own report is checked first: a worker without ferflow can report nothing else.
+    ours: instead of those of this process. Dask's own report is checked first: a worker without ferflow can report nothing else.
     """
     told = cast("dict[str, Any]", client.get_versions())
-    ours = release()
+    ours = ours or release()
     of_dask = {name: ours[name] for name in OF_DASK}
     _compare(f"the scheduler at {where}", _facts(told["scheduler"]), of_dask)
     for worker, facts in sorted(told["workers"].items()):
@@ -44,7 +45,7 @@ def _facts(told: dict[str, Any] | None) -> dict[str, str | None]:
     return {"Python": python, "dask": packages.get("dask"), "distributed": packages.get("distributed")}
 
 
-def _compare(who: str, theirs: dict[str, str | None], ours: dict[str, str | None]) -> None:
+def _compare(who: str, theirs: Mapping[str, str | None], ours: Mapping[str, str | None]) -> None:
     for name, version in ours.items():
         if theirs.get(name, "another release") != version:
             found = f"{name} {_said(theirs.get(name, 'of another release'))}"

@@ -11,8 +11,10 @@ from typing import Final, Self
 from distributed import Client
 
 from fer_core.run import PartName, ShardJob, ShardReceipt
+from tasks.execution.failure_budget import FAILURE_BUDGET, FailureBudget
 from tasks.execution.image_timeout import IMAGE_SECONDS
 from tasks.execution.poison_isolation import isolate, next_jobs
+from tasks.execution.stragglers import STRAGGLER_RULE, StragglerRule
 from tasks.execution.submission import TaskSubmitter
 from tasks.execution.worker_entrypoint import label_job
 
@@ -31,16 +33,18 @@ def fan_out(
     limit: float = IMAGE_SECONDS,
     patience: float = PATIENCE_SECONDS,
     resources: Mapping[str, float] | None = None,
+    budget: FailureBudget = FAILURE_BUDGET,
+    straggler_rule: StragglerRule = STRAGGLER_RULE,
 ) -> list[ShardReceipt]:
     """Run every job and return the receipts in the order in which they came; `on_receipt` is called with each, in the calling thread.
 
     jobs: taken one by one as there is room. work: runs on workers, `label_job` or a substitute that calls `image_timeout.heartbeat` for
     each image. limit: seconds an image may take, see `image_timeout`. resources: Dask resources that a job needs, such as `{"GPU": 1}`.
-    When nothing waits any more, stragglers are submitted to a second worker as well, see `stragglers`. ClusterError when workers or
-    scheduler are gone for `patience` seconds, or when more workers fail than `poison_isolation.FailureCount` allows; any error that a shard
-    reports is raised. In all cases no task is left on the scheduler.
+    When nothing waits any more, stragglers by `straggler_rule` are submitted to a second worker as well. ClusterError when workers or
+    scheduler are gone for `patience` seconds, or when more workers fail than `budget` allows; any error that a shard reports is raised. In
+    all cases no task is left on the scheduler.
     """
-    submitter = TaskSubmitter(client, work, limit, patience, resources)
+    submitter = TaskSubmitter(client, work, limit, patience, resources, budget=budget, straggler_rule=straggler_rule)
     receipts: list[ShardReceipt] = []
 
     def take(receipt: ShardReceipt) -> None:

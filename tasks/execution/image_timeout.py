@@ -8,17 +8,25 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
 IMAGE_SECONDS: Final = 300.0
 """Longest that one image may take. The largest that are decoded (100 megapixels) take some seconds, on a busy old machine a minute."""
-OTHER_SECONDS: Final = 120.0
-"""Least limit on steps that belong to no image: loading libraries on a cold machine, the network's batches, writing the tables."""
-FAREWELL_SECONDS: Final = 1.0
-"""Between the event and the end of the process, so that the event is sent."""
 
 _thread = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class StepTimeouts:
+    """Seconds that steps of the work may take."""
+
+    image: float
+    other: float = 120.0
+    """Least limit on steps that belong to no image: loading libraries on a cold machine, the network's batches, writing the tables."""
+    farewell: float = 1.0
+    """Between the event and the end of the process, so that the event is sent."""
 
 
 class WorkAbandonedError(BaseException):
@@ -30,17 +38,17 @@ class TimeLimit:
 
     def __init__(
         self,
-        seconds: float,
+        timeouts: StepTimeouts,
         on_end: Callable[[str | None], None],
         end: Callable[[], None] = lambda: os._exit(1),
         given_up: Callable[[], bool] = lambda: False,
         turned_to: Callable[[str | None], None] = lambda _: None,
     ) -> None:
-        """seconds: for one image. on_end: called in a thread of its own with the URI of the image that exceeds it, None for another step.
+        """on_end: called in a thread of its own with the URI of the image that exceeds its limit, None for another step.
 
         end: ends the process. given_up: called at each image; True where the result is no longer needed. turned_to: called before each.
         """
-        self._seconds, self._on_end, self._end, self._given_up, self._turned_to = seconds, on_end, end, given_up, turned_to
+        self._timeouts, self._on_end, self._end, self._given_up, self._turned_to = timeouts, on_end, end, given_up, turned_to
         self._at: tuple[float, str | None] = (0.0, None)
         self._done = threading.Event()
         self._guard = threading.Thread(target=self._watch, name="time-limit", daemon=True)
@@ -49,7 +57,7 @@ class TimeLimit:
         """The work begins the next step: an image, or None for any other step. WorkAbandonedError where it is no longer needed."""
         if self._given_up():
             raise WorkAbandonedError
-        seconds = max(self._seconds, OTHER_SECONDS) if image is None else self._seconds
+        seconds = max(self._timeouts.image, self._timeouts.other) if image is None else self._timeouts.image
         self._turned_to(image)
         self._at = (time.monotonic() + seconds, image)
 
@@ -69,13 +77,13 @@ class TimeLimit:
             if time.monotonic() < ends_at:
                 continue
             self._on_end(image)
-            if not self._done.wait(FAREWELL_SECONDS) and self._at == (ends_at, image):  # else it went on in the last moment
+            if not self._done.wait(self._timeouts.farewell) and self._at == (ends_at, image):  # else it went on in the last moment
                 self._end()
                 return
 
     def _wait(self) -> float:
         """Seconds to the current deadline. The next image moves it, possibly to an earlier time."""
-        return min(max(self._at[0] - time.monotonic(), 0.0), self._seconds)
+        return min(max(self._at[0] - time.monotonic(), 0.0), self._timeouts.image)
 
 
 def heartbeat(image: str | None) -> None:

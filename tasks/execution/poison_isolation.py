@@ -11,14 +11,6 @@ FAILURES_TO_QUARANTINE: Final = 2
 """Workers that a single image may kill while nothing else runs: the first failure may be the machine's, the second is the image's."""
 PASSED_OVER: Final = 2
 """Times that a job without a report of its begin is not counted as the cause. A worker may die before that report is sent."""
-MIN_FAILURE_BUDGET: Final = 50
-"""Worker failures at unknown images: at the first failure of a shard, the image is not known yet."""
-MAX_NAMED_FAILURES: Final = 200
-"""Worker failures at known images before a single image was labelled."""
-FAILURES_PER_WORKER: Final = 3
-"""All workers of a large cluster may fail at once, more than once."""
-IMAGES_PER_FAILURE: Final = 5
-"""Labelled images for each further failure. One image in fifty may kill its worker."""
 
 
 class FailureCause(Enum):
@@ -79,43 +71,3 @@ def next_jobs(job: ShardJob, failure: WorkerFailure, failures: int, limit: float
         pieces = isolate(job, failure.image) if failure.image is not None else (job,)
         return pieces if len(pieces) > 1 else bisect(job)
     return (job if failures < FAILURES_TO_QUARANTINE else replace(job, crashed=True, reason=failure.reason(limit)),)
-
-
-def failure_budget(labelled: int, workers: int) -> int:
-    """Worker failures at unknown images up to which the cause is single images; beyond, it is the machine, the detector or the model.
-
-    labelled: images that were processed without a failure. workers: the most there were at a time.
-    """
-    return max(MIN_FAILURE_BUDGET, FAILURES_PER_WORKER * workers) + labelled // IMAGES_PER_FAILURE
-
-
-def max_suspects(labelled: int, workers: int) -> int:
-    """Jobs that may wait to run alone: a third of the failures that end the run, because an image may be the cause of each, and the jobs in
-    flight meanwhile, two a worker, may fail as well.
-    """
-    return max(1, failure_budget(labelled, workers) // 3)
-
-
-@dataclass(slots=True)
-class FailureCount:
-    """Worker failures of one run. Those at a known image never count against a run that has labelled any image."""
-
-    unknown: int = 0
-    named: int = 0
-
-    @property
-    def total(self) -> int:
-        """All that still count."""
-        return self.unknown + self.named
-
-    def add(self, *, named: bool) -> None:
-        """Count one more. named: whether the image is known."""
-        self.named, self.unknown = self.named + named, self.unknown + (not named)
-
-    def excuse(self) -> None:
-        """An image was quarantined, which explains the failure that made its shard a suspect."""
-        self.unknown = max(0, self.unknown - 1)
-
-    def exceeds_budget(self, labelled: int, workers: int) -> bool:
-        """Whether to end the run. labelled, workers: see `failure_budget`."""
-        return self.unknown > failure_budget(labelled, workers) or (not labelled and self.named > MAX_NAMED_FAILURES)

@@ -11,7 +11,7 @@ from typing import Final
 from fer_core.errors import FerflowError
 from fer_core.run import ALIGNMENT, QUALITY, ShardJob
 from fer_core.storage.file_mode import private_process
-from tasks.execution.image_timeout import TimeLimit, WorkAbandonedError, heartbeat
+from tasks.execution.image_timeout import StepTimeouts, TimeLimit, WorkAbandonedError, heartbeat
 
 WORD_SECONDS: Final = 0.01
 """Dask sends events in batches of 2 ms. The event that a job began must be sent before a process can die at its first step."""
@@ -62,7 +62,7 @@ def watched(work: Callable[[str], str], text: str, topic: str, seconds: float, r
 
     tell()
     try:
-        with TimeLimit(seconds, stuck, given_up=cancelled, turned_to=turned_to):
+        with TimeLimit(StepTimeouts(seconds), stuck, given_up=cancelled, turned_to=turned_to):
             return work(text)
     except WorkAbandonedError:
         return ""
@@ -76,14 +76,14 @@ def warm_up() -> None:
     prepare_process()
 
 
-def release() -> dict[str, str | None]:
+def release(alignment: str = ALIGNMENT, quality: str = QUALITY) -> dict[str, str | None]:
     """Versions that must be equal in the submitting process and on workers. None for what is not installed."""
     return {
         "Python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "dask": _version("dask"),
         "distributed": _version("distributed"),
         "ferflow": _version("ferflow"),
-        "pipeline": f"{ALIGNMENT}, {QUALITY}",  # two checkouts may have the same release number
+        "pipeline": f"{alignment}, {quality}",  # two checkouts may have the same release number
     }
 
 

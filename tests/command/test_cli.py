@@ -48,6 +48,7 @@ WRONG_USE = [
     (["label", "{source}", "--to", "{root}", "--workers", "two"], "--workers"),
     (["label", "{source}", "--to", "{root}", "--shard-size", "0"], "--shard-size"),
     (["label", "{source}", "--to", "{root}", "--max-failed", "101"], "--max-failed"),
+    *((["label", "{source}", "--to", "{root}", "--min-face", text], "--min-face ") for text in ("5", "0%", "101%", "abc", "nan", "")),
     (["label", "{source}", "--to", "{root}", "--run-id", "Run_1"], "--run-id"),
     (["label", "{source}", "--to", "{root}", "--run-id", "../x"], "--run-id"),
     (["label", "{source}", "--to", "{root}", "--run-id", "a", "--resume", "b"], "not allowed with"),
@@ -193,7 +194,7 @@ def test_verify_says_ok_and_then_what_is_wrong(call, labelled, tmp_path):
 def test_a_run_id_is_taken_once(call, labelled):
     ended = call("label", labelled.source, "--to", labelled.root, "--run-id", "first")
     assert ended.code == 1
-    assert "first is committed already" in ended.line
+    assert "first is committed: choose another id" in ended.line
 
 
 def test_resuming_what_is_committed_does_nothing(call, labelled):

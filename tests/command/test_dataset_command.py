@@ -134,7 +134,7 @@ FAILURES = [
     (["import", "rafdb", "{source}", "--to", "{to}"], "not RAF-DB's layout"),
     (["import", "affectnet", "{source}", "--to", "{to}"], "not AffectNet's layout"),
     (["import", "affectnet", "{source}", "--to", "{to}", "--classes", "7", "--raw"], "not AffectNet's layout"),
-    (["import", "folder", "{tmp}", "--to", "{tmp}/../other"], "no expression is called"),
+    (["import", "folder", "{tmp}", "--to", "{tmp}/../other"], "unknown expression"),
     (["import", "folder", "{source}", "--to", "{raw}"], "not empty"),
     (["import", "folder", "{source}", "--to", "{source}/../file"], "cannot write a face set"),
     (["import", "folder", "{source}", "--to", "{to}", "--detector", "yunet:{tmp}/none.onnx"], "detector file not found"),

@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -75,7 +74,10 @@ def test_wrong_use_is_told(arguments, capsys):
 
 
 def test_a_missing_picture_is_one_clear_line(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("flows.cli.demo.PICTURES", (("numpy", "no/such.png"),))
-    assert main(["pictures", str(tmp_path)]) == 1
-    assert "numpy is installed without its image" in capsys.readouterr().err
-    assert not list(Path(tmp_path).iterdir())
+    (tmp_path / "installed" / "skimage").mkdir(parents=True)
+    (tmp_path / "installed" / "skimage" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path / "installed")
+    monkeypatch.delitem(sys.modules, "skimage", raising=False)
+    assert main(["pictures", str(tmp_path / "photos")]) == 1
+    assert "skimage is installed without its image" in capsys.readouterr().err
+    assert not list((tmp_path / "photos").iterdir())

@@ -52,7 +52,7 @@ def test_a_delta_table(commands, root):
         (["current", "{root}", "--to", "{tmp}/x", "--sql"], 2, "not allowed with"),
         (["current", "{root}", "--to", "{root}/labels/x"], 2, "inside the labels root"),
         (["delta", "{root}", "--table", "faces"], 2, "invalid choice"),
-        (["current", "{root}", "--to", "{tmp}"], 1, "is not empty and no earlier export"),
+        (["current", "{root}", "--to", "{tmp}"], 1, "is neither empty nor an earlier export"),
         (["current", "{tmp}/nothing", "--to", "{tmp}/x"], 1, "no run has been committed"),
         (["delta", "{tmp}/nothing"], 1, "no run that wrote labels has been committed"),
     ],

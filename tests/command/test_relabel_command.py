@@ -101,7 +101,7 @@ def test_what_cannot_be_done_is_one_line(root, tmp_path, capsys):
         ((root, "--model", "nobody"), 1, "unknown model 'nobody'"),
         ((tmp_path / "empty", "--model", model), 1, "no run has been committed"),
         ((tmp_path / "bare", "--model", model), 1, "label with --keep-crops first"),
-        ((root, "--model", model, "--run-id", "night"), 1, "run night is committed already, or choose another id"),
+        ((root, "--model", model, "--run-id", "night"), 1, "run night is committed: choose another id"),
         ((root, "--model", model, "--run-id", "No"), 2, "--run-id string should match pattern"),
         ((root, "--model", model, "--workers", 0), 2, "--workers input should be greater"),
         ((root, "--model", model, "--resume", "unheard-of"), 1, "unknown run: unheard-of"),
@@ -116,7 +116,7 @@ def test_a_relabelling_is_resumed_with_the_same_model(root, tmp_path, capsys):
 
     plan(root, "again", 2, hour=1)
     code, line = failed(capsys, root, "--model", small_model(tmp_path / "small").path, "--resume", "again")
-    assert (code, line) == (2, "ferflow: run again was begun with model seed 2: resume it with the same options")
+    assert (code, line) == (2, "ferflow: run again was started with model seed 2: resume it with the same options")
 
 
 def test_a_committed_one_is_told_of_without_starting_anything(root, capsys):

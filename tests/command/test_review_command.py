@@ -89,7 +89,7 @@ WRONG = [
     (["import", "{file}", "--to", "{tmp}/nothing"], "no run has been committed", 1),
 ]
 WRONG_SETS = [
-    (["reviewed", "{root}", "--to", "{out}"], "has been given an expression", 1),
+    (["reviewed", "{root}", "--to", "{out}"], "has a reviewed expression", 1),
     (["reviewed", "{root}", "--to", "{out}", "--raw"], "leave --raw and --detector out", 2),
     (["reviewed", "{root}", "--to", "{out}", "--held-out", "0.7"], "--held-out is a share", 2),
     (["folder", "{root}", "--to", "{out}", "--held-out", "0.1"], "--held-out is for reviewed", 2),

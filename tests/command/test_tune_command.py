@@ -48,10 +48,10 @@ def test_a_tuned_model_by_command(faceset, start, tmp_path, capsys):
     ("words", "code", "says"),
     [
         ([], 2, "needs the model to start from"),
-        (["--start", "EARLY"], 1, "knows no class prior"),
-        (["--start", "FIRST", "--teacher", "FIRST"], 2, "no use for --teacher"),
-        (["--start", "FIRST", "--epochs", "3"], 2, "no use for --epochs"),
-        (["--start", "FIRST", "--resume"], 2, "no use for --resume"),
+        (["--start", "EARLY"], 1, "has no class prior"),
+        (["--start", "FIRST", "--teacher", "FIRST"], 2, "does not take --teacher"),
+        (["--start", "FIRST", "--epochs", "3"], 2, "does not take --epochs"),
+        (["--start", "FIRST", "--resume"], 2, "does not take --resume"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(faceset, start, tmp_path, capsys, words, code, says):

@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from fer_core.commit.lease import lease
+from fer_core.commit.lease import LeaseTimes, lease
 from fer_core.commit.publish import is_committed, publish, read_plan, staged_receipts, unfinished_shards, write_plan
 from fer_core.commit.recovery import finish_interrupted_commits
 from fer_core.commit.verify import verify
@@ -188,9 +188,9 @@ def test_half_published_runs_are_finished_under_late_listings_without_losing_a_r
         assert tables(schedule.folder, passing=["_staging/run-a/"]) == undisturbed, number
 
 
-def test_no_lease_is_had_from_a_listing_that_is_late(new, monkeypatch):
-    monkeypatch.setattr("fer_core.commit.lease.EXPIRY_SECONDS", 0.5)
-    with under(FaultSchedule(new(), late=1000)) as schedule, pytest.raises(LeaseError) as error, lease(open_store(ROOT), "run a"):
+def test_no_lease_is_had_from_a_listing_that_is_late(new):
+    times = LeaseTimes(expiry=0.5)
+    with under(FaultSchedule(new(), late=1000)) as schedule, pytest.raises(LeaseError) as error, lease(open_store(ROOT), "run a", times):
         pass
     assert "does not list what was written" in str(error.value)
     assert schedule.changes[-1][0] == "rm_file", "the claim was withdrawn"

@@ -1,23 +1,21 @@
 """Who is to blame for a worker's failure, as pure decisions: every image ends once, whatever it does, and the dead are counted."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_core.errors import ClusterError
-from fer_core.run import ImageRef, PartName, RunConfig, ShardJob
-from tasks.execution import poison_isolation
+from fer_core.run import ImageRef, PartName, RunConfig, ShardJob, ShardReceipt
+from tasks.execution.failure_budget import FAILURE_BUDGET, FailureCount
 from tasks.execution.poison_isolation import (
     FAILURES_TO_QUARANTINE,
     FailureCause,
-    FailureCount,
     WorkerFailure,
     bisect,
-    failure_budget,
     isolate,
-    max_suspects,
     next_jobs,
 )
 
@@ -27,6 +25,10 @@ LIMIT = 300.0
 
 def job(count: int) -> ShardJob:
     return ShardJob(CONFIG, PartName(3), tuple(ImageRef(f"/photos/{number:04d}.jpg", 1, None, 0) for number in range(count)))
+
+
+def receipt(done: ShardJob) -> ShardReceipt:
+    return ShardReceipt(done.part, (), {"crashed" if done.crashed else "labeled": len(done.images)}, {}, 0, {})
 
 
 def uris(pieces) -> list[str]:
@@ -119,16 +121,16 @@ def test_nothing_but_bad_images_are_all_found_or_the_run_ends():
     cluster.run_shards(whole)
     assert all(end.crashed for end in cluster.ends)
     assert cluster.deaths == 15 + 16 * FAILURES_TO_QUARANTINE
-    assert cluster.deaths <= failure_budget(0, 1)  # a small collection is worked off
-    assert failure_budget(0, 1) < 1000  # and one of nothing but poison is not
+    assert cluster.deaths <= FailureCount().max_unknown(1)  # a small collection is worked off
+    assert FailureCount().max_unknown(1) < 1000  # and one of nothing but poison is not
 
 
 @given(st.integers(0, 10**7), st.integers(0, 10**4))
 @settings(deadline=None, max_examples=60)
 def test_deaths_are_bounded_and_success_buys_more(labelled, workers):
-    allowed = failure_budget(labelled, workers)
+    allowed = FailureCount(labelled=labelled).max_unknown(workers)
     assert allowed <= 50 + 3 * workers + labelled / 5
-    assert failure_budget(labelled + 5, workers) == allowed + 1
+    assert FailureCount(labelled=labelled + 5).max_unknown(workers) == allowed + 1
     assert allowed >= 3 * workers  # a whole cluster may go, and come back
 
 
@@ -150,34 +152,32 @@ def test_images_are_not_blamed_for_what_hangs_beside_them(count):
         next_jobs(job(count), death, 2, LIMIT)
 
 
-def settled(count: FailureCount, shards: list[ShardJob], bad: set[str], labelled: int) -> int:
+def settled(shards: list[ShardJob], bad: set[str]) -> int:
     """`fan_out` over shards whose bad images kill, told as workers tell it when a job is alone. Returns the images labelled."""
+    count = FailureCount()
     waiting, suspects = list(shards), list[ShardJob]()
     while waiting or suspects:
-        while waiting and len(suspects) < max_suspects(labelled, 2):
+        while waiting and len(suspects) < count.max_suspects(2):
             shard = waiting.pop(0)
             if bad.isdisjoint(uris([shard])):
-                labelled += len(shard.images)
+                count.add_receipt(shard, receipt(shard))
                 continue
             count.add(named=False)
-            assert not count.exceeds_budget(labelled, 2), (count, labelled)
+            assert not count.exceeds_budget(2), count
             suspects.append(shard)
         alone = [(suspect, 0) for suspect in reversed(suspects)]
         suspects.clear()
         while alone:
             current, deaths = alone.pop()
             first = next((image.uri for image in current.images if image.uri in bad), None)
-            if current.crashed:
-                count.excuse()
-                continue
-            if first is None:
-                labelled += len(current.images)
+            if current.crashed or first is None:
+                count.add_receipt(current, receipt(current))
                 continue
             count.add(named=True)
-            assert not count.exceeds_budget(labelled, 2), (count, labelled)
+            assert not count.exceeds_budget(2), count
             following = next_jobs(current, WorkerFailure(FailureCause.DIED, image=first), deaths + 1, LIMIT)
             alone += [(piece, deaths + 1 if len(following) == 1 else 0) for piece in reversed(following)]
-    return labelled
+    return count.labelled
 
 
 @given(st.integers(60, 300), st.integers(1, 40), st.randoms(use_true_random=False))
@@ -189,26 +189,29 @@ def test_any_number_of_bombs_among_good_images_ends_as_rows(bombs, shard, random
     names = [False] * shard + names
     images = [ImageRef(f"/photos/{number:05d}{'-bomb' * dies}.jpg", 1, None, 0) for number, dies in enumerate(names)]
     shards = [ShardJob(CONFIG, PartName(at), tuple(images[at : at + shard])) for at in range(0, len(images), shard)]
-    labelled = settled(FailureCount(), shards, {image.uri for image in images if "bomb" in image.uri}, 0)
+    labelled = settled(shards, {image.uri for image in images if "bomb" in image.uri})
     assert labelled == names.count(False)
 
 
 def test_sixty_bombs_may_come_before_the_first_good_image():
     images = [ImageRef(f"/photos/{number:05d}.jpg", 1, None, 0) for number in range(64)]
     shards = [ShardJob(CONFIG, PartName(0), tuple(images))]
-    assert settled(FailureCount(), shards, {image.uri for image in images[:60]}, 0) == 4
+    assert settled(shards, {image.uri for image in images[:60]}) == 4
 
 
 def test_a_machine_on_which_everything_dies_ends_the_run():
     count = FailureCount()
-    for _ in range(poison_isolation.MAX_NAMED_FAILURES):
+    for _ in range(FAILURE_BUDGET.most_named):
         count.add(named=True)
-        assert not count.exceeds_budget(0, 2)
+        assert not count.exceeds_budget(2)
     count.add(named=True)
-    assert count.exceeds_budget(0, 2)
-    assert not count.exceeds_budget(1, 2)  # known images never count against a run that labels others
-    for _ in range(failure_budget(1, 2) + 1):
+    assert count.exceeds_budget(2)
+    count.add_receipt(job(1), receipt(job(1)))
+    assert not count.exceeds_budget(2)  # known images never count against a run that labels others
+    for _ in range(count.max_unknown(2) + 1):
         count.add(named=False)
-    assert count.exceeds_budget(1, 2)
-    count.excuse()
-    assert not count.exceeds_budget(1, 2)
+    assert count.exceeds_budget(2)
+    quarantined = replace(job(1), crashed=True)
+    count.add_receipt(quarantined, receipt(quarantined))
+    assert not count.exceeds_budget(2)
+    assert count.labelled == 1

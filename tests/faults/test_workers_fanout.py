@@ -6,9 +6,9 @@ import pytest
 
 from fer_core.errors import ClusterError
 from fer_core.run import PartName
-from tasks.clusters import settings
-from tasks.execution import poison_isolation
+from tasks.execution.failure_budget import FailureBudget
 from tasks.execution.fan_out import fan_out
+from tasks.execution.poison_isolation import FAILURES_TO_QUARANTINE
 from tests.faults import odd_pictures
 from tests.faults.odd_pictures import DEADLY, FROZEN_ONCE, GATE, HANGING, HUNGRY, KILLED_ONCE
 from tests.support.quick_workers import quick_workers
@@ -22,14 +22,8 @@ LIMIT = 2.0
 @pytest.fixture(scope="module")
 def client():
     """Two workers that are given up after some seconds of silence."""
-    from dask.system import CPU_COUNT
-    from distributed import worker_memory
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settings, "FROZEN_SECONDS", 10)  # those that are not let run for a while are not frozen
-        patch.setattr(worker_memory.system, "MEMORY_LIMIT", MEMORY * CPU_COUNT)
-        with quick_workers(2) as early:
-            yield early.client()
+    with quick_workers(2, frozen_seconds=10, memory=MEMORY) as early:  # those that are not let run for a while are not frozen
+        yield early.client()
 
 
 def run(client, root, *shards, **options):
@@ -47,24 +41,22 @@ def test_images_that_end_their_workers_cost_a_row_each(client, tmp_path):
     assert given_up["/07/hungry"] == "processing this image took more memory than a worker may use, each time"
     assert [rows[uri] for uri in rows.keys() - given_up.keys()] == ["labeled"] * 12
     looks = odd_pictures.looks(tmp_path)
-    assert looks.count("/06/hanging") == 1 + poison_isolation.FAILURES_TO_QUARANTINE  # the worker told which one it was
+    assert looks.count("/06/hanging") == 1 + FAILURES_TO_QUARANTINE  # the worker told which one it was
 
 
-def test_images_that_are_known_never_end_a_run(client, tmp_path, monkeypatch):
-    """Each of six shards kills a worker at an unknown image, then three at a known one. Four deaths are allowed, as many as jobs may be on
-    their way to two workers: those that an image has explained count no more.
+def test_images_that_are_known_never_end_a_run(client, tmp_path):
+    """Each of seven shards kills a worker at an unknown image, then three at a known one. Six failures are allowed, as many as jobs may be
+    in flight while a worker and the one in its place are both counted: those that an image has explained count no more.
     """
-    monkeypatch.setattr(poison_isolation, "MIN_FAILURE_BUDGET", 4)
-    monkeypatch.setattr(poison_isolation, "FAILURES_PER_WORKER", 0)
-    monkeypatch.setattr(poison_isolation, "IMAGES_PER_FAILURE", 1000)
-    bombs = [[f"a{number}", f"{DEADLY}.{number}"] for number in range(6)]
-    rows = run(client, tmp_path, ["first"], *bombs, ["last"])
+    six = FailureBudget(least=6, per_worker=0, images_per_failure=1000)
+    bombs = [[f"a{number}", f"{DEADLY}.{number}"] for number in range(7)]
+    rows = run(client, tmp_path, ["first"], *bombs, ["last"], budget=six)
     given_up = sorted(uri for uri, said in rows.items() if said.startswith("crashed"))
-    assert given_up == [f"/0{number + 1}/deadly.{number}" for number in range(6)]
-    assert list(rows.values()).count("labeled") == 8
+    assert given_up == [f"/0{number + 1}/deadly.{number}" for number in range(7)]
+    assert list(rows.values()).count("labeled") == 9
     looks = odd_pictures.looks(tmp_path)
-    for number in range(6):  # beside others, then with its shard by a worker that tells, then by itself
-        assert looks.count(f"/0{number + 1}/{DEADLY}.{number}") == 2 + poison_isolation.FAILURES_TO_QUARANTINE
+    for number in range(7):  # beside others, then with its shard by a worker that tells, then by itself
+        assert looks.count(f"/0{number + 1}/{DEADLY}.{number}") == 2 + FAILURES_TO_QUARANTINE
 
 
 def test_why_a_worker_was_ended_may_be_told_after_its_end(client, tmp_path, monkeypatch):
@@ -99,11 +91,10 @@ def test_who_only_waited_at_a_dead_worker_is_no_suspect(client, tmp_path):
     fan_out(client, odd_pictures.jobs(tmp_path, *shards), on_receipt, work=odd_pictures.look, limit=3600)
     assert sorted(receipts) == [PartName(number) for number in range(6)]
     assert receipts[-1] == PartName(0)  # the only one that was tried alone, after all the others
-    assert odd_pictures.looks(tmp_path).count("/00/gate") == 1 + poison_isolation.FAILURES_TO_QUARANTINE
+    assert odd_pictures.looks(tmp_path).count("/00/gate") == 1 + FAILURES_TO_QUARANTINE
 
 
-def test_where_everything_dies_the_run_ends_after_a_bounded_number_of_workers(client, tmp_path, monkeypatch):
-    monkeypatch.setattr(poison_isolation, "MAX_NAMED_FAILURES", 3)
+def test_where_everything_dies_the_run_ends_after_a_bounded_number_of_workers(client, tmp_path):
     with pytest.raises(ClusterError, match=r"\d workers died while 0 images were labelled: .* \(the last failure was at /0"):
-        run(client, tmp_path, *([f"{DEADLY}.{number}" for number in range(4)] for _ in range(3)))
+        run(client, tmp_path, *([f"{DEADLY}.{number}" for number in range(4)] for _ in range(3)), budget=FailureBudget(most_named=3))
     assert len(odd_pictures.looks(tmp_path)) <= 7 + 2  # of two workers, the other may be on its way

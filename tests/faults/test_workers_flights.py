@@ -9,16 +9,12 @@ from distributed import KilledWorker
 
 from fer_core.errors import ClusterError
 from fer_core.run import PartName, ShardReceipt
-from tasks.execution import submission
 from tasks.execution.poison_isolation import FailureCause, WorkerFailure
-from tasks.execution.submission import TaskSubmitter
+from tasks.execution.submission import SubmissionTimeouts, TaskSubmitter
 from tests.faults import odd_pictures
 
-
-@pytest.fixture(autouse=True)
-def nobody_tells_late(monkeypatch):
-    """Nor why a worker ended: `test_workers_fanout` has nannies that do."""
-    monkeypatch.setattr(submission, "CAUSE_SECONDS", 0.01)
+NOTHING_COMES_LATE = SubmissionTimeouts(cause=0.01)
+"""Nor why a worker ended: `test_workers_fanout` has nannies that report it late."""
 
 
 class Future:
@@ -62,7 +58,7 @@ class Client:
 
 def landed(tmp_path, *scripts):
     client = Client(*scripts)
-    sent = TaskSubmitter(client, odd_pictures.look, 300, 60)
+    sent = TaskSubmitter(client, odd_pictures.look, 300, 60, timeouts=NOTHING_COMES_LATE)
     sent.submit(*odd_pictures.jobs(tmp_path, ["a"]))
     return client, sent.next_completed()[1]
 
@@ -96,7 +92,7 @@ def test_a_worker_that_dies_of_doing_it_again_is_one_more_death(tmp_path):
 )
 def test_why_a_worker_was_ended_is_heard(tmp_path, topic, told, cause):
     client = Client(KILLED)
-    sent = TaskSubmitter(client, odd_pictures.look, 300, 60)
+    sent = TaskSubmitter(client, odd_pictures.look, 300, 60, timeouts=NOTHING_COMES_LATE)
     sent.submit(*odd_pictures.jobs(tmp_path, ["a"]))
     mine = next(name for name in client.handlers if name.startswith("ferflow-"))
     client.handlers[mine]((0.0, {"key": "run-a/part-00000/1"}))

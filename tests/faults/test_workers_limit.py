@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from tasks.execution import image_timeout
-from tasks.execution.image_timeout import TimeLimit, heartbeat
+from tasks.execution.image_timeout import StepTimeouts, TimeLimit, heartbeat
 
 
 class Ends:
@@ -15,14 +15,8 @@ class Ends:
         self.at: list[str | None] = []
         self.ended = threading.Event()
 
-    def limit(self, seconds: float) -> TimeLimit:
-        return TimeLimit(seconds, self.at.append, self.ended.set)
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setattr(image_timeout, "OTHER_SECONDS", 0.05)
-    monkeypatch.setattr(image_timeout, "FAREWELL_SECONDS", 0.02)
+    def limit(self, seconds: float, other: float = 0.05) -> TimeLimit:
+        return TimeLimit(StepTimeouts(seconds, other, farewell=0.02), self.at.append, self.ended.set)
 
 
 def test_an_image_that_takes_too_long_is_told_and_ends_the_process():
@@ -54,19 +48,17 @@ def test_work_that_gets_on_is_left_alone(monkeypatch):
     assert not ends.at
 
 
-def test_an_image_after_a_long_beginning_is_not_given_the_beginnings_time(monkeypatch):
-    monkeypatch.setattr(image_timeout, "OTHER_SECONDS", 3600.0)
+def test_an_image_after_a_long_beginning_is_not_given_the_beginnings_time():
     ends = Ends()
-    with ends.limit(0.05):  # an hour to begin with
+    with ends.limit(0.05, other=3600.0):  # an hour to begin with
         heartbeat("/photos/a.jpg")
         assert ends.ended.wait(240)
     assert ends.at == ["/photos/a.jpg"]
 
 
-def test_what_gets_on_in_the_last_moment_goes_on(monkeypatch):
-    monkeypatch.setattr(image_timeout, "FAREWELL_SECONDS", 3600.0)
+def test_what_gets_on_in_the_last_moment_goes_on():
     told, ended = threading.Event(), threading.Event()
-    with TimeLimit(0.05, lambda _: told.set(), ended.set):
+    with TimeLimit(StepTimeouts(0.05, 0.05, farewell=3600.0), lambda _: told.set(), ended.set):
         heartbeat("/photos/a.jpg")
         assert told.wait(240)
     assert not ended.is_set()

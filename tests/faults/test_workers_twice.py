@@ -16,12 +16,12 @@ from fer_core.errors import ClusterError
 from fer_core.run import PartName, ShardJob, ShardReceipt
 from fer_core.storage.local import remove_folder
 from tasks.execution import fan_out as fanout
-from tasks.execution import poison_isolation, stragglers, submission
+from tasks.execution.failure_budget import FAILURE_BUDGET, FailureBudget
 from tasks.execution.fan_out import fan_out
 from tasks.execution.image_timeout import heartbeat
 from tasks.execution.poison_isolation import FailureCause, WorkerFailure
-from tasks.execution.stragglers import LEAST_ENDED, LEAST_SECONDS, REPEAT_AFTER, Running, straggler
-from tasks.execution.submission import TaskSubmitter
+from tasks.execution.stragglers import STRAGGLER_RULE, Running, StragglerRule, straggler
+from tasks.execution.submission import SubmissionTimeouts, TaskSubmitter
 from tests.faults import odd_pictures
 from tests.support.quick_workers import quick_workers
 
@@ -33,12 +33,13 @@ def test_only_what_takes_much_longer_than_others_is_repeated(running, paces):
     late = [
         one
         for one in running
-        if len(paces) >= LEAST_ENDED
-        and one.seconds > LEAST_SECONDS
-        and one.seconds > REPEAT_AFTER * sorted(paces)[(len(paces) - 1) // 2] * one.cost  # at least beyond the lower median
+        if len(paces) >= STRAGGLER_RULE.least_ended
+        and one.seconds > STRAGGLER_RULE.least_seconds
+        and one.seconds > STRAGGLER_RULE.repeat_after * sorted(paces)[(len(paces) - 1) // 2] * one.cost  # beyond the lower median, at least
     ]
     assert key is None or key in {one.key for one in late}
-    if any(one.seconds > max(LEAST_SECONDS, REPEAT_AFTER * max(paces, default=0) * one.cost) for one in late):
+    slowest = STRAGGLER_RULE.repeat_after * max(paces, default=0)
+    if any(one.seconds > max(STRAGGLER_RULE.least_seconds, slowest * one.cost) for one in late):
         assert key is not None
 
 
@@ -111,15 +112,24 @@ def answer():
     return json.dumps({"receipt": ShardReceipt(PartName(0), (), {"labeled": 1}, {}, 0, {}).to_json()})
 
 
+def ready_to_repeat(client, check, budget=FAILURE_BUDGET):
+    """A submitter to which each job in flight is late. check: seconds between two checks."""
+    rule = StragglerRule(least_seconds=0.0, least_ended=1)
+    made = TaskSubmitter(client, odd_pictures.look, 300, 60, timeouts=SubmissionTimeouts(check=check), budget=budget, straggler_rule=rule)
+    made._duplicates._paces.append(1e-9)
+    return made
+
+
 @pytest.fixture
-def twice(tmp_path, monkeypatch):
+def budget():
+    return FAILURE_BUDGET
+
+
+@pytest.fixture
+def twice(tmp_path, budget):
     """A job at two workers: the client, the flights, and what lands, from a thread that waits for it."""
-    monkeypatch.setattr(stragglers, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(stragglers, "LEAST_ENDED", 1)
-    monkeypatch.setattr(submission, "LOOK_SECONDS", 0.01)
     client = Client()
-    flying = TaskSubmitter(client, odd_pictures.look, 300, 60)
-    flying._paces.append(1e-9)
+    flying = ready_to_repeat(client, 0.01, budget)
     flying.submit(*odd_pictures.jobs(tmp_path, ["a"]))
     client.began(FIRST)
     landed = []
@@ -181,32 +191,27 @@ def test_an_outage_at_one_waits_for_the_other(twice):
     assert list(client.sent) == [FIRST, SECOND]
 
 
-def test_deaths_of_second_sendings_are_bounded_too(twice, monkeypatch):
+@pytest.mark.parametrize("budget", [FailureBudget(least=0, per_worker=0)])
+def test_deaths_of_second_sendings_are_bounded_too(twice, budget):
     client, flying, _ = twice
-    monkeypatch.setattr(poison_isolation, "MIN_FAILURE_BUDGET", 0)
-    monkeypatch.setattr(poison_isolation, "FAILURES_PER_WORKER", 0)
-    flight = flying._in_flight.pop(SECOND)
+    flight = flying._in_flight._by_key.pop(SECOND)
     with pytest.raises(ClusterError, match="1 workers died"):
         flying._has_running_duplicate(flight, WorkerFailure(FailureCause.DIED))
     client.sent[FIRST].end(answer())
 
 
-def test_nothing_is_repeated_while_others_wait_or_nobody_is_free(tmp_path, monkeypatch):
-    monkeypatch.setattr(stragglers, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(stragglers, "LEAST_ENDED", 1)
-    monkeypatch.setattr(submission, "LOOK_SECONDS", 0.0)
+def test_nothing_is_repeated_while_others_wait_or_nobody_is_free(tmp_path):
     client = Client()
-    flying = TaskSubmitter(client, odd_pictures.look, 300, 60)
-    flying._paces.append(1e-9)
+    flying = ready_to_repeat(client, 0.0)
     for job in odd_pictures.jobs(tmp_path, ["a"], ["b"], ["c"]):
         flying.submit(job)
-    flying._repeat_stragglers()
+    flying._duplicates.submit(0.0)
     assert len(client.sent) == 3  # three workers, three jobs
     client.sent["run-a/part-00001/1"].end(answer())
     flying.next_completed()
     assert len(client.sent) == 3  # not asked to
-    flying._repeat_stragglers()
-    flying._repeat_stragglers()
+    flying._duplicates.submit(0.0)
+    flying._duplicates.submit(0.0)
     assert len(client.sent) == 4  # once, and no worker is free after it
 
 
@@ -229,9 +234,8 @@ def dawdle(text: str) -> str:
     return json.dumps({"receipt": ShardReceipt(job.part, (), {"labeled": len(job.images)}, {}, 0, {}).to_json()})
 
 
-def test_a_slow_worker_is_overtaken_and_ends_at_its_next_image(tmp_path, monkeypatch):
-    monkeypatch.setattr(stragglers, "LEAST_SECONDS", 0.5)
-    seen = []
+def test_a_slow_worker_is_overtaken_and_ends_at_its_next_image(tmp_path):
+    rule, seen = StragglerRule(least_seconds=0.5), []
 
     def on_receipt(receipt):
         seen.append(receipt.part)
@@ -240,7 +244,7 @@ def test_a_slow_worker_is_overtaken_and_ends_at_its_next_image(tmp_path, monkeyp
 
     with quick_workers(2) as cluster:
         shards = [["slow", "b"], *([f"{number}"] for number in range(5))]
-        fan_out(cluster.client(), odd_pictures.jobs(tmp_path, *shards), on_receipt, work=dawdle, limit=3600)
+        fan_out(cluster.client(), odd_pictures.jobs(tmp_path, *shards), on_receipt, work=dawdle, limit=3600, straggler_rule=rule)
         assert sorted(seen) == [PartName(number) for number in range(6)]
         waiting = threading.Event()
         for _ in range(12_000):
@@ -252,7 +256,7 @@ def test_a_slow_worker_is_overtaken_and_ends_at_its_next_image(tmp_path, monkeyp
         assert len(again) == 3  # both workers are there
 
 
-def test_among_many_workers_a_job_is_no_suspect_before_its_second_death(tmp_path, monkeypatch):
+def test_among_many_workers_a_job_is_no_suspect_before_its_second_death(tmp_path):
     class Crowd:
         most_workers, room = fanout.MANY_WORKERS, 1
 

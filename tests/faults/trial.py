@@ -41,7 +41,7 @@ class Line:
     step: str
     """How far it had come, told from the root; `ended first` where the kill came too late."""
     then: str
-    """`resume`, `next night`, `again` (nothing was begun yet: the same command)."""
+    """`resume`, `next night`, `again` (the run was not started: the same command)."""
     gone_seconds: float
     """Until no process of it ran any more."""
     questions: int = 0

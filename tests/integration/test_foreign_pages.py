@@ -140,7 +140,7 @@ def test_pages_are_told_nothing(attacks):
     for name, said in of_foreign(attacks):
         assert "error" not in said, (name, said)
         for what in ("read", "health", "patch"):
-            assert said[what] == "refused" or said[what].startswith("403 ferflow: this server does not answer"), (name, what, said[what])
+            assert said[what] == "refused" or said[what].startswith("403 ferflow: this server does not accept"), (name, what, said[what])
 
 
 def test_no_line_is_opened(attacks):

@@ -30,6 +30,7 @@ from fer_core.review.present import present_labels
 from fer_core.review.reviewed import reviewed_faces
 from fer_core.storage.store import open_store
 from fer_core.tables.schema import FACES, IMAGES, LABELS
+from flows.label_summary import detector_told
 from tests.golden.make_schema_1 import DAY_US, PHOTOS, night
 from tests.support import fakes
 from tests.support.earlier import earlier_schema
@@ -142,6 +143,24 @@ def test_it_is_extendable(root, photos):
     assert (report.ok, report.runs) == (True, 3)
     assert columns_of(store, manifest) == LABELS.names
     assert read_labels(store, manifest, [f"{PHOTOS}/c.png"])["novelty"].to_pylist() == [None, None]
+
+
+def test_it_is_labelled_anew_where_a_smallest_face_is_asked_for_and_reused_as_before_where_not(root, photos):
+    """What earlier releases wrote is another pipeline than any `--min-face`. What resumes or relabels their runs continues it."""
+    first = label_tonight(root, min_face="1%")
+    assert (first.unchanged, first.reused, first.statuses["labeled"]) == (0, 0, 4)
+    store = open_store(str(root))
+    assert (first.config["min_face"], "min_face_px" in first.config) == ("1%", False)
+    assert detector_told(first) == "fake-1, smallest face 1%"
+    assert read_manifest(store, "first").run_config().pipeline_digest == read_manifest(store, "first").pipeline_digest
+    assert detector_told(read_manifest(store, "first")) == "fake-1"
+    run = replace(night(str(root), 4, "fifth"), min_face="1%")
+    assert draft(store, run, list_images(PHOTOS), workers=1, force=False).unchanged == 6
+    before = replace(run, min_face=None)
+    assert draft(store, before, list_images(PHOTOS), workers=1, force=False).unchanged == 0  # the memory's listing has other times
+    manifest = label_tonight(root, run_id="sixth")
+    assert (manifest.reused, "min_face" in manifest.config) == (4, False)
+    assert verify(store).ok
 
 
 def columns_of(store, manifest):

@@ -231,21 +231,20 @@ def test_the_address_is_a_secret(told):
 def test_what_refuses_is_told_without_its_address(monkeypatch, tmp_path):
     from prefect.blocks.abstract import NotificationError
 
-    monkeypatch.setattr(webhook, "WAITS", (0.0, 0.0))
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     block = webhook.webhook()
     with pytest.raises(NotificationError) as unknown:
-        asyncio.run(block.notify("body", "subject"))
+        asyncio.run(block.notify("body", "subject", (0, 0)))
     assert unknown.value.log == "the webhook's address cannot be read (No such file or directory): give --notify again"
     with listening(refusals=4) as listener:
         (tmp_path / webhook.FILE).write_text(listener.url)
         with pytest.raises(NotificationError) as refused:
-            asyncio.run(block.notify("body", "subject"))
+            asyncio.run(block.notify("body", "subject", (0, 0)))
         assert listener.asked == 3
-    assert refused.value.log == "the webhook did not take it: status 500"
+    assert refused.value.log == "the webhook did not accept the notification: status 500"
     with pytest.raises(NotificationError) as unheard:
-        asyncio.run(block.notify("body", "subject"))
-    assert unheard.value.log == "the webhook did not take it: ConnectError"
+        asyncio.run(block.notify("body", "subject", (0, 0)))
+    assert unheard.value.log == "the webhook did not accept the notification: ConnectError"
 
 
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # Apprise looks at pictures with it

@@ -47,7 +47,7 @@ class FakeDetector:
 
     identity = "fake-1"
 
-    def detect(self, pixels: NDArray[np.uint8], /) -> Faces:
+    def detect(self, pixels: NDArray[np.uint8], side: int | None = None, /) -> Faces:
         count, trouble = int(pixels[0, 0, 0]), int(pixels[0, 0, 1])
         if trouble == BROKEN:
             raise ValueError("no idea\n what this is")

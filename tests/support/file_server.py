@@ -79,12 +79,12 @@ class Home(BaseHTTPRequestHandler):
         self.wfile.write(b"ffff\r\nonly this")
 
     def promises_much(self):
-        self.head(200, Content_Length=download.LARGEST + 1)
+        self.head(200, Content_Length=download.LIMITS.size + 1)
 
     def sends_much(self):
         self.head(200)
         try:
-            for _ in range(10 * download.LARGEST // 100_000):
+            for _ in range(10 * download.LIMITS.size // 100_000):
                 self.wfile.write(bytes(100_000))
         except OSError:
             self.server.cut_off.set()

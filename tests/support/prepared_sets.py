@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class Anyway:
 
     identity = "anyway-1"
 
-    def detect(self, pixels: NDArray[np.uint8]) -> Faces:
+    def detect(self, pixels: NDArray[np.uint8], side: int | None = None, /) -> Faces:
         height, width = pixels.shape[:2]
         if not pixels[height // 2, width // 2].any():
             return Faces.none()
@@ -55,13 +56,16 @@ class Here:
         return future
 
 
+small_batches = partial(module.face_workers, batch=3)
+"""So that a set has several."""
+
+
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     threads = cv2.getNumThreads()
     monkeypatch.setattr(module, "ProcessPoolExecutor", Here)
     for place in (module, prepare_module):
         monkeypatch.setattr(place, "build", lambda spec: Anyway())
-    monkeypatch.setattr(module, "BATCH", 3)
     yield
     cv2.setNumThreads(threads)
 
@@ -76,7 +80,7 @@ def voted(name: str, split: str, data: bytes, group: str | None = None) -> Sampl
 
 
 def prepared(samples: Iterable[Sample], to: Path) -> tuple[FaceSetCard, dict[str, FaceSplit]]:
-    card = import_aligned(samples, to, "made", "fake", 1)
+    card = import_aligned(samples, to, "made", "fake", 1, open_pool=small_batches)
     assert read_card(to) == card
     return card, {split: read_split(to, split) for split in card.counts}
 

@@ -64,7 +64,7 @@ class DrawnDetector:
     def identity(self) -> str:
         return f"drawn-{self.shift}"
 
-    def detect(self, pixels: NDArray[np.uint8], /) -> Faces:
+    def detect(self, pixels: NDArray[np.uint8], side: int | None = None, /) -> Faces:
         count = int(pixels[0, 0, 0])
         corner = np.stack([36 + STEP * np.arange(count), np.full(count, 24)], axis=1).astype(np.float32)
         boxes = BOX + np.tile(corner, 2) + np.float32(self.shift)

@@ -84,19 +84,21 @@ class DetectorRun:
         self.step = load_checkpoint(self._file, self._tensors(), self._identity()).epochs
         self._restore_steps()
 
-    def learn(self, until: int, processes: int, say: Callable[[str], None]) -> None:
-        """Go on to step `until`, saving now and then, with a line of progress for `say`."""
+    def learn(
+        self, until: int, processes: int, say: Callable[[str], None], *, say_every: int = SAY_EVERY, save_every: int = SAVE_EVERY
+    ) -> None:
+        """Go on to step `until`, saving every `save_every` steps, with a line of progress for `say` every `say_every`."""
         self.network.train()
         started, sums, first, summed = time.monotonic(), torch.zeros(3), self.step, 0
         numbers = range(self.step, min(until, self.config.steps))
         for batch in batches(self._maker, self.config.batch, numbers, processes, self._teacher):
             sums, summed = sums + self._update(batch), summed + 1
-            if self.step % SAY_EVERY == 0:
+            if self.step % say_every == 0:
                 pace = self.config.batch * (self.step - first) / (time.monotonic() - started)
                 score, box, points = (sums / summed).tolist()
                 say(f"step {self.step} score {score:.4f} box {box:.4f} points {points:.4f} {pace:.0f} scenes/s")
                 sums, summed = torch.zeros(3), 0
-            if self.step % SAVE_EVERY == 0:
+            if self.step % save_every == 0:
                 self.save()
         self.save()
 

@@ -28,7 +28,6 @@ from fer_core.detect.builtin.network import DetectionNet
 from fer_core.detect.builtin.weights import SHIPPED, load_detector, save_detector
 from fer_core.errors import FerflowError
 
-SCENES: Final = 64
 PLACES: Final = 40_000
 """Of a layer's outputs, drawn at random, that its weights are fitted to."""
 RIDGE: Final = 1e-4
@@ -180,11 +179,12 @@ def main() -> None:
         "--from", dest="large", type=Path, default=SHIPPED, metavar="FILE", help="weights to prune (default: the shipped ones)"
     )
     parser.add_argument("--to", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--scenes", type=int, default=64, help="that the weights are fitted on (default 64)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     cv2.setNumThreads(1)
     pictures = [picture for picture in read(args.labelled) if not held_out(picture.name)]
-    scenes = next(batches(SceneMaker(pictures, RunConfig().side, args.seed), SCENES, range(1), 0))
+    scenes = next(batches(SceneMaker(pictures, RunConfig().side, args.seed), args.scenes, range(1), 0))
     large = load_detector(args.large)
     save_detector(pruned(large, SIZES[args.network], scenes.pictures.float()), args.to)
 

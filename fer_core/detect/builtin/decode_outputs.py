@@ -22,7 +22,7 @@ CERTAIN: Final = 30.0
 def finite(levels: Levels) -> Levels:
     """The same. DetectorError where a number is not finite: no picture gives such, and its place would count as one without a face."""
     if not all(np.isfinite(numbers).all() for numbers in levels):
-        raise DetectorError("the detector gives answers that are no finite numbers, so its weights are of no use")
+        raise DetectorError("the detector's outputs are not finite numbers: its weights are unusable")
     return levels
 
 

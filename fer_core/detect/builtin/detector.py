@@ -50,16 +50,19 @@ class BuiltinDetector:
         self._lowest = max(0.0, score_threshold - LENIENCE)
         self.identity = f"builtin-{file_sha256(file)[:12]}-t{score_threshold:g}-s{largest_side}-r{REVISION}"
 
-    def detect(self, pixels: NDArray[np.uint8]) -> Faces:
-        """(H, W, 3) RGB uint8 -> faces in its pixels."""
-        return self.detect_many([pixels])[0]
+    def detect(self, pixels: NDArray[np.uint8], side: int | None = None, /) -> Faces:
+        """(H, W, 3) RGB uint8 -> faces in its pixels. side: see `Detector`."""
+        return self.detect_many([pixels], [side])[0]
 
-    def detect_many(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Faces]:
-        """Pictures (H, W, 3) RGB uint8 of any sizes -> the faces of each. Tiles of one shape pass the network together."""
+    def detect_many(self, pictures: Sequence[NDArray[np.uint8]], sides: Sequence[int | None] = ()) -> list[Faces]:
+        """Pictures (H, W, 3) RGB uint8 of any sizes -> the faces of each. Tiles of one shape pass the network together.
+
+        sides: see `Detector`, one a picture, or none at all.
+        """
         waiting: dict[tuple[int, ...], list[tuple[int, ImageTile]]] = defaultdict(list)
         found: list[list[Rows]] = [[] for _ in pictures]
-        for number, pixels in enumerate(pictures):
-            for piece in tile_image(pixels, self.largest_side):
+        for number, (pixels, side) in enumerate(zip(pictures, sides or [None] * len(pictures), strict=True)):
+            for piece in tile_image(pixels, self.largest_side, side):
                 alike = waiting[piece.pixels.shape]
                 alike.append((number, piece))
                 if (len(alike) + 1) * piece.pixels[..., 0].size > BATCH_PIXELS:

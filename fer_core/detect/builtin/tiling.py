@@ -1,7 +1,8 @@
 """Tiles of a picture for the built-in detector: pyramid levels of falling size, large ones in tiles, in a few shapes so that they batch.
 
-The network finds faces of about 8 to 300 pixels. The finest level therefore has the picture's own size, small ones enlarged; each further
-level is smaller by `SHRINK`, down to one with the whole picture in one tile, in which a face that fills it is found.
+The network finds faces of about 8 to 300 pixels. The finest level has the size that `min_face` asks for, or else the picture's own size,
+small ones enlarged; each further level is smaller by `SHRINK`, down to one with the whole picture in one tile, in which a face that fills
+it is found.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.detect.image_pyramid import pyramid_levels
+from fer_core.detect.image_pyramid import pyramid_levels, spans
 
 SHRINK: Final = 2.5
 COARSEST: Final = 320
@@ -41,19 +42,18 @@ class ImageTile:
     """(4,) x0, y0, x1, y1 of its edges, in its own pixels, beyond which the level continues; infinite where it does not."""
 
 
-def sides(height: int, width: int, largest: int) -> list[int]:
-    """Longest sides of the pyramid levels of a picture, finest first; none above `largest`."""
+def sides(height: int, width: int, largest: int, finest: int | None = None) -> list[int]:
+    """Longest sides of the pyramid levels of a picture, finest first: `finest`, or what suits the picture and is not above `largest`."""
     longest = max(height, width)
-    side = min(max(longest, min(2 * longest, SMALL)), largest)
-    found = [side]
+    found = [min(max(longest, min(2 * longest, SMALL)), largest) if finest is None else finest]
     while found[-1] > COARSEST * 1.5:
         found.append(max(COARSEST, round(found[-1] / SHRINK)))
     return found
 
 
-def tile_image(pixels: NDArray[np.uint8], largest: int) -> Iterator[ImageTile]:
-    """(H, W, 3) RGB -> all tiles of all levels."""
-    for look, scale in pyramid_levels(pixels, sides(pixels.shape[0], pixels.shape[1], largest)):
+def tile_image(pixels: NDArray[np.uint8], largest: int, finest: int | None = None) -> Iterator[ImageTile]:
+    """(H, W, 3) RGB -> all tiles of all levels. largest, finest: see `sides`."""
+    for look, scale in pyramid_levels(pixels, sides(pixels.shape[0], pixels.shape[1], largest, finest)):
         height, width = look.shape[:2]
         for top, bottom in _spans(height):
             for left, right in _spans(width):
@@ -64,12 +64,7 @@ def tile_image(pixels: NDArray[np.uint8], largest: int) -> Iterator[ImageTile]:
 
 
 def _spans(length: int) -> list[tuple[int, int]]:
-    """Equal overlapping spans of at most `TILE` that cover a side."""
-    if length <= TILE:
-        return [(0, length)]
-    count = -(-(length - OVERLAP) // (TILE - OVERLAP))
-    starts = np.linspace(0, length - TILE, count).round().astype(int)
-    return [(int(start), int(start) + TILE) for start in starts]
+    return spans(length, TILE, OVERLAP)
 
 
 def _filled(part: NDArray[np.uint8]) -> NDArray[np.uint8]:

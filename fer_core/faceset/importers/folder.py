@@ -26,7 +26,7 @@ def samples(source: Path) -> Iterator[Sample]:
         for folder in _folders(root):
             label = FOLDER_NAMES.get(folder.name.lower())
             if label is None:
-                raise FaceSetError(f"no expression is called {folder.name!r} (folder {folder})")
+                raise FaceSetError(f"unknown expression {folder.name!r} (folder {folder})")
             for file in sorted(entry for entry in folder.rglob("[!.]*") if entry.is_file()):
                 found = True
                 name = _name(file, source)
@@ -44,7 +44,7 @@ def _roots(source: Path) -> list[tuple[str, Path]]:
         return [("train", source)]
     strange = [name for name in names if name not in SPLITS]
     if strange:
-        raise FaceSetError(f"no split is called {strange[0]!r} (splits are {', '.join(SPLITS)}): {source / strange[0]}")
+        raise FaceSetError(f"unknown split {strange[0]!r} (splits are {', '.join(SPLITS)}): {source / strange[0]}")
     return [(split, source / split) for split in SPLITS if split in names]
 
 

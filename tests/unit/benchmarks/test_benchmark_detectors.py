@@ -173,7 +173,7 @@ class Counting:
     def __init__(self, name: str, asked: list[str]) -> None:
         self.name, self.asked = name, asked
 
-    def detect(self, pixels: NDArray[np.uint8]) -> Faces:
+    def detect(self, pixels: NDArray[np.uint8], side: int | None = None, /) -> Faces:
         del pixels
         self.asked.append(self.name)
         return Faces.none()

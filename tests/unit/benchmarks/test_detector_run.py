@@ -8,7 +8,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from benchmarks.detector.training import detector_run
 from benchmarks.detector.training.assignment import assigned
 from benchmarks.detector.training.batches import batches
 from benchmarks.detector.training.detection_loss import detection_loss
@@ -76,10 +75,9 @@ class TestLearning:
         other = started(pictures, tmp_path / "other", replace(CONFIG, seed=6))
         assert not same(state(other), state(started(pictures, tmp_path / "new")))
 
-    def test_progress_is_told(self, pictures, tmp_path, monkeypatch):
-        monkeypatch.setattr(detector_run, "SAY_EVERY", 2)
+    def test_progress_is_told(self, pictures, tmp_path):
         lines = []
-        started(pictures, tmp_path).learn(5, 0, lines.append)
+        started(pictures, tmp_path).learn(5, 0, lines.append, say_every=2)
         assert [line.split()[:3] for line in lines] == [["step", "2", "score"], ["step", "4", "score"]]
         assert all(np.isfinite(float(line.split()[3])) for line in lines)
 
@@ -126,7 +124,6 @@ class TestResuming:
         assert same(state(run), whole)
 
     def test_a_run_that_dies_goes_on_from_its_last_save(self, pictures, tmp_path, whole, monkeypatch):
-        monkeypatch.setattr(detector_run, "SAVE_EVERY", 4)
         run, update = started(pictures, tmp_path), DetectorRun._update
 
         def dying(self, batch):
@@ -136,7 +133,7 @@ class TestResuming:
 
         monkeypatch.setattr(DetectorRun, "_update", dying)
         with pytest.raises(KeyboardInterrupt):
-            run.learn(10, 0, ignored)
+            run.learn(10, 0, ignored, save_every=4)
         monkeypatch.setattr(DetectorRun, "_update", update)
         again = started(pictures, tmp_path)
         assert again.step == 4

@@ -142,8 +142,8 @@ class TestPruning:
 
     def test_the_command(self, pictures, tmp_path, monkeypatch):
         write([(Found(each.kind, each.name, made_faces.encoded(each.pixels)), each.faces) for each in pictures], tmp_path / "a.parquet")
-        monkeypatch.setattr(pruning, "SCENES", 2)
-        monkeypatch.setattr(pruning, "held_out", lambda name: False)
-        monkeypatch.setattr(sys, "argv", ["pruning", str(tmp_path / "a.parquet"), "--to", str(tmp_path / "small.safetensors")])
+        monkeypatch.setattr(
+            sys, "argv", ["pruning", str(tmp_path / "a.parquet"), "--to", str(tmp_path / "small.safetensors"), "--scenes", "2"]
+        )
         pruning.main()
         assert load_detector(tmp_path / "small.safetensors").config == SMALL

@@ -20,6 +20,7 @@ from benchmarks.throughput import (
     alone,
     relabel_rate,
     stage_limits,
+    start_up,
     training_rate,
     workers_speedup,
 )
@@ -135,9 +136,12 @@ def test_a_second_worker_is_compared_with_one_that_has_one_core(tmp_path, monkey
     assert os.sched_getaffinity(0) == free
 
 
-def test_each_stage_stands_beside_its_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(stage_limits, "MATRIX", 128)
-    figures = {"network": stage_limits.network(4), "detector": stage_limits.detector(2), "write": stage_limits.writing(tmp_path, 2, 3)}
+def test_each_stage_stands_beside_its_limit(tmp_path):
+    figures = {
+        "network": stage_limits.network(4, matrix=128),
+        "detector": stage_limits.detector(2, matrix=128),
+        "write": stage_limits.writing(tmp_path, 2, 3),
+    }
     for name, one in figures.items():
         assert one["share"] == pytest.approx(one["per_second"] / one["limit_per_second"]), name
         assert one["per_second"] > 0, name
@@ -172,8 +176,7 @@ def test_the_memory_of_a_commands_workers_is_watched(tmp_path, monkeypatch):
         return size
 
     monkeypatch.setattr(cost_curves, "resident", seen)
-    monkeypatch.setattr(cost_curves, "EVERY", 0.01)
-    said, peak = cost_curves.watched([sys.executable, str(tmp_path / "spawning.py"), str(tmp_path / "seen")])
+    said, peak = cost_curves.watched([sys.executable, str(tmp_path / "spawning.py"), str(tmp_path / "seen")], every=0.01)
     assert said == {"faces": 7}
     assert peak > 30e6
 
@@ -201,7 +204,7 @@ def test_crops_are_decoded_and_predicted_as_the_limit_of_relabelling(tmp_path):
     assert relabel_rate.other_model(tmp_path / "other", 1.5).is_dir()
 
 
-def test_the_reference_is_a_checkout_that_goes_away(tmp_path, monkeypatch):
+def test_the_reference_is_a_checkout_that_goes_away(tmp_path):
     here = tmp_path / "repository"
     git = ["git", "-C", str(here), "-c", "user.name=a", "-c", "user.email=a@example.org"]
     here.mkdir()
@@ -209,9 +212,31 @@ def test_the_reference_is_a_checkout_that_goes_away(tmp_path, monkeypatch):
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "Begin"]):
         subprocess.run([*git, *words], check=True)
     (here / "file.txt").write_text("after")
-    monkeypatch.setattr(label_equality, "HERE", here)
-    with label_equality.checkout("HEAD", tmp_path / "reference") as folder:
+    with label_equality.checkout("HEAD", tmp_path / "reference", here) as folder:
         assert (folder / "file.txt").read_text() == "before"
     assert not folder.exists()
-    with pytest.raises(SystemExit, match="needs the repository with its history"), label_equality.checkout("no-such", tmp_path / "again"):
+    nowhere = label_equality.checkout("no-such", tmp_path / "again", here)
+    with pytest.raises(SystemExit, match="needs the repository with its history"), nowhere:
         pass
+
+
+def test_where_the_time_of_a_start_goes(monkeypatch, capsys, tmp_path):
+    def run(words, home):
+        printed = "" if "-c" in words else '{"startup_seconds": 2.0}'
+        return {"wall": 1.5 if "-c" in words else 6.0, "cpu": {"command": 1.0, "Prefect's API": 3.0}, "printed": printed}
+
+    monkeypatch.setattr(start_up, "timed", run)
+    start_up.main(["--rounds", "1", "--fresh", "--to", str(tmp_path)])
+    told = capsys.readouterr().out
+    assert "| ferflow | 6.00 | 4.00 | 2.0 | Prefect's API 3.00, command 1.00 |" in told
+    assert "ferflow, fresh home" in told
+    assert json.loads((tmp_path / "start_up.json").read_text())["runs"]["imports"]["wall"] == 1.5
+
+
+def test_the_processes_of_a_command_are_counted_by_role(tmp_path):
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'sum(range(10**7))  # uvicorn'])"
+    told = start_up.timed([sys.executable, "-c", code], tmp_path)
+    assert told["cpu"]["Prefect's API"] > 0
+    assert told["wall"] > 0
+    with pytest.raises(SystemExit, match="exit code 3"):
+        start_up.timed([sys.executable, "-c", "raise SystemExit(3)"], tmp_path)

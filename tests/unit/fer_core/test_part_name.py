@@ -44,10 +44,10 @@ def test_a_text_is_a_name_or_is_refused(text):
     ],
 )
 def test_other_texts_are_no_names(text):
-    with pytest.raises(ValueError, match="no part has such a name"):
+    with pytest.raises(ValueError, match="not the name of a part"):
         PartName.parse(text)
     for file in (text, f"{text}.parquet", "part-00001", "part-00001.parquet.parquet", "part-00001.json"):
-        with pytest.raises(ValueError, match="has such a name"):
+        with pytest.raises(ValueError, match="name of a part"):
             PartName.of_file(file)
 
 

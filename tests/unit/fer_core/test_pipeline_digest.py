@@ -16,6 +16,24 @@ def test_what_earlier_releases_wrote_stays():
     assert RunConfig.from_json({k: v for k, v in CONFIG.to_json().items() if k not in {"prior", "precision"}}) == CONFIG
 
 
+def test_the_smallest_face_is_part_of_it_but_that_of_earlier_releases_stays_as_it_was():
+    asked = [replace(CONFIG, min_face=text) for text in ("1%", "2%", "16", "20")]
+    assert len({config.pipeline_digest for config in (CONFIG, *asked)}) == 5
+    assert replace(CONFIG, min_face_px=99.0).pipeline_digest != EARLIER
+    for config in asked:
+        assert RunConfig.from_json(config.to_json()) == config
+        assert replace(config, min_face_px=99.0).pipeline_digest == config.pipeline_digest
+    # each manifest names the one rule that its run has
+    assert {name: value for name, value in CONFIG.to_json().items() if name.startswith("min_face")} == {"min_face_px": 16.0}
+    assert {name: value for name, value in asked[0].to_json().items() if name.startswith("min_face")} == {"min_face": "1%"}
+
+
+@pytest.mark.parametrize("text", ["5", "0%", "101%", "abc", "1.0%", "", "nan"])
+def test_what_is_no_smallest_face_is_refused(text):
+    with pytest.raises(ValueError, match="smallest face"):
+        RunConfig.from_json({**CONFIG.to_json(), "min_face": text})
+
+
 def test_prior_and_precision_are_part_of_it():
     changed = [replace(CONFIG, prior="balanced"), replace(CONFIG, prior="tempered"), replace(CONFIG, precision=0.9)]
     assert len({config.pipeline_digest for config in (CONFIG, *changed)}) == 4
@@ -24,7 +42,7 @@ def test_prior_and_precision_are_part_of_it():
         assert CONFIG.answered_by(config.answering) == config
 
 
-@pytest.mark.parametrize("change", [{"prior": 3}, {"precision": "x"}, {"precision": float("nan")}])
+@pytest.mark.parametrize("change", [{"prior": 3}, {"precision": "x"}, {"precision": float("nan")}, {"min_face": 20}])
 def test_other_kinds_are_refused(change):
     with pytest.raises(TypeError):
         RunConfig.from_json({**CONFIG.to_json(), **change})

@@ -37,7 +37,7 @@ def test_what_is_declared(given: dict[str, Any]) -> None:
         ({"number": float("inf")}, "number is a number, not inf"),
         ({"number": False}, "number is a number, not False"),
         ({"right": 1}, "right is true or false, not 1"),
-        ({"text": 5}, "text is a text, not 5"),
+        ({"text": 5}, "text is a string, not 5"),
         ({"several": (1, "2")}, "several is a list, each entry a whole number"),
         ({"several": 5}, "several is a list"),
         ({"choice": "c"}, "choice is one of a, b, not 'c'"),

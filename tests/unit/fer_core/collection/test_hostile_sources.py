@@ -63,7 +63,7 @@ class TestFolderLinks:
 
     @pytest.mark.parametrize("source", ["/proc", "/proc/self", "/sys/**", "/dev", "/proc/self/environ", "/proc/*/environ", "/dev/null"])
     def test_the_system_is_no_source(self, source, tmp_path):
-        assert "in /proc, /sys or /dev, where nothing is read" in failure(source)
+        assert "in /proc, /sys or /dev, which ferflow does not read" in failure(source)
         if "*" not in source:
             (tmp_path / "link").symlink_to(source)
             assert "in /proc, /sys or /dev" in failure(tmp_path / "link")

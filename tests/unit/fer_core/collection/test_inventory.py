@@ -132,7 +132,7 @@ class TestFolders:
         fill(tmp_path, "x.jpg")
         os.mkfifo(tmp_path / "pipe.jpg")
         assert below(tmp_path) == ["x.jpg"]
-        assert "no regular file" in failure(tmp_path / "pipe.jpg")
+        assert "not a regular file" in failure(tmp_path / "pipe.jpg")
 
     def test_a_folder_that_cannot_be_listed_is_a_row(self, tmp_path, monkeypatch):
         fill(tmp_path, "open/x.jpg", "closed/y.jpg")
@@ -202,7 +202,7 @@ class TestFolders:
         assert "nothing in" in failure(tmp_path / "empty")
         assert "nothing in" in failure(tmp_path / "blank.txt")
         assert "there is no" in failure(tmp_path / "absent")
-        assert "leads nowhere" in failure(tmp_path / "broken")
+        assert "is a broken link" in failure(tmp_path / "broken")
         assert "no file matches" in failure(tmp_path / "*.jpg")
         assert "no file matches" in failure(tmp_path / "absent/*.jpg")
         for source in ("", "https://example.org/photos", "s3://"):

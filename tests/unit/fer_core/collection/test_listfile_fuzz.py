@@ -69,7 +69,7 @@ def parquet(table):
 
 @pytest.mark.parametrize("kind", [pa.list_(pa.string()), pa.struct({"uri": pa.string()}), pa.int64(), pa.binary(), pa.null()])
 def test_a_column_of_anything_but_text_is_refused(kind):
-    with pytest.raises(SourceError, match="has no column of texts"):
+    with pytest.raises(SourceError, match="has no text column"):
         read_list("x.parquet", parquet(pa.table({"uri": pa.nulls(3, kind)})))
 
 

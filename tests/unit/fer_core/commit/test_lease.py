@@ -13,7 +13,7 @@ import pytest
 
 from fer_core.commit import lease as module
 from fer_core.commit import process_identity
-from fer_core.commit.lease import Claim, lease, live_claims, refuse_concurrent_writer
+from fer_core.commit.lease import Claim, LeaseTimes, lease, live_claims, refuse_concurrent_writer
 from fer_core.commit.process_identity import ProcessIdentity, current_process, has_exited, is_running_here
 from fer_core.errors import LeaseError, StoreError
 from fer_core.storage.store import open_store
@@ -28,25 +28,16 @@ with lease(open_store(sys.argv[1]), "run " + sys.argv[2]):
     sys.stdin.read()
 """
 
+QUICK = LeaseTimes(beat=0.05, look=0.03)
+"""Beats and looks often. A living claim never expires meanwhile, however slow the machine is."""
+IMPATIENT = replace(QUICK, expiry=0.4)
+"""Claims that stand still expire at once: only for tests in which nothing that should live depends on its beats."""
 ELSEWHERE = ProcessIdentity("far-away", "another boot/pid:[1]", 77, "123")
 
 
 @pytest.fixture
 def store(any_root):
     return open_store(any_root)
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Beats and looks often. A living claim never expires meanwhile, however slow the machine is."""
-    monkeypatch.setattr(module, "BEAT_SECONDS", 0.05)
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0.03)
-
-
-@pytest.fixture
-def without_retries(quick, monkeypatch):
-    """Claims that stand still expire at once: only for tests in which nothing that should live depends on its beats."""
-    monkeypatch.setattr(module, "EXPIRY_SECONDS", 0.4)
 
 
 def write(store, claim):
@@ -116,7 +107,7 @@ def test_whatever_ends_the_work_gives_the_lease_back(store):
     assert live_claims(store) == []
 
 
-def test_of_many_at_once_never_two_hold_it(store, quick):
+def test_of_many_at_once_never_two_hold_it(store):
     inside, most, entered, refused = 0, 0, 0, 0
     lock = threading.Lock()
 
@@ -124,7 +115,7 @@ def test_of_many_at_once_never_two_hold_it(store, quick):
         nonlocal inside, most, entered, refused
         for _ in range(3):
             try:
-                with lease(store, f"run {number}"):
+                with lease(store, f"run {number}", QUICK):
                     with lock:
                         inside += 1
                         most, entered = max(most, inside), entered + 1
@@ -145,21 +136,21 @@ def test_of_many_at_once_never_two_hold_it(store, quick):
     assert store.list_files("_meta/leases") == []
 
 
-def test_two_claims_at_the_same_moment_one_goes_on(store, quick, monkeypatch):
+def test_two_claims_at_the_same_moment_one_goes_on(store, monkeypatch):
     """Both have written before either has looked."""
     tokens, barrier, ended = iter(["bb", "aa"]), threading.Barrier(2), []
     monkeypatch.setattr(module, "secrets", SimpleNamespace(token_hex=lambda _: next(tokens)))
     look = module._wait_for_others
 
-    def together(store, claim):
+    def together(store, claim, times):
         barrier.wait()
-        return look(store, claim)
+        return look(store, claim, times)
 
     monkeypatch.setattr(module, "_wait_for_others", together)
 
     def run(name):
         try:
-            with lease(store, name) as held:
+            with lease(store, name, QUICK) as held:
                 ended.append(("held", held.token))  # after the other stepped back, so it need not hold it for long
         except LeaseError:
             ended.append(("refused", name))
@@ -173,7 +164,7 @@ def test_two_claims_at_the_same_moment_one_goes_on(store, quick, monkeypatch):
     assert ("held", "aa") in ended
 
 
-def test_a_living_lease_elsewhere_refuses_as_soon_as_it_beats(store, quick):
+def test_a_living_lease_elsewhere_refuses_as_soon_as_it_beats(store):
     far = claim()
     write(store, far)
     ended = threading.Event()
@@ -187,7 +178,7 @@ def test_a_living_lease_elsewhere_refuses_as_soon_as_it_beats(store, quick):
     thread = threading.Thread(target=beat)
     thread.start()
     try:
-        with pytest.raises(LeaseError, match="run far, process 77 on far-away"), lease(store, "run a"):
+        with pytest.raises(LeaseError, match="run far, process 77 on far-away"), lease(store, "run a", QUICK):
             pytest.fail("both hold it")
     finally:
         ended.set()
@@ -195,35 +186,35 @@ def test_a_living_lease_elsewhere_refuses_as_soon_as_it_beats(store, quick):
     refuse_concurrent_writer(store)  # this machine cannot decide at once
 
 
-def test_a_lease_elsewhere_that_stands_still_is_taken_over_and_fenced(store, without_retries):
+def test_a_lease_elsewhere_that_stands_still_is_taken_over_and_fenced(store):
     write(store, claim())
     started = time.monotonic()
-    with lease(store, "run a") as held:
+    with lease(store, "run a", IMPATIENT) as held:
         assert time.monotonic() - started > 0.4
         assert store.exists("_meta/leases/77.fenced")
         # its holder wakes up and renews what it still takes for its own
         write(store, claim())
         held.check_now()
-        with pytest.raises(LeaseError, match="run a"), lease(store, "run b"):
+        with pytest.raises(LeaseError, match="run a"), lease(store, "run b", IMPATIENT):
             pytest.fail("two hold it")
-    with lease(store, "run c"):
+    with lease(store, "run c", IMPATIENT):
         assert [found.work for found in live_claims(store)] == ["run c"]
 
 
-def test_a_holder_that_slept_learns_of_it_before_it_publishes(store, without_retries, monkeypatch):
-    with lease(store, "run a") as held:
+def test_a_holder_that_slept_learns_of_it_before_it_publishes(store, monkeypatch):
+    with lease(store, "run a", IMPATIENT) as held:
         held._ended.set()  # it stands still
         held._thread.join()
         # seen from another machine
         monkeypatch.setattr(module, "is_running_here", lambda process: False)
-        with lease(store, "run b") as other:
+        with lease(store, "run b", IMPATIENT) as other:
             other.check_now()
             with pytest.raises(LeaseError, match="its lease was taken over"):
                 held.check()
     assert store.list_files("_meta/leases") == [], "even the fence goes, once its holder knows"
 
 
-def test_a_lease_outlives_a_storage_that_does_not_answer_for_a_while(store, quick):
+def test_a_lease_outlives_a_storage_that_does_not_answer_for_a_while(store):
     class Moody:
         down, refused = False, 0
 
@@ -237,7 +228,7 @@ def test_a_lease_outlives_a_storage_that_does_not_answer_for_a_while(store, quic
             return self
 
     moody = Moody()
-    with lease(moody, "run a") as held:
+    with lease(moody, "run a", QUICK) as held:
         moody.down = True
         until(lambda: moody.refused >= 2)
         (before,) = live_claims(store)
@@ -248,7 +239,7 @@ def test_a_lease_outlives_a_storage_that_does_not_answer_for_a_while(store, quic
 
 def test_what_is_no_lease_is_told(store):
     store.write_bytes("_meta/leases/x.json", b"{}")
-    with pytest.raises(LeaseError, match=r"a lease cannot be read; remove .*_meta/leases/x\.json if nothing writes there"):
+    with pytest.raises(LeaseError, match=r"a lease cannot be read; remove .*_meta/leases/x\.json if no process writes there"):
         refuse_concurrent_writer(store)
 
 

@@ -180,6 +180,20 @@ def test_rows_of_several_detectors_keep_their_own(root, photos, tmp_path):
     assert verify(open_store(root)).ok
 
 
+def test_rows_keep_the_smallest_face_of_their_look(root, photos, tmp_path):
+    """Each row has the digest that labelling its photograph as before with the new model would write, so that nothing is read again."""
+    more = fakes.write_pictures(tmp_path / "more", [2, 0, 1])
+    label(root, photos, seed=1)
+    label(root, more, "second", seed=1, hour=1, min_face="1%")
+    relabel(root, "again", 2, hour=2, shard_size=100)
+    for folder, min_face in ((photos, None), (more, "1%")):
+        digest = replace(fakes.config(root), min_face=min_face, model_digest=SeedPredictor(2).digest).pipeline_digest
+        labels = [row for row in rows(root, "labels", "again") if row["image_uri"].startswith(str(folder))]
+        assert {row["pipeline_digest"] for row in labels} == {digest}
+        assert select_changed(fakes.inventory(fakes.refs(folder)), load_processed_index(open_store(root), "/", digest)).new.num_rows == 0
+    assert verify(open_store(root)).ok
+
+
 def test_shards_shrink_where_there_are_many_faces_in_a_picture(root, photos):
     label(root, photos, seed=1)
     found = survey(open_store(root), Answering(SeedPredictor(2).digest))

@@ -69,7 +69,7 @@ def test_parts_of_an_earlier_release_are_whole(run, store, pictures):
 def test_a_part_without_another_column(run, store, name):
     rows = part(store, run, "labels", 1)
     promise(store, run, "labels", rows.drop_columns([name]))
-    promised = f"other columns than promised: {run_folder(run, 'labels')}/part-00001.parquet"
+    promised = f"other columns than the schema's: {run_folder(run, 'labels')}/part-00001.parquet"
     assert promised in verify(store).problems
     promise(store, run, "labels", rows.drop_columns([name, "novelty"]))
     assert promised in verify(store).problems
@@ -94,9 +94,9 @@ def part(store, run, table, number):
 def test_rows_that_are_there_twice(run, store):
     promise(store, run, "images", part(store, run, "images", 0).slice(0, 1))
     problems = verify(store).problems
-    assert any("1 keys more than once in images, such as" in problem for problem in problems)
+    assert any("1 duplicate keys in images, such as" in problem for problem in problems)
     promise(store, run, "labels", part(store, run, "labels", 0).slice(0, 1))
-    assert any("1 keys more than once in labels" in problem for problem in verify(store).problems)
+    assert any("1 duplicate keys in labels" in problem for problem in verify(store).problems)
 
 
 def test_rows_that_are_fewer_other_or_foreign(run, store):
@@ -104,12 +104,12 @@ def test_rows_that_are_fewer_other_or_foreign(run, store):
     promise(store, run, "labels", rows.slice(0, 0))
     assert [problem.split(":")[0] for problem in verify(store).problems] == ["0 rows instead of 1"]
     promise(store, run, "labels", rows.drop(["entropy"]))
-    assert [problem.split(":")[0] for problem in verify(store).problems] == ["other columns than promised"]
+    assert [problem.split(":")[0] for problem in verify(store).problems] == ["other columns than the schema's"]
     foreign = rows.set_column(rows.column_names.index("run_id"), rows.schema.field("run_id"), pa.array(["run-z"]))
     promise(store, run, "labels", foreign)
     assert [problem.split(":")[0] for problem in verify(store).problems] == ["rows of another run"]
     promise(store, run, "labels", rows.select(["entropy"]))
-    assert [problem.split(":")[0] for problem in verify(store).problems] == ["other columns than promised"]
+    assert [problem.split(":")[0] for problem in verify(store).problems] == ["other columns than the schema's"]
 
 
 def test_a_part_that_is_no_parquet(run, store):
@@ -148,8 +148,8 @@ def test_a_part_that_is_there_twice(run, store):
     twice = [part for part in manifest["parts"] if part["path"] == path]
     store.write_bytes(manifest_file("run-a"), json.dumps({**manifest, "parts": manifest["parts"] + twice}).encode())
     problems = verify(store).problems
-    assert f"promised 2 times: {path}" in problems
-    assert any("more than once in labels" in problem for problem in problems)
+    assert f"in manifests 2 times: {path}" in problems
+    assert any("duplicate keys in labels" in problem for problem in problems)
 
 
 def test_a_manifest_in_another_runs_place(run, store):
@@ -165,7 +165,7 @@ def test_rows_that_do_not_belong_together(run, store, table):
     promise(store, run, table, other)
     problems = verify(store).problems
     assert len(problems) == 2
-    assert f"1 images name other numbers of faces than they have in {table}, such as" in problems[0]
+    assert f"1 images have another number of faces in {table} than in images, such as" in problems[0]
     assert f"1 images in {table} are not in images, such as /elsewhere" in problems[1]
 
 
@@ -224,7 +224,7 @@ def test_probabilities_that_are_none(run, store, column, value):
             each |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     store.write_bytes(manifest_file(run.run_id), json.dumps(manifest).encode())
     (problem,) = verify(store).problems
-    assert problem.startswith("1 faces whose probabilities are not finite, do not sum to 1 or have another confidence")
+    assert problem.startswith("1 faces whose probabilities are not finite, do not sum to 1, or whose largest one is not the confidence")
     assert problem.endswith(path)
 
 

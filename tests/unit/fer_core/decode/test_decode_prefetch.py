@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_core.decode import decode_prefetch
 from fer_core.decode.decode_prefetch import DecodePrefetcher
 from fer_core.decode.decoder import DecodeLimits, decode
 from fer_core.errors import ImageError
@@ -57,9 +56,7 @@ def test_each_picture_at_its_turn_with_its_own_error(threads: int, place: str) -
             ahead.take(images[0])
 
 
-def test_pixels_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode_prefetch, "PIXELS_A_PICTURE", 1)
-    monkeypatch.setattr(decode_prefetch, "PIXELS_AHEAD", 500)
+def test_pixels_in_memory_are_bounded() -> None:
     images, lock, alive, most, several = refs(30), threading.Lock(), [0], [0], threading.Event()
 
     def counted(data: bytes, admit: Callable[[int], None]) -> Picture:
@@ -73,7 +70,7 @@ def test_pixels_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return decode(data, DecodeLimits(), None, told)
 
-    with DecodePrefetcher(images, LIMIT, lambda uri, limit, size: png(20, 0), counted, threads=4, waiting=20) as ahead:
+    with DecodePrefetcher(images, LIMIT, lambda uri, limit, size: png(20, 0), counted, threads=4, waiting=20, pixels=500) as ahead:
         for ref in images:
             decoded = ahead.take(ref)
             assert several.wait(240)  # more than one at a time
@@ -83,23 +80,19 @@ def test_pixels_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert most[0] <= 500  # no more than fit
 
 
-def test_one_larger_than_the_budget_comes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode_prefetch, "PIXELS_A_PICTURE", 1)
-    monkeypatch.setattr(decode_prefetch, "PIXELS_AHEAD", 50)
+def test_one_larger_than_the_budget_comes_alone() -> None:
     images = refs(8)
-    with DecodePrefetcher(images, LIMIT, lambda uri, limit, size: png(20, 0), plainly, threads=3, waiting=3) as ahead:
+    with DecodePrefetcher(images, LIMIT, lambda uri, limit, size: png(20, 0), plainly, threads=3, waiting=3, pixels=50) as ahead:
         for ref in images:
             decoded = ahead.take(ref)
             assert decoded.picture is not None
             ahead.release(decoded)
 
 
-def test_leaving_early_leaves_no_thread_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaving_early_leaves_no_thread_behind() -> None:
     """Threads that wait for pixels would keep a process from ending."""
-    monkeypatch.setattr(decode_prefetch, "PIXELS_A_PICTURE", 1)
-    monkeypatch.setattr(decode_prefetch, "PIXELS_AHEAD", 200)
     before = set(threading.enumerate())
-    with DecodePrefetcher(refs(30), LIMIT, lambda uri, limit, size: png(20, 0), plainly, threads=3, waiting=5) as ahead:
+    with DecodePrefetcher(refs(30), LIMIT, lambda uri, limit, size: png(20, 0), plainly, threads=3, waiting=5, pixels=200) as ahead:
         ahead.take(refs(30)[0])  # and never gives it back
     for thread in set(threading.enumerate()) - before:
         thread.join(60)
@@ -122,11 +115,9 @@ def test_what_an_odd_decoder_raises_stays_with_its_picture() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_it_is_told_who_waits_for_what_is_held(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
-    monkeypatch.setattr(decode_prefetch, "PIXELS_A_PICTURE", 1)
-    monkeypatch.setattr(decode_prefetch, "PIXELS_AHEAD", 500)  # two pictures and a half
-    images = refs(6)
-    with DecodePrefetcher(images, LIMIT, lambda uri, limit, size: png(20, 0), plainly, threads=threads, waiting=3) as ahead:
+def test_it_is_told_who_waits_for_what_is_held(threads: int) -> None:
+    images = refs(6)  # of which two and a half fit
+    with DecodePrefetcher(images, LIMIT, lambda uri, limit, size: png(20, 0), plainly, threads=threads, waiting=3, pixels=500) as ahead:
         held = []
         for ref in images[:2]:
             assert not ahead.is_short(ref)

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from fer_core.decode.decoder import REDUCTIONS, DecodeLimits, decode
+from fer_core.decode import decoder
+from fer_core.decode.decoder import DecodeLimits, decode
+from fer_core.min_face import REDUCTIONS, not_above
 
 TURNED = {1: False, 3: False, 6: True, 8: True}
 """EXIF orientation -> whether width and height change places."""
@@ -27,7 +29,7 @@ def encoded(width: int, height: int, kind: str = "JPEG", mode: str = "RGB", orie
 @given(st.integers(1, 900), st.integers(1, 900), st.integers(1, 500), st.sampled_from(sorted(TURNED)))
 def test_the_longest_side_stays_long_enough(width: int, height: int, side: int, orientation: int) -> None:
     told: list[int] = []
-    picture = decode(encoded(width, height, orientation=orientation), DecodeLimits(), side, told.append)
+    picture = decode(encoded(width, height, orientation=orientation), DecodeLimits(), not_above(side), told.append)
     rows, columns = picture.pixels.shape[:2]
     expected = (width, height) if TURNED[orientation] else (height, width)
     assert (picture.height, picture.width) == expected
@@ -43,7 +45,7 @@ def test_the_longest_side_stays_long_enough(width: int, height: int, side: int, 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_it_is_what_shrinking_the_full_picture_gives(factor: int, mode: str) -> None:
     content = encoded(800, 640, mode=mode)
-    full, reduced = decode(content, DecodeLimits()), decode(content, DecodeLimits(), 800 // factor)
+    full, reduced = decode(content, DecodeLimits()), decode(content, DecodeLimits(), not_above(800 // factor))
     assert reduced.pixels.shape == (640 // factor, 800 // factor, 3)
     shrunk = cv2.resize(full.pixels, reduced.pixels.shape[1::-1], interpolation=cv2.INTER_AREA)
     assert np.abs(shrunk.astype(int) - reduced.pixels).mean() < 2.5
@@ -51,8 +53,18 @@ def test_it_is_what_shrinking_the_full_picture_gives(factor: int, mode: str) -> 
     assert moved > np.abs(shrunk.astype(int) - reduced.pixels).mean()  # not shifted by a pixel
 
 
+@pytest.mark.parametrize("strip", [1, 800, 7 * 400, 2**18])
+def test_strips_are_the_whole_picture(strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "STRIP_PIXELS", strip)
+    content = encoded(400, 301)
+    picture = decode(content, DecodeLimits())
+    assert np.array_equal(picture.pixels, np.asarray(Image.open(io.BytesIO(content))))
+    assert picture.pixels.flags.c_contiguous
+    assert not picture.pixels.flags.writeable
+
+
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP"])
 def test_other_formats_are_decoded_in_full(kind: str) -> None:
-    picture = decode(encoded(400, 300, kind), DecodeLimits(), 50)
+    picture = decode(encoded(400, 300, kind), DecodeLimits(), not_above(50))
     assert picture.pixels.shape == (300, 400, 3)
     assert picture.reduction == (1, 1)

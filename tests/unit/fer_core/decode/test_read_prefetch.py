@@ -4,7 +4,6 @@ import threading
 
 import pytest
 
-from fer_core.decode import read_prefetch
 from fer_core.decode.read_prefetch import REQUESTS_AHEAD, ReadPrefetcher
 from fer_core.errors import ImageError, OutageError
 from fer_core.run import ImageRef
@@ -76,11 +75,10 @@ def test_requests_are_really_made_at_once():
 
 
 @pytest.mark.parametrize(("sizes", "ahead_of_first"), [([10, 40, 40, 40, 10], 2), ([10, 500, 40, 10], 1), ([10, None, 1, 1], 1)])
-def test_bytes_are_bounded_and_a_large_one_comes_alone(monkeypatch, sizes, ahead_of_first):
-    monkeypatch.setattr(read_prefetch, "BYTES_AHEAD", 100)
+def test_bytes_are_bounded_and_a_large_one_comes_alone(sizes, ahead_of_first):
     storage = Storage()
     wanted = [ImageRef(f"s3://bucket/{number}.jpg", size, None, None) for number, size in enumerate(sizes)]
-    with ReadPrefetcher(wanted, LIMIT, storage.read) as ahead:
+    with ReadPrefetcher(wanted, LIMIT, storage.read, bytes_ahead=100) as ahead:
         ahead.take(wanted[0])
         storage.wait_for(1 + ahead_of_first)
         # those after it may have been asked for together with the first; after it, what fits

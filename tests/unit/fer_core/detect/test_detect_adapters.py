@@ -70,6 +70,20 @@ def test_the_same_pixels_give_the_same_faces(any_detector):
         assert np.array_equal(getattr(before, column), getattr(after, column))
 
 
+@pytest.mark.parametrize("side", [224, 512, 1600, 2600])
+def test_a_finest_level_is_what_was_asked_for(any_detector, side):
+    """Also one that is cut into tiles."""
+    from skimage import data
+
+    faces = any_detector.detect(data.astronaut(), side)
+    assert box_iou(faces.boxes[:1], np.array([[180, 62, 272, 177]]))[0, 0] > 0.5
+    assert np.hypot(*(faces.points[0] - ASTRONAUT).T).max() < 12
+    small = np.full((1000, 1600, 3), 120, np.uint8)
+    small[100:200, 1450:1550] = cv2.resize(data.astronaut(), (100, 100), interpolation=cv2.INTER_AREA)  # a face of 18 px
+    head = np.array([[1450 + 35, 100 + 12, 1450 + 53, 100 + 35]])
+    assert (box_iou(head, any_detector.detect(small, side).boxes).max(initial=0) > 0.4) == (side >= 1600)
+
+
 def test_colour_order_is_rgb(any_detector):
     """Skin in swapped colours is less of a face."""
     from skimage import data

@@ -77,10 +77,7 @@ def test_a_file_that_is_no_network_is_one_sentence(detectors, kind, content, cap
 
 def test_a_pack_that_cannot_be_had_is_one_sentence(monkeypatch):
     """No way out of this machine: answered at once."""
-    from fer_core.detect import insightface
-
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    monkeypatch.setattr(insightface, "CONNECT_SECONDS", 2.0)
     with pytest.raises(DetectorError, match=r"pack buffalo_s is not in ~/\.insightface/models and cannot be downloaded"):
         build("insightface:buffalo_s")
 

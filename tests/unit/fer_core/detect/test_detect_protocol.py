@@ -1,5 +1,7 @@
 """Cleaning, overlap and suppression of raw findings, and the sizes at which pictures are looked at."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fer_core.detect.base import box_iou, clean_detections, nms
-from fer_core.detect.image_pyramid import MAX_SIDE, finest_side, pyramid_levels, shrinkable_side
+from fer_core.detect.image_pyramid import EDGE, LIMIT_SIDE, MAX_SIDE, OVERLAP, finest_side, halved, pyramid_levels, shrinkable_side, tiles
 
 anything = st.floats(-200, 200, width=32) | st.sampled_from([np.nan, np.inf, -np.inf])
 findings = st.integers(0, 8).flatmap(
@@ -110,3 +112,38 @@ def test_a_picture_that_came_shrunk_is_looked_at_alike(longest, max_side):
     for factor in (2, 4, 8):
         if longest >= factor * side:
             assert finest_side(-(-longest // factor), 1, max_side) == finest_side(longest, 1, max_side)
+
+
+@given(st.integers(1, 60_000), st.integers(1, 3), st.integers(1, 1000))
+def test_levels_are_halved_until_they_are_coarse_enough(finest, looks, coarsest):
+    sides = halved(finest, looks, coarsest)
+    assert sides[0] == finest
+    assert all(next_ == max(1, side // 2) for side, next_ in itertools.pairwise(sides))
+    assert len(sides) >= looks
+    assert sides[-1] <= max(coarsest, finest >> looks - 1)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 5000), st.integers(1, 5000))
+def test_tiles_cover_a_level_and_have_every_face_whole(height, width):
+    level = np.zeros((height, width, 3), np.uint8)
+    parts, covered = list(tiles(level)), np.zeros((height, width), bool)
+    assert len(parts) == 1 or max(height, width) > LIMIT_SIDE
+    assert sum(part.pixels.shape[0] for part in parts if part.origin[0] == 0) <= height + (len(parts) - 1) * (OVERLAP + 1)
+    for part in parts:
+        left, top = part.origin.astype(int)
+        rows, columns = part.pixels.shape[:2]
+        assert max(rows, columns) <= LIMIT_SIDE
+        covered[top : top + rows, left : left + columns] = True
+    assert covered.all()
+    room = OVERLAP - 2 * EDGE - 1
+    box = np.array([width - room, height - room, width, height]) * np.random.default_rng(height).uniform(0, 1)
+    box = np.array([max(box[0], 0), max(box[1], 0), max(box[0], 0) + min(room, width), max(box[1], 0) + min(room, height)], np.float32)
+    box = np.minimum(box, np.array([width, height, width, height], np.float32))
+    inside = [
+        part.whole((box - np.tile(part.origin, 2))[None])[0]
+        and (box[2:] - part.origin <= part.pixels.shape[1::-1]).all()
+        and (box[:2] >= part.origin).all()
+        for part in parts
+    ]
+    assert any(inside)

@@ -47,6 +47,23 @@ def test_pieces_are_those_of_the_reference(largest):
             assert different.mean() < 0.05
 
 
+def test_each_picture_has_a_finest_level_of_its_own():
+    finest = [200, None, 500, 640, 900, 1500, None, 200]
+    plan = plan_batch(SHAPES, LARGEST_SIDE, finest)
+    assert [(group.height, group.width, group.side, group.count) for group in plan.groups if group.height == 300] == [
+        (300, 400, 200, 2),
+        (300, 400, 640, 1),
+    ]
+    for number, (shape, side) in enumerate(zip(SHAPES, finest, strict=True)):
+        wanted = sorted(
+            by_geometry(piece.pixels.shape[:2], piece.origin, piece.scale, piece.cut)
+            for piece in tile_image(np.zeros((*shape, 3), np.uint8), LARGEST_SIDE, side)
+        )
+        place = plan.order.index(number)
+        geometry = [(each.shape, row) for each in plan.passes for row in each.geometry[each.picture == place]]
+        assert sorted(by_geometry(shape, row[:2], row[2:4], row[4:]) for shape, row in geometry) == wanted
+
+
 def test_slots_are_each_pieces_own():
     plan = plan_batch(SHAPES, LARGEST_SIDE)
     taken = [(int(picture), int(slot)) for each in plan.passes for picture, slot in zip(each.picture, each.slot, strict=True)]

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from fer_core.commit.publish import publish, write_plan
 from fer_core.errors import CommitError, StoreError, UsageError
 from fer_core.export import current_file
-from fer_core.export.current_file import FILE, CurrentExport, export_current
+from fer_core.export.current_file import FILE, LIMITS, CurrentExport, ExportLimits, export_current
 from fer_core.pipeline.shard import label_shard
-from fer_core.storage import spill
+from fer_core.storage.spill import RowLimits
 from fer_core.storage.store import open_store
 from fer_core.tables.schema import LABELS
 from tests.support import fakes, histories
@@ -56,11 +56,11 @@ def folder(tmp_path):
     return tmp_path / "labels"
 
 
-def export(root, target, rows=current_file.ROWS_AT_ONCE) -> CurrentExport:
-    return export_current(open_store(str(root)), open_store(str(target)), rows_at_once=rows)
+def export(root, target, limits=LIMITS) -> CurrentExport:
+    return export_current(open_store(str(root)), open_store(str(target)), limits=limits)
 
 
-def test_every_storage(root, tmp_path, monkeypatch):
+def test_every_storage(root, tmp_path):
     target = f"{root}-current" if "://" in root else str(tmp_path / "current")
     found = export(root, target)
     rows = exported(target)
@@ -69,8 +69,7 @@ def test_every_storage(root, tmp_path, monkeypatch):
     assert found == CurrentExport(open_store(target).url(FILE), rows.num_rows, len(set(rows["image_uri"].to_pylist())), 3, 0, found.bytes)
     whole = open_store(target).read_bytes(FILE)
     assert found.bytes == len(whole)
-    monkeypatch.setattr(current_file, "BYTES_AHEAD", 1)
-    assert export(root, target) == found
+    assert export(root, target, ExportLimits(bytes_ahead=1)) == found
     assert open_store(target).read_bytes(FILE) == whole, "the same root gives the same bytes"
 
 
@@ -80,7 +79,7 @@ def test_any_past_however_it_is_cut(nights, tmp_path_factory):
     folder = tmp_path_factory.mktemp("past")
     for night in nights:
         histories.commit(folder / "labels", night, shard_size=2)
-    found = export(folder / "labels", folder / "current", 2)
+    found = export(folder / "labels", folder / "current", ExportLimits(RowLimits(2, 1)))
     assert triples(exported(str(folder / "current"))) == histories.current(nights)
     assert found.runs == len(nights)
 
@@ -100,7 +99,7 @@ def test_what_several_releases_wrote(folder, tmp_path):
 
 
 def test_the_file_says_what_it_is_and_prunes(folder, tmp_path):
-    export(folder, tmp_path / "current", 30)
+    export(folder, tmp_path / "current", ExportLimits(RowLimits(30, 1)))
     file = pq.ParquetFile(tmp_path / "current" / FILE)
     assert (file.metadata.metadata[b"fer.export"], file.metadata.metadata[b"fer.schema_version"]) == (b"current", b"1")
     assert file.num_row_groups > 2
@@ -178,10 +177,9 @@ def test_a_full_disk_is_one_line(folder, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(spill, "ROWS_AT_ONCE", 1)
     monkeypatch.setattr(pa.ipc, "new_file", full)
     with pytest.raises(StoreError, match=r"cannot write to .*: No space left on device"):
-        export(folder, tmp_path / "current")
+        export(folder, tmp_path / "current", ExportLimits(sorting=RowLimits(1)))
     assert fakes.tree(tmp_path / "current") == {}
 
 
@@ -189,12 +187,12 @@ def test_a_place_with_anything_else_is_refused(folder, tmp_path):
     target = tmp_path / "current"
     export(folder, target)
     (target / "notes.txt").write_text("mine")
-    with pytest.raises(StoreError, match="is not empty and no earlier export"):
+    with pytest.raises(StoreError, match="is neither empty nor an earlier export"):
         export(folder, target)
     (target / "notes.txt").unlink()
     for theirs in (b"mine", next(folder.rglob("*.parquet")).read_bytes(), b""):
         (target / FILE).write_bytes(theirs)
-        with pytest.raises(StoreError, match="is not empty and no earlier export"):
+        with pytest.raises(StoreError, match="is neither empty nor an earlier export"):
             export(folder, target)
         assert (target / FILE).read_bytes() == theirs
     with pytest.raises(StoreError, match="is a file, not a folder"):

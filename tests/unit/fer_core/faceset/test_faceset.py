@@ -30,7 +30,6 @@ from fer_core.faceset import (
     write_split,
 )
 from fer_core.faceset import reader as reader_module
-from fer_core.faceset import writer as writer_module
 from fer_core.faceset.reader import luma_of
 from fer_core.faceset.writer import FaceSetWriter, expression_of
 from fer_core.hashing import file_sha256
@@ -84,10 +83,9 @@ def test_more_than_one_row_group(tmp_path: Path) -> None:
     assert pq.ParquetFile(tmp_path / "faces-train.parquet").num_row_groups == 2
 
 
-def test_row_groups_end_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "GROUP_BYTES", 1000)
+def test_row_groups_end_by_bytes(tmp_path: Path) -> None:
     row = next(rows(1, "train", "votes"))
-    write_split(tmp_path, "train", [{**row, "crop": bytes(size)} for size in (400, 400, 400, 5000, 10)])
+    write_split(tmp_path, "train", [{**row, "crop": bytes(size)} for size in (400, 400, 400, 5000, 10)], group_bytes=1000)
     opened = pq.ParquetFile(tmp_path / "faces-train.parquet")
     assert [opened.metadata.row_group(i).num_rows for i in range(opened.num_row_groups)] == [3, 1, 1]
     assert [len(row["crop"]) for row in read_rows(tmp_path, "train")] == [400, 400, 400, 5000, 10]

@@ -25,7 +25,7 @@ class DotDetector:
 
     identity = "dots"
 
-    def detect(self, pixels: NDArray[np.uint8]) -> Faces:
+    def detect(self, pixels: NDArray[np.uint8], side: int | None = None, /) -> Faces:
         # what exceeds the threshold, not the light itself: a pixel that only just passes must not pull the centre by a tenth of a pixel
         light = np.maximum(pixels[..., 0].astype(np.float64) - 30, 0)
         count, areas = cv2.connectedComponents((light > 0).astype(np.uint8))
@@ -80,7 +80,7 @@ class Told:
             Faces(np.array(boxes, np.float32), np.array(points, np.float32), np.ones(len(boxes), np.float32)) if boxes else Faces.none()
         )
 
-    def detect(self, pixels: NDArray[np.uint8]) -> Faces:
+    def detect(self, pixels: NDArray[np.uint8], side: int | None = None, /) -> Faces:
         return self.faces
 
 

@@ -132,13 +132,13 @@ def test_folder_several_splits(tmp_path: Path) -> None:
 def test_folder_of_no_expression(tmp_path: Path, place: str) -> None:
     write(tmp_path / "train/fear/a.png" if place.startswith("train") else tmp_path / "fear/a.png", "x")
     write(tmp_path / place, "x")
-    refused(folder.samples, tmp_path, "no expression is called 'joyful'")
+    refused(folder.samples, tmp_path, "unknown expression 'joyful'")
 
 
 def test_folder_of_no_split(tmp_path: Path) -> None:
     write(tmp_path / "train/fear/a.png", "x")
     write(tmp_path / "val/fear/a.png", "x")
-    refused(folder.samples, tmp_path, "no split is called 'val'")
+    refused(folder.samples, tmp_path, "unknown split 'val'")
 
 
 def test_folders_that_are_empty(tmp_path: Path) -> None:

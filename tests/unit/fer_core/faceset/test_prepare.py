@@ -2,6 +2,7 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -193,10 +194,10 @@ def test_a_worker_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_worker_processes_give_what_one_process_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = [voted(str(i), ("train", "valid")[i % 2], encoded(picture(i))) for i in range(10)]
     threads = cv2.getNumThreads()
-    monkeypatch.setattr(module, "BATCH", 2)
-    many = import_aligned(samples, tmp_path / "many", "made", "builtin", 2)
+    two_a_batch = partial(module.face_workers, batch=2)
+    many = import_aligned(samples, tmp_path / "many", "made", "builtin", 2, open_pool=two_a_batch)
     monkeypatch.setattr(module, "ProcessPoolExecutor", Here)
-    one = import_aligned(samples, tmp_path / "one", "made", "builtin", 1)
+    one = import_aligned(samples, tmp_path / "one", "made", "builtin", 1, open_pool=two_a_batch)
     cv2.setNumThreads(threads)
     assert many == one
     assert many.counts == {"train": 5, "valid": 5}

@@ -1,6 +1,5 @@
 import os
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,12 +9,11 @@ import pytest
 from fer_core.errors import FaceSetError
 from fer_core.faceset import face_workers as module
 from fer_core.faceset import read_card, read_rows, read_split
-from fer_core.faceset.importers import raw as raw_module
-from fer_core.faceset.importers.raw import import_raw
+from fer_core.faceset.importers.raw import LIMITS, import_raw
 from fer_core.faceset.importers.samples import Sample
 from fer_core.faceset.prepare import import_aligned, prepare
 from tests.support.made_faces import encoded, tinted
-from tests.support.prepared_sets import Here, columns, picture, prepared, voted
+from tests.support.prepared_sets import Here, columns, picture, prepared, small_batches, voted
 
 SHARED = Path(os.environ.get("FERFLOW_SHARED", Path(__file__).resolve().parents[5] / "shared"))
 
@@ -37,16 +35,16 @@ def mixed() -> list[Sample]:
 
 @pytest.mark.usefixtures("here")
 def test_importing_gives_row_for_row_what_raw_and_prepare_give(tmp_path: Path) -> None:
-    at_once = import_aligned(mixed(), tmp_path / "once", "made", "fake", 1)
+    at_once = import_aligned(mixed(), tmp_path / "once", "made", "fake", 1, open_pool=small_batches)
     raw = import_raw(mixed(), tmp_path / "raw", "made")
-    later = prepare(tmp_path / "raw", tmp_path / "later", "fake", 3)
+    later = prepare(tmp_path / "raw", tmp_path / "later", "fake", 3, open_pool=small_batches)
     assert raw.raw
     assert not later.raw
     assert at_once == later == read_card(tmp_path / "later")
     assert at_once.digests == later.digests  # the very same bytes
     for split in at_once.counts:
         assert columns(tmp_path / "once", split) == columns(tmp_path / "later", split)
-    assert prepare(tmp_path / "raw", tmp_path / "later", "fake", 1) == later  # again, over the first
+    assert prepare(tmp_path / "raw", tmp_path / "later", "fake", 1, open_pool=small_batches) == later  # again, over the first
 
 
 @pytest.mark.usefixtures("here")
@@ -95,9 +93,12 @@ def test_a_raw_set_of_single_labels_counts_by_label(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_files_that_are_too_large_are_left_out_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    samples = [voted("film", "train", bytes(9000)), voted("a", "train", encoded(picture(0))), voted("b", "train", b"broken")]
-    monkeypatch.setattr(raw_module, "LIMITS", replace(raw_module.LIMITS, max_bytes=8000))
+def test_files_that_are_too_large_are_left_out_and_counted(tmp_path: Path) -> None:
+    samples = [
+        voted("film", "train", bytes(LIMITS.max_bytes + 1)),
+        voted("a", "train", encoded(picture(0))),
+        voted("b", "train", b"broken"),
+    ]
     assert import_raw(samples, tmp_path / "raw", "made").undecodable == 1
     assert prepare(tmp_path / "raw", tmp_path / "set", "fake", 1).undecodable == 2
     assert read_split(tmp_path / "set", "train").ids == ("a",)
@@ -128,16 +129,15 @@ def test_a_damaged_raw_set_is_one_sentence_and_leaves_nothing(tmp_path: Path, da
 
 
 @pytest.mark.usefixtures("here")
-def test_batches_end_by_number_and_by_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_end_by_number_and_by_size() -> None:
     sizes: list[int] = []
 
     def count(given: list[int]) -> list[int]:
         sizes.append(len(given))
         return [-number for number in given]
 
-    monkeypatch.setattr(module, "BATCH_BYTES", 100)
     tasks = [({"sample_id": i, "crop": bytes(200 if i == 4 else 1)}, i) for i in range(9)]
-    with module.face_workers("fake", 1) as pool:
+    with small_batches("fake", 1, batch_bytes=100) as pool:
         done = list(module.ordered_map(pool, count, tasks))
     assert sizes == [3, 2, 3, 1]
     assert [(row["sample_id"], result) for row, result in done] == [(i, -i) for i in range(9)]

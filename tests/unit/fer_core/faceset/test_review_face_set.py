@@ -75,7 +75,7 @@ def test_faces_without_a_picture_are_left_out_and_counted(tmp_path):
     assert (found.gone, found.card.undecodable, found.card.counts, found.card.classes) == (1, 1, {"train": 2}, ("fear",))
     for file in folder.iterdir():
         file.unlink()
-    with pytest.raises(FaceSetError, match="of none of the 3 reviewed faces"):
+    with pytest.raises(FaceSetError, match=r"the images of all 3 reviewed faces .* are missing"):
         make(tmp_path, name="none")
     assert not (tmp_path / "none").exists()
 
@@ -133,10 +133,10 @@ def test_a_picture_of_one_face_is_known_by_its_pixels_as_in_other_sets(tmp_path)
 
 def test_nothing_reviewed_is_one_sentence(tmp_path):
     reviews.night(tmp_path / "root", reviews.photographs(tmp_path / "photos", 1))
-    with pytest.raises(FaceSetError, match=r"no face under .* has been given an expression"):
+    with pytest.raises(FaceSetError, match=r"no face under .* has a reviewed expression"):
         make(tmp_path)
     reviewed(tmp_path, ["unsure"])
-    with pytest.raises(FaceSetError, match=r"no face under .* has been given an expression"):
+    with pytest.raises(FaceSetError, match=r"no face under .* has a reviewed expression"):
         make(tmp_path)
     assert not (tmp_path / "set").exists()
 

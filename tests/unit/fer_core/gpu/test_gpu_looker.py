@@ -18,6 +18,7 @@ from fer_core.gpu.places import Findings
 from fer_core.gpu.plan import plan_batch
 from fer_core.gpu.predictor import FacePass
 from fer_core.gpu.pyramid import batch_tiles
+from fer_core.min_face import Look
 from fer_core.models.store import load_model, resolve_model
 from fer_core.timing import Stopwatch
 
@@ -32,7 +33,7 @@ def extractor(dtype=torch.float32):
 
 
 def look(with_, pictures, least=LEAST):
-    return with_.extract(pictures, least, Stopwatch())
+    return with_.extract(pictures, [Look(least)] * len(pictures), Stopwatch())
 
 
 def face(side):
@@ -121,6 +122,16 @@ def test_the_company_changes_nothing(shown, in_single):
     identical(look(alone, [shown[number] for number in (5, 3, 3)]), [in_single[number] for number in (5, 3, 3)])
 
 
+def test_each_picture_is_searched_as_finely_as_it_is_asked_for(shown):
+    """Two of one size in different ways, and each with a smallest face of its own."""
+    pictures = [*shown[:3], shown[0], shown[0]]
+    looks = [Look(10.0, 320), Look(20.0, 500), Look(10.0), Look(10.0, 640), Look(400.0, 320)]
+    wanted = CpuFaceExtractor(BuiltinDetector()).extract(pictures, looks, Stopwatch())
+    assert [len(one.faces) > 0 for one in wanted] == [True, True, True, True, False]
+    assert not np.array_equal(wanted[0].faces.boxes, wanted[3].faces.boxes)
+    same(extractor().extract(pictures, looks, Stopwatch()), wanted)
+
+
 def test_nothing_to_look_at():
     assert look(extractor(), []) == []
 
@@ -201,7 +212,7 @@ def test_the_host_is_never_asked(monkeypatch):
             Findings(ours._through(pieces), *(torch.from_numpy(table).to(meta) for table in (each.picture, each.slot, each.geometry)))
             for each, pieces in zip(plan.passes, batch_tiles(plan, flat, torch.float16), strict=True)
         ]
-        told, boxes, rows, picture, crops = ours._settled(pictures, LEAST, findings, plan.pieces, _Room(CANDIDATES, 128, 16))
+        told, boxes, rows, picture, crops = ours._settled(pictures, findings, plan.pieces, _Room(CANDIDATES, 128, 16))
         assert [each.shape for each in (boxes, rows, picture, crops)] == [(128, 4), (128, 15), (128,), (128, 112, 112, 3)]
         assert {each.device.type for each in (told, boxes, rows, picture, crops)} == {"meta"}
         network, spec = load_model(resolve_model("tiny"))
@@ -210,7 +221,7 @@ def test_the_host_is_never_asked(monkeypatch):
         for name in ("tensor", "as_tensor", "from_numpy"):
             monkeypatch.setattr(torch, name, None)  # on such a device the first two send nothing that could be watched
         assert faces(torch.empty((64, 112, 112, 3), dtype=torch.uint8, device=meta)).shape == (64, 8)
-        ours._settled(pictures, LEAST, findings, plan.pieces, _Room(CANDIDATES, 128, 16))
+        ours._settled(pictures, findings, plan.pieces, _Room(CANDIDATES, 128, 16))
 
 
 class NothingFromTheHost(TorchDispatchMode):

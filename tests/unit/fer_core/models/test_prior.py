@@ -36,7 +36,7 @@ def test_shares_sum_to_one_and_are_read_back(values: list[float]) -> None:
         ([*[1.0] * 7, math.inf], "finite"),
         ([*[1.0] * 7, True], "numbers"),
         ([*[1.0] * 7, "1"], "numbers"),
-        ({"neutral": 1.0}, "names the shares of neutral"),
+        ({"neutral": 1.0}, "gives the shares of neutral"),
         ("training", "8 shares"),
         (None, "8 shares"),
     ],

@@ -12,9 +12,9 @@ from skimage import data
 
 from fer_core.align.aligner import align
 from fer_core.align.face_extractor import CpuFaceExtractor, ExtractedFaces
-from fer_core.decode import decode_prefetch
 from fer_core.detect.builtin.detector import BuiltinDetector
 from fer_core.errors import DetectorError
+from fer_core.min_face import Look
 from fer_core.pipeline import label_images
 from fer_core.pipeline.label_images import LabelledImages, process_images
 from fer_core.pipeline.worker_models import WorkerModels
@@ -35,14 +35,20 @@ class Together:
     def __init__(self) -> None:
         self.asked: list[int] = []
 
-    def extract(self, pictures: Sequence[NDArray[np.uint8]], min_face_px: float, watch: Stopwatch) -> list[ExtractedFaces]:
+    def extract(self, pictures: Sequence[NDArray[np.uint8]], looks: Sequence[Look], watch: Stopwatch) -> list[ExtractedFaces]:
         self.asked.append(len(pictures))
-        return CpuFaceExtractor(fakes.FakeDetector()).extract(pictures, min_face_px, watch)
+        return CpuFaceExtractor(fakes.FakeDetector()).extract(pictures, looks, watch)
 
 
-def run_over(folder: Path, tools: WorkerModels, seen: list[str | None] | None = None, config: RunConfig | None = None) -> LabelledImages:
-    note = (lambda _: None) if seen is None else seen.append
-    return process_images(fakes.refs(folder), config or fakes.config("/labels"), tools, Stopwatch(), on_progress=note, read=read_uri)
+def run_over(
+    folder: Path,
+    tools: WorkerModels,
+    seen: list[str | None] | None = None,
+    config: RunConfig | None = None,
+    pixels: int | None = None,
+) -> LabelledImages:
+    note, images = (lambda _: None) if seen is None else seen.append, fakes.refs(folder)
+    return process_images(images, config or fakes.config("/labels"), tools, Stopwatch(), on_progress=note, read=read_uri, pixels=pixels)
 
 
 def told(found: LabelledImages) -> list[tuple[str, int]]:
@@ -98,12 +104,11 @@ def test_it_is_told_where_it_is(folder: Path) -> None:
 @pytest.mark.parametrize("room", [1, 2.5, 100])
 def test_a_group_is_no_larger_than_its_pixels_allow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: float, decoders: str) -> None:
     """Pictures are 200 x 64. The group does not wait for pixels that it holds itself."""
-    monkeypatch.setattr(decode_prefetch, "PIXELS_AHEAD", round(room * 200 * 64))
-    monkeypatch.setattr(decode_prefetch, "PIXELS_A_PICTURE", 1)
     monkeypatch.setenv("FERFLOW_DECODERS", decoders)
     folder = fakes.write_pictures(tmp_path / "photos", [1] * 20)
     extractor = Together()
-    found = run_over(folder, WorkerModels(fakes.FakeDetector(), fakes.FakePredictor(), extractor))
+    tools = WorkerModels(fakes.FakeDetector(), fakes.FakePredictor(), extractor)
+    found = run_over(folder, tools, pixels=round(room * 200 * 64))
     assert told(found) == [("labeled", 1)] * 20
     assert sum(extractor.asked) == 20
     assert max(extractor.asked) <= min(3, max(1, round(room + 0.5)))
@@ -186,9 +191,9 @@ class TestLargePhotographs:
     def test_the_photograph_is_decoded_in_full_only_for_small_faces(self, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         again, original = [0], label_images._decoded_again
 
-        def counted(config: RunConfig, content: bytes) -> object:
+        def counted(config: RunConfig, content: bytes, reduction: int) -> object:
             again[0] += 1
-            return original(config, content)
+            return original(config, content, reduction)
 
         monkeypatch.setattr(label_images, "_decoded_again", counted)
         self.look(large, 600)

@@ -13,10 +13,11 @@ import pytest
 from fer_core.collection.inventory import list_images
 from fer_core.commit.publish import publish, read_manifest, write_plan
 from fer_core.commit.verify import verify
+from fer_core.errors import ModelError
 from fer_core.pipeline import shard
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import jobs
-from fer_core.pipeline.worker_models import WorkerModels
+from fer_core.pipeline.worker_models import WorkerModels, load_worker_models
 from fer_core.planning.draft import draft
 from fer_core.run import ImageRef
 from fer_core.storage.paths import run_folder
@@ -32,7 +33,7 @@ class CountingDetector(fakes.FakeDetector):
     def __init__(self):
         self.looked = 0
 
-    def detect(self, pixels):
+    def detect(self, pixels, side=None):
         self.looked += 1
         return super().detect(pixels)
 
@@ -216,12 +217,13 @@ def test_whatever_is_wrong_with_the_earlier_part_the_image_is_labelled(run, phot
     assert detector.looked > 0
 
 
-def test_where_all_is_taken_over_no_network_is_loaded(run, photos, monkeypatch):
+def test_where_all_is_taken_over_no_network_is_loaded(run, photos):
     label(run)
     copied(photos)
     store, second = open_store(run.root), later(run, "run-b")
     drawn = draft(store, replace(second, shard_size=10), list_images(run.source), workers=1, force=False)
-    monkeypatch.setattr(shard, "load_worker_models", lambda config: pytest.fail("tools were loaded"))
+    with pytest.raises(ModelError, match="unknown model"):
+        load_worker_models(drawn.config)  # so it would fail
     (job,) = jobs(drawn.config, drawn.images, [0])
     receipt = label_shard(job)
     assert (receipt.reused, receipt.faces) == (5, 6)

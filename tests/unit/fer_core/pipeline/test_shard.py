@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fer_core.errors import DetectorError, FerflowError, ImageError, StoreError
-from fer_core.pipeline import label_images, shard
+from fer_core.errors import DetectorError, FerflowError, ImageError, ModelError, StoreError
+from fer_core.pipeline import label_images
 from fer_core.pipeline.shard import label_shard
-from fer_core.pipeline.worker_models import WorkerModels
+from fer_core.pipeline.worker_models import WorkerModels, load_worker_models
 from fer_core.quality_thresholds import QualityRule
 from fer_core.run import ImageRef, PartName, ShardJob, ShardReceipt
 from fer_core.storage.paths import receipt_file, staged_file
-from fer_core.storage.store import open_store
+from fer_core.storage.store import open_store, read_uri
 from tests.support import fakes
 
 
@@ -71,7 +71,7 @@ def test_one_shard(run, folder):
     assert len(store.list_files("_staging/run-a")) == 3
 
 
-def test_the_receipt_comes_last(run, folder, monkeypatch):
+def test_the_receipt_comes_last(run, folder):
     written = []
 
     class Watched(fakes.FaultyStore):
@@ -79,8 +79,8 @@ def test_the_receipt_comes_last(run, folder, monkeypatch):
             written.append(path.split("/")[2])
             super().write_bytes(path, data)
 
-    monkeypatch.setattr(shard, "open_store", lambda root: Watched(open_store(root), 0, "before"))
-    label_shard(job_of(fakes.keeping_crops(run), fakes.refs(folder)), fakes.tools())
+    store = Watched(open_store(run.root), 0, "before")
+    label_shard(job_of(fakes.keeping_crops(run), fakes.refs(folder)), fakes.tools(), store=store)
     assert written == ["labels", "images", "faces", "receipts"]
 
 
@@ -94,7 +94,7 @@ def test_twice_is_once(run, folder, tmp_path):
     assert {path for path in before if before[path] != after[path]} <= {"_staging/run-a/receipts/part-00000.json"}
 
 
-def test_nothing_is_lost(run, tmp_path, monkeypatch):
+def test_nothing_is_lost(run, tmp_path):
     """Each way in which an image can fail is one row, and the good ones in between are labelled."""
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -112,15 +112,13 @@ def test_nothing_is_lost(run, tmp_path, monkeypatch):
     for name, data in contents.items():
         (folder / name).write_bytes(data)
     images = [*fakes.refs(folder), ImageRef(str(folder / "z-gone.png"), None, None, None)]
-    read = shard.read_uri
 
     def throttled(uri, limit, listed):
         if "throttled" in uri:
             raise StoreError("cannot read s3://x: slow down")
-        return read(uri, limit, listed)
+        return read_uri(uri, limit, listed)
 
-    monkeypatch.setattr(shard, "read_uri", throttled)
-    receipt = label_shard(job_of(replace(run, max_bytes=100_000), images), fakes.tools())
+    receipt = label_shard(job_of(replace(run, max_bytes=100_000), images), fakes.tools(), read=throttled)
     found = statuses(run, receipt)
     assert {name: status for name, (status, _) in found.items()} == {
         "a-good.png": "labeled",
@@ -144,12 +142,12 @@ def test_nothing_is_lost(run, tmp_path, monkeypatch):
     assert receipt.faces == 2
 
 
-def test_a_long_reason_is_cut_to_one_line(run, folder, monkeypatch):
+def test_a_long_reason_is_cut_to_one_line(run, folder):
     def refuse(uri, limit, listed):
         raise ImageError("unreadable", "why\n" * 1000)
 
-    monkeypatch.setattr(shard, "read_uri", refuse)
-    reasons = {reason for _, reason in statuses(run, label_shard(job_of(run, fakes.refs(folder)), fakes.tools())).values()}
+    receipt = label_shard(job_of(run, fakes.refs(folder)), fakes.tools(), read=refuse)
+    reasons = {reason for _, reason in statuses(run, receipt).values()}
     assert reasons == {("why " * 100)[: label_images.REASON_LENGTH]}
 
 
@@ -167,21 +165,20 @@ def test_a_missing_library_is_no_fault_of_the_images(run, folder, monkeypatch):
         label_shard(job_of(run, fakes.refs(folder)), fakes.tools())
 
 
-def test_a_store_that_cannot_be_written_is_told(run, folder, monkeypatch):
+def test_a_store_that_cannot_be_written_is_told(run, folder):
     class Full(fakes.FaultyStore):
         def write_bytes(self, path, data):
             raise StoreError("cannot write /labels: no space left on device")
 
-    monkeypatch.setattr(shard, "open_store", lambda root: Full(None, 0, "before"))
     with pytest.raises(StoreError, match="no space left"):
-        label_shard(job_of(run, fakes.refs(folder)), fakes.tools())
+        label_shard(job_of(run, fakes.refs(folder)), fakes.tools(), store=Full(None, 0, "before"))
 
 
-def test_a_crashed_image_is_not_touched(run, monkeypatch):
-    monkeypatch.setattr(shard, "read_uri", lambda uri, limit, listed: pytest.fail("it was read"))
-    monkeypatch.setattr(shard, "load_worker_models", lambda config: pytest.fail("tools were loaded"))
+def test_a_crashed_image_is_not_touched(run):
+    with pytest.raises(ModelError, match="unknown model"):
+        load_worker_models(run)  # so it would fail
     job = ShardJob(run, PartName(3).half(1), (ImageRef("/p/killer.png", 5, None, 7),), crashed=True)
-    receipt = label_shard(job)
+    receipt = label_shard(job, read=lambda uri, limit, listed: pytest.fail("it was read"))
     (row,) = staged(run, receipt, "images")
     assert (row["status"], row["reason"], row["n_faces"]) == ("crashed", "the worker died each time it processed this image", 0)
     assert staged(run, receipt, "labels") == []
@@ -192,7 +189,7 @@ def test_small_faces_are_left_out_and_the_rest_counted_from_0(run, folder):
     sizes = np.array([[30, 36], [36, 15.9], [16, 16]], np.float32)
 
     class Detector(fakes.FakeDetector):
-        def detect(self, pixels):
+        def detect(self, pixels, side=None):
             faces = super().detect(pixels)
             faces.boxes[:, 2:] = faces.boxes[:, :2] + sizes[: len(faces)]
             return faces

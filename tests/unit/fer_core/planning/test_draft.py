@@ -8,9 +8,8 @@ import pytest
 
 from fer_core.commit.publish import publish, write_plan
 from fer_core.pipeline.shard_jobs import jobs
-from fer_core.planning import draft as drafts
 from fer_core.planning.cost_model import CostRate
-from fer_core.planning.draft import LARGEST_SHARD, LARGEST_WITH_CROPS, draft
+from fer_core.planning.draft import IMAGES_TO_TELL, LARGEST_SHARD, LARGEST_WITH_CROPS, draft
 from fer_core.storage.store import open_store
 from tests.support import fakes
 
@@ -53,16 +52,16 @@ def test_nothing_new_is_no_shard(run):
     assert drawn(run, 0).images.num_rows == 0
 
 
-def test_what_an_earlier_run_took_is_learned(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(drafts, "IMAGES_TO_TELL", 5)
-    night = replace(run, run_id="night", shard_size=3)
-    refs = fakes.refs(fakes.write_pictures(tmp_path / "photos", [1] * 6))
+def test_what_an_earlier_run_took_is_learned(run, tmp_path):
+    night = replace(run, run_id="night", shard_size=50)
+    refs = fakes.refs(fakes.write_pictures(tmp_path / "photos", [1] * IMAGES_TO_TELL))
     store = open_store(run.root)
-    write_plan(store, night, fakes.plan_table(refs, 3), listed=6, unchanged=0, deleted=0)
-    receipts = [replace(fakes.label_shard(job, fakes.tools()), seconds={"detect": 6.0, "load": 50.0}) for job in fakes.jobs(night, refs, 3)]
+    write_plan(store, night, fakes.plan_table(refs, 50), listed=len(refs), unchanged=0, deleted=0)
+    took = {"detect": 100.0, "load": 50.0}
+    receipts = [replace(fakes.label_shard(job, fakes.tools()), seconds=took) for job in fakes.jobs(night, refs, 50)]
     publish(store, night, receipts)
     found = drawn(run, 20_000, size=refs[0].size)
-    seconds = 12.0 / 6
+    seconds = 200.0 / IMAGES_TO_TELL
     assert counts(found.images)[0] == pytest.approx(30 / seconds, abs=1)
     other = replace(run, min_face_px=99.0)  # another pipeline, of which nothing is known
     assert counts(drawn(other, 20_000, size=refs[0].size).images)[0] > 100

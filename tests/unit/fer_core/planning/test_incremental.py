@@ -12,8 +12,8 @@ from fer_core.commit.publish import publish
 from fer_core.errors import CommitError
 from fer_core.planning.incremental import KNOWN, load_processed_index, select_changed
 from fer_core.run import PartName, PartReceipt
-from fer_core.storage import spill
 from fer_core.storage.paths import manifest_file, published_file
+from fer_core.storage.spill import ROW_LIMITS, RowLimits
 from fer_core.storage.store import open_store
 from fer_core.tables.parquet_writer import write_part
 from fer_core.tables.schema import CANDIDATES, IMAGE_STATUSES, IMAGES, INVENTORY
@@ -61,11 +61,7 @@ def needs_reading(listed, answered):
 @settings(deadline=None, max_examples=120)
 @given(LISTED, ANSWERED, st.sampled_from([1, 50_000]))
 def test_the_selection_follows_the_rule(listed, answered, rows_at_once):
-    inventory = listing(listed)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spill, "ROWS_AT_ONCE", rows_at_once)
-        patch.setattr(spill, "FEWEST_ROWS", 1)
-        selection = select_changed(inventory, known_table(answered))
+    selection = select_changed(listing(listed), known_table(answered), limits=RowLimits(rows_at_once, 1))
     expected = [uri for uri in sorted(listed) if needs_reading(listed[uri], answered.get(uri))]
     assert selection.new["image_uri"].to_pylist() == expected
     assert selection.new.schema.equals(CANDIDATES)
@@ -101,8 +97,8 @@ def later(run, run_id, minutes=1, **changes):
     return replace(run, run_id=run_id, started_us=run.started_us + minutes * 60_000_000, **changes)
 
 
-def known_of(run):
-    return load_processed_index(open_store(run.root), run.source, run.pipeline_digest)
+def known_of(run, limits=ROW_LIMITS):
+    return load_processed_index(open_store(run.root), run.source, run.pipeline_digest, limits)
 
 
 def select(run, photos):
@@ -122,15 +118,13 @@ def test_the_second_night_reads_what_changed(run, photos):
     assert (found.unchanged, found.deleted) == (2, 1)
 
 
-def test_answers_of_many_nights_on_disk_are_those_in_memory(run, photos, monkeypatch):
+def test_answers_of_many_nights_on_disk_are_those_in_memory(run, photos):
     for night in range(4):
         (photos / f"new-{night}.png").write_bytes(fakes.picture(1, seed=night))
         fakes.label(later(run, f"night-{night}", night), fakes.refs(photos)[night:])
-    expected = known_of(run)
-    monkeypatch.setattr(spill, "ROWS_AT_ONCE", 2)
-    monkeypatch.setattr(spill, "FEWEST_ROWS", 1)
-    assert known_of(run).num_rows == 8
-    assert known_of(run).to_pylist() == expected.to_pylist()
+    on_disk = known_of(run, RowLimits(2, 1))
+    assert on_disk.num_rows == 8
+    assert on_disk.to_pylist() == known_of(run).to_pylist()
 
 
 def test_another_pipeline_reads_everything(run, photos):

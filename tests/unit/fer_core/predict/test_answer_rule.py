@@ -95,7 +95,7 @@ class TestEarlierModels:
             answer_rule(REF, small_spec(), AnswerOptions("balanced"))
 
     def test_a_precision_is_refused(self) -> None:
-        with pytest.raises(ModelError, match="no curve of precision"):
+        with pytest.raises(ModelError, match="no precision curve"):
             answer_rule(REF, small_spec(), AnswerOptions(None, 0.9))
 
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from fer_core.errors import ReviewError
 from fer_core.labels import EXPRESSIONS
-from fer_core.review import corrections as module
-from fer_core.review.corrections import read_corrections
+from fer_core.review.corrections import LARGEST, read_corrections
 from fer_core.review.label_studio import configuration
 from fer_core.review.verdicts import KEYS, SPOKEN, VERDICTS
 
@@ -138,8 +137,8 @@ BROKEN_TASKS = [
     (["data", "image_sha256"], ..., "task 17 of file.json has no usable 'image_sha256'"),
     (["data", "export_id"], "x", "'export_id' is no id of an export"),
     (["data", "box"], None, "'box' is not x, y, width and height"),
-    (RESULT, [], "task 17 of file.json has 0 choices where one is wanted"),
-    ([*RESULT, 0, "value", "choices"], ["fear", "anger"], "has 2 choices where one is wanted"),
+    (RESULT, [], "task 17 of file.json has 0 choices instead of one"),
+    ([*RESULT, 0, "value", "choices"], ["fear", "anger"], "has 2 choices instead of one"),
     ([*RESULT, 0, "value", "choices"], ["joy"], "task 17 of file.json: 'joy' is no verdict"),
     ([*RESULT, 0, "value", "choices"], [{}], "'{}' is no verdict"),
     ([*RESULT, 0, "value"], {"rectanglelabels": ["x"]}, "was not annotated with ferflow's labelling configuration"),
@@ -170,10 +169,9 @@ def test_json_of_another_kind_is_refused(value):
         read(value)
 
 
-def test_a_huge_file_is_refused_before_it_is_read(monkeypatch):
-    monkeypatch.setattr(module, "LARGEST", 100)
+def test_a_huge_file_is_refused_before_it_is_read():
     with pytest.raises(ReviewError, match="is too large"):
-        read(FILE)
+        read_corrections(bytes(LARGEST + 1), "file.json")
 
 
 _JSON = st.recursive(

@@ -211,7 +211,7 @@ def test_places_that_are_not_for_faces_are_refused(root, tmp_path):
         export(root, root / "review")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("dear")
-    with pytest.raises(StoreError, match="no earlier export"):
+    with pytest.raises(StoreError, match="neither empty nor an earlier export"):
         export(root, tmp_path / "full")
     with pytest.raises(StoreError, match="is a file"):
         export(root, tmp_path / "full" / "letter.txt")

@@ -48,7 +48,7 @@ class TestLocalImages:
         (tmp_path / "a.jpg").symlink_to("/proc/self/environ")
         (tmp_path / "photos").symlink_to("/proc/self")
         for path in (tmp_path / "a.jpg", tmp_path / "photos/status", "/proc/self/status", "/sys/kernel/uevent_seqnum", "/dev/zero"):
-            assert failure(str(path)) == ("unsupported", "in /proc, /sys or /dev, where nothing is read"), path
+            assert failure(str(path)) == ("unsupported", "in /proc, /sys or /dev, which ferflow does not read"), path
 
     def test_permission(self, tmp_path, monkeypatch):
         (tmp_path / "x").write_bytes(b"1")

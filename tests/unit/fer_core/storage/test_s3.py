@@ -57,7 +57,7 @@ def test_beside_other_names_of_a_list_they_cost_a_row_that_does_not_repeat_them(
     assert here == f"{tmp_path}/x.jpg"
     assert "AKIA" not in row
     assert not any(part in row for part in (SECRET[:8], "key@", "user"))
-    with pytest.raises(ImageError, match=r"credentials do not belong in an address|addresses are not read") as error:
+    with pytest.raises(ImageError, match=r"credentials do not belong in an address|addresses are not supported") as error:
         read_uri(row, 10)
     assert error.value.status == "unsupported"
 

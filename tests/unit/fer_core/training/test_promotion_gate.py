@@ -112,7 +112,7 @@ def test_answers_that_are_no_probabilities_are_not_judged(number):
     corrupted = CHAMPION.clean.copy()
     corrupted[7, 3] = number
     for pair in ((replace(CHAMPION, clean=corrupted), CHAMPION), (CHAMPION, replace(CHAMPION, clean=corrupted))):
-        with pytest.raises(ModelError, match="are no probabilities"):
+        with pytest.raises(ModelError, match="are not probabilities"):
             judge(TRUTH, *pair, GateBounds())
 
 

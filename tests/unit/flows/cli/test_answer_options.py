@@ -37,7 +37,7 @@ def test_names_files_and_shares(tmp_path):
         ("[0, 0, 0, 0, 0, 0, 0, 0]", "not all 0"),
         ("[NaN, 1, 1, 1, 1, 1, 1, 1]", "no JSON with eight shares"),
         ("{", "no JSON with eight shares"),
-        ('{"neutral": 1}', "names the shares of"),
+        ('{"neutral": 1}', "gives the shares of"),
         ("[" * 100_000, "no JSON with eight shares"),
         (" " * 100_000, "no JSON with eight shares"),
         ("\xff\xfe", "no JSON with eight shares"),
@@ -74,7 +74,7 @@ def test_the_usual_prior_is_the_models(tmp_path):
     plain, asked = (LabelParams.model_validate({**GIVEN, **change}) for change in ({}, {"prior": "balanced", "precision": 0.9}))
     assert (answering(plain, known).prior, answering(plain, earlier).prior) == ("tempered", "training")
     assert (answering(asked, known).prior, answering(asked, known).precision) == ("balanced", 0.9)
-    with pytest.raises(ModelError, match="no curve of precision"):
+    with pytest.raises(ModelError, match="no precision curve"):
         answering(LabelParams.model_validate({**GIVEN, "precision": 0.9}), earlier)
     with pytest.raises(ModelError, match="use --prior training"):
         answering(LabelParams.model_validate({**GIVEN, "prior": "balanced"}), earlier)

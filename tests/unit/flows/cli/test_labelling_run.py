@@ -52,7 +52,7 @@ def test_a_run_gets_an_id_once(command):
 
 def test_how_to_resume_depends_on_how_far_the_run_is(tmp_path):
     root = tmp_path / "labels"
-    assert [run.how_to_resume() for run in runs(root, "--run-id", "a")] == ["nothing was begun yet, run the same command again"] * 2
+    assert [run.how_to_resume() for run in runs(root, "--run-id", "a")] == ["the run was not started: run the same command again"] * 2
     run, images = fakes.config(root, "a"), fakes.refs(fakes.write_pictures(tmp_path / "photos", [1]))
     fakes.stage_run(run, images)
     assert [run.how_to_resume() for run in runs(root, "--run-id", "a", "--workers", "2")] == [

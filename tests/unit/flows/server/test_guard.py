@@ -31,7 +31,7 @@ OTHERS += ["[fe80::1]:4200", "0.0.0.0:4200", "", "127.0.0.1:4200@evil.example", 
 @pytest.mark.parametrize("host", OTHERS)
 def test_other_names_are_refused_and_the_option_is_named(host):
     told = refusal(host)
-    assert told.startswith("this server does not answer to the name ")
+    assert told.startswith("this server does not accept the host name ")
     if HostPort.of(host) is not None:
         assert f"`ferflow up --allow-host {host}`" in told
         assert f"FERFLOW_ALLOWED_HOSTS={host} " in told

@@ -65,7 +65,7 @@ def server(monkeypatch):
 
 
 def test_a_server_that_asks_for_a_password_is_told_at_once(server, monkeypatch):
-    with pytest.raises(OrchestrationError, match=rf"asks for a password: put it into {OURS}; .*/{FILE}$"):
+    with pytest.raises(OrchestrationError, match=rf"requires a password: put it into {OURS}; .*/{FILE}$"):
         prefect_api._check_answers(server, {})
     monkeypatch.setenv(OURS, "me:another")
     with pytest.raises(OrchestrationError, match=f"does not accept the password in {OURS}; ") as refused:

@@ -14,11 +14,10 @@ import pytest
 from distributed import Client
 
 from fer_core.errors import ClusterError
-from tasks.clusters import address as cluster_address
 from tasks.clusters import versions
 from tasks.clusters.address import AddressCluster
-from tasks.execution import worker_entrypoint
 from tasks.execution.fan_out import fan_out
+from tasks.execution.worker_entrypoint import release
 from tests.faults import odd_pictures
 from tests.support.certificates import Authority
 from tests.support.dask_parts import DaskParts
@@ -30,10 +29,8 @@ def waiting():
 
 
 @pytest.fixture(autouse=True)
-def patient(monkeypatch):
-    """A busy machine takes its time. Afterwards Dask may speak again."""
-    monkeypatch.setattr(cluster_address, "WORKERS_SECONDS", 120)
-    monkeypatch.setattr(cluster_address, "CONNECT_SECONDS", 60)
+def no_thread_left():
+    """Afterwards Dask may speak again."""
     before = waiting()
     yield
     assert waiting() <= before, "whatever becomes of a client, its thread ends with it"
@@ -73,11 +70,16 @@ def _spec(address, ca=None, signed=None):
     return AddressCluster(address=address, ca_file=ca and str(ca), **files)
 
 
+def _open(spec, connect=60, workers=120):
+    """A busy machine takes its time."""
+    return spec.open_client(connect_seconds=connect, workers_seconds=workers)
+
+
 def _refused(spec):
     """Both at once, and by the run itself."""
     with pytest.raises(ClusterError) as early:
         spec.check()
-    with pytest.raises(ClusterError) as late, spec.open_client():
+    with pytest.raises(ClusterError) as late, _open(spec):
         pass
     assert str(early.value) == str(late.value)
     assert "\n" not in str(late.value)
@@ -90,7 +92,7 @@ def test_both_ends_prove_who_they_are_and_the_cluster_is_left_running(secure, ou
     spec.check()
     for night in ("first", "second"):
         (tmp_path / night).mkdir()
-        with spec.open_client() as client:
+        with _open(spec) as client:
             client.wait_for_workers(2, timeout=280)
             assert len(set(client.run(os.getpid).values())) == 2
             jobs = odd_pictures.jobs(tmp_path / night, *[[f"a{number}", "b"] for number in range(8)])
@@ -102,7 +104,7 @@ def test_an_address_alone_takes_the_certificates_that_dask_is_configured_with(se
     signed = ours.sign("configured")
     files = {"ca-file": ours.file, "client.cert": signed.cert, "client.key": signed.key}
     configured = {f"distributed.comm.tls.{name}": str(file) for name, file in files.items()}
-    with dask.config.set(configured), _spec(secure.address).open_client() as client:
+    with dask.config.set(configured), _open(_spec(secure.address)) as client:
         assert client.submit(sum, [1, 2]).result() == 3
     assert "needs a CA certificate" in _refused(_spec(secure.address))
 
@@ -119,7 +121,7 @@ def test_certificates_of_another_authority_are_refused_by_either_side(secure, ou
     stranger = theirs.sign("stranger")
     assert _refused(_spec(secure.address, ours.file, stranger)).endswith(f"does not accept the certificate {stranger.cert}")
     said = _refused(_spec(secure.address, theirs.file, ours.sign("guest")))
-    assert said.startswith(f"the certificate of the scheduler at {secure.address} is not one that {theirs.file} vouches for (")
+    assert said.startswith(f"the certificate of the scheduler at {secure.address} cannot be verified with {theirs.file} (")
 
 
 def test_files_that_are_no_certificates_are_told_by_name(secure, ours, tmp_path):
@@ -132,21 +134,20 @@ def test_files_that_are_no_certificates_are_told_by_name(secure, ours, tmp_path)
     assert _refused(mixed) == f"cannot read the certificate {signed.cert} with the key {other.key}: key values mismatch"
 
 
-def test_who_speaks_no_tls_or_does_not_answer_is_one_line(plain, ours, monkeypatch):
+def test_who_speaks_no_tls_or_does_not_answer_is_one_line(plain, ours):
     address = plain.address.replace("tcp://", "tls://")
-    assert _refused(_spec(address, ours.file, ours.sign("early"))) == f"what answers at {address} does not speak TLS"
+    assert _refused(_spec(address, ours.file, ours.sign("early"))) == f"the server at {address} does not use TLS"
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         dead = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         assert _refused(_spec(dead)) == f"no Dask scheduler answers at {dead}"
-    monkeypatch.setattr(cluster_address, "WORKERS_SECONDS", 0.5)
-    with pytest.raises(ClusterError, match="has no workers"), _spec(plain.address).open_client():
+    with pytest.raises(ClusterError, match="has no workers"), _open(_spec(plain.address), workers=0.5):
         pass
 
 
-def test_tcp_to_a_scheduler_that_wants_tls_is_one_line(secure, monkeypatch):
-    monkeypatch.setattr(cluster_address, "CONNECT_SECONDS", 1)
-    with pytest.raises(ClusterError, match="no Dask scheduler answers"), _spec(secure.address.replace("tls://", "tcp://")).open_client():
+def test_tcp_to_a_scheduler_that_wants_tls_is_one_line(secure):
+    spec = _spec(secure.address.replace("tls://", "tcp://"))
+    with pytest.raises(ClusterError, match="no Dask scheduler answers"), _open(spec, connect=1):
         pass
 
 
@@ -171,7 +172,7 @@ def worker(plain):
 
 def _unlike(address):
     """What is said of a scheduler or a worker of another release there."""
-    with pytest.raises(ClusterError) as told, _spec(address).open_client():
+    with pytest.raises(ClusterError) as told, _open(_spec(address)):
         pass
     return str(told.value)
 
@@ -186,15 +187,13 @@ def test_a_worker_of_another_release_is_told_with_both_versions(plain, worker, p
     assert said.endswith(mine), plain.said(name)
 
 
-def test_another_python_and_another_pipeline_are_told_too(plain, worker, monkeypatch):
+def test_another_python_and_another_pipeline_are_told_too(plain, worker):
     """This side says that it is another: the worker is what it is."""
     worker()
-    here = worker_entrypoint.release()
-    for changed in ("Python", "dask", "pipeline"):
-        with monkeypatch.context() as patch:
-            if changed == "pipeline":
-                patch.setattr(worker_entrypoint, "ALIGNMENT", "3.99")
-            else:
-                patch.setattr(versions, "release", lambda changed=changed: {**here, changed: "3.99"})
-            said = _unlike(plain.address)
-        assert re.search(rf" runs {changed} .*, this command {changed} 3\.99.*: install the same release on both$", said)
+    others = {"Python": release() | {"Python": "3.99"}, "dask": release() | {"dask": "3.99"}, "pipeline": release(alignment="3.99")}
+    with _open(_spec(plain.address)) as client:
+        for changed, ours in others.items():
+            with pytest.raises(ClusterError) as told:
+                versions.check_agreement(client, plain.address, ours)
+            said = str(told.value)
+            assert re.search(rf" runs {changed} .*, this command {changed} 3\.99.*: install the same release on both$", said)

@@ -132,7 +132,7 @@ def _is_of(process: psutil.Process, groups: list[str]) -> bool:
 
 def test_a_job_that_is_refused_or_never_begins_is_one_line(slurm, tmp_path):
     (slurm / "full").touch()
-    refused = r"^Slurm does not take the job: sbatch: error: invalid partition"
+    refused = r"^Slurm rejects the job: sbatch: error: invalid partition"
     with pytest.raises(ClusterError, match=refused), SlurmCluster(folder=str(tmp_path)).open_client():
         pass
     (slurm / "full").unlink()
@@ -145,12 +145,15 @@ def test_a_job_that_is_refused_or_never_begins_is_one_line(slurm, tmp_path):
 
 def test_without_a_folder_for_certificates_no_scheduler_is_started(slurm, tmp_path):
     """By TCP, every client that reaches it could run code as its owner."""
-    with pytest.raises(ClusterError, match=r"^clusters of kind slurm need folder, .*: it holds the certificates of the run$"):
+    with pytest.raises(ClusterError, match=r"^clusters of kind slurm need the field folder, .*: it holds the certificates of the run$"):
         SlurmCluster().check()
     for where in (SlurmCluster(), SlurmCluster(folder=str(tmp_path / "open"))):
         (tmp_path / "open").mkdir(exist_ok=True)
         (tmp_path / "open").chmod(0o777)
-        with pytest.raises(ClusterError, match=r"need folder|^every user can replace certificates in"), cluster_slurm.scheduler(where):
+        with (
+            pytest.raises(ClusterError, match=r"field folder|^every user can replace certificates in"),
+            cluster_slurm.scheduler(where),
+        ):
             pass
     assert not list((tmp_path / "open").iterdir())
 

@@ -166,13 +166,12 @@ def test_gpus_are_those_that_are_there_and_may_be_seen(monkeypatch, tmp_path):
         chosen_gpus(None)
 
 
-def test_a_cluster_in_which_nothing_starts_leaves_no_thread(monkeypatch):
+def test_a_cluster_in_which_nothing_starts_leaves_no_thread():
     """Neither the scheduler's nor the client's, which share one."""
-    monkeypatch.setattr(local, "START_SECONDS", 0.01)
     before = set(threading.enumerate())
     quiet = {"processes": False, "dashboard_address": None, "silence_logs": logging.CRITICAL}
     with pytest.raises(TimeoutError):
-        local.connected(DaskCluster(n_workers=0, **quiet, scheduler_kwargs={"dashboard_address": "127.0.0.1:0"}))
+        local.connected(DaskCluster(n_workers=0, **quiet, scheduler_kwargs={"dashboard_address": "127.0.0.1:0"}), start_seconds=0.01)
     assert not [thread for thread in threading.enumerate() if thread not in before and thread.name == "IO loop"]
 
 
