@@ -140,8 +140,12 @@ class TestPruning:
         with pytest.raises(ValueError, match="as many blocks"):
             pruned(load_detector(SHIPPED), replace(SMALL, blocks=(1, 1, 1)), torch.zeros(1, 3, 64, 64))
 
+    # the names are such that none is held out
     def test_the_command(self, pictures, tmp_path, monkeypatch):
-        write([(Found(each.kind, each.name, made_faces.encoded(each.pixels)), each.faces) for each in pictures], tmp_path / "a.parquet")
+        write(
+            [(Found(each.kind, f"{each.name}.jpg", made_faces.encoded(each.pixels)), each.faces) for each in pictures],
+            tmp_path / "a.parquet",
+        )
         monkeypatch.setattr(
             sys, "argv", ["pruning", str(tmp_path / "a.parquet"), "--to", str(tmp_path / "small.safetensors"), "--scenes", "2"]
         )
