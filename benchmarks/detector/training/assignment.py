@@ -71,7 +71,7 @@ def assigned(seen: DetectionOutputs, truth: Truth) -> Assignment:
     target = torch.zeros_like(seen.logits)
     target[row, place] = share.flatten(1)[row, candidate].clamp(0, 1)
     positive = best > 0
-    return Assignment(face, positive, target, positive | ~_doubtful(seen, truth))
+    return Assignment(face, positive, target, positive | ~inside_boxes(seen, truth, truth.unsure))
 
 
 def _candidates(seen: DetectionOutputs, truth: Truth) -> tuple[Tensor, Tensor]:
@@ -93,9 +93,9 @@ def _candidates(seen: DetectionOutputs, truth: Truth) -> tuple[Tensor, Tensor]:
     return torch.cat(places, 2), torch.cat(allowed, 2)
 
 
-def _doubtful(seen: DetectionOutputs, truth: Truth) -> Tensor:
-    """(B, N) bool: places inside the box of something that is neither rewarded nor punished."""
-    scene, index = truth.unsure.nonzero(as_tuple=True)
+def inside_boxes(seen: DetectionOutputs, truth: Truth, chosen: Tensor) -> Tensor:
+    """(B, N) bool: places inside the box of one of the chosen faces, (B, M) bool."""
+    scene, index = chosen.nonzero(as_tuple=True)
     boxes = truth.boxes[scene, index].unsqueeze(1)
     x, y = seen.centres[:, 0], seen.centres[:, 1]
     inside = (x >= boxes[..., 0]) & (x <= boxes[..., 2]) & (y >= boxes[..., 1]) & (y <= boxes[..., 3])

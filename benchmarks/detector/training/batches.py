@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from benchmarks.detector.training.assignment import Truth
 from benchmarks.detector.training.scenes import Scene, SceneMaker
+from fer_core.detect.builtin.network import DetectionNet, DetectionOutputs
 
 MOST_FACES: Final = 48
 """Of a scene with more the largest are asked for; the rest is neither rewarded nor punished."""
@@ -24,6 +25,8 @@ class Batch:
     pictures: Tensor
     """(B, 3, H, W) uint8 RGB."""
     truth: Truth
+    taught: DetectionOutputs | None
+    """What a trained network gives for the pictures, if it is asked."""
 
 
 def batched(scenes: list[Scene]) -> tuple[Tensor, Tensor]:
@@ -44,26 +47,42 @@ def truth(faces: Tensor) -> Truth:
     return Truth(faces[..., :4], faces[..., 4:14].reshape(*faces.shape[:2], 5, 2), faces[..., 14] == 1, faces[..., 14] == 2)
 
 
-class _Stream(IterableDataset[tuple[Tensor, Tensor]]):
+@dataclass(frozen=True, slots=True)
+class TrainedTeacher:
+    """A trained network that a smaller one learns from. It runs where the scenes are made, beside the training."""
+
+    network: DetectionNet
+    bfloat16: bool
+
+    @torch.no_grad()
+    def __call__(self, pictures: Tensor) -> DetectionOutputs:
+        """(B, 3, H, W) uint8 RGB -> its outputs."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            outputs: DetectionOutputs = self.network(pictures.to(torch.float32, memory_format=torch.channels_last))
+        return outputs
+
+
+class _Stream(IterableDataset[tuple[Tensor, Tensor, DetectionOutputs | None]]):
     """Batches `start`, `start` + 1, ... dealt in turn to the loader's processes."""
 
-    def __init__(self, maker: SceneMaker, size: int, start: int, stop: int) -> None:
+    def __init__(self, maker: SceneMaker, size: int, numbers: range, teacher: TrainedTeacher | None) -> None:
         super().__init__()
-        self._maker, self._size, self._start, self._stop = maker, size, start, stop
+        self._maker, self._size, self._numbers, self._teacher = maker, size, numbers, teacher
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, DetectionOutputs | None]]:
         cv2.setNumThreads(1)
         worker = get_worker_info()
         first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        for number in range(self._start + first, self._stop, step):
-            yield batched([self._maker.scene(number * self._size + index) for index in range(self._size)])
+        for number in self._numbers[first::step]:
+            pictures, faces = batched([self._maker.scene(number * self._size + index) for index in range(self._size)])
+            yield pictures, faces, None if self._teacher is None else self._teacher(pictures)
 
 
-def batches(maker: SceneMaker, size: int, start: int, stop: int, processes: int) -> Iterator[Batch]:
-    """Batches `start` to `stop`, the same whatever the number of processes (0: made here)."""
-    stream = _Stream(maker, size, start, stop)
-    loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
+def batches(maker: SceneMaker, size: int, numbers: range, processes: int, teacher: TrainedTeacher | None = None) -> Iterator[Batch]:
+    """Batches with these numbers, the same whatever the number of processes (0: made here)."""
+    stream = _Stream(maker, size, numbers, teacher)
+    loader: DataLoader[tuple[Tensor, Tensor, DetectionOutputs | None]] = DataLoader(
         stream, batch_size=None, num_workers=processes, prefetch_factor=6 if processes else None
     )
-    for pictures, faces in loader:
-        yield Batch(pictures, truth(faces))
+    for pictures, faces, taught in loader:
+        yield Batch(pictures, truth(faces), taught)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.detector.training.assignment import Assignment, Truth, assigned
+from benchmarks.detector.training.assignment import Assignment, Truth
 from fer_core.detect.builtin.network import DetectionOutputs
 
 NEGATIVE_WEIGHT: Final = 2.0
@@ -30,27 +30,38 @@ class DetectionLoss:
         return self.score + BOX_WEIGHT * self.box + POINT_WEIGHT * self.points
 
 
-def detection_loss(seen: DetectionOutputs, truth: Truth) -> DetectionLoss:
+def detection_loss(seen: DetectionOutputs, truth: Truth, assignment: Assignment) -> DetectionLoss:
     """Quality focal loss on scores (Li et al., "Generalized Focal Loss", NeurIPS 2020), GIoU on boxes (Rezatofighi et al., CVPR 2019),
-    and the mean distance of the points in parts of the face's side, the latter two weighted by the place's score target."""
-    assignment = assigned(seen, truth)
+    and the mean distance of the points in parts of the face's side, the latter two weighted by the place's score target.
+
+    assignment: what `assigned` makes of the same."""
     target, positive = assignment.target, assignment.positive
     weight = target.sum().clamp(min=1)
-    score = _score_loss(seen.logits, assignment).sum() / weight
+    counted = torch.where(positive, 1.0, NEGATIVE_WEIGHT) * assignment.judged
+    score = (focal_loss(seen.logits, target) * counted).sum() / weight
     share = target[positive]
     box = _picked(truth.boxes, assignment)
-    spread = 1 - generalised_overlap(seen.boxes[positive], box)
-    side = (box[:, 2:] - box[:, :2]).prod(1).sqrt().clamp(min=1)
-    apart = (seen.points[positive] - _picked(truth.points.flatten(2), assignment).view(-1, 5, 2)).norm(dim=2)
-    off = apart.mean(1) / side
+    spread = overlap_loss(seen.boxes[positive], box)
+    off = point_loss(seen.points[positive], _picked(truth.points.flatten(2), assignment).view(-1, 5, 2), box)
     return DetectionLoss(score, (spread * share).sum() / weight, (off * share).sum() / weight)
 
 
-def _score_loss(logits: Tensor, assignment: Assignment) -> Tensor:
+def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
     """(B, N): binary cross-entropy times the squared distance from the target."""
-    loss = F.binary_cross_entropy_with_logits(logits, assignment.target, reduction="none")
-    weight = torch.where(assignment.positive, 1.0, NEGATIVE_WEIGHT) * assignment.judged
-    return loss * (logits.sigmoid() - assignment.target) ** 2 * weight
+    loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return loss * (logits.sigmoid() - target) ** 2
+
+
+def overlap_loss(boxes: Tensor, others: Tensor) -> Tensor:
+    """(P, 4), (P, 4) -> (P,) in [0, 2)."""
+    return 1 - generalised_overlap(boxes, others)
+
+
+def point_loss(points: Tensor, others: Tensor, boxes: Tensor) -> Tensor:
+    """(P, 5, 2), (P, 5, 2) -> (P,) mean distance in parts of the sides of the faces' boxes, (P, 4)."""
+    side = (boxes[:, 2:] - boxes[:, :2]).prod(1).sqrt().clamp(min=1)
+    apart: Tensor = (points - others).norm(dim=2).mean(1) / side
+    return apart
 
 
 def _picked(values: Tensor, assignment: Assignment) -> Tensor:

@@ -2,19 +2,20 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from benchmarks.detector.training.assignment import Truth
-from benchmarks.detector.training.batches import Batch, batches
+from benchmarks.detector.training.assignment import Truth, assigned
+from benchmarks.detector.training.batches import Batch, TrainedTeacher, batches
 from benchmarks.detector.training.detection_loss import detection_loss
+from benchmarks.detector.training.distillation import distillation_loss
 from benchmarks.detector.training.material import TrainingImage, material_digest
 from benchmarks.detector.training.scenes import SceneMaker
-from fer_core.detect.builtin.network import DetectionConfig, DetectionNet, unfold_batch_norm
+from fer_core.detect.builtin.network import DetectionConfig, DetectionNet, DetectionOutputs, unfold_batch_norm
 from fer_core.detect.builtin.weights import load_detector
 from fer_core.hashing import file_sha256
 from fer_core.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -31,6 +32,9 @@ SETTLING: Final = 64
 CLIP: Final = 10.0
 """Largest norm of a step's gradient."""
 
+SIZES: Final = {"small": DetectionConfig((8, 16), (24, 32, 64), (1, 2, 2), 24), "large": DetectionConfig()}
+"""Networks of 802 and 2,815 multiply-adds a pixel."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
@@ -45,24 +49,34 @@ class RunConfig:
     seed: int = 0
     bfloat16: bool = False
     """Convolutions in half precision; for GPUs and CPUs with matrix units (AMX)."""
+    network: DetectionConfig = field(default_factory=DetectionConfig)
+    """Sizes of drawn weights; those of a file say theirs."""
 
 
 class DetectorRun:
     """The network, its averaged weights, the optimiser and how far they are."""
 
     def __init__(
-        self, config: RunConfig, pictures: Sequence[TrainingImage], device: torch.device, folder: Path, start: Path | None = None
+        self,
+        config: RunConfig,
+        pictures: Sequence[TrainingImage],
+        device: torch.device,
+        folder: Path,
+        start: Path | None = None,
+        *,
+        teacher: Path | None = None,
     ) -> None:
-        """start: a weights file to learn on from; without it the weights are drawn.
+        """start: a weights file to learn on from; without it the weights are drawn. teacher: a weights file to learn from as well.
 
-        DetectorError: that file cannot be read. TrainingError: the folder holds another run.
+        DetectorError: one of those files cannot be read. TrainingError: the folder holds another run.
         """
         torch.manual_seed(config.seed)
         self.config, self.device, self._file = config, device, folder / CHECKPOINT
         self._pictures, self._digest = pictures, material_digest(pictures)
         self._maker = SceneMaker(pictures, config.side, config.seed)
-        network = DetectionNet(DetectionConfig(), norm=True) if start is None else self._learnt(start)
-        self._start = None if start is None else file_sha256(start)
+        network = DetectionNet(config.network, norm=True) if start is None else self._learnt(start)
+        self._teacher = None if teacher is None else TrainedTeacher(load_detector(teacher), config.bfloat16)
+        self._files = {name: file_sha256(file) for name, file in (("start", start), ("teacher", teacher)) if file is not None}
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotation lacks it
         self._average = {name: tensor.detach().clone().float() for name, tensor in self.network.state_dict().items()}
         self._optimiser = torch.optim.AdamW(self.network.parameters(), lr=config.rate, weight_decay=config.decay, betas=(0.9, 0.99))
@@ -76,7 +90,8 @@ class DetectorRun:
         """Go on to step `until`, saving every `save_every` steps, with a line of progress for `say` every `say_every`."""
         self.network.train()
         started, sums, first, summed = time.monotonic(), torch.zeros(3), self.step, 0
-        for batch in batches(self._maker, self.config.batch, self.step, min(until, self.config.steps), processes):
+        numbers = range(self.step, min(until, self.config.steps))
+        for batch in batches(self._maker, self.config.batch, numbers, processes, self._teacher):
             sums, summed = sums + self._update(batch), summed + 1
             if self.step % say_every == 0:
                 pace = self.config.batch * (self.step - first) / (time.monotonic() - started)
@@ -99,7 +114,7 @@ class DetectorRun:
 
     def _learnt(self, start: Path) -> DetectionNet:
         """What a weights file holds, its batch norm settled on a few of the run's scenes."""
-        scenes = next(batches(self._maker, SETTLING, 0, 1, 0))
+        scenes = next(batches(self._maker, SETTLING, range(1), 0))
         return unfold_batch_norm(load_detector(start), scenes.pictures.float())
 
     def _update(self, batch: Batch) -> Tensor:
@@ -111,9 +126,14 @@ class DetectorRun:
         told = Truth(*(part.to(self.device) for part in (told.boxes, told.points, told.known, told.unsure)))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
             seen = self.network(pictures)
-        loss = detection_loss(seen, told)
+        assignment = assigned(seen, told)
+        loss = detection_loss(seen, told, assignment)
+        total = loss.total
+        if batch.taught is not None:
+            taught = _moved(batch.taught, self.device)
+            total = total + distillation_loss(seen, taught, told, assignment).total
         self._optimiser.zero_grad(set_to_none=False)
-        loss.total.backward()  # type: ignore[no-untyped-call]  # torch's annotation lacks it
+        total.backward()  # type: ignore[no-untyped-call]  # torch's annotation lacks it
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
         self._optimiser.step()
         self.step += 1
@@ -159,4 +179,9 @@ class DetectorRun:
             "config": {**asdict(self.config), "network": self.network.config.to_json()},
             "pictures": self._digest,
         }
-        return identity if self._start is None else {**identity, "start": self._start}
+        return {**identity, **self._files}
+
+
+def _moved(outputs: DetectionOutputs, device: torch.device) -> DetectionOutputs:
+    logits, boxes, points, centres = (part.to(device) for part in (outputs.logits, outputs.boxes, outputs.points, outputs.centres))
+    return DetectionOutputs(logits, boxes, points, centres, outputs.grids)

@@ -4,7 +4,7 @@
 
 Resumes where it stopped. At the end (or at --until) the averaged network lies in the folder as builtin.safetensors. --bfloat16 is quick on
 GPUs and on CPUs with matrix units, slow on others. --start goes on from a weights file instead of drawn weights, such as from the shipped
-one with new pictures; choose a lower --rate then.
+one with new pictures; choose a lower --rate then. --teacher: a trained network is learnt from as well, which helps small networks most.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import torch
 
-from benchmarks.detector.training.detector_run import DetectorRun, RunConfig
+from benchmarks.detector.training.detector_run import SIZES, DetectorRun, RunConfig
 from benchmarks.detector.training.material import held_out, read
 from fer_core.detect.builtin.network import fold_batch_norm, interpolate_weights
 from fer_core.detect.builtin.weights import load_detector, save_detector
@@ -31,6 +31,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=RunConfig().batch)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=RunConfig().rate, help="highest learning rate")
+    parser.add_argument("--network", choices=tuple(SIZES), default="large", help="sizes of drawn weights (default large)")
+    parser.add_argument("--teacher", type=Path, metavar="FILE", help="weights whose scores, boxes and points are learnt beside the labels")
     parser.add_argument("--start", type=Path, metavar="FILE", help="weights to learn on from")
     parser.add_argument("--mix", type=float, default=1.0, metavar="SHARE", help="of what was learnt in the file; the rest is --start's")
     parser.add_argument("--bfloat16", action="store_true")
@@ -41,8 +43,10 @@ def main() -> None:
         parser.error("--mix needs --start")
     cv2.setNumThreads(1)
     pictures = [picture for picture in read(args.labelled) if not held_out(picture.name)]
-    config = RunConfig(steps=args.steps, batch=args.batch, rate=args.rate, seed=args.seed, bfloat16=args.bfloat16)
-    run = DetectorRun(config, pictures, torch.device(args.device), args.to, args.start)
+    config = RunConfig(
+        steps=args.steps, batch=args.batch, rate=args.rate, seed=args.seed, bfloat16=args.bfloat16, network=SIZES[args.network]
+    )
+    run = DetectorRun(config, pictures, torch.device(args.device), args.to, args.start, teacher=args.teacher)
     run.learn(args.until or args.steps, args.processes, lambda line: print(line, flush=True))
     learnt = fold_batch_norm(run.averaged())
     save_detector(

@@ -17,6 +17,10 @@ SIDE = 256
 RARE = -6.0
 
 
+def cost(seen, truth):
+    return detection_loss(seen, truth, assigned(seen, truth))
+
+
 def blank(batch=1, side=SIDE):
     """A network that sees nothing: tiny boxes far outside the picture."""
     torch.manual_seed(0)
@@ -194,7 +198,7 @@ class TestLoss:
     @pytest.mark.parametrize("told", [padded(squares(batch=2), 1), squares((60, 60, 40), unsure=(0,), batch=2)])
     def test_without_a_face_scores_alone_are_punished(self, told):
         network = DetectionNet(DetectionConfig((4, 4), (4, 4, 4), (1, 1, 1), 4), norm=True)
-        loss = detection_loss(network(torch.rand(2, 3, SIDE, SIDE) * 255), told)
+        loss = cost(network(torch.rand(2, 3, SIDE, SIDE) * 255), told)
         assert loss.score > 0
         assert loss.box == loss.points == 0
         loss.total.backward()
@@ -207,7 +211,7 @@ class TestLoss:
         network = DetectionNet(DetectionConfig((4, 4), (4, 4, 4), (1, 1, 1), 4), norm=True)
         for output, size in zip(network.outputs, (20 / 8, 60 / 16, 200 / 32), strict=True):
             output.bias.data[3:5] = np.log(size)  # a box inside the face's, or around it, can move without any gain
-        detection_loss(
+        cost(
             network(torch.rand(1, 3, SIDE, SIDE) * 255), squares((61.3, 58.9, 20), (197.1, 66.2, 60), (123.4, 131.7, 200))
         ).total.backward()
         for output in network.outputs:
@@ -218,11 +222,11 @@ class TestLoss:
         place = nearest(seen, 100.0, 90.0, 0)
         seen.logits.fill_(-12.0)
         seen.logits[0, place], seen.boxes[0, place], seen.points[0, place] = 12.0, told.boxes[0, 0], told.points[0, 0]
-        assert detection_loss(seen, told).total < 1e-3
+        assert cost(seen, told).total < 1e-3
 
     def test_better_boxes_cost_less(self):
         told = squares((100, 90, 40))
-        costs = [detection_loss(everywhere((told.boxes[0, 0] + shift).tolist()), told).box.item() for shift in (16, 12, 8, 4, 0)]
+        costs = [cost(everywhere((told.boxes[0, 0] + shift).tolist()), told).box.item() for shift in (16, 12, 8, 4, 0)]
         weights = [assigned(everywhere((told.boxes[0, 0] + shift).tolist()), told).target.sum().item() for shift in (16, 12, 8, 4, 0)]
         each = [cost * max(1, weight) / weight for cost, weight in zip(costs, weights, strict=True)]
         assert each == sorted(each, reverse=True)
@@ -235,16 +239,16 @@ class TestLoss:
         for off in (20.0, 10.0, 4.0, 0.0):
             seen = everywhere(told.boxes[0, 0].tolist())
             seen.points[:] = told.points[0, 0] + torch.tensor([off, 0])
-            costs.append(detection_loss(seen, told).points.item())
+            costs.append(cost(seen, told).points.item())
         assert costs == pytest.approx([0.5, 0.25, 0.1, 0], abs=1e-3)  # in parts of the face's side
 
     def test_scores_of_unsure_places_cost_nothing(self):
         seen, told = blank(), squares((180, 180, 60), unsure=(0,))
-        before = detection_loss(seen, told).total
+        before = cost(seen, told).total
         seen.logits[0, nearest(seen, 180.0, 180.0, 0)] = 5.0
-        assert detection_loss(seen, told).total == before
+        assert cost(seen, told).total == before
         seen.logits[0, nearest(seen, 20.0, 20.0, 0)] = 5.0
-        assert detection_loss(seen, told).total > before + 1
+        assert cost(seen, told).total > before + 1
 
     def test_following_the_gradient_finds_the_face(self):
         told = squares((100, 90, 40), (40, 180, 80))
@@ -258,7 +262,7 @@ class TestLoss:
         optimiser = torch.optim.Adam([{"params": parts[0], "lr": 0.3}, {"params": parts[1:], "lr": 1.0}])
         costs = []
         for _ in range(80):
-            loss = detection_loss(replace(start, logits=parts[0], boxes=parts[1], points=parts[2]), told).total
+            loss = cost(replace(start, logits=parts[0], boxes=parts[1], points=parts[2]), told).total
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
