@@ -15,13 +15,24 @@ QUALITY: Final = "quality-v1"
 
 MAX_BYTES: Final = 64 * 2**20
 MAX_PIXELS: Final = 100_000_000
+MIN_FACE_PX: Final = (10.0, 100_000.0)
+"""Bounds of the smallest face in pixels: detectors find none below, and no larger picture is decoded."""
 
 _RUN_ID: Final = re.compile(r"[a-z][a-z0-9-]*")
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _PART: Final = re.compile(r"part-(\d{5}|[1-9]\d{5,8})((?:-[0-9a-f]+)*)", re.ASCII)
 _SHA256: Final = re.compile("[0-9a-f]{64}")
-_MIN_FACE: Final = re.compile(r"\d{1,9}(\.\d{1,9})?%?", re.ASCII)
+_MIN_FACE: Final = re.compile(r"((?:0|[1-9]\d{0,8})(?:\.\d{0,3}[1-9])?)(%?)", re.ASCII)
 _TABLES: Final = ("faces", "labels", "images")
+
+
+def _is_min_face(text: str) -> bool:
+    """Whether `decode.min_face.MinFace` writes such a text."""
+    found = _MIN_FACE.fullmatch(text)
+    if found is None:
+        return False
+    amount, least, most = float(found[1]), *MIN_FACE_PX
+    return 0 < amount <= 100 if found[2] else least <= amount <= most
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +151,7 @@ class RunConfig:
             raise ValueError("not the id or the date of a run")
         if min(config.shard_size, config.max_bytes, config.max_pixels) < 1 or config.started_us < 0:
             raise ValueError("sizes are at least 1, and times are not before 1970")
-        if config.min_face is not None and not _MIN_FACE.fullmatch(config.min_face):
+        if config.min_face is not None and not _is_min_face(config.min_face):
             raise ValueError("the smallest face is not as it is written")
         return config
 

@@ -9,14 +9,11 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from fer_core.errors import UsageError
+from fer_core.run import MIN_FACE_PX
 
 DEFAULT: Final = "1%"
-LEAST: Final = 10.0
-"""Pixels of the smallest face that can be asked for: detectors find none below."""
 LEAST_OF_SHARE: Final = 20.0
 """Pixels that a share of the longest side means at least."""
-MOST: Final = 100_000.0
-"""Pixels. No picture is longer that is decoded."""
 LEVEL_LEAST: Final = 10.0
 LEVEL_MOST: Final = 12.0
 """Pixels that the smallest face has in the finest pyramid level."""
@@ -33,7 +30,8 @@ REDUCTIONS: Final = (8, 4, 2)
 Reduction = Callable[[int, int], int]
 """Longest and shortest side of a picture -> what a JPEG decoder divides its sides by: 1, 2, 4 or 8."""
 
-_TEXT: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(%?)", re.ASCII)
+LEAST, MOST = MIN_FACE_PX
+_TEXT: Final = re.compile(r"(\d{1,9}(?:\.\d{1,4})?)(%?)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

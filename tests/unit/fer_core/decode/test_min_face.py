@@ -21,6 +21,7 @@ from fer_core.decode.min_face import (
     not_above,
 )
 from fer_core.errors import UsageError
+from fer_core.run import _is_min_face
 
 WRONG = (
     "",
@@ -72,6 +73,13 @@ class TestText:
     @given(faces)
     def test_it_is_read_as_it_is_written(self, face):
         assert MinFace.parse(str(face)) == face
+        assert _is_min_face(str(face))
+
+    @pytest.mark.parametrize(("text", "written"), [("0.0001%", "0.0001%"), ("0.5000%", "0.5%"), ("10.25", "10.25")])
+    def test_a_run_takes_what_was_parsed(self, text, written):
+        assert str(MinFace.parse(text)) == written
+        assert _is_min_face(written)
+        assert _is_min_face(text) == (text == written)
 
     @given(st.text(max_size=12))
     @example("1%\n2%")
