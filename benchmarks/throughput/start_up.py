@@ -45,7 +45,9 @@ def timed(words: Sequence[str], home: Path) -> dict[str, Any]:
             for part in (tree, *children(tree)):
                 with suppress(psutil.Error):  # it has ended
                     used = part.cpu_times()
-                    roles[part.pid] = "command" if part is tree else role(" ".join(part.cmdline()))
+                    words_of_it = " ".join(part.cmdline())
+                    if words_of_it:  # one that has just ended has none
+                        roles[part.pid] = "command" if part is tree else role(words_of_it)
                     seconds[part.pid] = used.user + used.system
             time.sleep(SAMPLE_SECONDS)
         wall, printed = time.perf_counter() - begin, process.stdout.read()
@@ -53,7 +55,7 @@ def timed(words: Sequence[str], home: Path) -> dict[str, Any]:
         raise SystemExit(f"{' '.join(words)} failed with exit code {process.returncode}")
     total: defaultdict[str, float] = defaultdict(float)
     for pid, used_seconds in seconds.items():
-        total[roles[pid]] += used_seconds
+        total[roles.get(pid, "other")] += used_seconds
     return {"wall": wall, "cpu": dict(total), "printed": printed}
 
 
