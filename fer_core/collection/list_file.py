@@ -36,8 +36,8 @@ COLUMNS: Final = (
 """Names of the column that is read, best first, in any case, with `_`, `-` or a space. Without one of them it is the first column."""
 
 _DELIMITERS: Final = ",;\t|"
-_EXCEL: Final = re.compile(r"sep=(.)\r?\n")
-"""First line of a CSV file for Excel."""
+_EXCEL: Final = re.compile(r"sep=([^\r\n\"\0])\r?\n")
+"""First line of a CSV file for Excel. A quote or the end of a line is no delimiter."""
 _SAMPLE: Final = 20
 """Lines by which the delimiter is found where no name in the first one is known."""
 _SAMPLE_CHARACTERS: Final = 10_000

@@ -1,6 +1,6 @@
 """Pyramid levels: the sizes at which a detector processes one picture, and tiles of levels that are too large for one pass."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +19,9 @@ OVERLAP: Final = 320
 EDGE: Final = 3.0
 """A box so near to the cut edge of a tile, in pixels, is whole in another tile or level."""
 
+Span = tuple[int, int]
+"""First pixel of a side, and the one after the last."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tile:
@@ -28,13 +31,17 @@ class Tile:
     """(h, w, 3) RGB."""
     origin: NDArray[np.float32]
     """(2,) its left upper corner in the level."""
+    scale: NDArray[np.float32]
+    """(2,) factors from pixels of the level to pixels of the picture."""
     cut: NDArray[np.float32]
     """(4,) x0, y0, x1, y1 of its edges, in its own pixels, beyond which the level continues; infinite where it does not."""
 
-    def whole(self, boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """(N, 4) in the tile's pixels -> (N,) whether no cut edge is near."""
-        low, high = boxes[:, :2] > self.cut[:2] + EDGE, boxes[:, 2:] < self.cut[2:] - EDGE
-        return np.asarray((low & high).all(axis=1), np.bool_)
+    def placed(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, 15) box, points, score in the tile's pixels -> in the picture's, without those that a cut edge of the tile is near."""
+        low, high = rows[:, :2] > self.cut[:2] + EDGE, rows[:, 2:4] < self.cut[2:] - EDGE
+        rows = rows[(low & high).all(axis=1)]
+        rows[:, :14] = (rows[:, :14] + np.tile(self.origin, 7)) * np.tile(self.scale, 7)
+        return rows
 
 
 def finest_side(height: int, width: int, max_side: int = MAX_SIDE) -> int:
@@ -60,14 +67,23 @@ def halved(finest: int, looks: int, coarsest: int = LIMIT_SIDE) -> list[int]:
     return found
 
 
-def tiles(level: NDArray[np.uint8], side: int = LIMIT_SIDE) -> Iterator[Tile]:
-    """Overlapping parts of a level: as few as of `side`, but no longer than so many need be. The level itself where it is no longer."""
+def tiles(level: NDArray[np.uint8], scale: NDArray[np.float32], side: int = LIMIT_SIDE) -> Iterator[Tile]:
+    """Overlapping parts of a level: as few as of `side`, but no longer than so many need be. The level itself where it is no longer.
+
+    scale: (2,) factors from pixels of the level to pixels of the picture.
+    """
     height, width = level.shape[:2]
-    for top, bottom in spans(height, _fitted(height, side), OVERLAP):
-        for left, right in spans(width, _fitted(width, side), OVERLAP):
+    return cut_level(level, scale, spans(height, _fitted(height, side), OVERLAP), spans(width, _fitted(width, side), OVERLAP))
+
+
+def cut_level(level: NDArray[np.uint8], scale: NDArray[np.float32], rows: Sequence[Span], columns: Sequence[Span]) -> Iterator[Tile]:
+    """The part of a level at each of the rows and columns."""
+    height, width = level.shape[:2]
+    for top, bottom in rows:
+        for left, right in columns:
             low = [-np.inf if left == 0 else 0, -np.inf if top == 0 else 0]
             high = [np.inf if right == width else right - left, np.inf if bottom == height else bottom - top]
-            yield Tile(level[top:bottom, left:right], np.array([left, top], np.float32), np.array([*low, *high], np.float32))
+            yield Tile(level[top:bottom, left:right], np.array([left, top], np.float32), scale, np.array([*low, *high], np.float32))
 
 
 def _fitted(length: int, side: int) -> int:
@@ -76,7 +92,7 @@ def _fitted(length: int, side: int) -> int:
     return -(-(length + (count - 1) * OVERLAP) // count)
 
 
-def spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
+def spans(length: int, tile: int, overlap: int) -> list[Span]:
     """Equal overlapping spans of at most `tile` that cover a side."""
     if length <= tile:
         return [(0, length)]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fer_core.detect.base import clean_detections, nms
 from fer_core.detect.image_pyramid import LIMIT_SIDE, MAX_SIDE, finest_side, halved, pyramid_levels, shrinkable_side, tiles
+from fer_core.detect.onnx_file import with_any_size
 from fer_core.errors import DetectorError
 from fer_core.hashing import file_sha256
 from fer_core.types import Faces
@@ -44,15 +45,13 @@ class Scrfd:
         height, width = pixels.shape[:2]
         found = []
         for look, back in pyramid_levels(pixels, halved(side or finest_side(height, width), LOOKS, LIMIT_SIDE // 4)):
-            for tile in tiles(look):
+            for tile in tiles(look, back):
                 scores, boxes, points = (np.concatenate(levels) for levels in self._model.forward(_padded(tile.pixels), SCORE_THRESHOLD))
-                boxes, points = boxes.reshape(-1, 4), points.reshape(-1, 5, 2)
-                whole = tile.whole(boxes)
-                placed = (boxes[whole] + np.tile(tile.origin, 2)) * np.tile(back, 2), (points[whole] + tile.origin) * back
-                found.append((scores.reshape(-1)[whole], *placed))
-        scores, boxes, points = (np.concatenate(looked) for looked in zip(*found, strict=True))
-        kept = nms(boxes, scores, NMS_THRESHOLD)
-        return clean_detections(boxes[kept], points[kept], scores[kept], width, height)
+                rows = np.concatenate([boxes.reshape(-1, 4), points.reshape(-1, 10), scores.reshape(-1, 1)], axis=1)
+                found.append(tile.placed(np.asarray(rows, np.float32)))
+        rows = np.concatenate(found)
+        rows = rows[nms(rows[:, :4], rows[:, 14], NMS_THRESHOLD)]
+        return clean_detections(rows[:, :4], rows[:, 4:14].reshape(-1, 5, 2), rows[:, 14], width, height)
 
 
 def _padded(look: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -77,7 +76,7 @@ def _load(file: Path) -> Any:  # noqa: ANN401  (insightface is untyped)
     options.log_severity_level = 4
     try:
         with _silence():
-            session = onnxruntime.InferenceSession(_any_size(file), options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(with_any_size(file), options, providers=["CPUExecutionProvider"])
             model = SCRFD(model_file=None, session=session, static_shape_sessions=False)
             if len(session.get_outputs()) != OUTPUTS:
                 raise ValueError("not nine outputs")
@@ -85,21 +84,6 @@ def _load(file: Path) -> Any:  # noqa: ANN401  (insightface is untyped)
     except Exception as error:  # onnx and onnxruntime raise bare exceptions of many kinds for a file they cannot use
         raise DetectorError(f"not an SCRFD file with five points that onnxruntime can read: {file}") from error
     return model
-
-
-def _any_size(file: Path) -> bytes:
-    """The network of `file`, taking pictures of any size: exported files often fix 640x640 though nothing in the graph needs it."""
-    import onnx
-
-    network = onnx.load_model(str(file))
-    for axis, name in ((2, "height"), (3, "width")):
-        network.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
-    for output in network.graph.output:
-        shape = output.type.tensor_type.shape.dim
-        if len(shape) >= 2:
-            shape[len(shape) - 2].dim_param = f"cells_{output.name}"
-    del network.graph.value_info[:]  # shapes of the old size
-    return bytes(network.SerializeToString())
 
 
 @contextlib.contextmanager

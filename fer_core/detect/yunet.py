@@ -35,7 +35,7 @@ class YuNet:
         try:
             self._network, self._threshold = YuNetNetwork(file), score_threshold
             self.rows(np.zeros((64, 64, 3), np.uint8), 0)  # a network with other outputs fails only when it runs
-        except (ValueError, LookupError, RuntimeError) as error:
+        except Exception as error:  # onnx and onnxruntime raise bare exceptions of many kinds for a file they cannot use
             raise DetectorError(f"not a YuNet file that ONNX Runtime can read: {file}") from error
         self.identity = f"yunet-{file_sha256(file)[:12]}-t{score_threshold:g}-n{NMS_THRESHOLD:g}-m{MARGIN:g}-s{max_side}"
 
@@ -50,24 +50,18 @@ class YuNet:
         limit = LIMIT_SIDE * self._max_side // MAX_SIDE
         share, found = MARGIN, []
         for look, back in pyramid_levels(pixels, halved(side or finest_side(height, width, self._max_side), LOOKS, limit // 2)):
-            for tile in tiles(look, limit):
-                rows = self.rows(tile.pixels, round(share * max(tile.pixels.shape[:2])))
-                rows = rows[tile.whole(np.concatenate([rows[:, 0:2], rows[:, 0:2] + rows[:, 2:4]], axis=1))]
-                rows[:, [0, 1, *range(4, 14)]] += np.tile(tile.origin, 6)
-                rows[:, :14] *= np.tile(back, 7)
-                found.append(rows)
+            found += [tile.placed(self.rows(tile.pixels, round(share * max(tile.pixels.shape[:2])))) for tile in tiles(look, back, limit)]
             share = 0.0
         rows = np.concatenate(found)
-        boxes = np.concatenate([rows[:, 0:2], rows[:, 0:2] + rows[:, 2:4]], axis=1)
-        kept = nms(boxes, rows[:, 14], NMS_THRESHOLD)
-        return clean_detections(boxes[kept], rows[kept, 4:14].reshape(-1, 5, 2), rows[kept, 14], width, height)
+        rows = rows[nms(rows[:, :4], rows[:, 14], NMS_THRESHOLD)]
+        return clean_detections(rows[:, :4], rows[:, 4:14].reshape(-1, 5, 2), rows[:, 14], width, height)
 
     def rows(self, look: NDArray[np.uint8], margin: int) -> NDArray[np.float32]:
-        """(h, w, 3) RGB -> (N, 15) x, y, w, h, five points, score, in its pixels."""
+        """(h, w, 3) RGB -> (N, 15) x0, y0, x1, y1, five points, score, in its pixels."""
         framed = cv2.copyMakeBorder(cv2.cvtColor(look, cv2.COLOR_RGB2BGR), margin, margin, margin, margin, cv2.BORDER_CONSTANT)
         rows = self._network(np.asarray(framed, np.uint8))
         rows = rows[(rows[:, 14] >= self._threshold) & np.isfinite(rows).all(axis=1)]
         rows = rows[np.argsort(-rows[:, 14], kind="stable")[:CANDIDATES]]
-        rows = rows[nms(np.concatenate([rows[:, 0:2], rows[:, 0:2] + rows[:, 2:4]], axis=1), rows[:, 14], NMS_THRESHOLD)]
-        rows[:, [0, 1, *range(4, 14)]] -= margin
+        rows = rows[nms(rows[:, :4], rows[:, 14], NMS_THRESHOLD)]
+        rows[:, :14] -= margin
         return rows

@@ -4,13 +4,12 @@ OpenCV itself plans the network anew whenever the size of its input changes, whi
 """
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import onnx
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from fer_core.detect.onnx_file import with_any_size
 from fer_core.models.onnx_builder import Model, Session
 
 STRIDES: Final = (8, 16, 32)
@@ -23,14 +22,14 @@ Floats = NDArray[np.float32]
 
 
 class YuNetNetwork:
-    """Thread-safe. ValueError, LookupError or RuntimeError: the file is another network."""
+    """Thread-safe. An exception of any kind: the file is another network."""
 
     def __init__(self, file: Path) -> None:
         self._outputs = tuple(f"{kind}_{stride}" for stride in STRIDES for kind in KINDS)
-        self._session = Session(Model(_any_size(file), self._outputs), "input")
+        self._session = Session(Model(with_any_size(file), self._outputs), "input")
 
     def __call__(self, picture: NDArray[np.uint8]) -> Floats:
-        """(H, W, 3) BGR -> (cells, 15) x, y, width, height, five points, score, in its pixels."""
+        """(H, W, 3) BGR -> (cells, 15) x0, y0, x1, y1, five points, score, in its pixels."""
         height, width = picture.shape[:2]
         padded = np.zeros((1, 3, _multiple(height), _multiple(width)), np.float32)
         padded[0, :, :height, :width] = picture.transpose(2, 0, 1)
@@ -43,29 +42,13 @@ def _cells(values: list[Floats], stride: int, width: int) -> Floats:
     classes, objects, box, points = values
     row, column = np.divmod(np.arange(len(box)), width // stride)
     cell = np.stack([column, row], axis=1).astype(np.float32)
-    size = np.exp(np.minimum(box[:, 2:], LARGEST)) * stride
-    corner = (cell + box[:, :2]) * stride - size / 2
+    half = np.exp(np.minimum(box[:, 2:], LARGEST)) * stride / 2
+    centre = (cell + box[:, :2]) * stride
     places = (points.reshape(-1, 5, 2) + cell[:, None]) * stride
     score = np.sqrt(np.clip(classes, 0, 1) * np.clip(objects, 0, 1))
-    return np.concatenate([corner, size, places.reshape(-1, 10), score], axis=1).astype(np.float32)
+    return np.concatenate([centre - half, centre + half, places.reshape(-1, 10), score], axis=1).astype(np.float32)
 
 
 def _multiple(side: int) -> int:
     """The side rounded up to whole cells of the coarsest grid."""
     return -(-side // STRIDES[-1]) * STRIDES[-1]
-
-
-def _any_size(file: Path) -> bytes:
-    """The model with a free input size; the file fixes it to 640 x 640."""
-    try:
-        model: Any = onnx.load(str(file), load_external_data=False)  # a file may name others
-        dimensions = model.graph.input[0].type.tensor_type.shape.dim
-        for dimension, name in zip(dimensions, ("", "", "height", "width"), strict=True):
-            if name:
-                dimension.dim_param = name
-    except DecodeError as error:
-        raise ValueError("not an ONNX file") from error
-    for output in model.graph.output:
-        output.type.tensor_type.ClearField("shape")
-    content: bytes = model.SerializeToString()
-    return content

@@ -10,7 +10,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from fer_core.detect.builtin.detector import AGREEING, EDGE
+from fer_core.detect.builtin.detector import AGREEING
+from fer_core.detect.image_pyramid import EDGE
 
 ROW: Final = 15
 """Box, five points, score, as `decode_outputs.Rows`."""

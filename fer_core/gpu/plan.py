@@ -55,7 +55,7 @@ class Pass:
     slot: NDArray[np.int64]
     """(n,) number of the tile in its picture."""
     geometry: NDArray[np.float32]
-    """(n, 8) origin x, y; scale x, y; cut edges x0, y0, x1, y1, as in `tiling.ImageTile`."""
+    """(n, 8) origin x, y; scale x, y; cut edges x0, y0, x1, y1, as in `image_pyramid.Tile`."""
 
 
 @dataclass(frozen=True, slots=True)

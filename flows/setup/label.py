@@ -100,7 +100,7 @@ def load_resumable_plan(params: LabelParams) -> Plan:
     check_answering(params, config)
     if params.min_face not in {DEFAULT_MIN_FACE, config.min_face}:
         begun = f"{config.min_face_px:g} by the rule of an earlier release" if config.min_face is None else config.min_face
-        raise UsageError(f"run {params.resume} was begun with a smallest face of {begun}: resume it with the same options")
+        raise UsageError(f"run {params.resume} was started with a smallest face of {begun}: resume it with the same options")
     if params.detector != "auto" and pipeline(params).detector_identity != config.detector_identity:
         raise UsageError(f"run {params.resume} was started with detector {config.detector}: resume it with the same options")
     return plan

@@ -55,6 +55,8 @@ def test_a_run_is_resumed_with_the_smallest_face_that_it_was_begun_with(tmp_path
             config = replace(config, min_face=None)
         write_plan(open_store(given["to"]), config, fakes.plan_table(fakes.refs(photos), 1), listed=1, unchanged=0, deleted=0)
         assert load_resumable_plan(LabelParams(**given, resume=run_id)).config.min_face == begun
-        with pytest.raises(UsageError, match=f"run {run_id} was begun with a smallest face of (2%|16 by the rule of an earlier release): "):
+        with pytest.raises(
+            UsageError, match=f"run {run_id} was started with a smallest face of (2%|16 by the rule of an earlier release): "
+        ):
             load_resumable_plan(LabelParams(**given, resume=run_id, min_face="40"))
     assert load_resumable_plan(LabelParams(**given, resume="ours", min_face="2.0%")).config.min_face == "2%"

@@ -76,9 +76,7 @@ class Teacher:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         shrunk = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         seen = network.rows(np.ascontiguousarray(shrunk[:, ::-1] if flip else shrunk, np.uint8), 0)
-        rows = np.concatenate([seen[:, :2], seen[:, :2] + seen[:, 2:4], seen[:, 4:]], axis=1)
-        if flip:
-            rows = mirrored(rows, size[0])
+        rows: Floats = mirrored(seen, size[0]) if flip else seen
         rows[:, :14] *= np.tile([width / size[0], height / size[1]], 7)
         return rows
 

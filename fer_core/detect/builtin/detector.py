@@ -12,8 +12,9 @@ from fer_core.detect.base import box_iou, clean_detections, nms
 from fer_core.detect.builtin.decode_outputs import Rows, rows_from
 from fer_core.detect.builtin.refinement import refine_detections
 from fer_core.detect.builtin.runtime import load_runtime
-from fer_core.detect.builtin.tiling import ImageTile, tile_image
+from fer_core.detect.builtin.tiling import tile_image
 from fer_core.detect.builtin.weights import SHIPPED
+from fer_core.detect.image_pyramid import Tile
 from fer_core.hashing import file_sha256
 from fer_core.types import Faces
 
@@ -35,8 +36,6 @@ BATCH_PIXELS: Final = 2**22
 """Most pixels of a batch, unless one tile has more: bounds the memory to about half a gigabyte."""
 CANDIDATES: Final = 2000
 """Most candidates of a picture, the best ones."""
-EDGE: Final = 3.0
-"""A box so near to the cut edge of a tile, in pixels, is whole in another tile or level."""
 
 
 class BuiltinDetector:
@@ -59,7 +58,7 @@ class BuiltinDetector:
 
         sides: see `Detector`, one a picture, or none at all.
         """
-        waiting: dict[tuple[int, ...], list[tuple[int, ImageTile]]] = defaultdict(list)
+        waiting: dict[tuple[int, ...], list[tuple[int, Tile]]] = defaultdict(list)
         found: list[list[Rows]] = [[] for _ in pictures]
         for number, (pixels, side) in enumerate(zip(pictures, sides or [None] * len(pictures), strict=True)):
             for piece in tile_image(pixels, self.largest_side, side):
@@ -71,11 +70,11 @@ class BuiltinDetector:
             self._look(alike, found)
         return [self._joined(rows, pixels) for rows, pixels in zip(found, pictures, strict=True)]
 
-    def _look(self, alike: list[tuple[int, ImageTile]], found: list[list[Rows]]) -> None:
+    def _look(self, alike: list[tuple[int, Tile]], found: list[list[Rows]]) -> None:
         """Pass tiles of one shape through the network; detections go to their pictures."""
         rows, pieces_of = rows_from(self._detector_runtime([piece.pixels for _, piece in alike]), min(WEAK, self._lowest**2))
         for index, (number, piece) in enumerate(alike):
-            found[number].append(_placed(rows[pieces_of == index], piece))
+            found[number].append(piece.placed(rows[pieces_of == index]))
 
     def _joined(self, parts: list[Rows], pixels: NDArray[np.uint8]) -> Faces:
         """Detections in all tiles of a picture -> its faces."""
@@ -89,14 +88,6 @@ class BuiltinDetector:
         faces = faces[faces[:, 14] >= np.where(small, self._lowest, self._threshold)]
         faces = faces[nms(faces[:, :4], faces[:, 14], NMS_THRESHOLD)]  # two that were apart may be one now
         return clean_detections(faces[:, :4], faces[:, 4:14].reshape(-1, 5, 2), faces[:, 14], pixels.shape[1], pixels.shape[0])
-
-
-def _placed(rows: Rows, piece: ImageTile) -> Rows:
-    """Rows in a tile's pixels -> in the picture's; without those that a tile's edge cuts."""
-    low, high = rows[:, :2] > piece.cut[:2] + EDGE, rows[:, 2:4] < piece.cut[2:] - EDGE
-    rows = rows[(low & high).all(axis=1)]
-    rows[:, :14] = (rows[:, :14] + np.tile(piece.origin, 7)) * np.tile(piece.scale, 7)
-    return rows
 
 
 def averaged(rows: Rows, kept: NDArray[np.intp]) -> Rows:

@@ -6,14 +6,14 @@ it is found.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.detect.image_pyramid import pyramid_levels, spans
+from fer_core.detect.image_pyramid import Span, Tile, cut_level, pyramid_levels, spans
 
 SHRINK: Final = 2.5
 COARSEST: Final = 320
@@ -28,20 +28,6 @@ STEP: Final = 64
 """Both sides of a tile are padded to a multiple of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageTile:
-    """A part of one pyramid level of a picture."""
-
-    pixels: NDArray[np.uint8]
-    """(H, W, 3) RGB, H and W multiples of `STEP`, grey where the picture ends."""
-    origin: NDArray[np.float32]
-    """(2,) its left upper corner in the level."""
-    scale: NDArray[np.float32]
-    """(2,) factors from pixels of the level to pixels of the picture."""
-    cut: NDArray[np.float32]
-    """(4,) x0, y0, x1, y1 of its edges, in its own pixels, beyond which the level continues; infinite where it does not."""
-
-
 def sides(height: int, width: int, largest: int, finest: int | None = None) -> list[int]:
     """Longest sides of the pyramid levels of a picture, finest first: `finest`, or what suits the picture and is not above `largest`."""
     longest = max(height, width)
@@ -51,19 +37,17 @@ def sides(height: int, width: int, largest: int, finest: int | None = None) -> l
     return found
 
 
-def tile_image(pixels: NDArray[np.uint8], largest: int, finest: int | None = None) -> Iterator[ImageTile]:
-    """(H, W, 3) RGB -> all tiles of all levels. largest, finest: see `sides`."""
+def tile_image(pixels: NDArray[np.uint8], largest: int, finest: int | None = None) -> Iterator[Tile]:
+    """(H, W, 3) RGB -> all tiles of all levels, with sides that are multiples of `STEP`, grey where the picture ends.
+
+    largest, finest: see `sides`.
+    """
     for look, scale in pyramid_levels(pixels, sides(pixels.shape[0], pixels.shape[1], largest, finest)):
-        height, width = look.shape[:2]
-        for top, bottom in _spans(height):
-            for left, right in _spans(width):
-                origin = np.array([left, top], np.float32)
-                edges = [-np.inf if left == 0 else 0, -np.inf if top == 0 else 0]
-                edges += [np.inf if right == width else right - left, np.inf if bottom == height else bottom - top]
-                yield ImageTile(_filled(look[top:bottom, left:right]), origin, scale, np.array(edges, np.float32))
+        for tile in cut_level(look, scale, _spans(look.shape[0]), _spans(look.shape[1])):
+            yield replace(tile, pixels=_filled(tile.pixels))
 
 
-def _spans(length: int) -> list[tuple[int, int]]:
+def _spans(length: int) -> list[Span]:
     return spans(length, TILE, OVERLAP)
 
 

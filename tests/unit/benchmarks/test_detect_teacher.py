@@ -33,7 +33,7 @@ class Eye:
         if not self.least <= high[0] - low[0] <= self.most:
             return np.zeros((0, 15), np.float32)
         self.widths.append(int(high[0] - low[0]))
-        return np.array([[*low, *(high - low), *(low + PLACES * (high - low)).reshape(-1), self.score]], np.float32)
+        return np.array([[*low, *high, *(low + PLACES * (high - low)).reshape(-1), self.score]], np.float32)
 
 
 def painted(shape=(300, 400), box=(120, 80, 200, 170)):
@@ -151,8 +151,9 @@ class TestTeacher:
         class Short(Eye):
             def rows(self, look, margin):
                 found = super().rows(look, margin)
-                if len(found) and found[0, 2] < 150:
-                    found[:, 2] *= 0.67
+                width = found[:, 2] - found[:, 0]
+                if len(found) and width[0] < 150:
+                    found[:, 2] -= 0.33 * width
                 return found
 
         box = Teacher([Short()], (400,)).faces(painted()).boxes[0]

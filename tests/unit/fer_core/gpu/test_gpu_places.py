@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fer_core.detect import base
 from fer_core.detect.builtin import detector
-from fer_core.detect.builtin.tiling import ImageTile
+from fer_core.detect.image_pyramid import Tile
 from fer_core.gpu.capacity import Capacity
 from fer_core.gpu.places import Candidates, Findings, averaged, box_iou, gather_candidates, nms, ordered, pack_faces
 
@@ -85,7 +85,7 @@ def pieces_of_two_pictures():
     wanted = [[], []]
     for owner, part, told in zip((1, 0, 1), rows, geometry, strict=True):
         strong = part[part[:, 14] >= detector.WEAK].copy()
-        placed = detector._placed(strong, ImageTile(np.zeros((1, 1, 3), np.uint8), told[:2], told[2:4], told[4:]))
+        placed = Tile(np.zeros((1, 1, 3), np.uint8), told[:2], told[2:4], told[4:]).placed(strong)
         wanted[owner].append(placed[np.isfinite(placed).all(1)])
     return found, [np.concatenate(parts) for parts in wanted]
 

@@ -8,9 +8,9 @@ import pytest
 from skimage import data
 
 from fer_core.detect.base import box_iou
-from fer_core.detect.builtin.detector import EDGE, BuiltinDetector, _placed, averaged
-from fer_core.detect.builtin.tiling import ImageTile
+from fer_core.detect.builtin.detector import BuiltinDetector, averaged
 from fer_core.detect.builtin.weights import SHIPPED
+from fer_core.detect.image_pyramid import EDGE, Tile
 from tests.support import made_faces  # noqa: F401  (one thread)
 
 HEAD = np.array([[180, 62, 272, 177.0]])
@@ -34,7 +34,7 @@ def rows(*each):
 
 
 def piece(cut, origin=(0, 0), scale=(1, 1)):
-    return ImageTile(np.zeros((64, 64, 3), np.uint8), np.array(origin, np.float32), np.array(scale, np.float32), np.array(cut, np.float32))
+    return Tile(np.zeros((64, 64, 3), np.uint8), np.array(origin, np.float32), np.array(scale, np.float32), np.array(cut, np.float32))
 
 
 def sound(faces, picture):
@@ -69,31 +69,31 @@ class TestPlacing:
         inwards = 1 if edge < 2 else -1
         box[edge] = cut[edge] + inwards * (EDGE - 0.5)
         near = rows(row(box))
-        assert len(_placed(near, piece(cut))) == 0
+        assert len(piece(cut).placed(near)) == 0
         box[edge] = cut[edge] - inwards * 30
-        assert len(_placed(rows(row(box)), piece(cut))) == 0
+        assert len(piece(cut).placed(rows(row(box)))) == 0
         box[edge] = cut[edge] + inwards * (EDGE + 0.5)
-        assert len(_placed(rows(row(box)), piece(cut))) == 1
+        assert len(piece(cut).placed(rows(row(box)))) == 1
         cut[edge] = -np.inf if edge < 2 else np.inf
-        assert len(_placed(near, piece(cut))) == 1
+        assert len(piece(cut).placed(near)) == 1
 
     def test_the_rest_keep_their_order(self):
         found = rows(row((20, 20, 40, 40), 0.6), row((1, 20, 40, 40), 0.9), row((22, 20, 40, 40), 0.8))
-        assert _placed(found, piece((0, 0, 64, 64)))[:, 14].tolist() == pytest.approx([0.6, 0.8])
+        assert piece((0, 0, 64, 64)).placed(found)[:, 14].tolist() == pytest.approx([0.6, 0.8])
 
     def test_numbers_become_those_of_the_picture(self):
         found = rows(row((20, 24, 40, 44), 0.7))
-        placed = _placed(found.copy(), piece((-np.inf, -np.inf, np.inf, np.inf), (100, 200), (2, 3)))
+        placed = piece((-np.inf, -np.inf, np.inf, np.inf), (100, 200), (2, 3)).placed(found.copy())
         assert placed[0, :4].tolist() == [240, 672, 280, 732]
         points = (found[0, 4:14].reshape(5, 2) + np.array([100, 200])) * [2, 3]
         assert np.allclose(placed[0, 4:14].reshape(5, 2), points)
         assert placed[0, 14] == found[0, 14]
 
     def test_nothing_stays_nothing(self):
-        assert _placed(rows(), piece((0, 0, 64, 64))).shape == (0, 15)
+        assert piece((0, 0, 64, 64)).placed(rows()).shape == (0, 15)
 
     def test_no_number_is_no_face(self):
-        assert len(_placed(rows(row((np.nan, 20, 40, 40))), piece((0, 0, 64, 64)))) == 0
+        assert len(piece((0, 0, 64, 64)).placed(rows(row((np.nan, 20, 40, 40))))) == 0
 
 
 class TestAveraging:
