@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.common.opencv_yunet import OpenCvYuNet
 from benchmarks.detector.composed import annotated
 from benchmarks.detector.figures import LOOSE, STRICT, matches
 from benchmarks.detector.truth import Floats, shorter_sides
@@ -42,7 +43,6 @@ VALUES: Final = (DEFAULT, "20", "40", "2%", "4%")
 LEAST_ANNOTATED: Final = 20.0
 """Annotated faces whose shorter side is below do not count."""
 SCRIPT_SIDES: Final = (640, 1280)
-SCRIPT_SCORE: Final = 0.6
 
 Boxes = list[list[float]]
 Work = Callable[[bytes], Floats]
@@ -96,18 +96,13 @@ def labelling(detector: CpuFaceExtractor, search: FaceSearch) -> Work:
 
 def script(file: Path, side: int) -> Work:
     """What one would write in ten lines."""
-    detector = cv2.FaceDetectorYN.create(str(file), "", (side, side), SCRIPT_SCORE)
+    detector = OpenCvYuNet(file, side)
 
     def work(data: bytes) -> Floats:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        assert picture is not None
-        scale = side / max(picture.shape[:2])
-        small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else picture
-        detector.setInputSize((small.shape[1], small.shape[0]))
-        rows = detector.detect(small)[1]
-        found: NDArray[np.float32] = np.zeros((0, 15), np.float32) if rows is None else np.asarray(rows, np.float32)
+        found = detector(np.asarray(picture, np.uint8))
         found = found[np.argsort(-found[:, 14], kind="stable")]
-        return np.concatenate([found[:, :2], found[:, :2] + found[:, 2:4]], axis=1) / min(scale, 1.0)
+        return np.concatenate([found[:, :2], found[:, :2] + found[:, 2:4]], axis=1)
 
     return work
 

@@ -24,6 +24,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def network(bench: Bench) -> dict[str, Any]:
                 once = FacePass(net, replace(spec, flip=mirrored), bench.device, DTYPES[name])
                 graphs = Graphs(once, recorder_for(bench.device))
                 with torch.inference_mode():
-                    speed = bench.rate(lambda graphs=graphs, crops=crops: graphs(crops), batch)  # type: ignore[misc]  # a lambda's defaults
+                    speed = bench.rate(partial(graphs, crops), batch)
                 share = 2 * adds * (1 + mirrored) * speed / limit
                 out["batches"][f"{batch} {name}{' mirrored' if mirrored else ''}"] = {
                     "faces_per_second": speed,
@@ -196,7 +197,7 @@ def detector(bench: Bench) -> dict[str, Any]:
         cases |= {"816x612, 50 faces": ((50,), 612, 816), "2000x1500, 300 faces": ((300,), 1500, 2000)}
     for name, (faces, height, width) in cases.items():
         pictures = bench.pictures(min(batch, 16), faces, height, width) * max(1, batch // 16)
-        speed = bench.rate(lambda pictures=pictures: extractor.extract(pictures, looks(pictures), Stopwatch()), len(pictures))  # type: ignore[misc]  # a lambda's defaults
+        speed = bench.rate(partial(extractor.extract, pictures, looks(pictures), Stopwatch()), len(pictures))
         found = sum(len(one.faces) for one in extractor.extract(pictures, looks(pictures), Stopwatch())) / len(pictures)
         out[name] = {"images_per_second": speed, "faces_an_image": round(found, 1)}
     out["repeated_batches"] = extractor.repeated

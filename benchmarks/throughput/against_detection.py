@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.common.pictures import PICTURES, repeated
 from benchmarks.common.record import machine, write_record
+from benchmarks.common.turns import in_turn
 from benchmarks.throughput.whole_job import measured
 
 SCRIPT = "benchmarks.throughput.detection_script"
@@ -45,7 +46,7 @@ def one_round(pictures: Path, options: argparse.Namespace, number: int) -> dict[
             "script": lambda: script(pictures, options.yunet, options.side),
             "ferflow": lambda: measured(str(pictures), Path(place) / "labels", options.detector, options.workers),
         }
-        done = {name: turns[name]() for name in (list(turns) if number % 2 == 0 else list(reversed(turns)))}
+        done = in_turn(turns, number)
     theirs, ours = done["script"]["images"] / done["script"]["seconds"], done["ferflow"]["steady_images_per_second"]
     return {**done, "images_per_second": {"script": theirs, "ferflow": ours}, "ratio": ours / theirs}
 

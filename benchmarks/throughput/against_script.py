@@ -21,6 +21,7 @@ from typing import Any
 
 from benchmarks.common.pictures import repeated, varied
 from benchmarks.common.record import machine, write_record
+from benchmarks.common.turns import in_turn
 from benchmarks.throughput import alone
 from benchmarks.throughput.all_cores import rate
 from benchmarks.throughput.whole_job import measured
@@ -84,7 +85,7 @@ def _round(pictures: Path, yunet: Path | None, workers: int, number: int) -> dic
             "script": lambda: None if yunet is None else script(SCRIPT, pictures, yunet),
             "job": lambda: measured(str(pictures), Path(place) / "labels", "builtin", workers),
         }
-        done = {name: turns[name]() for name in (list(turns) if number % 2 == 0 else reversed(turns))}
+        done = in_turn(turns, number)
     job, other = done["job"], done["script"]
     ours = job["steady_images_per_second"] if job else 0.0
     theirs = other["images"] / other["seconds"] if other else None

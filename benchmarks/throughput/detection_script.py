@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 import cv2
+import numpy as np
 
-SCORE = 0.6
+from benchmarks.common.opencv_yunet import OpenCvYuNet
 
 
 def main() -> None:
@@ -22,17 +23,11 @@ def main() -> None:
     parser.add_argument("yunet", type=Path)
     parser.add_argument("--side", type=int, required=True, help="longest side that YuNet gets")
     args = parser.parse_args()
-    detector = cv2.FaceDetectorYN.create(str(args.yunet), "", (args.side, args.side), SCORE)
+    detector = OpenCvYuNet(args.yunet, args.side)
     files, faces, start = sorted(args.folder.rglob("*.jpg")), 0, time.perf_counter()
     for file in files:
         picture = cv2.imread(str(file))
-        if picture is None:
-            continue
-        scale = min(1.0, args.side / max(picture.shape[:2]))
-        small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else picture
-        detector.setInputSize((small.shape[1], small.shape[0]))
-        found = detector.detect(small)[1]
-        faces += 0 if found is None else len(found)
+        faces += 0 if picture is None else len(detector(np.asarray(picture, np.uint8)))
     print(json.dumps({"images": len(files), "faces": faces, "seconds": time.perf_counter() - start}))
 
 

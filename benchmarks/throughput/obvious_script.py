@@ -10,10 +10,10 @@ Prints JSON: images, faces, seconds from the first picture to the last row.
 import argparse
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.common.opencv_yunet import OpenCvYuNet
 from benchmarks.throughput.one_by_one import told
 from fer_core.align.aligner import align_one
 
@@ -27,24 +27,14 @@ def main() -> None:
     parser.add_argument("yunet", type=Path)
     parser.add_argument("--to", type=Path, required=True)
     args = parser.parse_args()
-    detector = cv2.FaceDetectorYN.create(str(args.yunet), "", (SIDE, SIDE), 0.6)
+    detector = OpenCvYuNet(args.yunet, SIDE)
 
     def crops(picture: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-        points = found(detector, picture)
+        points = detector(picture)[:, 4:14].reshape(-1, 5, 2)
         rgb = np.ascontiguousarray(picture[:, :, ::-1]) if len(points) else picture
         return [align_one(rgb, face) for face in points]
 
     told(args.folder, args.to, crops)
-
-
-def found(detector: cv2.FaceDetectorYN, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Five points (N, 5, 2) of each face: the eyes, the nose, the corners of the mouth, the picture's left first, in pixels."""
-    scale = SIDE / max(picture.shape[:2])
-    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else picture
-    detector.setInputSize((small.shape[1], small.shape[0]))
-    _, faces = detector.detect(small)
-    points = np.zeros((0, 5, 2), np.float32) if faces is None else faces[:, 4:14].reshape(-1, 5, 2)
-    return np.asarray(points / min(scale, 1.0), np.float32)
 
 
 if __name__ == "__main__":

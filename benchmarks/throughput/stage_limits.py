@@ -28,6 +28,7 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common.pictures import composed, demo_faces, mosaic, repeated, varied
+from benchmarks.common.processor import matrix_gflops
 from benchmarks.common.record import machine, write_record
 from benchmarks.throughput import alone
 from benchmarks.throughput.all_cores import rate
@@ -98,19 +99,13 @@ def best(work: Callable[[], Any], rounds: int = ROUNDS) -> float:
     return min(taken)
 
 
-def matrix_flops(side: int = MATRIX) -> float:
-    """Floating-point operations a second of one thread's float32 matrix product."""
-    one, other = torch.rand(side, side), torch.rand(side, side)
-    return float(2 * side**3 / best(lambda: torch.mm(one, other)))
-
-
 def network(faces: int = BATCH, matrix: int = MATRIX) -> dict[str, Any]:
     """Faces a second of the predictor, and which share of the matrix rate that is."""
     predictor = load_predictor("tiny", "cpu")
     crops = np.random.default_rng(0).integers(0, 256, (faces, 112, 112, 3), np.uint8)
     config: NetworkConfig = predictor.spec.network
     operations = 2 * multiply_adds(config) * (2 if predictor.spec.flip else 1)
-    flops = matrix_flops(matrix)
+    flops = 1e9 * matrix_gflops(matrix)
     return _of_matrix(faces / best(lambda: predictor.predict(crops)), operations, flops)
 
 
@@ -120,7 +115,7 @@ def detector(pictures: int = 8, matrix: int = MATRIX) -> dict[str, Any]:
         load_detector(SHIPPED)(torch.zeros(1, 3, *LOOK))
     faces, finder = demo_faces(), build("builtin")
     made = [mosaic(faces, count % 4, 0.5, seed=count) for count in range(pictures)]
-    flops = matrix_flops(matrix)
+    flops = 1e9 * matrix_gflops(matrix)
     seconds = best(lambda: [finder.detect(picture) for picture in made], rounds=5)
     return _of_matrix(len(made) / seconds, float(counter.get_total_flops()), flops)
 
