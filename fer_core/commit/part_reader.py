@@ -4,7 +4,6 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fer_core.commit.manifest import Part
 from fer_core.errors import CommitError
@@ -43,6 +42,7 @@ def part_bytes(store: Store, part: Part, run: str = "a committed run") -> bytes:
 
 def part_rows(data: bytes, path: str, schema: pa.Schema, run: str = "a committed run", uris: pa.Array | None = None) -> pa.Table:
     """Rows from a part's bytes. uris: strings, only the rows of these images; row groups without them are not decoded. None: all rows."""
+    import pyarrow.compute as pc  # loads for 30 ms: a shard whose images are all new reads no part
     import pyarrow.parquet as pq
 
     try:
@@ -71,6 +71,8 @@ def checked_rows(rows: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def _may_hold(group: "RowGroupMetaData", uris: pa.Array) -> bool:
     """Whether one of the URIs is in the row group's min-max range. Without a range, as for long URIs, it may hold any of them."""
+    import pyarrow.compute as pc
+
     columns = (group.column(number) for number in range(group.num_columns))
     told = next((column.statistics for column in columns if column.path_in_schema == "image_uri"), None)
     if told is None or not told.has_min_max:

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fer_core.commit.part_reader import part_rows
 from fer_core.decode.read_prefetch import ReadPrefetcher
@@ -75,6 +74,8 @@ def _from_part(
     ]
     with ReadPrefetcher(possible, config.max_bytes, partial(read_uri, anonymous=config.anonymous)) as ahead:
         same = [ref for ref in possible if _sha256(ref, ahead, on_progress) == answers[ref.uri]["image_sha256"]]
+    import pyarrow.compute as pc
+
     kept = pa.array([ref.uri for ref in same], pa.string())
     tables = {name: rows.filter(pc.is_in(rows["image_uri"], value_set=kept)) for name, rows in earlier.items()}
     return {name: _stamped(rows, SCHEMAS[name], config, same) for name, rows in tables.items()}

@@ -31,7 +31,7 @@ def test_imports_run_one_way():
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("fer_core.pipeline.shard", "prefect distributed dask torch cv2 skimage matplotlib tensorboardX"),
+        ("fer_core.pipeline.shard", "prefect distributed dask torch cv2 skimage matplotlib tensorboardX pyarrow.compute"),
         ("tasks.execution.fan_out", "prefect torch cv2"),
         ("tasks.execution.worker_entrypoint", "prefect torch cv2"),
         ("fer_core.predict.predictor", "matplotlib tensorboardX"),
