@@ -34,7 +34,7 @@ ROLES = (("uvicorn", "Prefect's API"), ("flows.server.watchdog", "watchdog"), ("
 
 def timed(words: Sequence[str], home: Path) -> dict[str, Any]:
     """Wall seconds of a command, CPU seconds by role of its processes, and what it printed. SystemExit where it fails."""
-    environment = {**os.environ, "HOME": str(home)} | dict.fromkeys(("PREFECT_HOME", "PREFECT_API_URL"), "")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {"HOME": str(home)}
     seconds: dict[int, float] = {}
     roles: dict[int, str] = {}
     begin = time.perf_counter()

@@ -119,7 +119,9 @@ def _told() -> Iterator[None]:
 def configure(verbose: bool) -> None:
     """Prefect's settings for this process and those it starts: no telemetry, no chatter, no proxy to this machine."""
     os.environ.update(QUIET)
-    os.environ.update({name: str(Path(os.environ[name]).expanduser().absolute()) for name in _PLACES if os.environ.get(name)})
+    for name in _PLACES:
+        if place := os.environ.pop(name, ""):  # Prefect takes an empty one for the working folder
+            os.environ[name] = str(Path(place).expanduser().absolute())
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     # Prefect prints a traceback for a flow that fails; the command prints the reason in one line. The API's log keeps everything.

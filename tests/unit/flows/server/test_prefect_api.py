@@ -1,6 +1,7 @@
 """What a run tells the Prefect API that it talks to."""
 
 import base64
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -116,3 +117,12 @@ def test_no_web_address_is_shown_as_given_but_for_credentials(given, shown):
     with pytest.raises(OrchestrationError) as refused:
         prefect_api._check_answers(given, {})
     assert str(refused.value) == f"PREFECT_API_URL is no http:// or https:// address: {shown}"
+
+
+def test_an_empty_home_is_none(monkeypatch, tmp_path):
+    """Prefect would take it for the working folder, and write its database among photographs."""
+    monkeypatch.setenv("PREFECT_HOME", "")
+    monkeypatch.setenv("FERFLOW_DETECTORS", str(tmp_path / "detectors"))
+    prefect_api.configure(verbose=False)
+    assert "PREFECT_HOME" not in os.environ
+    assert os.environ["FERFLOW_DETECTORS"] == str(tmp_path / "detectors")
