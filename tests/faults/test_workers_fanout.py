@@ -8,7 +8,7 @@ from fer_core.errors import ClusterError
 from fer_core.run import PartName
 from tasks.execution.failure_budget import FailureBudget
 from tasks.execution.fan_out import fan_out
-from tasks.execution.poison_isolation import FAILURES_TO_QUARANTINE
+from tasks.execution.poison_isolation import FAILURES_TO_QUARANTINE, PASSED_OVER
 from tests.faults import odd_pictures
 from tests.faults.odd_pictures import DEADLY, FROZEN_ONCE, GATE, HANGING, HUNGRY, KILLED_ONCE
 from tests.support.quick_workers import quick_workers
@@ -55,8 +55,9 @@ def test_images_that_are_known_never_end_a_run(client, tmp_path):
     assert given_up == [f"/0{number + 1}/deadly.{number}" for number in range(7)]
     assert list(rows.values()).count("labeled") == 9
     looks = odd_pictures.looks(tmp_path)
-    for number in range(7):  # beside others, then with its shard by a worker that tells, then by itself
-        assert looks.count(f"/0{number + 1}/{DEADLY}.{number}") == 2 + FAILURES_TO_QUARANTINE
+    fewest = 2 + FAILURES_TO_QUARANTINE  # beside others, then with its shard by a worker that tells, then by itself
+    for number in range(7):  # at each step, a worker that is killed before it has reported the begin of its job costs one more
+        assert fewest <= looks.count(f"/0{number + 1}/{DEADLY}.{number}") <= fewest * (1 + PASSED_OVER)
 
 
 def test_why_a_worker_was_ended_may_be_told_after_its_end(client, tmp_path, monkeypatch):
