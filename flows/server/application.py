@@ -8,6 +8,7 @@ a user makes one; without that it reads the installed copy.
 import os
 from typing import Final
 
+from flows.server.garbage_collection import deferred_collection
 from flows.server.guard import DEFAULTS, Application, Message, Receive, Send, guarded, rule_from_environment
 from flows.server.login import with_login
 
@@ -23,10 +24,11 @@ def create_app() -> Application:
     rule = rule_from_environment()
     for name, value in DEFAULTS.items():  # Prefect reads them when it is imported
         os.environ.setdefault(name, value)
-    from prefect.server.api import collections
-    from prefect.server.api.server import create_app as prefect_app
+    with deferred_collection():
+        from prefect.server.api import collections
+        from prefect.server.api.server import create_app as prefect_app
 
-    import flows.server.webhook  # noqa: F401  (a block that the server itself sends notifications with)
+        import flows.server.webhook  # noqa: F401  (a block that the server itself sends notifications with)
 
     collections.KNOWN_VIEWS.update(dict.fromkeys(collections.KNOWN_VIEWS, NOWHERE))
     return guarded(with_content_policy(with_login(prefect_app())), rule)

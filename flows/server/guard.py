@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final, Self
 
+from flows.server.garbage_collection import deferred_collection
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -125,7 +127,8 @@ def rule_from_environment() -> AccessRule:
 def create_app() -> Application:
     """Prefect's plain application, without pages, behind the guard."""
     rule = rule_from_environment()
-    from prefect.server.api.server import create_app as prefect_app
+    with deferred_collection():
+        from prefect.server.api.server import create_app as prefect_app
 
     return guarded(prefect_app(), rule)
 
