@@ -97,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
     from fer_core.storage.store import open_store
     from flows.cli.progress_bar import notices
     from flows.label_params import LabelParams
+    from flows.server.prefect_api import early_api
     from flows.setup.checks import check_label, parse_params
 
     params = parse_params(LabelParams, given_options(args, LabelParams))
@@ -104,14 +105,16 @@ def run(args: argparse.Namespace) -> int:
         from flows.cli.dry_run import dry_run
 
         return dry_run(params, args.json)
-    images = check_label(params)
-    if params.resume is not None and is_committed(open_store(params.to), params.resume):
-        from flows.label_summary import committed_summary
+    with early_api(verbose=args.verbose):
+        images = check_label(params)
+        if params.resume is not None and is_committed(open_store(params.to), params.resume):
+            from flows.label_summary import committed_summary
 
-        return _answer(args, params, committed_summary(params.to, params.resume), f"run {params.resume} was committed already")
-    notices(params)
-    words = ("label", params.source, "--to", params.to)
-    return _answer(args, params, LabellingRun(params.named(), params.to, images, words, _load_flow, args.verbose, args.json).run(), "")
+            return _answer(args, params, committed_summary(params.to, params.resume), f"run {params.resume} was committed already")
+        notices(params)
+        words = ("label", params.source, "--to", params.to)
+        summary = LabellingRun(params.named(), params.to, images, words, _load_flow, args.verbose, args.json).run()
+    return _answer(args, params, summary, "")
 
 
 def _load_flow() -> "Callable[[LabelParams], Summary]":

@@ -12,6 +12,7 @@ from flows.output import print_result
 
 if TYPE_CHECKING:
     from flows.relabel_params import RelabelParams
+    from flows.server.prefect_api import early_api
     from tasks.artifacts.relabel import RelabelSummary
 
 HELP = """Labels faces again with another model, from the crops of `ferflow label --keep-crops`. It reads no photograph and detects no
@@ -65,9 +66,11 @@ def run(args: argparse.Namespace) -> int:
     params = parse_params(RelabelParams, given_options(args, RelabelParams))
     if params.resume is not None and is_committed(open_store(params.root), params.resume):
         return _answer(args, committed_summary(params))
-    images = check_relabel(params)
-    words = ("relabel", params.root)
-    return _answer(args, LabellingRun(params.named(), params.root, images, words, _load_flow, args.verbose, args.json).run())
+    with early_api(verbose=args.verbose):
+        images = check_relabel(params)
+        words = ("relabel", params.root)
+        summary = LabellingRun(params.named(), params.root, images, words, _load_flow, args.verbose, args.json).run()
+    return _answer(args, summary)
 
 
 def _load_flow() -> "Callable[[RelabelParams], RelabelSummary]":

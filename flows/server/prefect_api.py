@@ -10,7 +10,7 @@ import socket
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -18,6 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 from fer_core.errors import OrchestrationError
 from flows.server.password import FILE, OURS, THEIRS, new_password, password_of_running_server
 from flows.server.prefect_process import ANSWER_SECONDS, LOCK, START_SECONDS, PrefectServer, explain, http_get, prefect_home
+from flows.server.server_process import early_server
 
 QUIET: Final = {
     "DO_NOT_TRACK": "1",
@@ -67,6 +68,13 @@ class PrefectApi:
         # Heartbeats are for a server that outlives the run. The ephemeral one does not, and their thread takes a second to end.
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), _told():
             yield
+
+
+@contextmanager
+def early_api(*, verbose: bool = False) -> Iterator[None]:
+    """Inside, the process of an ephemeral API already loads its libraries, where `prefect_api` will start one."""
+    with nullcontext() if _configured("PREFECT_API_URL", _profile()) else early_server(verbose=verbose):
+        yield
 
 
 @contextmanager

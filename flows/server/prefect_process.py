@@ -9,8 +9,6 @@ import os
 import re
 import socket
 import stat
-import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -22,7 +20,8 @@ from urllib.parse import SplitResult, urlsplit
 from fer_core.errors import OrchestrationError
 from fer_core.isolation import PACKAGES
 from fer_core.storage.file_mode import OWNER, UMASK, make_folders
-from flows.server.child_processes import empty_folder, environment, python
+from flows.server.child_processes import empty_folder, environment
+from flows.server.server_process import server_process
 
 START_SECONDS: Final = 120.0
 """A fresh home has to build its database first; slow disks and small machines take a minute."""
@@ -45,22 +44,18 @@ class PrefectServer:
         on top of this process's.
         """
         self.url = url
-        self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the server)
-        self._lock = _start_lock()
-        self._started = time.monotonic()
-        # uvicorn searches one folder for the application first, by default the working one
-        arguments = ["--factory", application, "--app-dir", str(PACKAGES), "--fd", str(listening.fileno())]
-        arguments += ["--log-level", "error", "--lifespan", "on", "--timeout-graceful-shutdown", "2"]
-        self._process = subprocess.Popen(
-            python("-m", "uvicorn", *arguments),
-            env=environment(settings),
-            cwd=empty_folder(prefect_home()),
-            pass_fds=[listening.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=None if verbose else self._words,
-            stderr=None if verbose else self._words,
-            process_group=0,  # only the command handles Ctrl-C; it stops the server when nothing needs it any more
-        )
+        self._server = server_process(verbose=verbose)
+        self._process = self._server.process
+        try:
+            self._lock = _start_lock()
+            self._started = time.monotonic()
+            # uvicorn searches one folder for the application first, by default the working one
+            arguments = ["--factory", application, "--app-dir", str(PACKAGES)]
+            arguments += ["--log-level", "error", "--lifespan", "on", "--timeout-graceful-shutdown", "2"]
+            self._server.serve(arguments, listening, environment(settings), empty_folder(prefect_home()))
+        except BaseException:
+            self._server.stop()
+            raise
 
     @property
     def pid(self) -> int:
@@ -86,19 +81,13 @@ class PrefectServer:
 
     def stop(self) -> None:
         """Terminate it, and kill it after two seconds."""
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=2.5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._server.stop()
         self._unlock()
-        self._words.close()
 
     def last_log_lines(self) -> str:
         """The last error in its output."""
-        self._words.seek(0)
-        lines = self._words.read().decode(errors="replace").splitlines()
+        self._server.output.seek(0)
+        lines = self._server.output.read().decode(errors="replace").splitlines()
         reasons = [line.strip() for line in lines if _REASON.match(line[:LONGEST_LINE])]
         if reasons:
             return " ".join(reasons[-1].split())[:300]

@@ -1,0 +1,61 @@
+"""A process that becomes a server: `python -m flows.server.uvicorn_process`, with a Unix socket as its standard input.
+
+It loads the libraries that Prefect's server is built on, and neither Prefect nor anything of its home, until the socket brings the server's
+listening socket and settings. So a command can start it before it knows that it needs one. It ends with the process that started it.
+"""
+
+import json
+import os
+import socket
+import sys
+import threading
+
+from flows.server.garbage_collection import deferred_collection
+
+
+def load_libraries() -> None:
+    """Half of what Prefect's server imports."""
+    with deferred_collection():
+        import alembic  # noqa: F401  (here and below: imported to be in memory)
+        import docket  # noqa: F401
+        import fastapi  # noqa: F401
+        import httpx  # noqa: F401
+        import jinja2  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import pydantic_settings  # noqa: F401
+        import rich.console  # noqa: F401
+        import sqlalchemy.dialects.sqlite
+        import sqlalchemy.ext.asyncio
+        import sqlalchemy.orm  # noqa: F401
+        import trio  # noqa: F401
+        import uvicorn  # noqa: F401
+        import websockets  # noqa: F401
+
+
+def main() -> None:
+    """Serve as soon as the socket says what."""
+    load_libraries()
+    control = socket.socket(fileno=os.dup(0))
+    _, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+    if not descriptors:  # the command has ended
+        return
+    with control.makefile("rb") as lines:
+        settings = json.loads(lines.readline())
+    os.environ.clear()
+    os.environ.update(settings["environment"])
+    os.chdir(settings["folder"])
+    threading.Thread(target=_end_with, args=(control,), daemon=True).start()
+    import uvicorn
+
+    sys.argv[0] = "uvicorn"
+    uvicorn.main([*settings["arguments"], "--fd", str(descriptors[0])])
+
+
+def _end_with(control: socket.socket) -> None:
+    """The other end closes with its process, also when that is killed."""
+    control.recv(1)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
