@@ -19,7 +19,7 @@ from PIL import Image, ImageFile, _imaging
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from fer_core.decode.colour import rgb_array
@@ -178,6 +178,9 @@ def _is_camera_raw(data: bytes, max_pixels: int) -> bool:
     A tile is decoded as a whole, however little of it belongs to the picture.
     """
     _quiet_libtiff()
+    first = _first_page(data)
+    if _DNG_VERSION in first or first.get(_NEW_SUBFILE_TYPE) == _THUMBNAIL:
+        return True
     with TiffImageFile(BytesIO(data)) as image:
         check_pixels(image.size, max_pixels)
         tags = image.tag_v2
@@ -186,7 +189,16 @@ def _is_camera_raw(data: bytes, max_pixels: int) -> bool:
         if all(tile):  # those at the right and at the bottom reach beyond the picture, and all may be the same bytes
             across, down = (-(-whole // part) for whole, part in zip((tags[_WIDTH], tags[_LENGTH]), tile, strict=True))
             check_pixels((across * tile[0], down * tile[1]), 2 * max_pixels)
-        return _DNG_VERSION in tags or tags.get(_NEW_SUBFILE_TYPE) == _THUMBNAIL
+    return False
+
+
+def _first_page(data: bytes) -> ImageFileDirectory_v2:
+    """Its tags, also where Pillow has no mode for its pixels."""
+    stream = BytesIO(data)
+    tags = ImageFileDirectory_v2(stream.read(16 if data[2:4] in (b"+\0", b"\0+") else 8))
+    stream.seek(tags.next)
+    tags.load(stream)
+    return tags
 
 
 @contextmanager
