@@ -97,7 +97,7 @@ def decode(data: bytes, limits: DecodeLimits, reduction: Reduction = in_full, ad
     The reasons depend on the bytes alone.
 
     reduction: what the sides of a JPEG picture are divided by: its frequencies beyond are never computed. Others are decoded in full.
-    admit: called with the number of pixels before they are decoded.
+    admit: called once, with the number of pixels, before they are decoded.
     """
     if not data:
         raise ImageError(UNREADABLE, "empty file")
@@ -106,8 +106,15 @@ def decode(data: bytes, limits: DecodeLimits, reduction: Reduction = in_full, ad
     name = image_format(data)
     if name is None:
         raise ImageError(UNSUPPORTED, f"{describe_content(data)}, not an image of a kind that is read")
+    admitted = list[int]()
+
+    def admit_once(pixels: int) -> None:
+        if not admitted:  # what is decoded again, since it failed or is inside of another file, has its pixels already
+            admitted.append(pixels)
+            admit(pixels)
+
     with _plain_errors(name):
-        stored = _stored(data, name, limits.max_pixels // _HEAVY.get(name, 1), reduction, admit)
+        stored = _stored(data, name, limits.max_pixels // _HEAVY.get(name, 1), reduction, admit_once)
     pixels = np.ascontiguousarray(turned(stored.pixels, stored.turn))
     pixels.flags.writeable = False
     width, height = turned_size(stored.size, stored.turn)
@@ -124,7 +131,7 @@ def _stored(data: bytes, name: str, max_pixels: int, reduction: Reduction, admit
         check_pixels(size, max_pixels)
         admit(size[0] * size[1] * _HEAVY[JXL])
         found = decode_jxl(data)
-        return decode_jpeg(found, max_pixels, reduction, lambda _: None) if isinstance(found, bytes) else _whole(found, None)
+        return decode_jpeg(found, max_pixels, reduction, admit) if isinstance(found, bytes) else _whole(found, None)
     check_bounds(data, name)
     if name == TIFF and _is_camera_raw(data, max_pixels):
         return decode_raw(data, max_pixels, reduction, admit)

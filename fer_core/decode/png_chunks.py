@@ -13,15 +13,21 @@ _OLD_EXIF_BYTES: Final = 2**16
 
 
 def essential_chunks(data: bytes) -> bytes:
-    """The same picture from its necessary chunks alone, with the end that may be missing. data: begins as PNG."""
+    """The same picture from its necessary chunks alone, with the end that may be missing. data: begins as PNG.
+
+    Necessary chunks stay as they are, also with a wrong checksum.
+    """
     kept, at = [data[:8]], 8
     while at + 8 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, at)
         content = data[at + 8 : at + 8 + size]
         if kind == b"IEND":
             break
-        if kind in _KEPT or (_is_wanted(kind, content) and data[at + 8 + size : at + 12 + size] == _checksum(kind, content)):
-            kept.append(_chunk(kind, content))
+        chunk, sound = data[at : at + 12 + size], _chunk(kind, content)
+        if len(chunk) < 12 + size and kind == b"IDAT":
+            kept.append(sound)
+        elif kind in _KEPT or (chunk == sound and _is_wanted(kind, content)):
+            kept.append(chunk)
         at += 12 + size
     return b"".join((*kept, _chunk(b"IEND", b"")))
 
@@ -31,8 +37,4 @@ def _is_wanted(kind: bytes, content: bytes) -> bool:
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + _checksum(kind, content)
-
-
-def _checksum(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))

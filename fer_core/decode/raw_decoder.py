@@ -39,6 +39,7 @@ def decode_raw(data: bytes, max_pixels: int, reduction: Reduction, admit: Callab
     with raw:
         sensor = raw.sizes.raw_width, raw.sizes.raw_height
         check_pixels(sensor, max_pixels)
+        admit(sensor[0] * sensor[1])
         preview = _preview(raw)
         if preview is not None:
             picture = decode_jpeg(preview, max_pixels, reduction, admit)
@@ -47,7 +48,6 @@ def decode_raw(data: bytes, max_pixels: int, reduction: Reduction, admit: Callab
                 # few cameras turn their preview: then its sides are those of the upright picture
                 is_upright = turn not in (None, Turn.ROTATE_180) and (picture.size[0] < picture.size[1]) != (sensor[0] < sensor[1])
                 return replace(picture, turn=None if is_upright else turn)
-        admit(sensor[0] * sensor[1])
         pixels = np.ascontiguousarray(raw.postprocess(use_camera_wb=True, output_bps=8), np.uint8)
         return JpegPicture(pixels, (pixels.shape[1], pixels.shape[0]), None, None)
 

@@ -76,6 +76,18 @@ def test_every_header_is_weighed(name):
     assert result(FILES[name], DecodeLimits(max_bytes=1000))[0] == "too_large"
 
 
+@pytest.mark.parametrize("name", [*FILES, *DAMAGED])
+def test_pixels_are_asked_for_once(name):
+    """A second call would wait for its own turn, which is over."""
+    told = []
+    try:
+        decode(FILES.get(name) or DAMAGED[name][0], LIMITS, admit=told.append)
+    except ImageError:
+        assert len(told) <= 1
+    else:
+        assert len(told) == 1
+
+
 @pytest.mark.parametrize("name", DAMAGED)
 def test_every_damage_is_what_the_page_says(name):
     data, status, reason = DAMAGED[name]
@@ -103,6 +115,12 @@ def test_even_areas_are_no_lost_sectors():
     for white in (encoded(Image.new("RGB", (2000, 2000), "white"), "JPEG", optimize=optimize) for optimize in (True, False)):
         assert result(white) == ("read", None)
     assert bytes(512) in encoded(Image.new("RGB", (2000, 2000), "white"), "JPEG", optimize=True)
+
+
+def test_a_wrong_header_of_a_png_file_stays_wrong():
+    data = bytearray(encoded(portrait(), "PNG"))
+    data[19] ^= 64  # its width
+    assert result(bytes(data)) == ("unreadable", "damaged PNG image")
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
