@@ -77,6 +77,11 @@ def _zeros_deflated(count: int) -> bytes:
     return b"\x78\xda" + repeated * (count // block) + last + struct.pack(">I", adler)
 
 
+def cut_short(jpeg: bytes) -> bytes:
+    """Without its last tenth, which shows no face."""
+    return jpeg[: len(jpeg) * 9 // 10]
+
+
 def _photographs() -> dict[str, bytes]:
     """Whole pictures of one face, which every detector of ours finds."""
     pixels = portrait()
@@ -110,6 +115,7 @@ def _photographs() -> dict[str, bytes]:
         "orientation_6.tif": oriented(pixels, 6, "TIFF"),
         "animated.webp": encoded(image, "WEBP", save_all=True, append_images=[image.rotate(180)], duration=100),
         "animated.png": encoded(image, "PNG", save_all=True, append_images=[image.rotate(180)], duration=100),
+        "cut_short.jpg": cut_short(encoded(pixels, "JPEG", quality=92)),
         "animated.gif": encoded(image, "GIF", save_all=True, append_images=[image.rotate(180)]),
         "two_pages.tif": encoded(image, "TIFF", save_all=True, append_images=[image.rotate(180)]),
         "jpeg_named.txt": encoded(pixels, "JPEG"),
