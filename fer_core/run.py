@@ -1,6 +1,7 @@
 """Records of one run: its configuration, its jobs and its receipts. Plain values, JSON both ways."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final, Self
 
@@ -21,6 +22,7 @@ MIN_FACE_PX: Final = (10.0, 100_000.0)
 _RUN_ID: Final = re.compile(r"[a-z][a-z0-9-]*")
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _PART: Final = re.compile(r"part-(\d{5}|[1-9]\d{5,8})((?:-[0-9a-f]+)*)", re.ASCII)
+_DECODERS: Final = re.compile(r"[1-9]\d{0,5}(?: [a-z0-9]{1,20}){0,20}", re.ASCII)
 _SHA256: Final = re.compile("[0-9a-f]{64}")
 _MIN_FACE: Final = re.compile(r"((?:0|[1-9]\d{0,8})(?:\.\d{0,3}[1-9])?)(%?)", re.ASCII)
 _TABLES: Final = ("faces", "labels", "images")
@@ -53,6 +55,29 @@ class Answering:
 
 
 @dataclass(frozen=True, slots=True)
+class Decoding:
+    """What a run can and may read. No part of the pipeline's digest: what was read stays as it is, what was not is read when it can be."""
+
+    decoders: str = "1"
+    """Release and extras, see `decode.extras.installed_decoders`; earlier releases did not write theirs."""
+    max_bytes: int = MAX_BYTES
+    """Larger files are not read (`too_large`)."""
+    max_pixels: int = MAX_PIXELS
+    """Pictures of more pixels are not decoded (`too_large`)."""
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Self:
+        """Of a run whose configuration a manifest holds; where it says nothing valid, that of earlier releases."""
+        found = {one.name: config[one.name] for one in fields(cls) if type(config.get(one.name)) is type(one.default)}
+        return cls(**found) if _DECODERS.fullmatch(found.get("decoders", "1")) else cls()
+
+    def decodes_more(self, before: "Decoding") -> bool:
+        """Whether files may be read here that were `unsupported` or `unreadable` before."""
+        (release, *extras), (earlier, *others) = self.decoders.split(), before.decoders.split()
+        return int(release) > int(earlier) or not set(others).issuperset(extras)
+
+
+@dataclass(frozen=True, slots=True)
 class RunConfig:
     """Configuration of one labelling run: all that a worker needs besides its images."""
 
@@ -79,9 +104,7 @@ class RunConfig:
     shard_size: int = 1000
     device: str = "auto"
     max_bytes: int = MAX_BYTES
-    """Larger files are not read (`too_large`)."""
     max_pixels: int = MAX_PIXELS
-    """Pictures of more pixels are not decoded (`too_large`)."""
     min_face_px: float = 16.0
     """Of runs of earlier releases: faces whose shorter box side is below this are not labelled. Not used where there is a `min_face`."""
     min_face: str | None = None
@@ -97,6 +120,8 @@ class RunConfig:
     """Of `run_date`; that of earlier releases if absent."""
     anonymous: bool = False
     """Whether images in S3 are read without credentials."""
+    decoders: str = "1"
+    """See `Decoding`, also for the limits above."""
     started_us: int = 0
     """When the run was planned, microseconds since the epoch, UTC. It is stamped on every row (`labeled_at`, `seen_at`), so that a shard
     that is run twice writes the same bytes twice."""
@@ -106,15 +131,21 @@ class RunConfig:
         """Model, prior and precision."""
         return Answering(self.model_digest, self.prior, self.precision)
 
+    @property
+    def decoding(self) -> Decoding:
+        """Decoders and limits."""
+        return Decoding(self.decoders, self.max_bytes, self.max_pixels)
+
     def answered_by(self, answering: Answering) -> "RunConfig":
         """The same with another model, prior and precision."""
         return replace(self, **asdict(answering))
 
     @property
     def pipeline_digest(self) -> str:
-        """Digest of what changes answers: detector, alignment, model, prior, thresholds; not workers, shards, device or paths.
+        """Digest of what changes answers: detector, alignment, model, prior, thresholds; not limits, workers, shards, device or paths.
 
-        What runs of earlier releases did not have is left out where it changes nothing: their digests stay as they are.
+        The limits in it are those of earlier releases, which had no others. What runs of earlier releases did not have is left out where
+        it changes nothing: their digests stay as they are.
         """
         later = {"prior": self.prior} if self.prior != "training" else {}
         asked = {"precision": self.precision} if self.precision is not None else {}
@@ -126,8 +157,8 @@ class RunConfig:
                 "detector": self.detector_identity,
                 "alignment": ALIGNMENT,
                 "model": self.model_digest,
-                "max_bytes": self.max_bytes,
-                "max_pixels": self.max_pixels,
+                "max_bytes": MAX_BYTES,
+                "max_pixels": MAX_PIXELS,
                 "quality": {"measures": QUALITY, **asdict(self.quality_rule)},
             }
         )
@@ -153,6 +184,8 @@ class RunConfig:
             raise ValueError("sizes are at least 1, and times are not before 1970")
         if config.min_face is not None and not _is_min_face(config.min_face):
             raise ValueError("the smallest face is not as it is written")
+        if not _DECODERS.fullmatch(config.decoders):
+            raise ValueError("not the release and the extras of decoders")
         return config
 
 

@@ -26,6 +26,8 @@ class Picture:
     """Rows of the photograph; `pixels` has fewer where it was decoded at a part of its size."""
     width: int
     """Columns."""
+    damage: str | None = None
+    """What was wrong with its file, of which the rest was read; None for a sound one."""
 
     @property
     def reduction(self) -> tuple[float, float]:

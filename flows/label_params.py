@@ -8,6 +8,7 @@ from fer_core.collection.inventory import SourceOptions
 from fer_core.collection.list_file import LIMITS, ListLimits
 from fer_core.decode.min_face import DEFAULT as DEFAULT_MIN_FACE
 from fer_core.models.store import DEFAULT
+from fer_core.run import MAX_BYTES, MAX_PIXELS
 from flows.form_fields import (
     Address,
     ClusterField,
@@ -19,7 +20,8 @@ from flows.form_fields import (
     WorkersField,
     ZoneField,
 )
-from tasks.clusters.local import LocalCluster
+from tasks.clusters.base import ClusterBackend
+from tasks.clusters.local import LocalCluster, processes
 from tasks.execution.image_timeout import IMAGE_SECONDS
 
 
@@ -42,6 +44,14 @@ class LabelParams(LabellingParams):
         examples=["auto", "builtin", "yunet:/models/face_detection_yunet_2023mar.onnx"],
     )
     min_face: MinFaceField = DEFAULT_MIN_FACE
+    max_megapixels: float = Field(
+        MAX_PIXELS / 1e6,
+        gt=0,
+        le=700,
+        title="Most megapixels",
+        description="Larger photographs are not decoded. A worker needs 13 bytes a pixel.",
+    )
+    max_bytes: int = Field(MAX_BYTES, ge=1, le=2**34, title="Most bytes of a photograph", description="Larger files are not read.")
     model: Address = Field(DEFAULT, min_length=1, title="Expression model", description="Name of a shipped model, or a model folder.")
     prior: PriorField = None
     precision: PrecisionField = None
@@ -100,6 +110,20 @@ class LabelParams(LabellingParams):
     )
     timezone: ZoneField = None
     device: Literal["auto", "cpu", "cuda"] = Field("auto", title="Device", description="Where the network runs on the workers.")
+
+    @property
+    def max_pixels(self) -> int:
+        """Of a photograph."""
+        return max(1, round(self.max_megapixels * 1e6))
+
+    @property
+    def workers_wanted(self) -> ClusterBackend:
+        """With limits above the usual ones, no more local processes than their memory allows where no number was asked for."""
+        cluster = super().workers_wanted
+        usual = self.max_bytes <= MAX_BYTES and self.max_pixels <= MAX_PIXELS
+        if usual or not isinstance(cluster, LocalCluster) or cluster.processes is not None:
+            return cluster
+        return cluster.with_workers(processes(self.max_bytes, self.max_pixels))
 
     @property
     def source_options(self) -> SourceOptions:

@@ -1,7 +1,7 @@
 """Encoded bytes -> upright RGB pixels. Only formats of the allow-list are decoded, and only after their header has been checked.
 
-Fixed here, because results depend on it: transparency is composed over white; 16-bit samples keep their upper byte; CMYK is converted
-without its profile, like all colours (profiles are ignored); of animations and pages the first is taken.
+Of animations, pages and files of several pictures the first, or the one that the file names as its own, is taken; previews, depth and gain
+maps are no pictures. docs/formats.md says what is read, and what becomes of damage.
 """
 
 import ctypes
@@ -15,57 +15,68 @@ from io import BytesIO
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFile, _imaging
 from PIL.BmpImagePlugin import BmpImageFile
-from PIL.JpegImagePlugin import JpegImageFile
+from PIL.GifImagePlugin import GifImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from fer_core.decode.header_bounds import check_bounds, check_exif
-from fer_core.decode.image_format import BMP, JPEG, PNG, TIFF, WEBP, describe_content, image_format, webp_size
+from fer_core.decode.colour import rgb_array
+from fer_core.decode.header_bounds import check_bounds, check_pixels, gif_size
+from fer_core.decode.image_format import (
+    AVIF,
+    BMP,
+    GIF,
+    HEIF,
+    JPEG,
+    JPEG2000,
+    JXL,
+    PNG,
+    RAW,
+    TIFF,
+    WEBP,
+    describe_content,
+    image_format,
+    webp_size,
+)
+from fer_core.decode.jpeg_decoder import JpegPicture, decode_jpeg
+from fer_core.decode.jxl_decoder import decode_jxl, jxl_size
 from fer_core.decode.min_face import Reduction, in_full
+from fer_core.decode.orientation import exif_turn, ignore_xmp, turned, turned_size
+from fer_core.decode.png_chunks import essential_chunks
+from fer_core.decode.raw_decoder import decode_raw
 from fer_core.errors import ImageError
 from fer_core.tables.schema import TOO_LARGE, UNREADABLE, UNSUPPORTED
 from fer_core.types import Picture
 
 _OPENERS: Final[dict[str, type[ImageFile.ImageFile]]] = {
-    JPEG: JpegImageFile,
     PNG: PngImageFile,
     WEBP: WebPImageFile,
     BMP: BmpImageFile,
     TIFF: TiffImageFile,
+    GIF: GifImageFile,
 }
 """Used directly: `Image.open` hides why it could not open a file, and has a limit of pixels of its own, one for the whole process."""
 
-_STRANGE: Final = ("unknown pixel mode", "unknown data organization", "cannot handle", "unsupported bmp")
-"""How Pillow's errors begin when a file is whole, but of a kind that it does not read."""
+_NAMES: Final = {WEBP: "WebP", JPEG2000: "JPEG 2000", JXL: "JPEG XL", RAW: "camera raw"}
+"""In reasons, where they differ."""
 
-STRIP_PIXELS: Final = 2**18
+_STRANGE: Final = (
+    "unknown pixel mode",
+    "unknown data organization",
+    "cannot handle",
+    "unsupported bmp",
+    "unsupported feature",
+    "unable to determine j2k image mode",
+)
+"""How errors of Pillow and libheif begin when a file is whole, but of a kind that they do not read."""
 
-WHITE: Final = (255, 255, 255, 255)
+_HEAVY: Final = {JPEG2000: 2, JXL: 2}
+"""Their decoders hold numbers of four bytes for each sample: so many times the pixels of others count against the limit."""
 
-_ORIENTATION_TAG: Final = 0x0112
-_UPRIGHT: Final[dict[int, Image.Transpose]] = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""EXIF orientation -> what makes the picture upright (EXIF 2.32, tag 0x0112). 1, and anything undefined, is upright."""
-
-_SIDEWAYS: Final = (Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90)
-
-_DIRECT_MODES: Final = frozenset({"1", "L", "RGB", "CMYK", "YCbCr", "HSV"})
-_ALPHA_MODES: Final = frozenset({"LA", "La", "RGBA", "RGBa", "P", "PA"})
-_GREY_16_MODES: Final = frozenset({"I;16", "I;16L", "I;16B"})
-
-_NEW_SUBFILE_TYPE, _WIDTH, _LENGTH, _PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH, _DNG_VERSION = 254, 256, 257, 262, 322, 323, 50706
-_THUMBNAIL, _WHITE_IS_ZERO = 1, 0
+_NEW_SUBFILE_TYPE, _WIDTH, _LENGTH, _TILE_WIDTH, _TILE_LENGTH, _DNG_VERSION = 254, 256, 257, 322, 323, 50706
+_THUMBNAIL: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +93,11 @@ def decode(data: bytes, limits: DecodeLimits, reduction: Reduction = in_full, ad
     """Decode one photograph.
 
     Pixels are (H, W, 3) RGB uint8, C-contiguous, read-only, upright. ImageError with status `unreadable` (empty, truncated, damaged),
-    `unsupported` (another format, or a kind of samples without a fixed meaning as 8-bit colour) or `too_large`. The reasons depend on the
-    bytes alone.
+    `unsupported` (another format, one whose extra is missing, or a kind of samples without a fixed meaning as 8-bit colour) or `too_large`.
+    The reasons depend on the bytes alone.
 
     reduction: what the sides of a JPEG picture are divided by: its frequencies beyond are never computed. Others are decoded in full.
-    admit: called with the number of pixels before they are decoded.
+    admit: called once, with the number of pixels, before they are decoded.
     """
     if not data:
         raise ImageError(UNREADABLE, "empty file")
@@ -94,107 +105,107 @@ def decode(data: bytes, limits: DecodeLimits, reduction: Reduction = in_full, ad
         raise ImageError(TOO_LARGE, f"{len(data):,} bytes, more than {limits.max_bytes:,}")
     name = image_format(data)
     if name is None:
-        raise ImageError(UNSUPPORTED, f"{describe_content(data)}, not a JPEG, PNG, WebP, BMP or TIFF image")
+        raise ImageError(UNSUPPORTED, f"{describe_content(data)}, not an image of a kind that is read")
+    admitted = list[int]()
+
+    def admit_once(pixels: int) -> None:
+        if not admitted:  # what is decoded again, since it failed or is inside of another file, has its pixels already
+            admitted.append(pixels)
+            admit(pixels)
+
     with _plain_errors(name):
-        pixels, shrunk = _pixels(data, name, limits.max_pixels, reduction, admit)
-    return Picture(pixels, hashlib.sha256(data).hexdigest(), len(data), *shrunk)
+        stored = _stored(data, name, limits.max_pixels // _HEAVY.get(name, 1), reduction, admit_once)
+    pixels = np.ascontiguousarray(turned(stored.pixels, stored.turn))
+    pixels.flags.writeable = False
+    width, height = turned_size(stored.size, stored.turn)
+    return Picture(pixels, hashlib.sha256(data).hexdigest(), len(data), height, width, stored.damage)
 
 
-def _pixels(
-    data: bytes, name: str, max_pixels: int, reduction: Reduction, admit: Callable[[int], None]
-) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """(H, W, 3) RGB uint8, upright, and the full height and width."""
+def _stored(data: bytes, name: str, max_pixels: int, reduction: Reduction, admit: Callable[[int], None]) -> JpegPicture:
+    if name == JPEG:
+        return decode_jpeg(data, max_pixels, reduction, admit)
+    if name == RAW:
+        return decode_raw(data, max_pixels, reduction, admit)
+    if name == JXL:
+        size = jxl_size(data)
+        check_pixels(size, max_pixels)
+        admit(size[0] * size[1] * _HEAVY[JXL])
+        found = decode_jxl(data)
+        return decode_jpeg(found, max_pixels, reduction, admit) if isinstance(found, bytes) else _whole(found, None)
     check_bounds(data, name)
-    if name == WEBP:
-        # its decoder reserves the whole canvas when it is opened; the others wait for `load`
-        _check_pixels(webp_size(data) or (0, 0), max_pixels)
-    if name == TIFF:
-        _quiet_libtiff()
-    with _OPENERS[name](BytesIO(data)) as image:
-        _check_pixels(image.size, max_pixels)
-        if name == TIFF:
-            _check_tiff(image, max_pixels)
-        full = image.size
-        reduced = isinstance(image, JpegImageFile) and _reduce(image, reduction(max(full), min(full)))
-        admit(image.width * image.height)
-        image.load()
-        turn = _turn(image)
-        pixels = _array(_rgb(image if turn is None else image.transpose(turn)))
-        if not reduced:
-            return pixels, (pixels.shape[0], pixels.shape[1])
-        return pixels, full if turn in _SIDEWAYS else full[::-1]
-
-
-def _array(image: Image.Image) -> NDArray[np.uint8]:
-    """(H, W, 3), C-contiguous, read-only. By strips that stay in the processor's cache: of twelve megapixels it takes a quarter of the time
-    that Pillow's conversion of the whole takes, which writes it three times."""
-    out, rows = np.empty((image.height, image.width, 3), np.uint8), max(1, STRIP_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        bottom = min(top + rows, image.height)
-        out[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
-    out.flags.writeable = False
-    return out
-
-
-def _reduce(image: JpegImageFile, factor: int) -> bool:
-    """Have libjpeg compute every second, fourth or eighth pixel only, each a mean of those left out (scaled inverse transforms)."""
-    return factor > 1 and image.draft(image.mode, (image.width // factor, image.height // factor)) is not None
-
-
-def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
-    width, height = size
-    if width * height > max_pixels:
-        raise ImageError(TOO_LARGE, f"{width:,} x {height:,} pixels, more than {max_pixels:,}")
-
-
-def _check_tiff(image: Image.Image, max_pixels: int) -> None:
-    """Raw photographs of most cameras are TIFF files whose first page is a thumbnail: it is not the picture. A tile is decoded as a whole,
-    however little of it belongs to the picture.
-    """
-    tags = getattr(image, "tag_v2", {})
-    tile = tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0)
-    _check_pixels(tile, max_pixels)
-    if all(tile):  # those at the right and at the bottom reach beyond the picture, and all may be the same bytes
-        across, down = (-(-whole // part) for whole, part in zip((tags[_WIDTH], tags[_LENGTH]), tile, strict=True))
-        _check_pixels((across * tile[0], down * tile[1]), 2 * max_pixels)
-    if _DNG_VERSION in tags or tags.get(_NEW_SUBFILE_TYPE) == _THUMBNAIL:
-        raise ImageError(UNSUPPORTED, "a camera raw file or a thumbnail, not a plain TIFF image")
-
-
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """The rotation from EXIF. Called after `load`: a PNG may have its EXIF behind the pixels, and TIFF is rotated by Pillow's load."""
-    check_exif(len(image.info.get("exif") or b""))
+    if name == TIFF and _is_camera_raw(data, max_pixels):
+        return decode_raw(data, max_pixels, reduction, admit)
     try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception:  # noqa: BLE001  a photograph with broken EXIF is still one, and the parser fails in as many ways as EXIF can be broken
-        return None
-    return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+        return _by_pillow(data, name, max_pixels, admit)
+    except (ImageError, MemoryError):
+        raise
+    except Exception:
+        if name != PNG:
+            raise
+        return _by_pillow(essential_chunks(data), name, max_pixels, admit)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """Any mode with a fixed meaning as 8-bit colour -> mode RGB."""
-    if image.mode in _GREY_16_MODES:
-        return _eight_bits(image).convert("RGB")
-    if image.mode in _ALPHA_MODES or (image.mode in _DIRECT_MODES and "transparency" in image.info):
-        return _on_white(image)
-    if image.mode in _DIRECT_MODES:
-        return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
-    raise ImageError(UNSUPPORTED, f"pixels of kind {image.mode}, neither 8-bit nor 16-bit grey or colour")
+def _by_pillow(data: bytes, name: str, max_pixels: int, admit: Callable[[int], None]) -> JpegPicture:
+    """A picture of a format of which nothing is left out."""
+    if name in (WEBP, GIF):
+        # their decoders reserve the whole canvas when they are opened; the others wait for `load`
+        check_pixels(gif_size(data) if name == GIF else webp_size(data) or (0, 0), max_pixels)
+    with _opener(name)(BytesIO(data)) as image:
+        check_pixels(image.size, max_pixels)
+        admit(image.width * image.height * _HEAVY.get(name, 1))
+        ignore_xmp(image)
+        image.load()
+        return _whole(image, None if name == HEIF else exif_turn(image))
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode in {"La", "PA"}:
-        image = image.convert("LA" if image.mode == "La" else "RGBA")
-    colour = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", colour.size, WHITE), colour).convert("RGB")
+def _whole(image: Image.Image, turn: Image.Transpose | None) -> JpegPicture:
+    return JpegPicture(rgb_array(image), image.size, turn, None)
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey by its upper byte, as Pillow does for 16-bit colour; converting it would clip at 255 instead."""
-    grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
-    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
-        grey = 255 - grey
-    return Image.fromarray(grey)
+def _opener(name: str) -> type[ImageFile.ImageFile]:
+    """Those of rare formats load their libraries when they are used."""
+    if name == HEIF:
+        from pillow_heif import HeifImageFile
+
+        return HeifImageFile
+    if name == AVIF:
+        from PIL.AvifImagePlugin import AvifImageFile
+
+        return AvifImageFile
+    if name == JPEG2000:
+        from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
+
+        return Jpeg2KImageFile
+    return _OPENERS[name]
+
+
+def _is_camera_raw(data: bytes, max_pixels: int) -> bool:
+    """Whether a TIFF file is a raw photograph: the first page of most cameras' is a thumbnail. ImageError for a picture that is too large.
+
+    A tile is decoded as a whole, however little of it belongs to the picture.
+    """
+    _quiet_libtiff()
+    first = _first_page(data)
+    if _DNG_VERSION in first or first.get(_NEW_SUBFILE_TYPE) == _THUMBNAIL:
+        return True
+    with TiffImageFile(BytesIO(data)) as image:
+        check_pixels(image.size, max_pixels)
+        tags = image.tag_v2
+        tile = tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0)
+        check_pixels(tile, max_pixels)
+        if all(tile):  # those at the right and at the bottom reach beyond the picture, and all may be the same bytes
+            across, down = (-(-whole // part) for whole, part in zip((tags[_WIDTH], tags[_LENGTH]), tile, strict=True))
+            check_pixels((across * tile[0], down * tile[1]), 2 * max_pixels)
+    return False
+
+
+def _first_page(data: bytes) -> ImageFileDirectory_v2:
+    """Its tags, also where Pillow has no mode for its pixels."""
+    stream = BytesIO(data)
+    tags = ImageFileDirectory_v2(stream.read(16 if data[2:4] in (b"+\0", b"\0+") else 8))
+    stream.seek(tags.next)
+    tags.load(stream)
+    return tags
 
 
 @contextmanager
@@ -208,7 +219,7 @@ def _plain_errors(name: str) -> Iterator[None]:
         except ImageError:
             raise
         except MemoryError as error:
-            raise ImageError(TOO_LARGE, f"the {name} image does not fit into memory") from error
+            raise ImageError(TOO_LARGE, f"the {_NAMES.get(name, name)} image does not fit into memory") from error
         except (
             Exception
         ) as error:  # Pillow's plugins raise OSError, SyntaxError, ValueError, struct.error, KeyError and more on damaged files
@@ -217,9 +228,11 @@ def _plain_errors(name: str) -> Iterator[None]:
 
 def _judged(name: str, error: Exception) -> ImageError:
     """The ImageError for a decoder's error, without its text, which may differ from call to call and from release to release."""
-    text, name = str(error).lower(), {WEBP: "WebP"}.get(name, name)
+    text, name = str(error).lower(), _NAMES.get(name, name)
     if text.startswith(_STRANGE):
         return ImageError(UNSUPPORTED, f"a {name} image of a kind that is not read (such as floating point or an odd number of bits)")
+    if "security limit exceeded" in text:
+        return ImageError(TOO_LARGE, f"a {name} image beyond the limits of its decoder")
     if "truncated" in text:
         return ImageError(UNREADABLE, f"truncated {name} image")
     return ImageError(UNREADABLE, f"damaged {name} image")

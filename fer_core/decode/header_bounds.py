@@ -6,9 +6,10 @@ consist of nothing else could keep a worker busy for minutes. Real photographs a
 
 import re
 import struct
+from dataclasses import dataclass
 from typing import Final
 
-from fer_core.decode.image_format import JPEG, PNG, TIFF
+from fer_core.decode.image_format import GIF, JPEG, PNG, TIFF
 from fer_core.errors import ImageError
 from fer_core.tables.schema import TOO_LARGE, UNREADABLE
 
@@ -33,8 +34,10 @@ STRIPS: Final = 100_000
 """Of a TIFF page, or tiles. Each is a Python object, which takes 25 microseconds."""
 VALUES: Final = 200_000
 """Of a TIFF tag that is read as numbers: the largest colour table has 196,608."""
+BLOCKS: Final = 8192
+"""Before the first picture of a GIF file, of at most 255 bytes each."""
 
-_START_OF_SCAN, _END_OF_IMAGE, _APP1 = b"\xda", b"\xd9", b"\xe1"
+_START_OF_SCAN, _END_OF_IMAGE, _APP1, _TABLES, _PROGRESSIVE = b"\xda", b"\xd9", b"\xe1", b"\xc4", b"\xc2"
 _START_OF_FRAME: Final = frozenset(bytes([marker]) for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC))
 _WITHOUT_LENGTH: Final = frozenset(bytes([marker]) for marker in (0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)))
 _PADDING: Final = re.compile(rb"[^\xff]*+\xff++(?:\x00[^\xff]*+\xff++)*+")
@@ -52,9 +55,18 @@ _NUMBERS: Final = frozenset((3, 4, 5, 8, 9, 10, 11, 12, 13, 16, 17, 18))
 
 def check_bounds(data: bytes, name: str) -> None:
     """ImageError `too_large` for a file beyond these bounds. name: one of `image_format.FORMATS`."""
-    check = {JPEG: _check_jpeg, PNG: _check_png, TIFF: _check_tiff}.get(name)
+    if name == JPEG:
+        jpeg_layout(data)
+    check = {PNG: _check_png, TIFF: _check_tiff, GIF: gif_size}.get(name)
     if check is not None:
         check(data)
+
+
+def check_pixels(size: tuple[int, int], max_pixels: int) -> None:
+    """ImageError `too_large` for a picture of more pixels. size: width and height."""
+    width, height = size
+    if width * height > max_pixels:
+        raise ImageError(TOO_LARGE, f"{width:,} x {height:,} pixels, more than {max_pixels:,}")
 
 
 def check_exif(size: int) -> None:
@@ -62,17 +74,39 @@ def check_exif(size: int) -> None:
     _check(size, EXIF_BYTES, "bytes of EXIF")
 
 
-def _check_jpeg(data: bytes) -> None:
-    """Segments and scans up to the end of the picture; the rest is ignored (ITU-T T.81, annex B)."""
+@dataclass(frozen=True, slots=True)
+class JpegLayout:
+    """Where the coded pixels of a JPEG file are."""
+
+    start: int
+    """The first scan's header, or the end where there is none."""
+    end: int
+    """The end marker, or the end of the file where it is missing."""
+    whole: bool
+    """Whether there is an end marker."""
+    progressive: bool
+    scans: int
+    zeros_are_pixels: bool
+    """Whether zero bytes among the coded pixels may be an even area: in all tables of a block's detail, zero bits end the block. Of a
+    progressive file, each scan of which has tables of its own, in one of them."""
+
+
+def jpeg_layout(data: bytes) -> JpegLayout:
+    """Segments and scans up to the end of the picture; the rest is ignored (ITU-T T.81, annex B). ImageError as `check_bounds`."""
     at, segments, scans, frames, exif, junk = 2, 0, 0, 0, 0, 0
+    start, marker, progressive, zeros_end_blocks = len(data), b"", False, set[bool]()
     while found := _CODED.search(data, at) if scans else _PADDING.match(data, at):
         junk += 0 if scans else found.end() - at - 1
         marker, at = data[found.end() : found.end() + 1], found.end() + 1
         if marker in (b"", _END_OF_IMAGE):
             break
         segments += 1
-        scans += marker == _START_OF_SCAN
+        if marker == _START_OF_SCAN:
+            start, scans = min(start, at), scans + 1
         frames += marker in _START_OF_FRAME
+        progressive |= marker == _PROGRESSIVE
+        if marker == _TABLES:
+            zeros_end_blocks |= _zeros_end_blocks(data[at + 2 : at + int.from_bytes(data[at : at + 2], "big")])
         if marker not in _WITHOUT_LENGTH:
             exif += marker == _APP1 and data[at + 2 : at + 8] == b"Exif\0\0"
             at += max(int.from_bytes(data[at : at + 2], "big"), 2)
@@ -82,6 +116,19 @@ def _check_jpeg(data: bytes) -> None:
         if frames > 1:
             raise ImageError(UNREADABLE, "damaged JPEG image")
     _check(junk, JUNK, "bytes between the segments")
+    whole = marker == _END_OF_IMAGE
+    zeros_are_pixels = True in zeros_end_blocks if progressive else False not in zeros_end_blocks
+    return JpegLayout(start, at if whole else len(data), whole, progressive, scans, zeros_are_pixels)
+
+
+def _zeros_end_blocks(tables: bytes) -> set[bool]:
+    """For each table of a block's detail, whether it begins with an end of block: its first code is all zero bits (T.81, B.2.4.2)."""
+    at, found = 0, set[bool]()
+    while at + 18 <= len(tables):
+        if tables[at] >> 4:
+            found.add(not tables[at + 17] & 0x0F and tables[at + 17] != 0xF0)
+        at += 17 + sum(tables[at + 1 : at + 17])
+    return found
 
 
 def _check_png(data: bytes) -> None:
@@ -96,6 +143,25 @@ def _check_png(data: bytes) -> None:
         if kind == b"IEND":
             break
         at += 12 + size
+
+
+def gif_size(data: bytes) -> tuple[int, int]:
+    """Width and height of the canvas with its first picture, behind extensions (GIF 89a, 18 to 23). ImageError as `check_bounds`."""
+    at, blocks = 13 + (3 << (data[10] & 7) + 1 if len(data) > 10 and data[10] & 0x80 else 0), 0
+    while data[at : at + 1] == b"!":
+        at += 2
+        while at < len(data):
+            size, blocks = data[at], blocks + 1
+            at += 1 + size
+            _check(blocks, BLOCKS, "blocks before the picture")
+            if not size:
+                break
+    try:
+        width, height = struct.unpack_from("<HH", data, 6)
+        left, top, across, down = struct.unpack_from("<4H", data, at + 1)
+    except struct.error:
+        raise ImageError(UNREADABLE, "truncated GIF image") from None
+    return max(width, left + across), max(height, top + down)
 
 
 def _check_tiff(data: bytes) -> None:

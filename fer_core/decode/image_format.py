@@ -4,23 +4,31 @@ import struct
 from typing import Final
 
 JPEG, PNG, WEBP, BMP, TIFF = "JPEG", "PNG", "WEBP", "BMP", "TIFF"
-FORMATS: Final = (JPEG, PNG, WEBP, BMP, TIFF)
-"""Formats that are decoded, under the names Pillow gives them."""
+GIF, HEIF, AVIF, JPEG2000, JXL, RAW = "GIF", "HEIF", "AVIF", "JPEG2000", "JXL", "RAW"
+FORMATS: Final = (JPEG, PNG, WEBP, BMP, TIFF, GIF, HEIF, AVIF, JPEG2000, JXL, RAW)
+"""Formats that are decoded, under the names Pillow gives them. The last two need an extra, see `extras`."""
 
 _BMP_HEADER_SIZES: Final = (12, 16, 40, 52, 56, 64, 108, 124)
 
+_MAGICS: Final[tuple[tuple[bytes, str], ...]] = (
+    (b"\xff\xd8\xff", JPEG),
+    (b"\x89PNG\r\n\x1a\n", PNG),
+    (b"GIF87a", GIF),
+    (b"GIF89a", GIF),
+    (b"\x00\x00\x00\x0cjP  \r\n\x87\n", JPEG2000),
+    (b"\xff\x4f\xff\x51", JPEG2000),
+    (b"\x00\x00\x00\x0cJXL \r\n\x87\n", JXL),
+    (b"\xff\x0a", JXL),
+    *((magic, RAW) for magic in (b"IIRO", b"IIRS", b"MMOR", b"IIU\x00", b"FUJIFILMCCD-RAW", b"\x00MRM", b"FOVb")),
+)
+"""Panasonic's and Olympus' camera raw files are nearly TIFF files; the others of this table are none."""
+_CR2: Final = b"CR\x02"
+"""Bytes 8 to 11 of Canon's, which begin like a TIFF file."""
+
 _OTHERS: Final[tuple[tuple[bytes, str], ...]] = (
-    (b"GIF8", "a GIF file"),
     (b"%PDF", "a PDF file"),
-    (b"\x00\x00\x00\x0cJXL ", "a JPEG XL file"),
-    (b"\xff\x0a", "a JPEG XL file"),
-    (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 file"),
-    (b"\xff\x4f\xff\x51", "a JPEG 2000 file"),
     (b"8BPS", "a Photoshop file"),
     (b"\x00\x00\x01\x00", "an icon file"),
-    (b"IIRO", "a camera raw file"),
-    (b"IIU\x00", "a camera raw file"),
-    (b"FUJIFILMCCD-RAW", "a camera raw file"),
     (b"PK\x03\x04", "a ZIP archive"),
     (b"\x1f\x8b", "a gzip archive"),
     (b"PAR1", "a Parquet file"),
@@ -29,34 +37,43 @@ _OTHERS: Final[tuple[tuple[bytes, str], ...]] = (
 )
 
 _BRANDS: Final[dict[bytes, str]] = {
-    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "a HEIC file"),
-    **dict.fromkeys((b"avif", b"avis"), "an AVIF file"),
-    b"crx ": "a camera raw file",
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"), HEIF),
+    **dict.fromkeys((b"avif", b"avis"), AVIF),
+    b"crx ": RAW,
 }
 """Major brands of ISO base media files (bytes 8 to 12); the others are videos."""
+_ANY_CODEC: Final = frozenset((b"mif1", b"msf1"))
+"""Of these the compatible brands behind say what the picture is coded with."""
 
 
 def image_format(data: bytes) -> str | None:
     """One of `FORMATS`, or None."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return JPEG
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return PNG
+    for magic, name in _MAGICS:
+        if data.startswith(magic):
+            return name
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return WEBP
     if data[:2] == b"BM" and len(data) >= 18 and struct.unpack_from("<I", data, 14)[0] in _BMP_HEADER_SIZES:
         return BMP
-    if data[:4] in {b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"} and data[8:11] != b"CR\x02":
-        return TIFF
-    return None
+    if data[:4] in {b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"}:
+        return RAW if data[8:11] == _CR2 else TIFF
+    return _media_format(data) if data[4:8] == b"ftyp" else None
+
+
+def _media_format(data: bytes) -> str | None:
+    """Of a file of ISO base media boxes (ISO/IEC 14496-12, 4.3)."""
+    brand = data[8:12]
+    if brand in _ANY_CODEC:
+        others = data[16 : min(int.from_bytes(data[:4], "big"), 256)]
+        if {b"avif", b"avis"} & {others[at : at + 4] for at in range(0, len(others), 4)}:
+            return AVIF
+    return _BRANDS.get(brand)
 
 
 def describe_content(data: bytes) -> str:
     """Description of a file that is none of `FORMATS`."""
     if data[4:8] == b"ftyp":
-        return _BRANDS.get(data[8:12], "an MP4 or QuickTime video")
-    if data[8:11] == b"CR\x02":
-        return "a camera raw file"
+        return "an MP4 or QuickTime video"
     for magic, words in _OTHERS:
         if data.startswith(magic):
             return words

@@ -95,11 +95,13 @@ class _Extracted:
     faces: Faces
     crops: NDArray[np.uint8]
     """(N, 112, 112, 3) RGB; empty after they were added to the batch."""
+    damage: str | None
+    """See `Picture`."""
 
     def facts(self, quality: Quality) -> ImageFacts:
         """The row of the image. quality: of its faces."""
         status, own = (LABELED, quality) if len(self.faces) else (NO_FACE, None)
-        return ImageFacts(self.ref, status, None, self.sha256, self.width, self.height, self.faces, own)
+        return ImageFacts(self.ref, status, self.damage, self.sha256, self.width, self.height, self.faces, own)
 
 
 _Seen = _Extracted | ImageFacts
@@ -175,7 +177,8 @@ class _Group:
             full = refine_full_size(extracted, one.picture, self._search, again, watch)
         except Exception as error:  # noqa: BLE001  see `_failure_status`
             return _quarantined(one.ref, one.decoded, error)
-        return _Extracted(one.ref, one.decoded.sha256, one.picture.width, one.picture.height, full.faces, full.crops)
+        picture = one.picture
+        return _Extracted(one.ref, one.decoded.sha256, picture.width, picture.height, full.faces, full.crops, picture.damage)
 
     def _extracted(self, pictures: Sequence[Picture]) -> list[ExtractedFaces]:
         if not pictures:

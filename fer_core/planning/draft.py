@@ -53,7 +53,7 @@ def draft(store: Store, config: RunConfig, inventory: pa.Table, *, workers: int,
     With a shard size of 0 in the configuration, shards are cut by the expected cost of images: half a minute, shorter towards the end. The
     configuration then has the number of images of the largest one.
     """
-    known = load_processed_index(store, config.source, config.pipeline_digest)
+    known = load_processed_index(store, config.source, config.pipeline_digest, decoding=config.decoding)
     selection = select_changed(inventory, known, left_out, force=force)
     size = config.shard_size or _cut(store, config, known, workers)
     images = plan_shards(selection.new, size)

@@ -14,10 +14,13 @@ import pyarrow.compute as pc
 from fer_core.commit.manifest import Manifest, Part
 from fer_core.commit.part_reader import read_part
 from fer_core.commit.publish import committed_runs, read_manifest
+from fer_core.run import Decoding
 from fer_core.storage.spill import ROW_LIMITS, RowLimits, merge_by_key, sort_by_uri, sorted_runs, spill_tables
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
 from fer_core.storage.uri import local_path
-from fer_core.tables.schema import CANDIDATES, IMAGES, INVENTORY, LABELED, MISSING, NO_FACE, QUARANTINE, UNREADABLE
+from fer_core.tables.schema import CANDIDATES, IMAGES, INVENTORY, LABELED, MISSING, NO_FACE, QUARANTINE, TOO_LARGE, UNREADABLE, UNSUPPORTED
+
+EARLIER_DECODING: Final = Decoding()
 
 _BESIDES: Final = [
     ("final", pa.bool_()),
@@ -54,11 +57,13 @@ class Selection:
     """Images that runs of this source processed and that are no longer in its listing, whenever they were deleted."""
 
 
-def load_processed_index(store: Store, source: str, pipeline_digest: str, limits: RowLimits = ROW_LIMITS) -> pa.Table:
+def load_processed_index(
+    store: Store, source: str, pipeline_digest: str, limits: RowLimits = ROW_LIMITS, decoding: Decoding = EARLIER_DECODING
+) -> pa.Table:
     """`KNOWN` from the images parts of every committed run, by their manifests only, so that nothing half-published counts.
 
-    source, pipeline_digest: of the new run. Deletions are counted for one source: an image that another folder, glob or list does not
-    name is not deleted. CommitError when a part of a manifest is missing or damaged.
+    source, pipeline_digest, decoding: of the new run. Deletions are counted for one source: an image that another folder, glob or list
+    does not name is not deleted. CommitError when a part of a manifest is missing or damaged.
     """
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
         manifests = pool.map(lambda run_id: read_manifest(store, run_id), committed_runs(store))
@@ -68,7 +73,9 @@ def load_processed_index(store: Store, source: str, pipeline_digest: str, limits
 
         def answers(number: int) -> pa.Table:
             manifest, part = parts[number]
-            return _answers(_read(store, manifest, part), manifest.source == source, pipeline_digest, number)
+            rows = _read(store, manifest, part)
+            again = _readable_now(rows, Decoding.of(manifest.config), decoding)
+            return _answers(rows, manifest.source == source, pipeline_digest, number, again)
 
         runs = sorted_runs(_in_turn(pool, answers, len(parts)), _ANSWERS, limits)
     paths = [part.path for _, part in parts]
@@ -134,11 +141,24 @@ def _read(store: Store, manifest: Manifest, part: Part) -> pa.Table:
     return read_part(store, part, _READ, manifest.run_id)
 
 
-def _answers(rows: pa.Table, same_source: bool, pipeline_digest: str, number: int) -> pa.Table:
-    """`_ANSWERS` of one part. Not final are `missing`, and `unreadable` without a digest: permission was denied, no byte came."""
+def _readable_now(rows: pa.Table, before: Decoding, now: Decoding) -> pa.ChunkedArray:
+    """Whether decoders or limits have come since that may read an image which was refused."""
+    refused = [UNSUPPORTED, UNREADABLE] if now.decodes_more(before) else []
+    size, was_long = rows["bytes"], pc.greater(rows["bytes"], before.max_bytes)
+    allowed = pc.if_else(was_long, pc.less_equal(size, now.max_bytes), now.max_pixels > before.max_pixels)
+    allowed = pc.fill_null(allowed, now.max_bytes > before.max_bytes or now.max_pixels > before.max_pixels)
+    decodable = pc.is_in(rows["status"], value_set=pa.array(refused, pa.string()))
+    return pc.or_(decodable, pc.and_(pc.equal(rows["status"], TOO_LARGE), allowed))
+
+
+def _answers(rows: pa.Table, same_source: bool, pipeline_digest: str, number: int, again: pa.ChunkedArray) -> pa.Table:
+    """`_ANSWERS` of one part. Not final are `missing`, and `unreadable` without a digest: permission was denied, no byte came.
+
+    again: which images are read again whatever their result was.
+    """
     never_read = pc.and_(pc.equal(rows["status"], UNREADABLE), pc.is_null(rows["image_sha256"]))
     ours = pc.fill_null(pc.equal(rows["pipeline_digest"], pipeline_digest), False)
-    final = pc.fill_null(pc.and_not(pc.and_(ours, pc.not_equal(rows["status"], MISSING)), never_read), False)
+    final = pc.fill_null(pc.and_not(pc.and_(ours, pc.not_equal(rows["status"], MISSING)), pc.or_(never_read, again)), False)
     looked_at = pc.is_in(rows["status"], value_set=pa.array([LABELED, NO_FACE]))
     kept = pc.and_(pc.and_(ours, looked_at), pc.is_valid(rows["image_sha256"]))
     columns = [rows[name].cast(INVENTORY.field(name).type) for name in INVENTORY.names]

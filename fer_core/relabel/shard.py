@@ -58,7 +58,7 @@ def relabel_shard(
         ready = predictor or _predictor_for(config) if labels.num_rows else None
     predictions, exposure = _looked_at(faces, ready, watch, on_progress)
     tables = {
-        "labels": _labels(config, labels, predictions, exposure),
+        "labels": _labels(config, labels, predictions, exposure, _damaged(images)),
         "images": _images(config, images, {ref.uri: ref for ref in job.images}),
     }
     with watch.stage("write"):
@@ -157,8 +157,15 @@ def _exposures(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.array([exposure(crop) for crop in crops], np.float32)
 
 
-def _labels(config: RunConfig, earlier: pa.Table, predictions: Predictions, exposure: NDArray[np.float32]) -> pa.Table:
-    """The earlier rows, `schema.LABELS`, with the new model's predictions and provenance."""
+def _damaged(images: pa.Table) -> pa.Array:
+    """URIs of the images whose files are damaged, see `builder.ImageFacts`."""
+    return images.filter(images["reason"].is_valid())["image_uri"].combine_chunks()
+
+
+def _labels(config: RunConfig, earlier: pa.Table, predictions: Predictions, exposure: NDArray[np.float32], damaged: pa.Array) -> pa.Table:
+    """The earlier rows, `schema.LABELS`, with the new model's predictions and provenance. damaged: URIs whose faces need review."""
+    import pyarrow.compute as pc
+
     measured = {name: earlier[name].to_numpy() for name in ("face_size_px", "sharpness", "yaw_deg", "pitch_deg", "roll_deg")}
     quality = Quality(**measured, exposure=exposure)
     keys = zip(earlier["image_sha256"].to_pylist(), earlier["face_index"].to_pylist(), strict=True)
@@ -168,7 +175,9 @@ def _labels(config: RunConfig, earlier: pa.Table, predictions: Predictions, expo
         "confidence": predictions.confidence,
         **{f"p_{name}": predictions.probabilities[:, index] for index, name in enumerate(EXPRESSIONS)},
         "entropy": predictions.entropy,
-        "needs_review": predictions.needs_review | config.quality_rule.flags(quality),
+        "needs_review": predictions.needs_review
+        | config.quality_rule.flags(quality)
+        | pc.is_in(earlier["image_uri"], value_set=damaged).to_numpy(),
         "novelty": predictions.novelty if predictions.novelty is not None else [None] * len(predictions),
     }
     whole = {"model_name": config.model_name, "model_digest": config.model_digest, "labeled_at": config.started_us, **_provenance(config)}

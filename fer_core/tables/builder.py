@@ -24,7 +24,8 @@ class ImageFacts:
     status: str
     """One of `schema.IMAGE_STATUSES`."""
     reason: str | None = None
-    """Why, in plain words; None when it is `labeled` or `no_face`."""
+    """Why, in plain words. Of a `labeled` or `no_face` image: what is wrong with its file, of which the rest was read; None for a sound
+    one."""
     sha256: str | None = None
     """Hex digest of the bytes; None where they could not be read."""
     width: int | None = None
@@ -79,7 +80,7 @@ def labels_table(config: RunConfig, facts: Sequence[ImageFacts], predictions: Pr
     """One row a face, `schema.LABELS`, sorted by URI and face index.
 
     predictions: for the faces of `facts`, in the order of `facts` and of the faces in each. ValueError when the counts differ.
-    A label needs review by the model's own rule, or by the run's rule about quality.
+    A label needs review by the model's own rule, by the run's rule about quality, or because the image is damaged.
     """
     labelled = [row for row in facts if row.faces is not None and row.quality is not None and row.n_faces]
     faces = [row.faces for row in labelled if row.faces]
@@ -89,6 +90,7 @@ def labels_table(config: RunConfig, facts: Sequence[ImageFacts], predictions: Pr
         raise ValueError(f"{count} faces, {len(predictions)} predictions")
     boxes = _joined([found.boxes for found in faces], (4,))
     points = _joined([found.points for found in faces], (5, 2))
+    damaged = np.repeat([row.reason is not None for row in labelled], [row.n_faces for row in labelled]).astype(np.bool_)
     columns: dict[str, Any] = {
         **_identity(config, labelled),
         "box_x": boxes[:, 0],
@@ -106,7 +108,7 @@ def labels_table(config: RunConfig, facts: Sequence[ImageFacts], predictions: Pr
         "confidence": predictions.confidence,
         **{f"p_{name}": predictions.probabilities[:, index] for index, name in enumerate(EXPRESSIONS)},
         "entropy": predictions.entropy,
-        "needs_review": predictions.needs_review | config.quality_rule.flags(quality),
+        "needs_review": predictions.needs_review | config.quality_rule.flags(quality) | damaged,
         "labeled_at": [config.started_us] * count,
         "novelty": predictions.novelty if predictions.novelty is not None else pa.nulls(count, pa.float32()),
         **_provenance(config, count, ("model_name", "model_digest", "detector", "pipeline_digest", "run_id")),

@@ -49,6 +49,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     look = parser.add_argument_group("detection and prediction")
     look.add_argument("--detector", metavar="SPEC", help="auto (default), builtin, yunet[:FILE], insightface:PACK or scrfd:FILE")
     look.add_argument("--min-face", metavar="PX|N%", help=MIN_FACE_HELP)
+    look.add_argument(
+        "--max-megapixels", metavar="N", type=float, help="do not decode larger photographs (default: 100); a worker needs 13 bytes a pixel"
+    )
+    look.add_argument("--max-bytes", metavar="N", type=int, help="do not read larger files (default: 64 MiB)")
     look.add_argument("--model", metavar="NAME|DIR", help="shipped model or model folder (see: ferflow models list)")
     look.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where the network runs (default: auto)")
     add_prior(look)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from fer_core.collection.inventory import local_source
 from fer_core.commit.publish import Plan, is_committed, read_plan
+from fer_core.decode.extras import installed_decoders
 from fer_core.decode.min_face import DEFAULT as DEFAULT_MIN_FACE
 from fer_core.errors import UsageError
 from fer_core.models.registry import was_champion
 from fer_core.models.store import portable_name, resolve_model
 from fer_core.planning.time_zone import day, run_zone
-from fer_core.run import Answering, RunConfig
+from fer_core.run import MAX_BYTES, MAX_PIXELS, Answering, RunConfig
 from fer_core.storage.store import open_store
 from fer_core.storage.uri import OBJECT_STORES, scheme
 from flows.form_fields import new_run_id
@@ -60,6 +61,9 @@ def configure(params: LabelParams, now: datetime | None = None) -> RunConfig:
         model=chosen.model,
         model_name=chosen.model_name,
         **asdict(chosen.answering),
+        max_bytes=params.max_bytes,
+        max_pixels=params.max_pixels,
+        decoders=installed_decoders(),
         min_face=params.min_face,
         purpose=params.purpose,
         keep_crops=params.keep_crops,
@@ -101,6 +105,12 @@ def load_resumable_plan(params: LabelParams) -> Plan:
     if params.min_face not in {DEFAULT_MIN_FACE, config.min_face}:
         begun = f"{config.min_face_px:g} by the rule of an earlier release" if config.min_face is None else config.min_face
         raise UsageError(f"run {params.resume} was started with a smallest face of {begun}: resume it with the same options")
+    for asked, usual, kept, what in (
+        (params.max_bytes, MAX_BYTES, config.max_bytes, "bytes"),
+        (params.max_pixels, MAX_PIXELS, config.max_pixels, "pixels"),
+    ):
+        if asked not in {usual, kept}:
+            raise UsageError(f"run {params.resume} was started with at most {kept:,} {what} an image: resume it with the same options")
     if params.detector != "auto" and pipeline(params).detector_identity != config.detector_identity:
         raise UsageError(f"run {params.resume} was started with detector {config.detector}: resume it with the same options")
     return plan

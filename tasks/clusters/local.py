@@ -32,9 +32,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def processes() -> int:
+def processes(max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> int:
     """Default number of local workers: one per core, limited by the memory that images of the largest allowed size need."""
-    return max(1, min(cores(), memory() // worker_memory(MAX_BYTES, MAX_PIXELS)))
+    return max(1, min(cores(), memory() // worker_memory(max_bytes, max_pixels)))
 
 
 def memory() -> int:

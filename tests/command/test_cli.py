@@ -50,6 +50,8 @@ WRONG_USE = [
     (["label", "{source}", "--to", "{root}", "--shard-size", "0"], "--shard-size"),
     (["label", "{source}", "--to", "{root}", "--max-failed", "101"], "--max-failed"),
     *((["label", "{source}", "--to", "{root}", "--min-face", text], "--min-face ") for text in ("5", "0%", "101%", "abc", "nan", "")),
+    (["label", "{source}", "--to", "{root}", "--max-megapixels", "0"], "--max-megapixels"),
+    (["label", "{source}", "--to", "{root}", "--max-bytes", "0"], "--max-bytes"),
     (["label", "{source}", "--to", "{root}", "--run-id", "Run_1"], "--run-id"),
     (["label", "{source}", "--to", "{root}", "--run-id", "../x"], "--run-id"),
     (["label", "{source}", "--to", "{root}", "--run-id", "a", "--resume", "b"], "not allowed with"),

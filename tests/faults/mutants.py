@@ -17,6 +17,7 @@ from numpy.random import Generator
 from PIL import Image
 
 from tests.support.broken_images import encoded, sixteen_bits
+from tests.support.odd_formats import dng, heic, jxl
 
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFE, 0xFF)
 HEADER = 256
@@ -33,6 +34,7 @@ def image_files(pictures: Sequence[Image.Image]) -> dict[str, bytes]:
         alpha = image.copy()
         alpha.putalpha(128)
         turned = image.rotate(90)
+        even = image.resize((image.width // 4 * 2, image.height // 4 * 2))
         ways = {
             "JPEG/baseline": encoded(image, "JPEG", quality=90, exif=exif),
             "JPEG/progressive": encoded(image, "JPEG", quality=85, progressive=True),
@@ -56,6 +58,20 @@ def image_files(pictures: Sequence[Image.Image]) -> dict[str, bytes]:
             "TIFF/16 bits": sixteen_bits(np.asarray(image), ".tif"),
             "TIFF/pages": encoded(image, "TIFF", save_all=True, append_images=[turned], big_tiff=True),
             "BMP/plain": encoded(image, "BMP"),
+            "GIF/animated": encoded(image, "GIF", save_all=True, append_images=[turned], comment=b"by hand", transparency=3),
+            "HEIF/plain": heic(image, exif=exif.tobytes()),
+            "HEIF/alpha": heic(alpha),
+            "HEIF/tiles": heic(image, image.resize((64, 64)), tile_size=128),
+            "AVIF/plain": encoded(image, "AVIF", quality=80, exif=exif),
+            "AVIF/alpha": encoded(alpha, "AVIF", quality=60, speed=8),
+            "JPEG2000/boxes": encoded(image, "JPEG2000", quality_mode="dB", quality_layers=[40]),
+            "JPEG2000/tiles": encoded(image, "JPEG2000", no_jp2=True, tile_size=(64, 64)),
+            "JPEG2000/alpha": encoded(alpha, "JPEG2000"),
+            "JXL/plain": jxl(image),
+            "JXL/boxes": jxl(alpha, use_container=True, exif=exif.tobytes()),
+            "RAW/mosaic": dng(np.asarray(even)),
+            "RAW/preview": dng(np.asarray(even), encoded(image, "JPEG", quality=90)),
+            "MPO/two": encoded(image, "MPO", save_all=True, append_images=[turned]),
         }
         files |= {f"{way}/{number}": data for way, data in ways.items()}
     return files

@@ -140,7 +140,10 @@ def imported(folder):
 
 @pytest.mark.parametrize("folder", ["fer_core", "tasks", "flows", "deployments"])
 def test_whatever_the_product_imports_is_declared(folder):
-    declared = {canonicalize_name(Requirement(one).name) for one in [*DECLARED, *EXTRAS["delta"], *EXTRAS["slurm"], *EXTRAS["kubernetes"]]}
+    declared = {
+        canonicalize_name(Requirement(one).name)
+        for one in [*DECLARED, *EXTRAS["delta"], *EXTRAS["slurm"], *EXTRAS["kubernetes"], *EXTRAS["raw"], *EXTRAS["jxl"]]
+    }
     owners = packages_distributions()
     for name, file in imported(folder).items():
         if name not in OPTIONAL:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fer_core.run import Answering, RunConfig
+from fer_core.run import Answering, Decoding, RunConfig
 
 CONFIG = RunConfig("a", "2026-01-01", "/s", "/r", "builtin", "builtin-1", "tiny", "tiny", "0" * 64)
 EARLIER = "7712b5b0ff25c357311c60f1bac0c8d9d4992e93e55d22f9643202a6c1244156"
@@ -26,6 +26,38 @@ def test_the_smallest_face_is_part_of_it_but_that_of_earlier_releases_stays_as_i
     # each manifest names the one rule that its run has
     assert {name: value for name, value in CONFIG.to_json().items() if name.startswith("min_face")} == {"min_face_px": 16.0}
     assert {name: value for name, value in asked[0].to_json().items() if name.startswith("min_face")} == {"min_face": "1%"}
+
+
+def test_limits_and_decoders_are_no_part_of_it():
+    other = replace(CONFIG, max_bytes=1, max_pixels=5, decoders="2 raw")
+    assert other.pipeline_digest == EARLIER
+    assert RunConfig.from_json(other.to_json()) == other
+    assert RunConfig.from_json({k: v for k, v in other.to_json().items() if k != "decoders"}).decoding == Decoding("1", 1, 5)
+    for text in ("", "0", "x", "2  raw", "2 raw\n", "2 ../raw"):
+        with pytest.raises(ValueError, match="decoders"):
+            RunConfig.from_json({**CONFIG.to_json(), "decoders": text})
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "more"),
+    [
+        ("1", "1", False),
+        ("2", "1", True),
+        ("1", "2", False),
+        ("10", "9 jxl raw", True),
+        ("2 raw", "2", True),
+        ("2", "2 raw", False),
+        ("2 jxl", "2 raw", True),
+        ("2 jxl raw", "2 raw jxl", False),
+    ],
+)
+def test_which_decoders_read_more(now, before, more):
+    assert Decoding(now).decodes_more(Decoding(before)) == more
+
+
+def test_what_a_manifest_says_of_decoding():
+    assert Decoding.of({"max_bytes": 7, "decoders": "2 raw", "source": "/s"}) == Decoding("2 raw", 7)
+    assert Decoding.of({}) == Decoding.of({"decoders": 3, "max_bytes": "x"}) == Decoding.of({"decoders": "?"}) == Decoding()
 
 
 @pytest.mark.parametrize("text", ["5", "0%", "101%", "abc", "1.0%", "", "nan"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from fer_core.decode import decoder
+from fer_core.decode import colour
 from fer_core.decode.decoder import DecodeLimits, decode
 from fer_core.decode.min_face import REDUCTIONS, not_above
 
@@ -53,10 +53,11 @@ def test_it_is_what_shrinking_the_full_picture_gives(factor: int, mode: str) -> 
     assert moved > np.abs(shrunk.astype(int) - reduced.pixels).mean()  # not shifted by a pixel
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("strip", [1, 800, 7 * 400, 2**18])
-def test_strips_are_the_whole_picture(strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoder, "STRIP_PIXELS", strip)
-    content = encoded(400, 301)
+def test_strips_are_the_whole_picture(strip: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(colour, "STRIP_PIXELS", strip)
+    content = encoded(400, 301, kind)
     picture = decode(content, DecodeLimits())
     assert np.array_equal(picture.pixels, np.asarray(Image.open(io.BytesIO(content))))
     assert picture.pixels.flags.c_contiguous

@@ -11,7 +11,7 @@ from fer_core.commit.manifest import Manifest, Part
 from fer_core.commit.publish import publish
 from fer_core.errors import CommitError
 from fer_core.planning.incremental import KNOWN, load_processed_index, select_changed
-from fer_core.run import PartName, PartReceipt
+from fer_core.run import Decoding, PartName, PartReceipt
 from fer_core.storage.paths import manifest_file, published_file
 from fer_core.storage.spill import ROW_LIMITS, RowLimits
 from fer_core.storage.store import open_store
@@ -153,7 +153,7 @@ def test_the_latest_row_wins_whatever_the_ids_say(run, photos):
 
 def commit_rows(run, rows):
     """A run whose images part is just that."""
-    table = pa.Table.from_pylist([{**row, "run_id": run.run_id, "bytes": 1} for row in rows], IMAGES)
+    table = pa.Table.from_pylist([{"bytes": 1, **row, "run_id": run.run_id} for row in rows], IMAGES)
     data = write_part(table, {})
     part = PartReceipt("images", PartName(0), len(rows), len(data), hashlib.sha256(data).hexdigest())
     store = open_store(run.root)
@@ -176,6 +176,40 @@ def test_which_answers_are_final_and_which_can_be_taken_over(run, status, pipeli
     assert row["final"] == (pipeline == "ours" and not no_byte_came)
     assert row["failed"] == (status not in ("labeled", "no_face"))
     assert (row["earlier_part"] is not None) == (pipeline == "ours" and digest is not None and status in ("labeled", "no_face"))
+
+
+REFUSED = [
+    ("labeled", "a", 10),
+    ("no_face", "b", 10),
+    ("crashed", "c", 10),
+    ("unreadable", "d", 10),
+    ("unsupported", "e", 10),
+    ("too_large", "f", 10),
+    ("too_large", "g", 2000),
+    ("too_large", "h", 9000),
+]
+"""By bytes, of which 1,000 were allowed, or by pixels."""
+
+
+@pytest.mark.parametrize(
+    ("now", "again"),
+    [
+        (Decoding("1", 1000, 50), ""),
+        (Decoding("2", 1000, 50), "de"),
+        (Decoding("1 raw", 1000, 50), "de"),
+        (Decoding("1", 1000, 51), "f"),
+        (Decoding("1", 5000, 50), "g"),
+        (Decoding("1", 10_000, 50), "gh"),
+        (Decoding("1", 10, 10), ""),
+        (Decoding("3 jxl raw", 10_000, 60), "defgh"),
+    ],
+)
+def test_what_can_be_read_now_is_tried_again(run, now, again):
+    then = replace(run, max_bytes=1000, max_pixels=50)
+    rows = [{"image_uri": f"/{name}", "status": status, "bytes": size, "image_sha256": "0" * 64} for status, name, size in REFUSED]
+    commit_rows(then, [{**row, "pipeline_digest": run.pipeline_digest} for row in rows])
+    known = load_processed_index(open_store(run.root), run.source, run.pipeline_digest, decoding=now)
+    assert "".join(row["image_uri"][1] for row in known.to_pylist() if not row["final"]) == again
 
 
 def test_the_latest_answer_of_this_pipeline_can_be_taken_over(run):

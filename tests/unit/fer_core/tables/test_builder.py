@@ -74,6 +74,14 @@ def test_a_label_needs_review_by_the_models_rule_or_by_that_of_quality():
         assert table[name].equals(lenient[name])
 
 
+def test_all_labels_of_a_damaged_image_need_review():
+    facts = [some_facts("/a.png", 2), replace(some_facts("/b.png", 3), reason="damaged JPEG image"), some_facts("/c.png", 0)]
+    lenient = replace(RUN, quality_rule=QualityRule(0, 0, 0, 180))
+    sure = replace(some_predictions(5), needs_review=np.zeros(5, np.bool_))
+    assert labels_table(lenient, facts, sure)["needs_review"].to_pylist() == [False, False, True, True, True]
+    assert images_table(RUN, facts)["reason"].to_pylist() == [None, "damaged JPEG image", None]
+
+
 def test_images_have_the_schema_and_say_why():
     lost = ImageFacts(ImageRef("/b.png", None, None, None), "missing", "the file is not there")
     table = images_table(RUN, [lost, some_facts("/a.png", 2)])
