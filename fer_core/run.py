@@ -291,6 +291,8 @@ class ShardReceipt:
     """Images whose content is the same as in an earlier run, so that its results were reused."""
     failed_again: int = 0
     """Quarantined images whose result before was quarantined, too."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    """The commonest reasons of quarantined images, see `tables.reasons`."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fer_core.collection.inventory import local_source
+from fer_core.collection.name_filter import MAGIC, fixed_part, reaches_below
 from fer_core.commit.publish import Plan, is_committed, read_plan
 from fer_core.decode.min_face import DEFAULT as DEFAULT_MIN_FACE
 from fer_core.errors import UsageError
@@ -71,14 +72,25 @@ def configure(params: LabelParams, now: datetime | None = None) -> RunConfig:
 
 
 def check_apart(source: str, root: str) -> None:
-    """UsageError where the root is inside the collection, also through links: the next run would list its tables as pictures."""
+    """UsageError where the root is inside the collection, also through links, or where a pattern reaches: the next run would list its
+    tables as pictures."""
     if scheme(source) == "file" and scheme(root) == "file":
-        folder, target = os.path.realpath(local_source(source)), os.path.realpath(open_store(root).url())
+        path, target = local_source(source), os.path.realpath(open_store(root).url())
+        is_pattern = not os.path.lexists(path) and not MAGIC.isdisjoint(path)
+        folder = os.path.realpath(fixed_part(path) or "/" if is_pattern else path)
         inside = os.path.isdir(folder) and os.path.commonpath([folder, target]) == folder
     else:
-        inside = f"{root.rstrip('/')}/".startswith(f"{source.rstrip('/')}/") and scheme(root) in OBJECT_STORES
+        path, target, is_pattern = source, root, not MAGIC.isdisjoint(source)
+        folder = fixed_part(source) if is_pattern else source
+        inside = f"{root.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/") and scheme(root) in OBJECT_STORES
+    if inside and is_pattern:
+        inside = reaches_below(_names(target[len(folder.rstrip("/")) :]), _names(path[len(fixed_part(path)) :]))
     if inside:
         raise UsageError(f"the labels root {root} lies inside the source {source}: choose a place outside of it")
+
+
+def _names(path: str) -> list[str]:
+    return [name for name in path.split("/") if name]
 
 
 def load_resumable_plan(params: LabelParams) -> Plan:
