@@ -288,7 +288,7 @@ class ShardReceipt:
     seconds: dict[str, float]
     """Busy seconds by stage: read, decode, detect, align, predict, write, load (models, first shard of a process only)."""
     reused: int = 0
-    """Images whose content is the same as in an earlier run, so that its results were reused."""
+    """Images whose content is the same as in an earlier run, or as that of another image of the shard, whose results were reused."""
     failed_again: int = 0
     """Quarantined images whose result before was quarantined, too."""
     reasons: dict[str, int] = field(default_factory=dict)

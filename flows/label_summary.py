@@ -73,7 +73,9 @@ def as_text(summary: Summary, started_at: float, first_line: str) -> list[str]:
     if not summary.images:
         lines.append("nothing was new")
     if manifest.reused:
-        lines.append(f"{manifest.reused:,} of them have the content that an earlier run labelled, and keep its labels")
+        lines.append(
+            f"{manifest.reused:,} of them have content that was labelled before, in an earlier run or under another name, and its labels"
+        )
     if manifest.failed_again:
         lines.append(f"{manifest.failed_again:,} of them could not be processed in an earlier run either; --max-failed leaves them out")
     lines += ["", *_bars("images", manifest.statuses)] if summary.images else []

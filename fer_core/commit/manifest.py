@@ -84,7 +84,8 @@ class Manifest:
     seconds: dict[str, float]
     """Busy seconds per stage, summed over workers."""
     reused: int = 0
-    """Images whose content had not changed since an earlier run, so that its results were reused. Version 0.1 did not write it."""
+    """Images whose content had not changed since an earlier run, or is that of another image, so that its results were reused. Version 0.1
+    did not write it."""
     excluded: int = 0
     """Folders that were skipped, not part of `listed`: links that lead out of the source, and the names of `system_files`. Also the files
     and folders that default and given patterns exclude."""

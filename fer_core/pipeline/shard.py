@@ -100,7 +100,7 @@ def _receipt(
         dict(sorted(expressions.items())),
         faces,
         seconds,
-        len(reused.uris),
+        len(reused.uris) + labels.copies,
         failed_again,
         reasons_of(labels.facts),
     )

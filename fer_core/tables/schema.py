@@ -86,6 +86,11 @@ IMAGES: Final[pa.Schema] = _schema(
         ("pipeline_digest", pa.string(), "digest of everything that can change an answer"),
         ("run_id", pa.string(), "the run that wrote the row"),
         ("seen_at", TIMESTAMP, "when the run that made the row was planned"),
+        (
+            "phash",
+            pa.string(),
+            "perceptual hash, 16 hexadecimal digits: few bits differ between pictures that look alike; null if not decoded",
+        ),
     ]
 )
 
@@ -105,7 +110,7 @@ FACES: Final[pa.Schema] = _schema(
 SCHEMAS: Final = {"labels": LABELS, "images": IMAGES, "faces": FACES}
 """Of the tables, by name."""
 
-ADDED: Final = frozenset({"novelty"})
+ADDED: Final = frozenset({"novelty", "phash"})
 """Columns that came after the first release, each of one table. Parts that earlier releases wrote lack them; there they are null."""
 
 
@@ -138,4 +143,4 @@ CANDIDATES: Final[pa.Schema] = pa.schema([*INVENTORY, *EARLIER])
 where there is none. `failed_before`: whether its latest result, of any pipeline, is in `QUARANTINE`; null means no."""
 
 PLAN: Final[pa.Schema] = pa.schema([*INVENTORY, pa.field("shard", pa.int32()), *EARLIER])
-"""The images a run will read, each with the number of its shard, by rising shard and URI."""
+"""The images a run will read, each with the number of its shard, by rising shard and, but for copies, by URI."""

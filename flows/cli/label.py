@@ -107,8 +107,14 @@ def run(args: argparse.Namespace) -> int:
     from flows.cli.progress_bar import notices
     from flows.label_params import LabelParams
     from flows.setup.checks import check_label, parse_params
+    from flows.setup.known_source import under_known_source
 
-    params = parse_params(LabelParams, given_options(args, LabelParams))
+    given = parse_params(LabelParams, given_options(args, LabelParams))
+    params = under_known_source(given)
+    if params.source != given.source:
+        print_line(
+            f"note: {given.source} is the folder that earlier runs of this root labelled as {params.source}: it is listed under that name"
+        )
     if args.dry_run:
         from flows.cli.dry_run import dry_run
 

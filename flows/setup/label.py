@@ -20,6 +20,7 @@ from fer_core.storage.uri import OBJECT_STORES, scheme
 from flows.form_fields import new_run_id
 from flows.label_params import LabelParams
 from flows.setup.answering import answering, check_answering
+from flows.setup.known_source import is_same_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def load_resumable_plan(params: LabelParams) -> Plan:
     plan = read_plan(store, params.resume)
     plan = replace(plan, config=replace(plan.config, root=store.url()))
     config = plan.config
-    if config.source != params.source:
+    if config.source != params.source and not is_same_folder(config.source, params.source):
         raise UsageError(f"run {params.resume} labels {config.source}, not {params.source}: resume it with the same source and options")
     if is_committed(open_store(params.to), params.resume):
         return plan

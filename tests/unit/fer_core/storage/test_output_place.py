@@ -71,7 +71,8 @@ def test_every_command_that_writes_keeps_to_it(root, tmp_path, capsys):
     ):
         assert main(words) == 2, words
         told = capsys.readouterr().err
-        assert "labels root" in told and told.endswith("choose a place outside of it\n"), (words, told)
+        assert "labels root" in told, (words, told)
+        assert told.endswith("choose a place outside of it\n"), (words, told)
         assert fakes.tree(root).keys() == {file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_file()}
     assert not list((root / "labels").glob("new*"))
     with pytest.raises(UsageError, match=REFUSED):
