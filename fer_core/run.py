@@ -170,6 +170,8 @@ class ImageRef:
     """Images part with the result of an earlier run of the same pipeline for this URI; see `schema.CANDIDATES`."""
     failed_before: bool = False
     """Whether the latest result of an earlier run for this URI is in quarantine."""
+    earlier_uri: str | None = None
+    """The URI of that result where it is another one: the image may be a copy of it."""
 
 
 _IMAGE: Final = tuple(one.name for one in fields(ImageRef))

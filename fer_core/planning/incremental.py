@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from fer_core.commit.manifest import Manifest, Part
 from fer_core.commit.part_reader import read_part
 from fer_core.commit.publish import committed_runs, read_manifest
+from fer_core.planning.copies import with_earlier_copies
 from fer_core.storage.spill import ROW_LIMITS, RowLimits, merge_by_key, sort_by_uri, sorted_runs, spill_tables
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
 from fer_core.storage.uri import local_path
@@ -104,6 +105,9 @@ def select_changed(
             yield selection.new
 
     candidates = spill_tables(new(), CANDIDATES, limits)
+    if not force:
+        batches = (pa.Table.from_batches([batch]) for batch in candidates.to_batches())
+        candidates = spill_tables((with_earlier_copies(batch, known) for batch in batches), CANDIDATES, limits)
     return Selection(candidates, unchanged, deleted)
 
 
@@ -125,7 +129,8 @@ def _select(inventory: pa.Table, known: pa.Table, is_unlisted: Callable[[str], b
     unchanged, deleted = inventory.num_rows - new.num_rows, pc.sum(gone).as_py() or 0
     if deleted:
         deleted -= sum(map(is_unlisted, ours["image_uri"].filter(gone).to_pylist()))
-    return Selection(new.append_column("earlier_part", earlier).append_column("failed_before", failed).cast(CANDIDATES), unchanged, deleted)
+    new = new.append_column("earlier_part", earlier).append_column("failed_before", failed)
+    return Selection(new.append_column("earlier_uri", pa.nulls(new.num_rows, pa.string())).cast(CANDIDATES), unchanged, deleted)
 
 
 def _is_below(uri: str, folders: Sequence[str]) -> bool:

@@ -7,11 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer_core.commit.publish import as_plan
+from fer_core.planning.copies import listing_keys
 from fer_core.planning.cost_model import ShardSizing, listed_sizes, shard_ends
 from fer_core.storage.spill import sort_by_uri, spill_tables
 
-SMALLEST_COPY: Final = 512
-"""Bytes of a file from which on its copies are looked for: smaller ones are of one size by chance."""
 _ROWS_AT_ONCE: Final = 2**16
 
 
@@ -35,12 +34,9 @@ def plan_shards(inventory: pa.Table, shard_size: int | ShardSizing) -> pa.Table:
 
 
 def _copies_together(images: pa.Table) -> pa.Table:
-    """Images behind the first one by URI with the same size and entity tag, without a tag the same size and file name. They may differ all
-    the same: what a file holds is known when it is read."""
-    names = pc.replace_substring_regex(images["image_uri"], "(?s)^.*/", "")
-    sizes = images["bytes"].cast(pa.string())
-    keys = pc.binary_join_element_wise(sizes, pc.coalesce(images["etag"], names), "/")
-    keys = pc.if_else(pc.fill_null(pc.greater_equal(images["bytes"], SMALLEST_COPY), False), keys, images["image_uri"])
+    """Each image behind the first one of the same `listing_keys`."""
+    keys = listing_keys(images)
+    keys = pc.if_else(pc.is_valid(keys), keys, images["image_uri"])
     codes = keys.combine_chunks().dictionary_encode().indices.to_numpy()  # numbered as they come first
     if not len(codes) or codes.max() + 1 == len(codes):
         return images

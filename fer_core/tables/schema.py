@@ -133,14 +133,15 @@ INVENTORY: Final[pa.Schema] = pa.schema(
 )
 """One row a listed image, sorted by URI, no URI twice."""
 
-EARLIER: Final = (pa.field("earlier_part", pa.string()), pa.field("failed_before", pa.bool_()))
+EARLIER: Final = (pa.field("earlier_part", pa.string()), pa.field("failed_before", pa.bool_()), pa.field("earlier_uri", pa.string()))
 """What a plan knows of earlier runs."""
 
 CANDIDATES: Final[pa.Schema] = pa.schema([*INVENTORY, *EARLIER])
 """Listed images that are new or have changed.
 
 `earlier_part`: the images part with the latest result of the same pipeline for the URI, which is reused if the content is the same; null
-where there is none. `failed_before`: whether its latest result, of any pipeline, is in `QUARANTINE`; null means no."""
+where there is none. `failed_before`: whether its latest result, of any pipeline, is in `QUARANTINE`; null means no.
+`earlier_uri`: of an image that is new, but may be a copy: the URI under which that result is; null where it is its own."""
 
 PLAN: Final[pa.Schema] = pa.schema([*INVENTORY, pa.field("shard", pa.int32()), *EARLIER])
 """The images a run will read, each with the number of its shard, by rising shard and, but for copies, by URI."""
