@@ -18,7 +18,10 @@ def under_known_source(params: LabelParams) -> LabelParams:
 
 
 def known_spelling(store: Store, source: str) -> str:
-    """The spelling of the newest run that labelled the same local folder; the given one where a run has it, or none does."""
+    """The spelling of the newest run that labelled the same local folder, absolute; the given one where a run has it, or none does.
+
+    A relative spelling of an earlier run is read from the working folder: started elsewhere, it meant another folder.
+    """
     folder = _folder(source)
     if folder is None:
         return source
@@ -28,7 +31,7 @@ def known_spelling(store: Store, source: str) -> str:
         if earlier == source or other == folder:
             return source
         if found == source and other is not None and os.path.samefile(other, folder):
-            found = earlier
+            found = earlier if earlier.startswith("/") else other
     return found
 
 
@@ -45,10 +48,10 @@ def _folder(source: str) -> str | None:
 
 
 def _earlier_sources(store: Store) -> Iterator[str]:
-    """Absolute ones, each once, the newest first by the ids of their runs: a relative one was another folder elsewhere."""
+    """Each once, the newest first by the ids of their runs."""
     seen = set[str]()
     for run_id in reversed(committed_runs(store)):
         source = read_manifest(store, run_id).source
-        if source not in seen and source.startswith("/"):
+        if source not in seen:
             yield source
         seen.add(source)

@@ -58,6 +58,17 @@ def test_relative_names_and_other_folders_are_left_alone(labelled_once, tmp_path
     assert known_spelling(store, "link") == labelled_once.source
 
 
+def test_a_relative_spelling_of_an_earlier_run_is_known_where_it_was_used(tmp_path, monkeypatch):
+    folder = fakes.write_pictures(tmp_path / "photos", [1])
+    run = fakes.config(tmp_path / "labels", source="photos")
+    fakes.label(run, fakes.refs(folder))
+    store = open_store(run.root)
+    assert known_spelling(store, f"{tmp_path}//photos") == f"{tmp_path}//photos"
+    monkeypatch.chdir(tmp_path)
+    assert known_spelling(store, f"{tmp_path}//photos") == str(folder)
+    assert known_spelling(store, str(folder)) == str(folder)
+
+
 def test_a_run_is_resumed_under_any_spelling(labelled_once, tmp_path):
     run = replace(labelled_once, run_id="broken")
     fakes.stage_run(run, fakes.refs(tmp_path / "photos"))
