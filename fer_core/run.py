@@ -203,6 +203,8 @@ class ImageRef:
     """Images part with the result of an earlier run of the same pipeline for this URI; see `schema.CANDIDATES`."""
     failed_before: bool = False
     """Whether the latest result of an earlier run for this URI is in quarantine."""
+    earlier_uri: str | None = None
+    """The URI of that result where it is another one: the image may be a copy of it."""
 
 
 _IMAGE: Final = tuple(one.name for one in fields(ImageRef))
@@ -321,9 +323,11 @@ class ShardReceipt:
     seconds: dict[str, float]
     """Busy seconds by stage: read, decode, detect, align, predict, write, load (models, first shard of a process only)."""
     reused: int = 0
-    """Images whose content is the same as in an earlier run, so that its results were reused."""
+    """Images whose content is the same as in an earlier run, or as that of another image of the shard, whose results were reused."""
     failed_again: int = 0
     """Quarantined images whose result before was quarantined, too."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    """The commonest reasons of quarantined images, see `tables.reasons`."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""

@@ -9,6 +9,7 @@ from fer_core.storage.store import open_store
 from flows.label_params import LabelParams
 from flows.label_summary import committed_summary, max_failed_sentence
 from flows.setup.flow_run import named_run, run_name
+from flows.setup.known_source import under_known_source
 from flows.setup.label import configure, load_resumable_plan
 from tasks.artifacts.label import Summary
 from tasks.commit import commit_run
@@ -28,7 +29,7 @@ def label_collection(params: LabelParams) -> Summary:
     Nothing of a run is visible before its commit; an interrupted one is finished by resuming it, as a retry of the flow run does. One run
     at a time writes to a root.
     """
-    params = named_run(params, params.to)
+    params = under_known_source(named_run(params, params.to))
     store, cluster = open_store(params.to), params.workers_wanted
     if params.resume is not None and is_committed(store, params.resume):
         load_resumable_plan(params)

@@ -1,11 +1,12 @@
 """Parameters of the flow `label-collection`: a form in the Prefect UI, JSON in deployments."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
 from fer_core.collection.inventory import SourceOptions
 from fer_core.collection.list_file import LIMITS, ListLimits
+from fer_core.collection.name_filter import Excludes
 from fer_core.decode.min_face import DEFAULT as DEFAULT_MIN_FACE
 from fer_core.models.store import DEFAULT
 from fer_core.run import MAX_BYTES, MAX_PIXELS
@@ -23,6 +24,8 @@ from flows.form_fields import (
 from tasks.clusters.base import ClusterBackend
 from tasks.clusters.local import LocalCluster, processes
 from tasks.execution.image_timeout import IMAGE_SECONDS
+
+Pattern = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
 class LabelParams(LabellingParams):
@@ -77,6 +80,17 @@ class LabelParams(LabellingParams):
         title="Follow folder links",
         description="Also enter folder links that lead out of the source. File links are always read.",
     )
+    exclude: tuple[Pattern, ...] = Field(
+        (),
+        title="Excluded names",
+        description="Files and folders that are not listed: a name at any depth, such as private or *.png, or a path below the source.",
+        examples=[["private", "2019/*/drafts"]],
+    )
+    no_default_excludes: bool = Field(
+        False,
+        title="List bins and thumbnails",
+        description="Also list recycle bins and folders of thumbnails, such as @eaDir or .Trash-1000.",
+    )
     column: str | None = Field(
         None, min_length=1, title="Column of a list", description="Name of the column with the images. If empty, one with a known name."
     )
@@ -128,4 +142,5 @@ class LabelParams(LabellingParams):
     @property
     def source_options(self) -> SourceOptions:
         """How the source is listed."""
-        return SourceOptions(self.follow_links, ListLimits(self.max_list_rows, self.max_list_bytes), self.column, self.anonymous)
+        limits = ListLimits(self.max_list_rows, self.max_list_bytes)
+        return SourceOptions(self.follow_links, limits, self.column, self.anonymous, Excludes(self.exclude, not self.no_default_excludes))

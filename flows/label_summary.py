@@ -1,6 +1,7 @@
 """The output of `ferflow label` about a run, as JSON and as text."""
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -14,6 +15,8 @@ from tasks.artifacts.label import Summary
 
 BAR: Final = 24
 """Characters of the longest bar."""
+REASONS: Final = 3
+"""Commonest reasons of quarantined images that are printed."""
 
 
 def committed_summary(root: str, run_id: str) -> Summary:
@@ -39,6 +42,7 @@ def as_json(summary: Summary, started_at: float) -> dict[str, object]:
         "unchanged": manifest.unchanged,
         "deleted": manifest.deleted,
         "excluded": manifest.excluded,
+        "ignored": manifest.ignored,
         "faces": manifest.faces,
         "expressions": manifest.expressions,
         "seconds": round(seconds, 3),
@@ -49,6 +53,7 @@ def as_json(summary: Summary, started_at: float) -> dict[str, object]:
         "resumed": summary.resumed,
         "reused": manifest.reused,
         "failed_again": manifest.failed_again,
+        "reasons": manifest.reasons,
         "detector": manifest.detector,
         "model": {"name": manifest.model_name, "digest": manifest.model_digest},
         "pipeline_digest": manifest.pipeline_digest,
@@ -64,15 +69,17 @@ def as_text(summary: Summary, started_at: float, first_line: str) -> list[str]:
     lines.append(
         f"run {manifest.run_id}: {manifest.listed:,} images listed, {manifest.unchanged:,} unchanged, {summary.images:,} processed"
     )
-    if manifest.excluded:
-        lines.append(f"{manifest.excluded:,} folders were not entered: links out of the source (see --follow-links) or system files")
+    lines += unlisted_lines(manifest.excluded, manifest.ignored)
     if not summary.images:
         lines.append("nothing was new")
     if manifest.reused:
-        lines.append(f"{manifest.reused:,} of them have the content that an earlier run labelled, and keep its labels")
+        lines.append(
+            f"{manifest.reused:,} of them have content that was labelled before, in an earlier run or under another name, and its labels"
+        )
     if manifest.failed_again:
         lines.append(f"{manifest.failed_again:,} of them could not be processed in an earlier run either; --max-failed leaves them out")
     lines += ["", *_bars("images", manifest.statuses)] if summary.images else []
+    lines += [f"  {count:,} {reason.replace('_', ' ')}" for reason, count in list(manifest.reasons.items())[:REASONS]]
     lines += ["", *_bars("faces", manifest.expressions)] if manifest.faces else []
     if images:
         seconds = summary.committed_at - started_at
@@ -87,6 +94,14 @@ def as_text(summary: Summary, started_at: float, first_line: str) -> list[str]:
             query = f"SELECT expression, count(*) FROM {relation(open_store(root), 'labels')} GROUP BY ALL ORDER BY 2 DESC"
             lines += ["", "Query them with DuckDB:", "  " + query]
     return lines
+
+
+def unlisted_lines(excluded: int, ignored: Mapping[str, int]) -> list[str]:
+    """What was found beside the images, a line each. ignored: by kind."""
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(ignored.items(), key=lambda item: (-item[1], item[0])))
+    lines = [f"{sum(ignored.values()):,} files were ignored, which are no images by their names: {kinds}"] if kinds else []
+    where = "links out of the source (see --follow-links), thumbnails and bins (see --no-default-excludes), --exclude, or system files"
+    return lines + ([f"{excluded:,} folders and files were excluded: {where}"] if excluded else [])
 
 
 def max_failed_sentence(summary: Summary, max_failed: float | None) -> str | None:

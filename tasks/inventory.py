@@ -1,5 +1,6 @@
 """Task `inventory`: lists the source."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from prefect import get_run_logger, task
@@ -18,12 +19,19 @@ NAMED: Final = 3
 def list_inventory(source: str, options: SourceOptions) -> Collection:
     """List the source. SourceError when it is empty. One warning names folders that were not entered."""
     found = collect(source, options, on_listed=lambda count: stage(counted("listed images", count, None)))
-    log_found(f"listed {found.images.num_rows:,} images, excluded {len(found.left_out):,} folders")
+    excluded = len(found.left_out) + found.names.excluded
+    log_found(f"listed {found.images.num_rows:,} images, excluded {excluded:,} folders{ignored_text(found.names.ignored)}")
     if found.left_out:
         sentence = left_out_sentence(found.left_out)
         get_run_logger().warning("%s", sentence)
         warn(sentence)
     return found
+
+
+def ignored_text(ignored: Mapping[str, int]) -> str:
+    """`, ignored 12 sidecar, 8 video`, the most frequent kind first; empty where nothing was ignored."""
+    told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(ignored.items(), key=lambda item: (-item[1], item[0])))
+    return f", ignored {told}" if told else ""
 
 
 def left_out_sentence(folders: tuple[str, ...]) -> str:

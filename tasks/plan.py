@@ -23,9 +23,9 @@ def plan_run(config: RunConfig, inventory: Collection, workers: int, force: bool
     Interrupted commits of earlier runs are finished first, so that their images count as processed.
     """
     store = open_root(config.root, held)
-    drawn = draft(store, config, inventory.images, workers=workers, force=force, left_out=inventory.left_out)
+    drawn = draft(store, config, inventory, workers=workers, force=force)
     counts = {"listed": drawn.listed, "unchanged": drawn.unchanged, "deleted": drawn.deleted, "excluded": drawn.excluded}
-    plan = write_plan(store, drawn.config, drawn.images, **counts)
+    plan = write_plan(store, drawn.config, drawn.images, **counts, ignored=drawn.ignored)
     log_found(planned(plan))
     return plan
 
@@ -44,4 +44,5 @@ def planned(plan: Plan) -> str:
     """`planned run first: 120 listed, 100 unchanged, 20 new in 3 shards, 0 deleted, 0 folders excluded`."""
     shards = pc.count_distinct(plan.images["shard"]).as_py()
     counts = f"{plan.listed:,} listed, {plan.unchanged:,} unchanged, {plan.images.num_rows:,} new in {shards:,} shards"
-    return f"planned run {plan.config.run_id}: {counts}, {plan.deleted:,} deleted, {plan.excluded:,} folders excluded"
+    ignored = f", {sum(plan.ignored.values()):,} files ignored" if plan.ignored else ""
+    return f"planned run {plan.config.run_id}: {counts}, {plan.deleted:,} deleted, {plan.excluded:,} folders excluded{ignored}"

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
 from typing import Final
@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from fer_core.collection import list_file
 from fer_core.collection.list_file import LIMITS, ListLimits
-from fer_core.collection.local_listing import MAGIC, FolderLinks, ListedFile, expand, stat_file, walk
+from fer_core.collection.local_listing import FolderLinks, ListedFile, expand, stat_file, walk
+from fer_core.collection.name_filter import DEFAULTS, MAGIC, NOTHING, Excludes, NameFilter, fixed_part
 from fer_core.collection.object_listing import beside, find_objects, first_page, list_objects, stat_object, to_listed_file
 from fer_core.errors import AccessError, OutageError, SourceError, StoreError
 from fer_core.storage.retry import DEFAULT_RETRY
@@ -53,6 +54,8 @@ class SourceOptions:
     """Of a list file; one with a known name, or the first one, if None."""
     anonymous: bool = False
     """Whether requests to S3 are sent without credentials."""
+    excludes: Excludes = DEFAULTS
+    """Names below a folder, a prefix or the fixed part of a pattern that are not listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class Collection:
     """`schema.INVENTORY`, sorted by URI, each URI once."""
     left_out: tuple[str, ...] = ()
     """Folders that were not entered, see `local_listing.FolderLinks`; their content is unknown."""
+    names: NameFilter = field(default_factory=lambda: NameFilter("", NOTHING))
+    """What was left out by its name, and how often."""
 
 
 OPTIONS: Final = SourceOptions()
@@ -81,15 +86,15 @@ def collect(source: str, options: SourceOptions = OPTIONS, on_listed: Callable[[
     links = FolderLinks(options.follow_links)
     try:
         # inside, since listing happens as the inventory is filled
-        listed = _local(source, options, links) if scheme(source) == "file" else _remote(source, options)
+        listed = _local(source, options, links) if scheme(source) == "file" else _remote(source, options, links)
         inventory = inventory_of(listed, on_listed)
     except StoreError as error:
         raise SourceError(str(error)) from error
     except OSError as error:
         raise SourceError(f"cannot list {_shown(source)}: {error_text(error).lower()}") from error
     if not inventory.num_rows:
-        raise SourceError(f"there is nothing in {_shown(source)}{_but(links.left_out)}")
-    return Collection(inventory, tuple(sorted(set(links.left_out))))
+        raise SourceError(f"there is nothing in {_shown(source)}{_but(links)}")
+    return Collection(inventory, tuple(sorted(set(links.left_out))), links.names)
 
 
 def list_images(source: str, options: SourceOptions = OPTIONS) -> pa.Table:
@@ -97,18 +102,18 @@ def list_images(source: str, options: SourceOptions = OPTIONS) -> pa.Table:
     return collect(source, options).images
 
 
-def quick_count(source: str, anonymous: bool = False) -> int | None:
+def quick_count(source: str, anonymous: bool = False, excludes: Excludes = DEFAULTS) -> int | None:
     """Number of images of a source in S3, by one or two requests; None where these are not enough: more than a page, a list, a pattern.
 
-    anonymous: see `SourceOptions`. SourceError in one line when it is not there, empty, or cannot be listed, as `list_images` would find
-    after all its pages.
+    anonymous, excludes: see `SourceOptions`. SourceError in one line when it is not there, empty, or cannot be listed, as `list_images`
+    would find after all its pages.
     """
     try:
         fs, path = split(source, anonymous)
         if not path.strip("/"):
             raise SourceError(f"{source} names no bucket")
         with as_store_error("list", source):
-            return first_page(fs, path, source)
+            return first_page(fs, path, source, NameFilter(unsplit(fs, path), excludes))
     except StoreError as error:
         raise SourceError(str(error)) from error
 
@@ -154,8 +159,9 @@ def _rows(found: Sequence[ListedFile]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=INVENTORY)
 
 
-def _but(left_out: Sequence[str]) -> str:
-    return f" but {len(left_out):,} folder links that were not entered, see --follow-links" if left_out else ""
+def _but(links: FolderLinks) -> str:
+    told = f" but {len(links.left_out):,} folder links that were not entered, see --follow-links" if links.left_out else ""
+    return told + links.names.sentence()
 
 
 def _local(source: str, options: SourceOptions, links: FolderLinks) -> Iterable[ListedFile]:
@@ -163,6 +169,7 @@ def _local(source: str, options: SourceOptions, links: FolderLinks) -> Iterable[
     if os.path.exists(path) and is_system_file(path, os.stat(path)):
         raise SourceError(f"{_shown(source)} is {SAID}")
     if os.path.isdir(path):
+        links.names = NameFilter(path, options.excludes)
         return walk(path.rstrip("/") or "/", links)
     if os.path.isfile(path):
         return _listed_by(path, options) if list_file.is_list(path) else [stat_file(path)]
@@ -171,7 +178,7 @@ def _local(source: str, options: SourceOptions, links: FolderLinks) -> Iterable[
         raise SourceError(f"{_shown(source)} {what}")
     if MAGIC.isdisjoint(path):
         raise SourceError(f"there is no {_shown(source)}")
-    return _matching(path, source, links)
+    return _matching(path, source, options, links)
 
 
 def local_source(source: str) -> str:
@@ -180,15 +187,16 @@ def local_source(source: str) -> str:
     return os.path.expanduser(source) if source.startswith("~") and not os.path.lexists(path) else path
 
 
-def _matching(pattern: str, source: str, links: FolderLinks) -> list[ListedFile]:
+def _matching(pattern: str, source: str, options: SourceOptions, links: FolderLinks) -> list[ListedFile]:
     parts = [part for part in pattern.split("/") if part]
     fixed = next(index for index, part in enumerate(parts) if not MAGIC.isdisjoint(part))
     base = "/" + "/".join(parts[:fixed])
+    links.names = NameFilter(base, options.excludes)
     if os.path.isdir(base) and is_system_file(base, os.stat(base)):
         raise SourceError(f"{_shown(source)} is {SAID}")
     found = list(expand(base, parts[fixed:], links)) if os.path.isdir(base) else []
     if not found:
-        raise SourceError(f"no file matches {_shown(source)}{_but(links.left_out)} (** at the end also matches files in subfolders)")
+        raise SourceError(f"no file matches {_shown(source)}{_but(links)} (** at the end also matches files in subfolders)")
     return found
 
 
@@ -204,6 +212,8 @@ def _listed_by(file: str, options: SourceOptions) -> Iterator[ListedFile]:
 
 def _entries(file: str, data: bytes, options: SourceOptions, resolve: Callable[[str], str]) -> Iterator[ListedFile]:
     """Files that the content of a list file names. resolve: entry -> path or URI."""
+    if options.excludes.patterns:
+        raise SourceError(f"--exclude is for folders, prefixes and patterns: {file} names each image itself")
     names = list_file.read_list(file, data, options.list_limits, options.column)
     found = _looked_up((resolve(name) for name in map(_writable, names)), options.anonymous)
     return _with_an_existing(file, found) if options.column is None and list_file.is_guess(file, data) else found
@@ -271,14 +281,15 @@ def _look_object(uri: str, anonymous: bool) -> ListedFile | StoreError:
         return error
 
 
-def _remote(source: str, options: SourceOptions) -> Iterable[ListedFile]:
+def _remote(source: str, options: SourceOptions, links: FolderLinks) -> Iterable[ListedFile]:
     fs, path = split(source, options.anonymous)
     if not path.strip("/"):
         raise SourceError(f"{source} names no bucket")
     if scheme(source) in S3:
         objects = list_objects(fs, path, source)
         if (first := next(objects, None)) is not None:
-            return chain([first], objects)
+            links.names = NameFilter(unsplit(fs, path), options.excludes)
+            return (one for one in chain([first], objects) if links.names.takes_object(one.path))
     with as_store_error("list", source):
         matching = DEFAULT_RETRY.call(lambda: find_objects(fs, path))
         if len(matching) == 1 and list_file.is_list(path) and path.rstrip("/") in matching:
@@ -289,7 +300,12 @@ def _remote(source: str, options: SourceOptions) -> Iterable[ListedFile]:
             return list(_entries(source, data, options, lambda name: beside(folder, name)))
     if not matching:
         raise SourceError(f"there is nothing at {source}")
-    return [to_listed_file(fs, name, info) for name, info in matching.items()]
+    found = [to_listed_file(fs, name, info) for name, info in matching.items()]
+    if path.rstrip("/") in matching:  # an object that is named is listed, whatever it is called
+        return found
+    below = all(name.startswith(f"{path.rstrip('/')}/") for name in matching)
+    links.names = NameFilter(unsplit(fs, path) if below else fixed_part(unsplit(fs, path)), options.excludes)
+    return [one for one in found if links.names.takes_object(one.path)]
 
 
 def _is_object(name: str) -> bool:

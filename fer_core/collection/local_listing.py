@@ -2,9 +2,9 @@
 
 Links to files are listed under their own path, broken ones too. A folder behind a link is walked like any other, under the link's path,
 if it lies in the real folder that the walk began in; else only where links may be followed out of it. No folder is walked twice: folders
-that are reached without links come first, so loops end, and a link to a folder that was walked already is listed as itself. A folder that
-cannot be listed is listed as itself as well: it becomes a row with the reason. Pipes, sockets and devices are skipped, and folders of
-`system_files` are not entered.
+that are reached without links come first, so loops end, and a link to a folder that was walked already is counted and not listed. A folder
+that cannot be listed is listed as itself: it becomes a row with the reason. Pipes, sockets and devices are skipped, and folders of
+`system_files` are not entered. `name_filter` judges the names.
 
 A folder that is replaced by a link during the walk is not entered through it: folders are opened without following links, and the target
 of a link is checked again once it is open. Listed files are read later by their path, through the links of that time.
@@ -15,12 +15,10 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from fer_core.collection.name_filter import MAGIC, NOTHING, NameFilter, matches
 from fer_core.storage.system_files import is_system_file, is_system_path
-
-MAGIC: Final = frozenset("*?[")
-"""Characters that make a path a pattern."""
 
 
 class ListedFile(NamedTuple):
@@ -49,15 +47,16 @@ def stat_file(path: str) -> ListedFile:
 class FolderLinks:
     """Folders that a walk may enter, and those that it left out."""
 
-    def __init__(self, follow: bool = False) -> None:
-        """follow: also to folders that are not inside the one where the walk began."""
-        self.follow = follow
+    def __init__(self, follow: bool = False, names: NameFilter | None = None) -> None:
+        """follow: also to folders that are not inside the one where the walk began. names: which names are listed; all if None."""
+        self.follow, self.names = follow, names or NameFilter("", NOTHING)
         self.left_out: list[str] = []
         """Folders that were not entered, by the path of the link."""
 
     def enter(self, folder: str, inside: str) -> bool:
         """Whether to walk a folder that is reached through a link, or may be. inside: the real path where the walk began."""
-        return self._judge(folder, os.path.realpath(folder), inside)
+        real = os.path.realpath(folder)
+        return self.names.enters_link(folder, real, inside) and self._judge(folder, real, inside)
 
     def stay(self, folder: str, handle: int, inside: str) -> bool:
         """The same for an open folder, wherever its path leads by now."""
@@ -74,11 +73,18 @@ class FolderLinks:
 
 
 def walk(root: str, links: FolderLinks, inside: str | None = None) -> Iterator[ListedFile]:
-    """Every file and link below a folder, in no order. OSError when the folder itself cannot be listed.
+    """Every file and link below a folder that its name does not leave out, in no order. OSError when the folder itself cannot be listed.
 
     inside: the real path that links must not leave; the folder's own if None.
     """
-    inside = os.path.realpath(root) if inside is None else inside
+    return (found for found in _walked(root, links, os.path.realpath(root) if inside is None else inside) if _is_taken(found, links))
+
+
+def _is_taken(found: ListedFile, links: FolderLinks) -> bool:
+    return not found.whole or links.names.takes(found.path)
+
+
+def _walked(root: str, links: FolderLinks, inside: str) -> Iterator[ListedFile]:
     seen: set[tuple[int, int]] = set()
     os.scandir(root).close()
     tops = [root]
@@ -88,7 +94,7 @@ def walk(root: str, links: FolderLinks, inside: str | None = None) -> Iterator[L
             if top != root and not links.enter(top, inside):
                 continue
             if _was_walked(top, seen):
-                yield ListedFile(top)
+                links.names.leave_link(top)
             else:
                 yield from _tree(top, seen, behind_links, links, inside)
         tops = sorted(behind_links)
@@ -102,15 +108,16 @@ def expand(base: str, parts: Sequence[str], links: FolderLinks, inside: str | No
     """
     inside = os.path.realpath(base) if inside is None else inside
     if parts[0] == "**":
-        for found in walk(base, links, inside):
-            if not found.whole or _matches(found.path[len(base.rstrip("/")) + 1 :].split("/"), parts):
+        for found in _walked(base, links, inside):
+            named = not found.whole or matches(found.path[len(base.rstrip("/")) + 1 :].split("/"), parts)
+            if named and _is_taken(found, links):
                 yield found
         return
     for path in _named(base, parts[0]):
         if path is None:
             yield ListedFile(base, whole=False)
         elif len(parts) == 1:
-            yield from _file(path)
+            yield from (found for found in _file(path) if _is_taken(found, links))
         elif os.path.isdir(path) and links.enter(path, inside):
             yield from expand(path, parts[1:], links, inside)
 
@@ -136,7 +143,7 @@ def _tree(top: str, seen: set[tuple[int, int]], behind_links: list[str], links: 
                 for entry in entries:
                     path = f"{folder.rstrip('/')}/{entry.name}"
                     if entry.is_dir(follow_symlinks=False):
-                        folders.append(path)
+                        folders += [path] if links.names.enters(path) else []
                     elif entry.is_symlink() and os.path.isdir(path):
                         behind_links.append(path)
                     elif entry.is_symlink():
@@ -202,25 +209,3 @@ def _file(path: str) -> Iterator[ListedFile]:
     found = stat_file(path)
     if found.size is not None or (os.path.islink(path) and not os.path.isdir(path)):
         yield found
-
-
-def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:
-    """Whether a path matches a pattern. In time that grows with both lengths, not with the ways in which `**` could be read."""
-    reached = _beyond({0}, parts)
-    for name in names:
-        stepped = {at if parts[at] == "**" else at + 1 for at in reached if at < len(parts) and _matches_one(name, parts[at])}
-        reached = _beyond(stepped, parts)
-    return len(parts) in reached
-
-
-def _matches_one(name: str, part: str) -> bool:
-    return part == "**" or fnmatchcase(name, part)
-
-
-def _beyond(reached: set[int], parts: Sequence[str]) -> set[int]:
-    """The same places in a pattern and those behind a `**` there, which may match no folder."""
-    found = set(reached)
-    for at in range(len(parts)):
-        if at in found and parts[at] == "**":
-            found.add(at + 1)
-    return found

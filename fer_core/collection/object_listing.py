@@ -8,7 +8,8 @@ from typing import Any, Final
 from fsspec import AbstractFileSystem
 
 from fer_core.collection import list_file
-from fer_core.collection.local_listing import MAGIC, ListedFile
+from fer_core.collection.local_listing import ListedFile
+from fer_core.collection.name_filter import MAGIC, NameFilter
 from fer_core.errors import SourceError
 from fer_core.storage.retry import DEFAULT_RETRY, is_auth_error
 from fer_core.storage.uri import as_store_error, is_too_long, scheme, split, unsplit
@@ -45,23 +46,23 @@ def find_objects(fs: AbstractFileSystem, path: str) -> dict[str, Mapping[str, An
     return {name: info for name, info in names.items() if info["type"] == "file" and not _is_marker(name, info["size"])}
 
 
-def first_page(fs: AbstractFileSystem, path: str, source: str) -> int | None:
+def first_page(fs: AbstractFileSystem, path: str, source: str, names: NameFilter) -> int | None:
     """Number of objects of a source in S3, by one or two requests; None where these are not enough, see `inventory.quick_count`.
 
-    Below the name, then the very name, then matches of a pattern, like `list_objects` and `find_objects`. SourceError where nothing is
-    there.
+    Below the name, then the very name, then matches of a pattern, like `list_objects` and `find_objects`. names: of those below the name.
+    SourceError where nothing is there.
     """
     bucket, key, _ = fs.split_path(path.rstrip("/"))
     start = key[: min((key.index(mark) for mark in MAGIC if mark in key), default=len(key))]
     below = f"{key}/" if key else ""
     for prefix in dict.fromkeys((below, key, start)):
         page = _page(fs, bucket, prefix)
-        names = [row["Key"] for row in page.get("Contents", ()) if not _is_marker(row["Key"], row["Size"])]
-        if page.get("IsTruncated") or (names and prefix not in (below, key)):
+        keys = [row["Key"] for row in page.get("Contents", ()) if not _is_marker(row["Key"], row["Size"])]
+        if page.get("IsTruncated") or (keys and prefix not in (below, key)):
             return None
-        if names and prefix == below:
-            return len(names)
-        if key in names:
+        if keys and prefix == below:
+            return sum(names.takes_object(unsplit(fs, f"{bucket}/{one}")) for one in keys) or None
+        if key in keys:
             return None if list_file.is_list(key) else 1
     raise SourceError(f"there is nothing at {source}")
 

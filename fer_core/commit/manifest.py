@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Self
 
 from fer_core.errors import CommitError
@@ -84,13 +84,19 @@ class Manifest:
     seconds: dict[str, float]
     """Busy seconds per stage, summed over workers."""
     reused: int = 0
-    """Images whose content had not changed since an earlier run, so that its results were reused. Version 0.1 did not write it."""
+    """Images whose content had not changed since an earlier run, or is that of another image, so that its results were reused. Version 0.1
+    did not write it."""
     excluded: int = 0
-    """Folders that were skipped, not part of `listed`: links that lead out of the source, and the names of `system_files`."""
+    """Folders that were skipped, not part of `listed`: links that lead out of the source, and the names of `system_files`. Also the files
+    and folders that default and given patterns exclude."""
+    ignored: dict[str, int] = field(default_factory=dict)
+    """Files that are no images by their names, by kind, see `collection.name_filter`. Not part of `listed`."""
     timezone: str = "UTC"
     """Of `run_date`. Earlier releases took the day in UTC and did not write this."""
     failed_again: int = 0
     """Images quarantined by this run whose result before was quarantined, too."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    """The commonest reasons of quarantined images, each after its status. It names no image."""
     compacting: tuple[Part, ...] = ()
     """Parts with which an interrupted compaction of an earlier release was replacing `parts`, table by table."""
     replaced: tuple[Part, ...] = ()

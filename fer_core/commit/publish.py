@@ -4,8 +4,9 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -33,6 +34,7 @@ from fer_core.storage.spill import spill_tables
 from fer_core.storage.store import Store
 from fer_core.storage.uri import as_store_error
 from fer_core.tables.parquet_writer import write_rows
+from fer_core.tables.reasons import joined_reasons
 from fer_core.tables.schema import EARLIER, IMAGE_STATUSES, PLAN, SCHEMA_VERSION
 from fer_core.timing import STAGES
 
@@ -48,9 +50,20 @@ class Plan:
     unchanged: int
     deleted: int
     excluded: int = 0
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
 
-def write_plan(store: Store, config: RunConfig, images: pa.Table, *, listed: int, unchanged: int, deleted: int, excluded: int = 0) -> Plan:
+def write_plan(
+    store: Store,
+    config: RunConfig,
+    images: pa.Table,
+    *,
+    listed: int,
+    unchanged: int,
+    deleted: int,
+    excluded: int = 0,
+    ignored: Mapping[str, int] = MappingProxyType({}),
+) -> Plan:
     """Write the plan of a run. images: `schema.PLAN`. UsageError if the run id is invalid, CommitError if it is in use."""
     if not is_run_id(config.run_id):
         raise UsageError(f"a run id is made of lower-case letters, digits and hyphens, a letter first: {config.run_id!r}")
@@ -62,10 +75,11 @@ def write_plan(store: Store, config: RunConfig, images: pa.Table, *, listed: int
         "fer.unchanged": str(unchanged),
         "fer.deleted": str(deleted),
         "fer.excluded": str(excluded),
+        "fer.ignored": json.dumps(dict(ignored), sort_keys=True),
     }
     with store.replacing(plan_file(config.run_id)) as unfinished:
         write_rows(images.cast(PLAN), metadata, unfinished)
-    return Plan(config, images, listed, unchanged, deleted, excluded)
+    return Plan(config, images, listed, unchanged, deleted, excluded, ignored)
 
 
 def read_plan(store: Store, run_id: str) -> Plan:
@@ -86,16 +100,17 @@ def read_plan(store: Store, run_id: str) -> Plan:
             raise ValueError("images without a name or a shard")
         config = RunConfig.from_json(parse_object(said["fer.config"]))
         counts = (int(said["fer.listed"]), int(said["fer.unchanged"]), int(said["fer.deleted"]), int(said.get("fer.excluded", 0)))
-        return Plan(config, images, *counts)
+        ignored = {str(kind): int(count) for kind, count in parse_object(said.get("fer.ignored", "{}")).items()}
+        return Plan(config, images, *counts, ignored)
     except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise CommitError(f"the plan of run {run_id} cannot be read: {plan_file(run_id)}") from error
 
 
 def as_plan(images: pa.Table) -> pa.Table:
     """Cast to `schema.PLAN`, with nulls where a plan of an earlier release says nothing. images: with a shard each."""
-    for field in EARLIER:
-        if field.name not in images.column_names:
-            images = images.append_column(field, pa.nulls(images.num_rows, field.type))
+    for column in EARLIER:
+        if column.name not in images.column_names:
+            images = images.append_column(column, pa.nulls(images.num_rows, column.type))
     return images.select(PLAN.names).cast(PLAN)
 
 
@@ -282,6 +297,7 @@ def _manifest(plan: Plan, receipts: Sequence[ShardReceipt], published: Iterable[
         unchanged=plan.unchanged,
         deleted=plan.deleted,
         excluded=plan.excluded,
+        ignored=dict(plan.ignored),
         statuses={status: statuses[status] for status in IMAGE_STATUSES},
         faces=sum(receipt.faces for receipt in receipts),
         expressions={name: expressions[name] for name in EXPRESSIONS},
@@ -292,6 +308,7 @@ def _manifest(plan: Plan, receipts: Sequence[ShardReceipt], published: Iterable[
         reused=sum(receipt.reused for receipt in receipts),
         timezone=config.timezone,
         failed_again=sum(receipt.failed_again for receipt in receipts),
+        reasons=joined_reasons(receipt.reasons for receipt in receipts),
     )
 
 

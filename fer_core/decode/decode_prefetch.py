@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from types import TracebackType
 from typing import Final, Self
 
 from fer_core.decode.memory_budget import PixelBudget
+from fer_core.decode.perceptual_hash import perceptual_hash
 from fer_core.decode.read_prefetch import Read, ReadPrefetcher
 from fer_core.run import ImageRef
 from fer_core.types import Picture
@@ -37,12 +39,15 @@ class Decoded:
     sha256: str | None
     """None where nothing was read."""
     picture: Picture | None
+    """None of a copy, too: an image of the same bytes, whose turn came before, has it."""
     error: Exception | None
-    """Why there is no picture."""
+    """Why there is no picture; None of a copy."""
     held: int
     """Pixels of the budget that it holds until `release`."""
     read_seconds: float
     decode_seconds: float
+    phash: str | None = None
+    """See `perceptual_hash`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,9 @@ class DecodePrefetcher:
         self._most = threads + waiting if threads else 1
         self._asked: deque[_Asked] = deque()
         self._budget = PixelBudget(self.pixels)
+        self._turns: dict[str, int] = {}
+        """First turn of each content so far, by digest."""
+        self._turns_lock = Lock()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode-ahead") if threads else None
 
     def take(self, image: ImageRef) -> Decoded:
@@ -117,7 +125,7 @@ class DecodePrefetcher:
 
     def _one(self, turn: int, wait: Callable[[], bytes]) -> Decoded:
         start = time.perf_counter()
-        data, sha256, read, held = b"", None, None, 0
+        data, sha256, read, held, phash = b"", None, None, 0, None
 
         def admit(pixels: int) -> None:
             nonlocal held
@@ -129,7 +137,8 @@ class DecodePrefetcher:
             data = wait()
             read = time.perf_counter()
             sha256 = hashlib.sha256(data).hexdigest()
-            picture, error = self._decode(data, admit), None
+            picture, error = None if self._is_copy(sha256, turn) else self._decode(data, admit), None
+            phash = None if picture is None else perceptual_hash(picture.pixels)
         except Exception as caught:  # noqa: BLE001  whatever it is, it belongs to this image, and is raised at its turn
             picture, error = None, caught
             self._budget.release(held)
@@ -137,4 +146,11 @@ class DecodePrefetcher:
         self._budget.skip(turn)
         now = time.perf_counter()
         read = now if read is None else read
-        return Decoded(data, sha256, picture, error, held, read - start, now - read)
+        return Decoded(data, sha256, picture, error, held, read - start, now - read, phash)
+
+    def _is_copy(self, sha256: str, turn: int) -> bool:
+        """Whether the content is known to be that of an image whose turn comes before. Of two that are decoded at once, both may be."""
+        with self._turns_lock:
+            first = min(turn, self._turns.get(sha256, turn))
+            self._turns[sha256] = first
+        return first < turn

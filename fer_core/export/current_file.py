@@ -1,6 +1,5 @@
 """The view `current` written down: one compact Parquet file of each face's newest label, sorted, whole or not at all."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ import pyarrow.compute as pc
 from fer_core.commit.manifest import Manifest, Part
 from fer_core.commit.part_reader import UNREADABLE, checked_rows, part_bytes
 from fer_core.commit.publish import committed_runs, read_manifest
-from fer_core.errors import CommitError, StoreError, UsageError
+from fer_core.errors import CommitError, StoreError
 from fer_core.export.current_view import CURRENT
 from fer_core.isolation import OFFLINE
+from fer_core.storage.output_place import refuse_inside
 from fer_core.storage.spill import ROW_LIMITS, RowLimits, merge_by_key, sorted_runs
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
 from fer_core.storage.uri import as_store_error, split
@@ -83,7 +83,7 @@ def export_current(
     written; CommitError when there is no committed run, or a part is missing or not what was promised.
     """
     manifests = _manifests(store)
-    _check_apart(store, target)
+    refuse_inside(target, store, f"the target {target.url()} lies")
     _check_target(target)
     target.check_writable()
     faces, images, size = _export(store, target, manifests, on_progress, limits)
@@ -119,13 +119,6 @@ def _manifests(store: Store) -> list[Manifest]:
 def _deleted(manifests: Sequence[Manifest]) -> int:
     newest = {manifest.source: manifest for manifest in sorted(manifests, key=lambda manifest: (manifest.started_at, manifest.run_id))}
     return sum(manifest.deleted for manifest in newest.values())
-
-
-def _check_apart(store: Store, target: Store) -> None:
-    """Nothing but committed Parquet lies under a table's prefix."""
-    root, inside = (os.path.realpath(place.root) if place.local else place.root for place in (store, target))
-    if type(store.fs) is type(target.fs) and f"{inside}/".startswith(f"{root.rstrip('/')}/"):
-        raise UsageError(f"the target {target.url()} lies inside the labels root {store.url()}: choose a place outside of it")
 
 
 def _check_target(target: Store) -> None:

@@ -17,6 +17,7 @@ from fer_core.gallery.html_writer import write_html
 from fer_core.gallery.page import build_page
 from fer_core.gallery.photo import GalleryPhoto, load_photo
 from fer_core.gallery.png_writer import write_png
+from fer_core.storage.output_place import refuse_in_tables
 from fer_core.storage.store import open_store
 from fer_core.tables.schema import LABELED, NO_FACE
 
@@ -41,8 +42,11 @@ def draw_gallery(root: str, html: Path, png: Path | None, limit: int, run_id: st
 
     root: labels root. html, png: files to write; their folders are made. limit: most photographs to show; of more, an even sample.
     run_id: the newest run that processed any image, if None. CommitError when there is no such run or a part of it is missing; StoreError
-    when a file cannot be written.
+    when a file cannot be written, UsageError when it would be in the tables of a root.
     """
+    for file in (html, png):
+        if file is not None:
+            refuse_in_tables(str(file))
     store = open_store(root)
     manifest = newest_run(store) if run_id is None else read_manifest(store, run_id)
     images = read_images(store, manifest)

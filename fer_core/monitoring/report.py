@@ -1,6 +1,5 @@
 """A root's report: its runs judged, as a page and as JSON."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from fer_core.errors import UsageError
 from fer_core.monitoring.drift import Limits, drifted
 from fer_core.monitoring.runs import RunFindings, choose_reference, history, newest_compared
+from fer_core.storage.output_place import refuse_inside
 from fer_core.storage.store import Store, open_store
 
 
@@ -69,10 +69,7 @@ def write_report(report: Report, file: str) -> str:
     if not name:
         raise UsageError(f"the report needs a file name: {file!r}")
     target = open_store(folder or ("/" if file.startswith("/") else "."))
-    root = open_store(report.root)
-    where, inside = (os.path.realpath(place.root) if place.local else place.root for place in (root, target))
-    if root.local == target.local and f"{inside}/".startswith(f"{where.rstrip('/')}/"):
-        raise UsageError(f"the report {file} would lie inside the labels root {report.root}: choose a place outside of it")
+    refuse_inside(target, open_store(report.root), f"the report {file} would lie")
     from fer_core.monitoring.page import write_page  # loads what draws; a night that compares runs writes no page
 
     target.write_bytes(name, write_page(report.root, report.runs, report.limits).encode(errors="backslashreplace"))

@@ -39,6 +39,8 @@ class LabelledImages:
 
     facts: list[ImageFacts]
     answers: FaceResults
+    copies: int = 0
+    """Images with the content of another one of the shard, whose results they have."""
 
 
 def process_images(
@@ -67,7 +69,10 @@ def process_images(
                     seen.append(one)
         on_progress(None)
         answers = batch.results()
-    return LabelledImages(_facts(seen, answers.quality), answers)
+    whole, answers = _with_copies(seen, answers)
+    facts = _facts(whole, answers.quality)
+    copies = sum(isinstance(one, _Copy) and row.status in (LABELED, NO_FACE) for one, row in zip(seen, facts, strict=True))
+    return LabelledImages(facts, answers, copies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +102,24 @@ class _Extracted:
     """(N, 112, 112, 3) RGB; empty after they were added to the batch."""
     damage: str | None
     """See `Picture`."""
+    phash: str | None
 
     def facts(self, quality: Quality) -> ImageFacts:
         """The row of the image. quality: of its faces."""
         status, own = (LABELED, quality) if len(self.faces) else (NO_FACE, None)
-        return ImageFacts(self.ref, status, self.damage, self.sha256, self.width, self.height, self.faces, own)
+        return ImageFacts(self.ref, status, self.damage, self.sha256, self.width, self.height, self.faces, own, self.phash)
 
 
-_Seen = _Extracted | ImageFacts
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """An image with the content of one before it."""
+
+    ref: ImageRef
+    first: int
+    """Number of that image among those of the shard."""
+
+
+_Seen = _Extracted | ImageFacts | _Copy
 """`ImageFacts`: the final row of a quarantined image, with status and reason."""
 
 
@@ -116,10 +131,13 @@ class _Group:
     ) -> None:
         self._config, self._extractor, self._ahead, self._watch, self._on_progress = config, extractor, ahead, watch, on_progress
         self._search = FaceSearch.of(config, extractor.side)
+        self._taken = 0
+        self._firsts: dict[str, int] = {}
+        """Number of the first image of each content, by digest."""
 
     def look(self, images: Sequence[ImageRef]) -> list[_Seen]:
         """Process the first images, in order: all of them, unless they reach half of the pixel budget."""
-        taken, opened = list[_Opened | ImageFacts](), list[_Opened]()
+        taken, opened = list[_Opened | ImageFacts | _Copy](), list[_Opened]()
         try:
             for ref in images:
                 self._on_progress(ref.uri)
@@ -135,10 +153,15 @@ class _Group:
             for one in opened:
                 self._ahead.release(one.decoded)
 
-    def _take(self, ref: ImageRef) -> _Opened | ImageFacts:
+    def _take(self, ref: ImageRef) -> _Opened | ImageFacts | _Copy:
         decoded = self._ahead.take(ref)
+        number, self._taken = self._taken, self._taken + 1
         self._watch.seconds["read"] += decoded.read_seconds
         self._watch.seconds["decode"] += decoded.decode_seconds
+        first = number if decoded.sha256 is None else self._firsts.setdefault(decoded.sha256, number)
+        if first < number:
+            self._ahead.release(decoded)
+            return _Copy(ref, first)
         if decoded.picture is not None:
             return _Opened(ref, decoded, decoded.picture)
         assert decoded.error is not None
@@ -177,8 +200,9 @@ class _Group:
             full = refine_full_size(extracted, one.picture, self._search, again, watch)
         except Exception as error:  # noqa: BLE001  see `_failure_status`
             return _quarantined(one.ref, one.decoded, error)
-        picture = one.picture
-        return _Extracted(one.ref, one.decoded.sha256, picture.width, picture.height, full.faces, full.crops, picture.damage)
+        picture, decoded = one.picture, one.decoded
+        size = picture.width, picture.height
+        return _Extracted(one.ref, decoded.sha256, *size, full.faces, full.crops, picture.damage, decoded.phash)
 
     def _extracted(self, pictures: Sequence[Picture]) -> list[ExtractedFaces]:
         if not pictures:
@@ -205,8 +229,8 @@ def _pixels(opened: Sequence[_Opened]) -> int:
 def _quarantined(ref: ImageRef, decoded: Decoded, error: Exception) -> ImageFacts:
     """The row of an image that could not be processed, with the reason. Errors that are not caused by the image are raised."""
     status, reason = _failure_status(error, ref)
-    size = (None, None) if decoded.picture is None else (decoded.picture.width, decoded.picture.height)
-    return ImageFacts(ref, status, " ".join(reason.split())[:REASON_LENGTH], decoded.sha256, *size)
+    width, height = (None, None) if decoded.picture is None else (decoded.picture.width, decoded.picture.height)
+    return ImageFacts(ref, status, " ".join(reason.split())[:REASON_LENGTH], decoded.sha256, width, height, phash=decoded.phash)
 
 
 def _failure_status(error: Exception, ref: ImageRef) -> tuple[str, str]:
@@ -253,7 +277,20 @@ def _decoded_again(config: RunConfig, data: bytes, reduction: int) -> Picture:
     return decode(data, DecodeLimits(max_bytes=config.max_bytes, max_pixels=config.max_pixels), lambda longest, shortest: reduction)
 
 
-def _facts(seen: Sequence[_Seen], quality: Quality) -> list[ImageFacts]:
+def _with_copies(seen: Sequence[_Seen], answers: FaceResults) -> tuple[list[_Extracted | ImageFacts], FaceResults]:
+    """Copies with what their originals have, and the results of all faces, those of copies repeated."""
+    ends = np.cumsum([len(one.faces) if isinstance(one, _Extracted) else 0 for one in seen], dtype=np.intp)
+    whole, rows = list[_Extracted | ImageFacts](), [np.zeros(0, np.intp)]
+    for number, one in enumerate(seen):
+        first = one.first if isinstance(one, _Copy) else number
+        original = seen[first]
+        assert not isinstance(original, _Copy)
+        whole.append(replace(original, ref=one.ref))
+        rows.append(np.arange(ends[first - 1] if first else 0, ends[first]))
+    return whole, answers.take(np.concatenate(rows)) if any(isinstance(one, _Copy) for one in seen) else answers
+
+
+def _facts(seen: Sequence[_Extracted | ImageFacts], quality: Quality) -> list[ImageFacts]:
     """The rows of the images, each with its slice of the quality measures of all faces."""
     facts, start = list[ImageFacts](), 0
     for one in seen:

@@ -1,4 +1,4 @@
-"""Reuse results of earlier runs for images whose listing changed (copied, touched, uploaded again) and whose content did not.
+"""Reuse results of earlier runs for images whose listing changed (touched, uploaded again, moved, copied) and whose content did not.
 
 The bytes are read and their digest is compared; nothing is decoded. If results cannot be reused, for example because an earlier part is
 missing or damaged, the image is processed like any other.
@@ -59,7 +59,7 @@ def _from_part(
     """Rows of one earlier part and its siblings. None if one of them cannot be read."""
     on_progress(None)
     try:
-        uris = pa.array([ref.uri for ref in refs], pa.string())
+        uris = pa.array(sorted({_earlier(ref) for ref in refs}), pa.string())
         paths = {name: part_beside(part, name) for name in _names(config)}
         earlier = {name: part_rows(store.read_bytes(path), path, SCHEMAS[name], uris=uris) for name, path in paths.items()}
     except FerflowError:
@@ -69,16 +69,17 @@ def _from_part(
     possible = [
         ref
         for ref in refs
-        if _can_be_taken(answers.get(ref.uri), config.pipeline_digest)
-        and all(count.get(ref.uri, 0) == answers[ref.uri]["n_faces"] for count in faces.values())
+        if _can_be_taken(answers.get(_earlier(ref)), config.pipeline_digest)
+        and all(count.get(_earlier(ref), 0) == answers[_earlier(ref)]["n_faces"] for count in faces.values())
     ]
     with ReadPrefetcher(possible, config.max_bytes, partial(read_uri, anonymous=config.anonymous)) as ahead:
-        same = [ref for ref in possible if _sha256(ref, ahead, on_progress) == answers[ref.uri]["image_sha256"]]
-    import pyarrow.compute as pc
+        same = [ref for ref in possible if _sha256(ref, ahead, on_progress) == answers[_earlier(ref)]["image_sha256"]]
+    return {name: _stamped(rows, SCHEMAS[name], config, same) for name, rows in earlier.items()}
 
-    kept = pa.array([ref.uri for ref in same], pa.string())
-    tables = {name: rows.filter(pc.is_in(rows["image_uri"], value_set=kept)) for name, rows in earlier.items()}
-    return {name: _stamped(rows, SCHEMAS[name], config, same) for name, rows in tables.items()}
+
+def _earlier(ref: ImageRef) -> str:
+    """The URI under which an earlier run has the result."""
+    return ref.earlier_uri or ref.uri
 
 
 def _can_be_taken(answer: dict[str, Any] | None, pipeline_digest: str) -> bool:
@@ -103,16 +104,20 @@ def _sha256(ref: ImageRef, ahead: ReadPrefetcher, on_progress: Callable[[str | N
 
 
 def _stamped(rows: pa.Table, schema: pa.Schema, config: RunConfig, refs: Sequence[ImageRef]) -> pa.Table:
-    """The rows with the run id, times and listing of this run. refs: the current listing; each row belongs to one of these images."""
+    """The rows of some images, under their names of today and with the run id, times and listing of this run. rows: of an earlier run."""
     now: dict[str, Any] = {
         "run_id": config.run_id,
         "model_name": config.model_name,
         "labeled_at": config.started_us,
         "seen_at": config.started_us,
     }
-    by_uri = {ref.uri: ref for ref in refs}
-    listed = [by_uri[uri] for uri in rows["image_uri"].to_pylist()]
-    now_listed = {"bytes": [ref.size for ref in listed], "etag": [ref.etag for ref in listed]}
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, uri in enumerate(rows["image_uri"].to_pylist()):
+        places[uri].append(place)
+    listed = [ref for ref in refs for _ in places[_earlier(ref)]]
+    rows = rows.take(pa.array([place for ref in refs for place in places[_earlier(ref)]], pa.int64()))
+    now_listed: dict[str, list[Any]] = {"image_uri": [ref.uri for ref in listed], "bytes": [ref.size for ref in listed]}
+    now_listed["etag"] = [ref.etag for ref in listed]
     now_listed["modified_at"] = [ref.modified_us for ref in listed]
     columns = [
         pa.array(now_listed[field.name], field.type)

@@ -23,6 +23,7 @@ from fer_core.storage.paths import receipt_file, staged_file
 from fer_core.storage.store import Store, open_store, read_uri
 from fer_core.tables.builder import ImageFacts, faces_table, images_table, labels_table, part_metadata
 from fer_core.tables.parquet_writer import merged, write_part
+from fer_core.tables.reasons import reasons_of
 from fer_core.tables.schema import CRASHED, QUARANTINE
 from fer_core.timing import Stopwatch
 
@@ -93,5 +94,13 @@ def _receipt(
     failed_again = sum(facts.ref.failed_before and facts.status in QUARANTINE for facts in labels.facts)
     faces = len(labels.answers.predictions) + reused.tables["labels"].num_rows
     return ShardReceipt(
-        part, parts, dict(sorted(statuses.items())), dict(sorted(expressions.items())), faces, seconds, len(reused.uris), failed_again
+        part,
+        parts,
+        dict(sorted(statuses.items())),
+        dict(sorted(expressions.items())),
+        faces,
+        seconds,
+        len(reused.uris) + labels.copies,
+        failed_again,
+        reasons_of(labels.facts),
     )

@@ -30,5 +30,6 @@ def shard_images(plan: pa.Table, shard: int) -> tuple[ImageRef, ...]:
 
 def _refs(rows: pa.Table) -> tuple[ImageRef, ...]:
     modified = rows["modified_at"].cast(pa.int64())  # not as datetime, whose range of years a wrong clock may exceed
-    columns = (rows["image_uri"], rows["bytes"], rows["etag"], modified, rows["earlier_part"], pc.fill_null(rows["failed_before"], False))
+    listed = (rows["image_uri"], rows["bytes"], rows["etag"], modified)
+    columns = (*listed, rows["earlier_part"], pc.fill_null(rows["failed_before"], False), rows["earlier_uri"])
     return tuple(ImageRef(*values) for values in zip(*(column.to_pylist() for column in columns), strict=True))

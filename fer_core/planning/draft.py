@@ -1,13 +1,14 @@
 """Draft of a run: its shards and its images, from an inventory and the results of earlier runs. Pure but for reading those."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
+from fer_core.collection.inventory import Collection
 from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.planning.cost_model import CostRate, ShardSizing, listed_sizes
 from fer_core.planning.incremental import load_processed_index, select_changed
@@ -40,6 +41,7 @@ class Draft:
     unchanged: int
     deleted: int
     excluded: int = 0
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
 
 def shard_size_for(images: int, workers: int) -> int:
@@ -47,20 +49,22 @@ def shard_size_for(images: int, workers: int) -> int:
     return max(SMALLEST_SHARD, min(LARGEST_WITH_CROPS, math.ceil(images / (SHARDS_A_WORKER * max(workers, 1)))))
 
 
-def draft(store: Store, config: RunConfig, inventory: pa.Table, *, workers: int, force: bool, left_out: Sequence[str] = ()) -> Draft:
-    """Decide what to read. inventory: `schema.INVENTORY`. force: read everything. left_out: see `inventory.Collection`.
+def draft(store: Store, config: RunConfig, inventory: pa.Table | Collection, *, workers: int, force: bool) -> Draft:
+    """Decide what to read. inventory: `schema.INVENTORY`, or what was listed and left out. force: read everything.
 
     With a shard size of 0 in the configuration, shards are cut by the expected cost of images: half a minute, shorter towards the end. The
     configuration then has the number of images of the largest one.
     """
+    listed = inventory if isinstance(inventory, Collection) else Collection(inventory)
     known = load_processed_index(store, config.source, config.pipeline_digest, decoding=config.decoding)
-    selection = select_changed(inventory, known, left_out, force=force)
+    unlisted = (*listed.left_out, *listed.names.folders)
+    selection = select_changed(listed.images, known, unlisted, force=force, is_unlisted=listed.names.leaves_out)
     size = config.shard_size or _cut(store, config, known, workers)
     images = plan_shards(selection.new, size)
     if isinstance(size, ShardSizing):
         size = int(np.bincount(images["shard"].to_numpy()).max()) if images.num_rows else size.smallest
-    counts = (inventory.num_rows, selection.unchanged, selection.deleted, len(left_out))
-    return Draft(replace(config, shard_size=size), images, *counts)
+    counts = (listed.images.num_rows, selection.unchanged, selection.deleted, len(listed.left_out) + listed.names.excluded)
+    return Draft(replace(config, shard_size=size), images, *counts, dict(listed.names.ignored))
 
 
 def _cut(store: Store, config: RunConfig, known: pa.Table, workers: int) -> ShardSizing:

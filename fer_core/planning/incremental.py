@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from fer_core.commit.manifest import Manifest, Part
 from fer_core.commit.part_reader import read_part
 from fer_core.commit.publish import committed_runs, read_manifest
+from fer_core.planning.copies import with_earlier_copies
 from fer_core.run import Decoding
 from fer_core.storage.spill import ROW_LIMITS, RowLimits, merge_by_key, sort_by_uri, sorted_runs, spill_tables
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
@@ -83,7 +84,13 @@ def load_processed_index(
 
 
 def select_changed(
-    inventory: pa.Table, known: pa.Table, left_out: Sequence[str] = (), limits: RowLimits = ROW_LIMITS, *, force: bool = False
+    inventory: pa.Table,
+    known: pa.Table,
+    left_out: Sequence[str] = (),
+    limits: RowLimits = ROW_LIMITS,
+    *,
+    force: bool = False,
+    is_unlisted: Callable[[str], bool] = lambda uri: False,
 ) -> Selection:
     """Split a listing into images to be read and images that may be skipped.
 
@@ -92,7 +99,7 @@ def select_changed(
     time. Where such a value is unknown, the image is read again.
 
     left_out: folders that were not entered this time: whether images below them still exist is unknown, and they do not count as deleted.
-    force: skip no image, and reuse no result.
+    is_unlisted: whether an image of a URI is left out by its name, which is not deleted either. force: skip no image, and reuse no result.
     """
     unchanged = deleted = 0
     folders = sorted(f"{folder.rstrip('/')}/" for folder in left_out)
@@ -100,16 +107,19 @@ def select_changed(
     def new() -> Iterator[pa.Table]:
         nonlocal unchanged, deleted
         for listed, before in merge_by_key([inventory, known], limits):
-            selection = _select(listed, before, folders, force)
+            selection = _select(listed, before, lambda uri: _is_below(uri, folders) or is_unlisted(uri), force)
             unchanged, deleted = unchanged + selection.unchanged, deleted + selection.deleted
             yield selection.new
 
     candidates = spill_tables(new(), CANDIDATES, limits)
+    if not force:
+        batches = (pa.Table.from_batches([batch]) for batch in candidates.to_batches())
+        candidates = spill_tables((with_earlier_copies(batch, known) for batch in batches), CANDIDATES, limits)
     return Selection(candidates, unchanged, deleted)
 
 
-def _select(inventory: pa.Table, known: pa.Table, folders: Sequence[str], force: bool) -> Selection:
-    """`select_changed` of tables that are in memory. folders: left out, sorted, each with a slash at its end."""
+def _select(inventory: pa.Table, known: pa.Table, is_unlisted: Callable[[str], bool], force: bool) -> Selection:
+    """`select_changed` of tables that are in memory. is_unlisted: whether an image that is not listed does not count as deleted."""
     at = pc.index_in(inventory["image_uri"], value_set=known["image_uri"].combine_chunks())
     before = known.select(["bytes", "etag", "modified_at", "final"]).take(at)
     etags = pc.equal(inventory["etag"], before["etag"])
@@ -124,9 +134,10 @@ def _select(inventory: pa.Table, known: pa.Table, folders: Sequence[str], force:
     ours = known.filter(known["same_source"])
     gone = pc.invert(pc.is_in(ours["image_uri"], value_set=inventory["image_uri"].combine_chunks()))
     unchanged, deleted = inventory.num_rows - new.num_rows, pc.sum(gone).as_py() or 0
-    if deleted and folders:
-        deleted -= sum(_is_below(uri, folders) for uri in ours["image_uri"].filter(gone).to_pylist())
-    return Selection(new.append_column("earlier_part", earlier).append_column("failed_before", failed).cast(CANDIDATES), unchanged, deleted)
+    if deleted:
+        deleted -= sum(map(is_unlisted, ours["image_uri"].filter(gone).to_pylist()))
+    new = new.append_column("earlier_part", earlier).append_column("failed_before", failed)
+    return Selection(new.append_column("earlier_uri", pa.nulls(new.num_rows, pa.string())).cast(CANDIDATES), unchanged, deleted)
 
 
 def _is_below(uri: str, folders: Sequence[str]) -> bool:

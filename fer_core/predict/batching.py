@@ -28,6 +28,11 @@ class FaceResults:
     crops_png: list[bytes]
     """Empty where crops are not kept."""
 
+    def take(self, index: NDArray[np.intp]) -> "FaceResults":
+        """Of the faces at `index`, in that order."""
+        packed = [self.crops_png[number] for number in index] if self.crops_png else []
+        return FaceResults(self.predictions.take(index), self.quality.take(index), packed)
+
 
 class FaceBatch:
     """Holds the pixels of `FACES_A_BATCH` faces at most. A context manager: ends the thread that packs crops."""

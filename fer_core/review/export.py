@@ -4,7 +4,6 @@ Faces are biometric data: they are written on request only, and never under a la
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,7 @@ from fer_core.review.present import PresentLabels, boxes_of, present_labels
 from fer_core.review.reviewed import latest_reviews
 from fer_core.review.shown import ShownFace
 from fer_core.review.slices import drifted
+from fer_core.storage.output_place import refuse_inside
 from fer_core.storage.store import Store
 
 PAGE, TASKS, CONFIGURATION = "review.html", "tasks.json", "label-studio.xml"
@@ -123,9 +123,7 @@ def export_review(
 
 
 def _check_target(store: Store, target: Store) -> None:
-    root, inside = (os.path.realpath(place.root) if place.local else place.root for place in (store, target))
-    if type(store.fs) is type(target.fs) and f"{inside}/".startswith(f"{root.rstrip('/')}/"):
-        raise UsageError(f"the target {target.url()} lies inside the labels root {store.url()}: choose a place outside of it")
+    refuse_inside(target, store, f"the target {target.url()} lies")
     found = target.list_files()
     if found == [""]:
         raise StoreError(f"{target.url()} is a file, not a folder")

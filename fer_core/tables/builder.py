@@ -36,6 +36,8 @@ class ImageFacts:
     """The labelled faces by falling score, of which there is at least one if and only if the status is `labeled`."""
     quality: Quality | None = None
     """As many rows as `faces`."""
+    phash: str | None = None
+    """See `decode.perceptual_hash`; None where the image was not decoded."""
 
     def __post_init__(self) -> None:
         found = self.n_faces
@@ -71,6 +73,7 @@ def images_table(config: RunConfig, facts: Sequence[ImageFacts]) -> pa.Table:
         "reason": [row.reason for row in rows],
         "n_faces": [row.n_faces for row in rows],
         "seen_at": [config.started_us] * len(rows),
+        "phash": [row.phash for row in rows],
         **_provenance(config, len(rows), ("pipeline_digest", "run_id")),
     }
     return _table(columns, IMAGES)

@@ -86,6 +86,11 @@ IMAGES: Final[pa.Schema] = _schema(
         ("pipeline_digest", pa.string(), "digest of everything that can change an answer"),
         ("run_id", pa.string(), "the run that wrote the row"),
         ("seen_at", TIMESTAMP, "when the run that made the row was planned"),
+        (
+            "phash",
+            pa.string(),
+            "perceptual hash, 16 hexadecimal digits: few bits differ between pictures that look alike; null if not decoded",
+        ),
     ]
 )
 
@@ -105,7 +110,7 @@ FACES: Final[pa.Schema] = _schema(
 SCHEMAS: Final = {"labels": LABELS, "images": IMAGES, "faces": FACES}
 """Of the tables, by name."""
 
-ADDED: Final = frozenset({"novelty"})
+ADDED: Final = frozenset({"novelty", "phash"})
 """Columns that came after the first release, each of one table. Parts that earlier releases wrote lack them; there they are null."""
 
 
@@ -128,14 +133,15 @@ INVENTORY: Final[pa.Schema] = pa.schema(
 )
 """One row a listed image, sorted by URI, no URI twice."""
 
-EARLIER: Final = (pa.field("earlier_part", pa.string()), pa.field("failed_before", pa.bool_()))
+EARLIER: Final = (pa.field("earlier_part", pa.string()), pa.field("failed_before", pa.bool_()), pa.field("earlier_uri", pa.string()))
 """What a plan knows of earlier runs."""
 
 CANDIDATES: Final[pa.Schema] = pa.schema([*INVENTORY, *EARLIER])
 """Listed images that are new or have changed.
 
 `earlier_part`: the images part with the latest result of the same pipeline for the URI, which is reused if the content is the same; null
-where there is none. `failed_before`: whether its latest result, of any pipeline, is in `QUARANTINE`; null means no."""
+where there is none. `failed_before`: whether its latest result, of any pipeline, is in `QUARANTINE`; null means no.
+`earlier_uri`: of an image that is new, but may be a copy: the URI under which that result is; null where it is its own."""
 
 PLAN: Final[pa.Schema] = pa.schema([*INVENTORY, pa.field("shard", pa.int32()), *EARLIER])
-"""The images a run will read, each with the number of its shard, by rising shard and URI."""
+"""The images a run will read, each with the number of its shard, by rising shard and, but for copies, by URI."""

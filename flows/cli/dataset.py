@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_core.errors import FaceSetError, UsageError
-from flows.cli.option_types import typed_path
+from flows.cli.option_types import typed_output, typed_path
 from flows.output import print_result
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--to", metavar="FACESET", type=typed_path, required=True, help="folder to write; must be new or empty")
+    parser.add_argument("--to", metavar="FACESET", type=typed_output, required=True, help="folder to write; must be new or empty")
     parser.add_argument("--detector", metavar="SPEC", help="as for label (default: auto)")
     parser.add_argument("--workers", metavar="N", type=_positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")

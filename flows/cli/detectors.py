@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from flows.cli.option_types import typed_path
+from flows.cli.option_types import typed_output
 from flows.output import print_result
 
 KINDS: Final = (
@@ -49,7 +49,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     pull.add_argument("name", metavar="NAME", help="yunet")
-    pull.add_argument("--to", metavar="FOLDER", type=typed_path, help="folder for the file (default: the folder of detector files)")
+    pull.add_argument("--to", metavar="FOLDER", type=typed_output, help="folder for the file (default: the folder of detector files)")
     pull.add_argument("--url", metavar="URL", help="another address of the same file, such as a mirror")
     pull.add_argument("--json", action="store_true", help="one JSON object on stdout: detector, file, sha256, bytes, downloaded")
     pull.set_defaults(run=run_pull)

@@ -14,6 +14,7 @@ from fer_core.planning.draft import draft
 from fer_core.storage.store import Store, open_store
 from flows.cli.stage_progress import StageProgress
 from flows.label_params import LabelParams
+from flows.label_summary import unlisted_lines
 from flows.output import print_result
 from flows.setup.checks import check_id
 from flows.setup.label import configure, load_resumable_plan
@@ -39,7 +40,7 @@ def dry_run(params: LabelParams, as_json: bool) -> int:
         plan = load_resumable_plan(params)
         todo = unfinished_shards(plan, staged_receipts(store, params.resume))
         images = plan.images.filter(pc.is_in(plan.images["shard"], value_set=pa.array(todo, pa.int32())))
-        config, listed, unchanged, excluded = plan.config, plan.listed, plan.unchanged, plan.excluded
+        config, listed, unchanged, excluded, ignored = plan.config, plan.listed, plan.unchanged, plan.excluded, plan.ignored
     else:
         config = configure(params)
         check_id(store, params.run_id)
@@ -47,8 +48,9 @@ def dry_run(params: LabelParams, as_json: bool) -> int:
             found = collect(params.source, params.source_options, on_listed=partial(progress, "listed images"))
             progress("planning")
             workers = cluster.planning_concurrency()
-            drawn = draft(store, config, found.images, workers=workers, force=params.force, left_out=found.left_out)
+            drawn = draft(store, config, found, workers=workers, force=params.force)
         config, images, listed, unchanged, excluded = drawn.config, drawn.images, drawn.listed, drawn.unchanged, drawn.excluded
+        ignored = drawn.ignored
     rate = rate_for(store, config.pipeline_digest, config.detector)
     size = pc.sum(images["bytes"]).as_py() or 0
     workers = min(cluster.max_concurrency(), pc.count_distinct(images["shard"]).as_py()) if images.num_rows else 0
@@ -58,6 +60,7 @@ def dry_run(params: LabelParams, as_json: bool) -> int:
         "listed": listed,
         "unchanged": unchanged,
         "excluded": excluded,
+        "ignored": dict(ignored),
         "to_read": images.num_rows,
         "bytes": size,
         "expected_minutes": round(minutes, 2),
@@ -69,10 +72,9 @@ def dry_run(params: LabelParams, as_json: bool) -> int:
         "pipeline_digest": config.pipeline_digest,
     }
     who = f"{workers} worker{'' if workers == 1 else 's'}"
-    left_out = f"{excluded:,} folders not entered: links that lead out of the source (see --follow-links), /proc, /sys or /dev"
     lines = (
         f"{listed:,} images listed, {unchanged:,} unchanged, {images.num_rows:,} to read ({_bytes(size)})",
-        *((left_out,) if excluded else ()),
+        *unlisted_lines(excluded, ignored),
         f"expected: about {_minutes(minutes)} with {who}, at {rate.seconds:.3f} s an image and core ({rate.source})",
         f"detector {config.detector}, shards of {config.shard_size} at most; nothing was written",
     )

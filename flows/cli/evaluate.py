@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fer_core.models.store import DEFAULT
 from flows.cli.answer_options import add_prior, read_prior
-from flows.cli.option_types import typed_path
+from flows.cli.option_types import typed_output, typed_path
 from flows.output import print_result
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add_prior(parser)
     parser.add_argument("--only", metavar="FILE", type=typed_path, help="score only the sample ids in this file, one a line")
     pictures = "confusion.png, reliability.png and risk_coverage.png"
-    parser.add_argument("--plots", metavar="FOLDER", type=typed_path, help=f"write {pictures} to this folder; of several sets, to one each")
+    parser.add_argument(
+        "--plots", metavar="FOLDER", type=typed_output, help=f"write {pictures} to this folder; of several sets, to one each"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=run)
 

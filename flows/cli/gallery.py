@@ -2,7 +2,7 @@
 
 import argparse
 
-from flows.cli.option_types import typed_path
+from flows.cli.option_types import typed_output
 from flows.output import print_result
 
 HELP = """Draws the newest run's photographs with boxes, points, expressions and probabilities into one self-contained HTML page.
@@ -19,8 +19,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "gallery", help="show the labelled photographs", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("root", metavar="ROOT", help="labels root")
-    parser.add_argument("--to", metavar="FILE.html", type=typed_path, required=True, help="page to write")
-    parser.add_argument("--png", metavar="FILE.png", type=typed_path, help="also write the page as one image")
+    parser.add_argument("--to", metavar="FILE.html", type=typed_output, required=True, help="page to write")
+    parser.add_argument("--png", metavar="FILE.png", type=typed_output, help="also write the page as one image")
     parser.add_argument("--limit", metavar="N", type=_positive, default=24, help="most photographs to show (default: 24)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=run)

@@ -61,6 +61,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     listed.add_argument(
         "--follow-links", action="store_true", help="also enter folder links that lead out of SOURCE (links to files are always read)"
     )
+    listed.add_argument(
+        "--exclude",
+        metavar="PATTERN",
+        action="append",
+        help="leave out files and folders of that name, such as private or '*.png', or at that path below SOURCE; repeatable",
+    )
+    listed.add_argument(
+        "--no-default-excludes", action="store_true", help="also list recycle bins and folders of thumbnails (@eaDir, .Trash*, .git ...)"
+    )
     listed.add_argument("--column", metavar="NAME", help="column of a .csv or .parquet list (default: one of a known name, or the first)")
     listed.add_argument("--anonymous", action="store_true", help="read photographs in public S3 buckets without credentials")
     listed.add_argument("--max-list-rows", metavar="N", type=int, help="refuse a list file of more rows (default: 10,000,000)")
@@ -103,8 +112,14 @@ def run(args: argparse.Namespace) -> int:
     from flows.label_params import LabelParams
     from flows.server.prefect_api import early_api
     from flows.setup.checks import check_label, parse_params
+    from flows.setup.known_source import under_known_source
 
-    params = parse_params(LabelParams, given_options(args, LabelParams))
+    given = parse_params(LabelParams, given_options(args, LabelParams))
+    params = under_known_source(given)
+    if params.source != given.source:
+        print_line(
+            f"note: {given.source} is the folder that earlier runs of this root labelled as {params.source}: it is listed under that name"
+        )
     if args.dry_run:
         from flows.cli.dry_run import dry_run
 

@@ -111,7 +111,8 @@ def resume_command(words: tuple[str, ...], params: "LabellingParams", run_id: st
     command = ["ferflow", *words, "--resume", run_id]
     given = params.model_dump(exclude_defaults=True, exclude={*ADDRESSES, "run_id", "resume"})
     for name, value in (given | ({"cluster": params.cluster.as_text()} if "cluster" in given else {})).items():
-        command += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
+        for each in value if isinstance(value, tuple | list) else [value]:
+            command += [f"--{name.replace('_', '-')}"] + ([] if each is True else [str(each)])
     return shlex.join(command)
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from fer_core.errors import ModelError
-from flows.cli.option_types import typed_path, typed_text
+from flows.cli.option_types import typed_output, typed_path, typed_text
 from flows.output import print_result
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     show.set_defaults(run=run_show)
     promotion = inner.add_parser("promote", help="make a model the champion of a folder of models, which `--model MODELS` selects")
     promotion.add_argument("model", metavar="NAME|DIR", help="shipped name or model folder; it is copied")
-    promotion.add_argument("--to", metavar="MODELS", type=typed_path, required=True, help="folder of models")
+    promotion.add_argument("--to", metavar="MODELS", type=typed_output, required=True, help="folder of models")
     back = inner.add_parser("rollback", help="promote the previous champion again")
     back.add_argument("models", metavar="MODELS", type=typed_path, help="folder of models")
     for parser, run in ((promotion, run_promote), (back, run_rollback)):

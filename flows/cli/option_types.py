@@ -28,6 +28,15 @@ def typed_path(argument: str) -> Path:
     return Path(os.path.expanduser(argument))
 
 
+def typed_output(argument: str) -> Path:
+    """A path of this machine to write at. UsageError in the tables of a labels root."""
+    from fer_core.storage.output_place import refuse_in_tables
+
+    path = typed_path(argument)
+    refuse_in_tables(str(path))
+    return path
+
+
 def typed_text(argument: str) -> str:
     """The value of an option that is no file name: what is not UTF-8 was typed in the locale's encoding."""
     try:

@@ -85,6 +85,7 @@ def notices(params: "LabelParams") -> None:
     """Print the detector, the terms of its licence, and a warning where memory may be short."""
     from fer_core.detect.registry import notice, resolve
     from fer_core.storage.file_mode import open_to_others
+    from fer_core.storage.output_place import partition_above
     from fer_core.storage.store import open_store
 
     spec = resolve(params.detector)
@@ -94,6 +95,9 @@ def notices(params: "LabelParams") -> None:
     if said:
         print_line(f"note: {said}")
     store = open_store(params.to)
+    partition = partition_above(store)
+    if partition is not None:
+        print_line(f"note: the labels root lies below {partition}: readers that read partitions from the path give its rows that value")
     lets_in = open_to_others(store.root) if store.local else None
     if lets_in:
         print_line(f"note: {lets_in}")

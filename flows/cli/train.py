@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fer_core.errors import TrainingError, UsageError
 from fer_core.json_reader import parse_json
 from fer_core.storage.bounded_file import read_bounded
-from flows.cli.option_types import typed_path
+from flows.cli.option_types import typed_output, typed_path
 from flows.output import print_result
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "facesets", metavar="FACESET", nargs="+", type=typed_path, help="from `ferflow dataset import`; the first one is for selection"
     )
-    parser.add_argument("--to", metavar="MODELS", type=typed_path, required=True, help="folder of models")
+    parser.add_argument("--to", metavar="MODELS", type=typed_output, required=True, help="folder of models")
     recipes = ", ".join(recipe_names())
     parser.add_argument("--config", metavar="FILE", help=f"JSON with fields of TrainConfig, or a recipe of ferflow: {recipes}")
     parser.add_argument("--name", help="name of the model (default: the configuration's, else tiny)")

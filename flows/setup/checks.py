@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from fer_core.collection.inventory import OPTIONS, SourceOptions, list_images, local_source, quick_count
 from fer_core.collection.local_listing import FolderLinks, walk
+from fer_core.collection.name_filter import NameFilter
 from fer_core.commit.lease import refuse_concurrent_writer
 from fer_core.commit.publish import is_committed
 from fer_core.errors import CommitError, UsageError
@@ -84,14 +85,14 @@ def images_at_least(source: str, enough: int, options: SourceOptions = OPTIONS) 
     Object stores are listed once, by the run itself; of S3 the first page is read here, so that errors appear before anything starts.
     """
     if scheme(source) in S3:
-        found = quick_count(source, options.anonymous)
+        found = quick_count(source, options.anonymous, options.excludes)
         return enough if found is None else found
     if scheme(source) != "file":
         return enough
     path = local_source(source)
     if os.path.isdir(path) and not is_system_file(path, os.stat(path)):
-        count = 0
-        for count, _ in enumerate(walk(path.rstrip("/") or "/", FolderLinks(options.follow_links)), start=1):
+        count, links = 0, FolderLinks(options.follow_links, NameFilter(path, options.excludes))
+        for count, _ in enumerate(walk(path.rstrip("/") or "/", links), start=1):
             if count >= enough:
                 break
         if count:

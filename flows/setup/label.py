@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fer_core.collection.inventory import local_source
-from fer_core.commit.publish import Plan, is_committed, read_plan
+from fer_core.collection.name_filter import MAGIC, fixed_part, reaches_below
+from fer_core.commit.publish import Plan, committed_runs, is_committed, read_plan
 from fer_core.decode.extras import installed_decoders
 from fer_core.decode.min_face import DEFAULT as DEFAULT_MIN_FACE
 from fer_core.errors import UsageError
@@ -14,11 +15,13 @@ from fer_core.models.registry import was_champion
 from fer_core.models.store import portable_name, resolve_model
 from fer_core.planning.time_zone import day, run_zone
 from fer_core.run import MAX_BYTES, MAX_PIXELS, Answering, RunConfig
+from fer_core.storage.output_place import partition_above, refuse_in_tables
 from fer_core.storage.store import open_store
 from fer_core.storage.uri import OBJECT_STORES, scheme
 from flows.form_fields import new_run_id
 from flows.label_params import LabelParams
 from flows.setup.answering import answering, check_answering
+from flows.setup.known_source import is_same_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +78,36 @@ def configure(params: LabelParams, now: datetime | None = None) -> RunConfig:
 
 
 def check_apart(source: str, root: str) -> None:
-    """UsageError where the root is inside the collection, also through links: the next run would list its tables as pictures."""
+    """UsageError where the root is inside the collection, also through links, or where a pattern reaches: the next run would list its
+    tables as pictures. Also where readers would not find its tables, see `check_place`."""
+    check_place(root)
     if scheme(source) == "file" and scheme(root) == "file":
-        folder, target = os.path.realpath(local_source(source)), os.path.realpath(open_store(root).url())
+        path, target = local_source(source), os.path.realpath(open_store(root).url())
+        is_pattern = not os.path.lexists(path) and not MAGIC.isdisjoint(path)
+        folder = os.path.realpath(fixed_part(path) or "/" if is_pattern else path)
         inside = os.path.isdir(folder) and os.path.commonpath([folder, target]) == folder
     else:
-        inside = f"{root.rstrip('/')}/".startswith(f"{source.rstrip('/')}/") and scheme(root) in OBJECT_STORES
+        path, target, is_pattern = source, root, not MAGIC.isdisjoint(source)
+        folder = fixed_part(source) if is_pattern else source
+        inside = f"{root.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/") and scheme(root) in OBJECT_STORES
+    if inside and is_pattern:
+        inside = reaches_below(_names(target[len(folder.rstrip("/")) :]), _names(path[len(fixed_part(path)) :]))
     if inside:
         raise UsageError(f"the labels root {root} lies inside the source {source}: choose a place outside of it")
+
+
+def check_place(root: str) -> None:
+    """UsageError where a labels root is in the tables of another one, or below a folder `run=...` or `run_date=...` that readers take for
+    a partition, unless it was there before."""
+    refuse_in_tables(root)
+    store = open_store(root)
+    partition = partition_above(store)
+    if partition is not None and not committed_runs(store):
+        raise UsageError(f"the labels root {root} lies below {partition}, which readers take for a partition: choose a place outside of it")
+
+
+def _names(path: str) -> list[str]:
+    return [name for name in path.split("/") if name]
 
 
 def load_resumable_plan(params: LabelParams) -> Plan:
@@ -95,7 +120,7 @@ def load_resumable_plan(params: LabelParams) -> Plan:
     plan = read_plan(store, params.resume)
     plan = replace(plan, config=replace(plan.config, root=store.url()))
     config = plan.config
-    if config.source != params.source:
+    if config.source != params.source and not is_same_folder(config.source, params.source):
         raise UsageError(f"run {params.resume} labels {config.source}, not {params.source}: resume it with the same source and options")
     if is_committed(open_store(params.to), params.resume):
         return plan

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from fer_core.errors import ModelError, UsageError
 from fer_core.faceset import read_card
 from fer_core.models.registry import champion
+from fer_core.storage.output_place import refuse_in_tables
 from flows.retrain_params import RetrainParams
 
 
@@ -33,6 +34,7 @@ def _option(path: tuple[str, ...]) -> str:
 def check_retrain(params: RetrainParams) -> None:
     """Check that the folder of models can be written, its champion is intact, and the face sets exist."""
     models = Path(params.models).expanduser()
+    refuse_in_tables(str(models))
     try:
         models.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -52,6 +52,7 @@ def markdown(summary: Summary) -> Markdown:
         Markdown("# {}\n").format(manifest.run_id),
         Markdown("{}, {:.1f} images/s once started.\n").format(share(manifest), summary.images_per_second),
         _table("images", {status: count for status, count in manifest.statuses.items() if count}),
+        _reasons(manifest),
         _table("faces", {name: count for name, count in manifest.expressions.items() if count}),
         _head("busy seconds"),
         [
@@ -69,6 +70,14 @@ def _table(what: str, counts: dict[str, int]) -> list[Markdown]:
     row = Markdown("| {} | {:,} | {:.1f} % |")
     rows = [row.format(name.replace("_", " "), count, 100 * count / total) for name, count in counts.items()]
     return [_head(what), *rows, Markdown()] if rows else []
+
+
+def _reasons(manifest: Manifest) -> list[Markdown]:
+    """What was ignored or excluded, and why images were quarantined."""
+    beside = {**manifest.ignored, "excluded": manifest.excluded}
+    counts = [*manifest.reasons.items(), *((f"not listed: {kind}", count) for kind, count in beside.items() if count)]
+    rows = [Markdown("| {} | {:,} |").format(what.replace("_", " "), count) for what, count in counts]
+    return [Markdown("| reasons | |\n|---|---:|"), *rows, Markdown()] if rows else []
 
 
 def _head(what: str) -> Markdown:

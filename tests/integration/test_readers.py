@@ -80,8 +80,9 @@ def mixed(request, root, tmp_path_factory):
     """The same after an upgrade: an earlier release wrote the files of the first day; or of the second, as a run resumed long after."""
     folder = tmp_path_factory.mktemp("mixed") / "labels"
     shutil.copytree(root, folder)
-    for file in sorted((folder / "labels").rglob(f"run={RUN if request.param == 'first' else 'run-b'}/*.parquet")):
-        file.write_bytes(earlier_part(file.read_bytes()))
+    for table in ("labels", "images"):
+        for file in sorted((folder / table).rglob(f"run={RUN if request.param == 'first' else 'run-b'}/*.parquet")):
+            file.write_bytes(earlier_part(file.read_bytes()))
     return folder
 
 
@@ -107,6 +108,17 @@ def test_the_documented_ways_to_a_column_that_came_later(mixed):
         assert (len(frame), frame["novelty"].isna().sum()) == (13, 13)
         for columns in (scan.columns, table.column_names, frame.columns):
             assert set(columns) == {*LABELS.names, "run", "run_date"}
+
+
+def test_the_column_of_images_that_came_later(mixed):
+    """In DuckDB and Polars as documented; a file that has it says it of every image that was decoded."""
+    sql = f"FROM read_parquet('{mixed}/images/*/*/*.parquet', hive_partitioning = true, union_by_name = true)"
+    found = duckdb.sql(f"SELECT phash IS NULL, count(DISTINCT run), count(*) {sql} GROUP BY 1").fetchall()
+    assert sorted(found) in ([(False, 1, 3), (True, 1, 8)], [(False, 1, 8), (True, 1, 3)])
+    part = next(file for file in (mixed / "images").rglob("*.parquet") if "phash" not in pq.read_schema(file).names)
+    schema = polars.read_parquet_schema(part) | {"phash": polars.String}
+    scan = polars.scan_parquet(f"{mixed}/images/**/*.parquet", hive_partitioning=True, schema=schema, missing_columns="insert").collect()
+    assert (scan.height, scan["phash"].null_count() in {3, 8}) == (11, True)
 
 
 def test_every_engine_gives_the_same_answers_in_s3(s3_root, photos):

@@ -175,8 +175,8 @@ def make_zoo(folder: Path) -> dict[str, str]:
     """Write the zoo into a folder, which is made.
 
     Returns for each of its files and links the path relative to the folder, and the status that labelling it ends with under the
-    default limits. Besides these there is a pipe, which is no file and must not be listed. Root may read everything: `locked.jpg` is
-    `unreadable` for others only.
+    default limits. Besides these there are a pipe, which is no file, and a link to the folder itself: neither must be listed. Root may
+    read everything: `locked.jpg` is `unreadable` for others only.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: (data, "labeled") for name, data in _photographs().items()} | _damaged()
@@ -191,10 +191,10 @@ def make_zoo(folder: Path) -> dict[str, str]:
         "link.jpg": ("good.jpg", "labeled"),
         "broken_link.jpg": ("nowhere.jpg", "missing"),
         "link_to_itself.jpg": ("link_to_itself.jpg", "missing"),
-        "deep/loop": ("..", "unsupported"),
         "link_to_pipe.jpg": ("pipe.jpg", "unsupported"),
     }
     for name, (target, _) in links.items():
         (folder / name).symlink_to(target)
+    (folder / "deep/loop").symlink_to("..")
     os.mkfifo(folder / "pipe.jpg")
     return {name: status for name, (_, status) in (files | links).items()}

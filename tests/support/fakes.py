@@ -125,7 +125,8 @@ def plan_table(images: Sequence[ImageRef], shard_size: int) -> pa.Table:
     earlier = pa.array([ref.earlier_part for ref in images], pa.string())
     failed = pa.array([ref.failed_before for ref in images], pa.bool_())
     images_by_shard = inventory(images).append_column("shard", shards)
-    return as_plan(images_by_shard.append_column("earlier_part", earlier).append_column("failed_before", failed))
+    images_by_shard = images_by_shard.append_column("earlier_part", earlier).append_column("failed_before", failed)
+    return as_plan(images_by_shard.append_column("earlier_uri", pa.array([ref.earlier_uri for ref in images], pa.string())))
 
 
 def jobs(run: RunConfig, images: Sequence[ImageRef], shard_size: int) -> list[ShardJob]:

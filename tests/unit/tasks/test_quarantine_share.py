@@ -20,7 +20,8 @@ from tests.support import fakes
 def photos(tmp_path):
     folder = fakes.write_pictures(tmp_path / "photos", [1] * 8)
     (folder / "gone.png").symlink_to(tmp_path / "nothing")
-    (folder / "again").symlink_to(folder)  # which is read anyway
+    (folder / "lost.png").symlink_to(tmp_path / "nowhere")
+    (folder / "again").symlink_to(folder)  # which is read anyway, and is no failure
     return folder
 
 

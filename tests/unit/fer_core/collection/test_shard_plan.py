@@ -53,3 +53,34 @@ def test_image_refs_carry_what_was_listed():
 def test_a_shard_holds_something(size):
     with pytest.raises(ValueError, match="at least one"):
         plan_shards(inventory_of(["a"]), size)
+
+
+def listed(*rows):
+    """uri, bytes, etag"""
+    values = [{"image_uri": uri, "bytes": size, "etag": etag, "modified_at": None} for uri, size, etag in rows]
+    return pa.Table.from_pylist(values, INVENTORY)
+
+
+def test_copies_by_their_listing_are_in_the_shard_of_their_original():
+    table = listed(
+        ("/backup/a.jpg", 5000, None),
+        ("/backup/b.jpg", 5001, None),
+        ("/backup/tiny.jpg", 10, None),
+        ("/photos/a.jpg", 5000, None),
+        ("/photos/b.jpg", 5002, None),
+        ("/photos/c.jpg", 5000, None),
+        ("/photos/tiny.jpg", 10, None),
+        ("s3://b/one.jpg", 7000, "tag"),
+        ("s3://b/three.jpg", 7000, "other"),
+        ("s3://b/two.jpg", 7000, "tag"),
+    )
+    plan = plan_shards(table, 2)
+    shards = [[ref.uri for ref in shard_images(plan, shard)] for shard in range(5)]
+    assert shards == [
+        ["/backup/a.jpg", "/photos/a.jpg"],
+        ["/backup/b.jpg", "/backup/tiny.jpg"],
+        ["/photos/b.jpg", "/photos/c.jpg"],
+        ["/photos/tiny.jpg", "s3://b/one.jpg"],
+        ["s3://b/two.jpg", "s3://b/three.jpg"],
+    ]
+    assert plan_shards(table.take([9, 3, 0, 8, 1, 2, 7, 6, 5, 4]), 2).equals(plan)

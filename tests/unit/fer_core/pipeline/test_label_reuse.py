@@ -236,3 +236,27 @@ def test_broken_pictures_have_another_chance(run, photos):
     copied(photos)
     manifest, looked = label(later(run, "run-b"))
     assert (looked, manifest.reused, manifest.statuses["too_large"]) == (1, 4, 1)
+
+
+def test_moved_and_copied_files_are_not_looked_at_again(run, photos, tmp_path):
+    """Under other names their rows are those that looking would have made; a file that only looks like a copy is processed."""
+    run = fakes.keeping_crops(run)
+    label(run)
+    (tmp_path / "moved").mkdir()
+    os.rename(photos, tmp_path / "moved/here")
+    shutil.copytree(tmp_path / "moved/here", tmp_path / "moved/twice")
+    other = tmp_path / "moved/twice/image-001.png"
+    data = bytearray(other.read_bytes())
+    assert len(data) >= 512
+    other.write_bytes(bytes(len(data)))
+    copied(tmp_path / "moved/twice")
+    second = later(run, "run-b", source=str(tmp_path / "moved"))
+    shutil.copytree(run.root, tmp_path / "other")
+    forced = replace(second, root=str(tmp_path / "other"))
+    manifest, looked = label(second)
+    assert (manifest.listed, manifest.unchanged, manifest.reused, looked) == (10, 0, 9, 0)
+    assert manifest.statuses["unsupported"] == 1
+    label(forced, force=True)
+    for table in ("labels", "images", "faces"):
+        assert rows(second, table).sort_by([("image_uri", "ascending")]).equals(rows(forced, table).sort_by([("image_uri", "ascending")]))
+    assert verify(open_store(run.root)).ok

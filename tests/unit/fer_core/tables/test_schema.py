@@ -18,7 +18,7 @@ def test_a_row_of_an_earlier_release_has_nulls_in_them():
     found = with_added(earlier, LABELS)
     assert found.to_pylist() == [{"face_id": "a", "novelty": None}, {"face_id": "b", "novelty": None}]
     assert found.schema.field("novelty").equals(LABELS.field("novelty"), check_metadata=True)
-    assert with_added(earlier, IMAGES) is earlier
+    assert with_added(earlier, FACES) is earlier
     today = pa.table({"novelty": pa.array([0.5], pa.float32())})
     assert with_added(today, LABELS) is today
 

@@ -1,0 +1,116 @@
+"""Every code block of README and docs: Python and SQL run over one labelled root, commands are parsed, JSON is read.
+
+A block may use what its text names: `LABELS` is the root, `PART` a file of it, `ferplus` and `rafdb` are face sets.
+"""
+
+import importlib.util
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+import pandas
+import polars
+import pyarrow
+import pyarrow.dataset
+import pytest
+
+from fer_core.errors import FerflowError
+from fer_core.export.current_view import views
+from fer_core.export.delta import register
+from fer_core.review.face_set import Shares, import_reviewed
+from fer_core.review.incoming import import_reviews
+from fer_core.storage.store import open_store
+from flows.cli.main import _parser
+from tests.support.reviews import correction, corrections, labels_of, night, photographs, written
+
+REPOSITORY = Path(__file__).parents[2]
+PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+PROMPTS = ("ferflow ", ".venv/bin/ferflow ", "python -m ", "python -P -m ", "make ")
+
+
+class Block(NamedTuple):
+    """A block of one page."""
+
+    page: str
+    kind: str
+    text: str
+
+
+BLOCKS = [Block(page.name, kind, text) for page in PAGES for kind, text in FENCE.findall(page.read_text())]
+
+
+def blocks(kind):
+    found = [block for block in BLOCKS if block.kind == kind]
+    return pytest.mark.parametrize("block", found, ids=[f"{block.page}-{number}" for number, block in enumerate(found)])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with the root `LABELS`: four runs, every face of which was reviewed."""
+    folder = tmp_path_factory.mktemp("docs")
+    photos = photographs(folder / "photos", 24)
+    for number in range(4):
+        night(folder / "LABELS", photos, number, keep_crops=True)
+    store = open_store(str(folder / "LABELS"))
+    said = [correction(row, "fear" if number % 2 else "anger") for number, row in enumerate(labels_of(folder / "LABELS"))]
+    import_reviews(store, written(folder / "said.json", corrections(said)))
+    import_reviewed(store, folder / "ferplus", Shares(valid=0.1, test=0.1))
+    return folder
+
+
+@blocks("python")
+def test_python(block, place, monkeypatch):
+    monkeypatch.chdir(place)
+    names = {"pandas": pandas, "polars": polars, "pyarrow": pyarrow, "PART": str(next(place.glob("LABELS/labels/*/*/*.parquet")))}
+    names |= {"ferplus": place / "ferplus", "rafdb": place / "ferplus"}
+    if "DeltaTable" in block.text:
+        names["DeltaTable"] = pytest.importorskip("deltalake", reason="the extra `delta` is not installed").DeltaTable
+        register(open_store("LABELS"), "labels")
+    exec(compile(block.text, block.page, "exec"), names)
+
+
+@blocks("sql")
+def test_sql(block, place, monkeypatch):
+    monkeypatch.chdir(place)
+    with duckdb.connect() as database:
+        database.execute(views(open_store("LABELS")))
+        database.execute(block.text).fetchall()
+        assert database.sql("FROM current").fetchall()
+
+
+@blocks("json")
+def test_json(block):
+    json.loads(block.text)
+
+
+def commands():
+    """Each line of a block that starts a command of ours, with the lines that continue it."""
+    for block in BLOCKS:
+        for line in block.text.replace("\\\n", " ").splitlines():
+            if not block.kind and line.startswith(PROMPTS):
+                yield f"{block.page}: {line}"
+
+
+@pytest.mark.parametrize("line", sorted(set(commands())))
+def test_commands(line, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(line.partition(": ")[2], comments=True)
+    for end in ("|", ">", ">>", "&&"):
+        words = words[: words.index(end)] if end in words else words
+    if words[0].endswith("ferflow"):
+        assert _parser(words[1:]).parse_args(words[1:]).run
+    elif words[0] == "make":
+        targets = re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+        assert {word for word in words[1:] if "=" not in word} <= set(targets)
+    else:
+        assert importlib.util.find_spec(words[words.index("-m") + 1]) is not None
+
+
+def test_a_wrong_command_is_found():
+    with pytest.raises((SystemExit, FerflowError)):
+        _parser(["label", "x", "--too", "y"]).parse_args(["label", "x", "--too", "y"])
