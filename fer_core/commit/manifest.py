@@ -87,6 +87,12 @@ class Manifest:
     """Images whose content had not changed since an earlier run, so that its results were reused. Version 0.1 did not write it."""
     excluded: int = 0
     """Folders that were skipped, not part of `listed`: links that lead out of the source, and the names of `system_files`."""
+    denied: int = 0
+    """Images of the source that were forgotten and are left out, not part of `listed`. Earlier releases did not write it."""
+    forgotten: int = 0
+    """Images whose rows were removed from the run after its commit; they are not part of `listed` any more."""
+    forgotten_faces: int = 0
+    """Faces whose rows were removed from the run after its commit."""
     timezone: str = "UTC"
     """Of `run_date`. Earlier releases took the day in UTC and did not write this."""
     failed_again: int = 0
@@ -95,6 +101,9 @@ class Manifest:
     """Parts with which an interrupted compaction of an earlier release was replacing `parts`, table by table."""
     replaced: tuple[Part, ...] = ()
     """Committed parts that a compaction of an earlier release replaced."""
+
+    forgetting: tuple[Part, ...] = ()
+    """Parts that a removal of rows is replacing, as they will be; see `rewrite`."""
 
     def check(self) -> None:
         """CommitError unless labelled + no face + quarantined = listed - unchanged, and the rows of the parts equal the counts."""
@@ -135,7 +144,7 @@ class Manifest:
     def from_bytes(cls, data: bytes) -> Self:
         """Parse the output of `to_bytes`. ValueError, KeyError or TypeError for other data."""
         value = parse_object(data, MOST_BYTES)
-        parts = {name: tuple(Part.from_json(part) for part in value.get(name, ())) for name in ("compacting", "replaced")}
+        parts = {name: tuple(Part.from_json(part) for part in value.get(name, ())) for name in ("compacting", "replaced", "forgetting")}
         manifest = cls(**{**value, **parts, "parts": tuple(Part.from_json(part) for part in value["parts"])})
         check_entries(manifest)
         if type(manifest.config.get("started_us")) is not int:

@@ -5,7 +5,7 @@ its own, in one step.
 """
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -60,16 +60,30 @@ def delete_reviews(store: Store, digests: Collection[str], uris: Collection[str]
 
     A file that loses rows keeps its name, even without any left: what is forgotten does not come back with the same file.
     """
+    images, places = (pa.array(sorted(values), pa.string()) for values in (digests, uris))
+
+    def gone(rows: pa.Table) -> pa.ChunkedArray:
+        return pc.or_(pc.is_in(rows["image_sha256"], value_set=images), pc.is_in(rows["image_uri"], value_set=places))
+
+    return remove_reviews(store, gone)
+
+
+def remove_reviews(store: Store, gone: Callable[[pa.Table], pa.Array | pa.ChunkedArray]) -> int:
+    """The same by a condition. gone: for each row of a table, `record.REVIEWS`, whether it goes."""
     removed = 0
-    for path in (path for path in store.list_files(FOLDER) if path.endswith(".parquet")):
-        table = _read(store, path)
-        images, places = (pa.array(sorted(values), pa.string()) for values in (digests, uris))
-        gone = pc.or_(pc.is_in(table["image_sha256"], value_set=images), pc.is_in(table["image_uri"], value_set=places))
-        kept = table.filter(pc.invert(gone))
+    for path, table in review_files(store):
+        kept = table.filter(pc.invert(gone(table)))
         if kept.num_rows != table.num_rows:
             removed += table.num_rows - kept.num_rows
             store.write_bytes(path, _bytes(kept))
     return removed
+
+
+def review_files(store: Store) -> Iterator[tuple[str, pa.Table]]:
+    """Path and rows of each file of the history, one in memory at a time. ReviewError where one is damaged."""
+    for path in store.list_files(FOLDER):
+        if path.endswith(".parquet"):
+            yield path, _read(store, path)
 
 
 def _path(source_sha256: str) -> str:

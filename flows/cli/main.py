@@ -23,6 +23,7 @@ COMMANDS: Final = (
     "relabel",
     "verify",
     "discard",
+    "find",
     "gallery",
     "export",
     "report",
@@ -52,6 +53,7 @@ HELP: Final = """Turns a photo collection into facial-expression labels in Parqu
   ferflow export current ~/labels --to newest   the newest label of each face as one file
   ferflow verify ~/labels                       check that every committed row is present and intact
   ferflow discard ~/labels RUN                  remove what an interrupted run left, crops included
+  ferflow find ~/labels --image FILE            every place that names an image
   ferflow relabel ~/labels --model DIR          new labels for kept faces, without the photographs
 
 Labels name the apparent expression in a picture, not what a person feels."""
