@@ -35,6 +35,18 @@ class DeniedFace:
     """Keyed digest of the image's content."""
     box: tuple[float, float, float, float]
     """x, y, width, height, pixels of the upright image."""
+    face_id: str
+    """Keyed digest of the id by which it was named."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFace:
+    """One face as a run found it, in clear."""
+
+    face_id: str
+    image_sha256: str
+    box: tuple[float, float, float, float]
+    """x, y, width, height, pixels of the upright image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +81,13 @@ class DenyList:
         """Keyed digest of an image's content, from its SHA-256 in hexadecimal digits."""
         return self._keyed("content", sha256)
 
-    def extended(
-        self, uris: Iterable[str] = (), contents: Iterable[str] = (), faces: Iterable[tuple[str, tuple[float, float, float, float]]] = ()
-    ) -> Self:
-        """A copy that denies these as well, given in clear. faces: SHA-256 of the image, box."""
-        more = [DeniedFace(self.content(sha256), box) for sha256, box in faces]
+    def face(self, face_id: str) -> str:
+        """Keyed digest of a face id."""
+        return self._keyed("face", face_id)
+
+    def extended(self, uris: Iterable[str] = (), contents: Iterable[str] = (), faces: Iterable[NamedFace] = ()) -> Self:
+        """A copy that denies these as well, given in clear."""
+        more = [DeniedFace(self.content(face.image_sha256), face.box, self.face(face.face_id)) for face in faces]
         return replace(
             self,
             uris=self.uris | {self.uri(text) for text in uris},
@@ -113,7 +127,7 @@ class DenyList:
 
     def to_bytes(self) -> bytes:
         """JSON, sorted: the same entries give the same bytes."""
-        faces = sorted((asdict(face) for face in self.faces), key=lambda face: (face["content"], face["box"]))
+        faces = sorted((asdict(face) for face in self.faces), key=lambda face: (face["content"], face["face_id"], face["box"]))
         value = {
             "version": 1,
             "key": self.key,
@@ -171,6 +185,6 @@ def _text(value: object) -> str:
 
 
 def _face(value: Mapping[str, Any]) -> DeniedFace:
-    face = DeniedFace(value["content"], tuple(float(number) for number in value["box"]))  # type: ignore[arg-type]
+    face = DeniedFace(value["content"], tuple(float(number) for number in value["box"]), value["face_id"])  # type: ignore[arg-type]
     check_entries(face)
     return face

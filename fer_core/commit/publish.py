@@ -48,24 +48,31 @@ class Plan:
     unchanged: int
     deleted: int
     excluded: int = 0
+    denied: int = 0
 
 
-def write_plan(store: Store, config: RunConfig, images: pa.Table, *, listed: int, unchanged: int, deleted: int, excluded: int = 0) -> Plan:
+def write_plan(
+    store: Store, config: RunConfig, images: pa.Table, *, listed: int, unchanged: int, deleted: int, excluded: int = 0, denied: int = 0
+) -> Plan:
     """Write the plan of a run. images: `schema.PLAN`. UsageError if the run id is invalid, CommitError if it is in use."""
     if not is_run_id(config.run_id):
         raise UsageError(f"a run id is made of lower-case letters, digits and hyphens, a letter first: {config.run_id!r}")
     if store.exists(plan_file(config.run_id)):
         raise CommitError(f"run {config.run_id} exists already: resume it or choose another id")
+    plan = Plan(config, images, listed, unchanged, deleted, excluded, denied)
+    replace_plan(store, plan)
+    return plan
+
+
+def replace_plan(store: Store, plan: Plan) -> None:
+    """Write a plan in the place of the run's. The caller holds the root's lease."""
+    counts = ("listed", "unchanged", "deleted", "excluded", "denied")
     metadata = {
-        "fer.config": json.dumps(config.to_json(), sort_keys=True, ensure_ascii=False),
-        "fer.listed": str(listed),
-        "fer.unchanged": str(unchanged),
-        "fer.deleted": str(deleted),
-        "fer.excluded": str(excluded),
+        "fer.config": json.dumps(plan.config.to_json(), sort_keys=True, ensure_ascii=False),
+        **{f"fer.{name}": str(getattr(plan, name)) for name in counts},
     }
-    with store.replacing(plan_file(config.run_id)) as unfinished:
-        write_rows(images.cast(PLAN), metadata, unfinished)
-    return Plan(config, images, listed, unchanged, deleted, excluded)
+    with store.replacing(plan_file(plan.config.run_id)) as unfinished:
+        write_rows(plan.images.cast(PLAN), metadata, unfinished)
 
 
 def read_plan(store: Store, run_id: str) -> Plan:
@@ -85,8 +92,8 @@ def read_plan(store: Store, run_id: str) -> Plan:
         if any(images[name].null_count for name in ("image_uri", "shard")):
             raise ValueError("images without a name or a shard")
         config = RunConfig.from_json(parse_object(said["fer.config"]))
-        counts = (int(said["fer.listed"]), int(said["fer.unchanged"]), int(said["fer.deleted"]), int(said.get("fer.excluded", 0)))
-        return Plan(config, images, *counts)
+        counts = (int(said["fer.listed"]), int(said["fer.unchanged"]), int(said["fer.deleted"]))
+        return Plan(config, images, *counts, *(int(said.get(name, 0)) for name in ("fer.excluded", "fer.denied")))
     except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise CommitError(f"the plan of run {run_id} cannot be read: {plan_file(run_id)}") from error
 
@@ -282,6 +289,7 @@ def _manifest(plan: Plan, receipts: Sequence[ShardReceipt], published: Iterable[
         unchanged=plan.unchanged,
         deleted=plan.deleted,
         excluded=plan.excluded,
+        denied=plan.denied,
         statuses={status: statuses[status] for status in IMAGE_STATUSES},
         faces=sum(receipt.faces for receipt in receipts),
         expressions={name: expressions[name] for name in EXPRESSIONS},

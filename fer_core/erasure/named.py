@@ -9,7 +9,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fer_core.commit.deny_list import BOX
+from fer_core.commit.deny_list import BOX, NamedFace
 from fer_core.commit.part_reader import read_part
 from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.commit.row_filter import FACE_KEYS, IDENTITY
@@ -21,16 +21,7 @@ from fer_core.storage.uri import scheme
 from fer_core.tables.schema import LABELS
 
 _FACE: Final = pa.schema([LABELS.field("face_id"), *FACE_KEYS])
-_SHA256: Final = re.compile("[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True)
-class NamedFace:
-    """One face as a run found it."""
-
-    image_sha256: str
-    box: tuple[float, float, float, float]
-    """x, y, width, height, pixels of the upright image."""
+SHA256: Final = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +62,7 @@ def named_faces(store: Store, face_ids: Collection[str]) -> Named:
             for row in rows.filter(pc.is_in(rows["face_id"], value_set=wanted)).to_pylist():
                 missing.discard(row["face_id"])
                 x, y, width, height = (row[name] for name in BOX)
-                found[NamedFace(row["image_sha256"], (x, y, width, height))] = None
+                found[NamedFace(row["face_id"], row["image_sha256"], (x, y, width, height))] = None
     if missing:
         raise CommitError(f"no committed run has {len(missing)} of the faces that were named")
     return Named(faces=tuple(found))
@@ -97,6 +88,6 @@ def image_uri(text: str) -> str:
 
 def sha256_of(text: str) -> str:
     """The digest in lower case. UsageError where it is none."""
-    if not _SHA256.fullmatch(text.lower()):
+    if not SHA256.fullmatch(text.lower()):
         raise UsageError("a digest has 64 hexadecimal digits")
     return text.lower()

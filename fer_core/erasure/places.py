@@ -11,7 +11,7 @@ from fer_core.commit.part_reader import read_part
 from fer_core.commit.publish import committed_runs, read_manifest, read_plan
 from fer_core.commit.rewrite import row_filter, touched_parts
 from fer_core.erasure.named import Named
-from fer_core.erasure.staged import StagedTable, run_of, staged_tables
+from fer_core.erasure.staged import of_staged, run_of, staged_tables
 from fer_core.review.history import review_files
 from fer_core.storage.paths import RUNS, plan_file
 from fer_core.storage.store import Store
@@ -39,7 +39,7 @@ class Place:
 
 def places_of(store: Store, named: Named) -> list[Place]:
     """Every place that names what was asked for. Of a face only the rows of that face count."""
-    return list(places(store, DenyList.new().extended(named.uris, named.contents, ((face.image_sha256, face.box) for face in named.faces))))
+    return list(places(store, DenyList.new().extended(named.uris, named.contents, named.faces)))
 
 
 def places(store: Store, deny: DenyList) -> Iterator[Place]:
@@ -68,15 +68,6 @@ def planned_runs(store: Store) -> list[str]:
 def of_rows(deny: DenyList, rows: pa.Table) -> pa.Array:
     """For each row, which has a box, whether its image or its face is denied."""
     return pc.or_(deny.denies(rows), deny.denied_faces(rows))
-
-
-def of_staged(deny: DenyList, staged: StagedTable) -> pa.Array:
-    """The same for a staged file. A crop has no box: it counts where any face of its image is denied."""
-    rows = staged.rows
-    assert rows is not None
-    if "box_x" in rows.column_names:
-        return of_rows(deny, rows)
-    return pc.or_(deny.denies(rows), deny.has_denied_faces(rows)) if "face_index" in rows.column_names else deny.denies(rows)
 
 
 def _published(store: Store, run_id: str, deny: DenyList) -> Iterator[Place]:

@@ -1,0 +1,138 @@
+"""Remove images and faces from a labels root, and deny them to later runs.
+
+The deny list is written first, with the audit record of the removal as `pending`. What it denies is then removed from every file. After an
+interruption the next removal, run or housekeeping applies the same list again. The audit record is written last. The caller holds the
+root's lease.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+import pyarrow.compute as pc
+
+from fer_core.commit.deny_list import DenyList, read_deny_list, write_deny_list
+from fer_core.commit.publish import Plan, committed_runs, read_manifest, read_plan, replace_plan
+from fer_core.commit.recovery import finish_interrupted_commits
+from fer_core.commit.rewrite import rewrite_run
+from fer_core.erasure.audit import AuditRecord
+from fer_core.erasure.named import Named, named_faces, named_images
+from fer_core.erasure.places import Place, of_rows, places_of, planned_runs
+from fer_core.erasure.staged import purge_staging
+from fer_core.errors import CommitError, StoreError
+from fer_core.export.delta import SCHEMAS, refresh
+from fer_core.review.history import remove_reviews
+from fer_core.storage.paths import RUNS, TABLES
+from fer_core.storage.store import Store
+
+AssertLease = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be forgotten, in clear."""
+
+    uris: Collection[str] = ()
+    contents: Collection[str] = ()
+    """SHA-256, hexadecimal."""
+    face_ids: Collection[str] = ()
+
+    @property
+    def asked(self) -> dict[str, int]:
+        """Counts for the audit record."""
+        return {"image": len(self.uris), "sha256": len(self.contents), "face": len(self.face_ids)}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A request and what the root holds of it."""
+
+    named: Named
+    places: tuple[Place, ...]
+
+
+def find(store: Store, request: Request) -> Found:
+    """What a removal would remove. CommitError where no run has one of the faces."""
+    images = named_images(store, request.uris, request.contents)
+    faces = named_faces(store, request.face_ids).faces if request.face_ids else ()
+    named = replace(images, faces=faces)
+    return Found(named, tuple(places_of(store, named)))
+
+
+def forget(store: Store, request: Request, by: str, reason: str = "", assert_lease: AssertLease = lambda: None) -> AuditRecord | None:
+    """Remove everything that names the images and faces of a request, and deny them to later runs. Returns the audit record.
+
+    An interrupted removal is finished first, and so are interrupted commits. None where there is nothing left to remove or to deny, as in
+    a repetition after an interruption. CommitError where no run has one of the faces, or where a part is damaged.
+    """
+    finished = finish_forgetting(store, assert_lease)
+    finish_interrupted_commits(store, assert_lease)
+    before = read_deny_list(store)
+    denied = {face.face_id for face in before.faces}
+    found = find(store, replace(request, face_ids=[face_id for face_id in request.face_ids if before.face(face_id) not in denied]))
+    named = found.named
+    deny = before.extended(named.uris, named.contents, named.faces)
+    if deny == before and not found.places:
+        return finished
+    record = AuditRecord.new(by, reason, request.asked, found.places)
+    assert_lease()
+    write_deny_list(store, replace(deny, pending=record.to_json()))
+    return finish_forgetting(store, assert_lease)
+
+
+def finish_forgetting(store: Store, assert_lease: AssertLease = lambda: None) -> AuditRecord | None:
+    """Finish a removal that was interrupted. Returns its audit record; None where there is none."""
+    deny = read_deny_list(store)
+    if not deny.pending:
+        return None
+    try:
+        record = AuditRecord.from_json(deny.pending)
+    except (TypeError, ValueError) as error:
+        raise CommitError(f"the deny list of {store.url()} does not say which removal was interrupted") from error
+    remove_denied(store, deny, assert_lease)
+    assert_lease()
+    record = replace(record, delta=_refresh_delta(store))
+    record.write(store)
+    write_deny_list(store, replace(deny, pending={}))
+    return record
+
+
+def remove_denied(store: Store, deny: DenyList, assert_lease: AssertLease = lambda: None) -> None:
+    """Remove what is denied from tables, plans, staging and reviews. Idempotent.
+
+    Older runs come first: no older label becomes the current one meanwhile.
+    """
+    manifests = [read_manifest(store, run_id) for run_id in committed_runs(store)]
+    for manifest in sorted(manifests, key=lambda manifest: (manifest.config["started_us"], manifest.run_id)):
+        rewrite_run(store, manifest.run_id, deny, assert_lease)
+    purge_staging(store, deny, assert_lease)
+    for run_id in planned_runs(store):
+        plan = read_plan(store, run_id)
+        left = without_denied(plan, deny)
+        if left is not plan:
+            assert_lease()
+            replace_plan(store, left)
+    for folder in (*TABLES, RUNS):
+        for path in store.list_unfinished(folder):  # of a killed removal: it holds rows that this one removes
+            store.remove_file(path)
+    remove_reviews(store, lambda rows: of_rows(deny, rows))
+
+
+def without_denied(plan: Plan, deny: DenyList) -> Plan:
+    """A plan without the images that are denied by their address; the same where it has none."""
+    gone = deny.denies(plan.images)
+    count = pc.sum(gone, min_count=0).as_py()
+    return replace(plan, images=plan.images.filter(pc.invert(gone)), listed=plan.listed - count) if count else plan
+
+
+def _refresh_delta(store: Store) -> dict[str, str]:
+    """Correct the registered Delta tables. Where that fails, the removal counts all the same: no log names an image."""
+    found = {}
+    for table in SCHEMAS:
+        try:
+            version = refresh(store, table)
+        except StoreError as error:
+            found[table] = f"not updated: {error}"
+            continue
+        if version is not None:
+            found[table] = f"version {version}"
+    return found
