@@ -39,6 +39,7 @@ def as_json(summary: Summary, started_at: float) -> dict[str, object]:
         "unchanged": manifest.unchanged,
         "deleted": manifest.deleted,
         "excluded": manifest.excluded,
+        "denied": manifest.denied,
         "faces": manifest.faces,
         "expressions": manifest.expressions,
         "seconds": round(seconds, 3),
@@ -66,6 +67,8 @@ def as_text(summary: Summary, started_at: float, first_line: str) -> list[str]:
     )
     if manifest.excluded:
         lines.append(f"{manifest.excluded:,} folders were not entered: links out of the source (see --follow-links) or system files")
+    if manifest.denied:
+        lines.append(f"{manifest.denied:,} images were forgotten and are left out (see ferflow forget)")
     if not summary.images:
         lines.append("nothing was new")
     if manifest.reused:

@@ -4,22 +4,24 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from fer_core.commit.begun import note_begun, read_begun
 from fer_core.commit.coalesce import LARGEST_PART, coalesce, part_exists
+from fer_core.commit.denied_receipts import allowed_receipts
 from fer_core.commit.manifest import Manifest, Part
 from fer_core.errors import CommitError, StoreError, UsageError
 from fer_core.hashing import json_sha256
-from fer_core.json_reader import parse_json, parse_object
+from fer_core.json_reader import parse_object
 from fer_core.labels import EXPRESSIONS
 from fer_core.run import PartName, PartReceipt, RunConfig, ShardReceipt
 from fer_core.storage.paths import (
     RUNS,
     TABLES,
-    begun_file,
     is_run_id,
     manifest_file,
     plan_file,
@@ -171,19 +173,19 @@ def publish(
     After an interruption, call it again with the same receipts or with `staged_receipts`. For a committed run it only removes staging.
     committed_at: UTC, now if None. assert_lease: called before each step that readers see; raises if another process holds the lease.
     largest_part: bytes of a file of coalesced parts; 0 keeps the parts of the shards. CommitError unless the receipts cover each planned
-    image exactly once.
+    image exactly once. What the deny list names is left out, see `denied_receipts`.
     """
     if is_committed(store, config.run_id):
         remove_staging(store, config.run_id)
         return read_manifest(store, config.run_id)
-    plan = read_plan(store, config.run_id)
-    chosen = final_receipts(receipts)
+    allowed = allowed_receipts(store, config, final_receipts(receipts), assert_lease)
+    plan, chosen = _without(store, read_plan(store, config.run_id), allowed.copies), allowed.receipts
     _check_cover(plan, chosen)
-    begun = _begun_before(store, config.run_id)
+    begun = read_begun(store, config.run_id)
     parts = _to_publish(store, config, chosen, begun, assert_lease, largest=largest_part)
     manifest = _manifest(plan, chosen, parts, committed_at or datetime.now(UTC))
     manifest.check()
-    _note_begun(store, manifest, begun)
+    note_begun(store, manifest, begun)
     for table in TABLES:
         present = {*store.list_files(run_folder(config, table)), *(path for path in begun if path.startswith(f"{table}/"))}
         _publish_table(store, config, present, [part for part in parts if part.table == table], assert_lease)
@@ -198,24 +200,14 @@ def remove_staging(store: Store, run_id: str) -> None:
     store.remove_tree(staging_folder(run_id))
 
 
-def _begun_before(store: Store, run_id: str) -> set[str]:
-    """Paths that earlier, interrupted commits of the run may have published. They are written down because a listing may be stale."""
-    file = begun_file(run_id)
-    if not store.exists(file):
-        return set()
-    try:
-        found = parse_json(store.read_bytes(file))
-    except ValueError as error:
-        raise CommitError(f"what commits have begun cannot be read: {file}") from error
-    if not isinstance(found, list) or not all(isinstance(path, str) and ".." not in path.split("/") for path in found):
-        raise CommitError(f"what commits have begun cannot be read: {file}")
-    return set(found)
-
-
-def _note_begun(store: Store, manifest: Manifest, earlier: set[str]) -> None:
-    """Record the paths of this commit and of earlier ones, before the first part is moved."""
-    paths = sorted({*earlier, *(part.path for part in manifest.parts)})
-    store.write_bytes(begun_file(manifest.run_id), json.dumps(paths).encode())
+def _without(store: Store, plan: Plan, copies: Sequence[str]) -> Plan:
+    """The plan without images whose content turned out to be denied, in the place of the run's."""
+    left = plan.images.filter(pc.invert(pc.is_in(plan.images["image_uri"], value_set=pa.array(copies, pa.string()))))
+    count = plan.images.num_rows - left.num_rows
+    if count:
+        plan = replace(plan, images=left, listed=plan.listed - count, denied=plan.denied + count)
+        replace_plan(store, plan)
+    return plan
 
 
 def _to_publish(

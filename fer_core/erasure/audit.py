@@ -33,6 +33,8 @@ class AuditRecord:
     """Rows that were removed, by table or kind of file, see `Place.kind`. Of an image with a denied face, only the face's rows count."""
     runs: int
     """Runs whose files named what was removed."""
+    lifted: dict[str, int] = field(default_factory=dict)
+    """Of an undoing: entries that were removed from the deny list: `image`, `sha256`, `face`. `rows` is empty then."""
     delta: dict[str, str] = field(default_factory=dict)
     """What became of each registered Delta table: its version, or why it does not say yet what its parts are."""
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 import pyarrow.compute as pc
 
 from fer_core.commit.deny_list import DenyList, read_deny_list, write_deny_list
-from fer_core.commit.publish import Plan, committed_runs, read_manifest, read_plan, replace_plan
+from fer_core.commit.publish import committed_runs, is_committed, read_manifest, read_plan, replace_plan
 from fer_core.commit.recovery import finish_interrupted_commits
 from fer_core.commit.rewrite import rewrite_run
 from fer_core.erasure.audit import AuditRecord
 from fer_core.erasure.named import Named, named_faces, named_images
 from fer_core.erasure.places import Place, of_rows, places_of, planned_runs
-from fer_core.erasure.staged import purge_staging
+from fer_core.erasure.staged import StagedTable, purge_staging, staged_tables
 from fer_core.errors import CommitError, StoreError
 from fer_core.export.delta import SCHEMAS, refresh
 from fer_core.review.history import remove_reviews
@@ -80,9 +80,14 @@ def forget(store: Store, request: Request, by: str, reason: str = "", assert_lea
 
 
 def finish_forgetting(store: Store, assert_lease: AssertLease = lambda: None) -> AuditRecord | None:
-    """Finish a removal that was interrupted. Returns its audit record; None where there is none."""
+    """Finish a removal that was interrupted, and clear what killed runs have staged of denied images since. For the start of every run.
+
+    Returns the audit record of the removal; None where there is none.
+    """
     deny = read_deny_list(store)
     if not deny.pending:
+        if not deny.empty:
+            _clear_staging(store, deny, assert_lease)
         return None
     try:
         record = AuditRecord.from_json(deny.pending)
@@ -106,22 +111,40 @@ def remove_denied(store: Store, deny: DenyList, assert_lease: AssertLease = lamb
         rewrite_run(store, manifest.run_id, deny, assert_lease)
     purge_staging(store, deny, assert_lease)
     for run_id in planned_runs(store):
-        plan = read_plan(store, run_id)
-        left = without_denied(plan, deny)
-        if left is not plan:
-            assert_lease()
-            replace_plan(store, left)
+        _remove_from_plan(store, run_id, deny, assert_lease)
     for folder in (*TABLES, RUNS):
         for path in store.list_unfinished(folder):  # of a killed removal: it holds rows that this one removes
             store.remove_file(path)
     remove_reviews(store, lambda rows: of_rows(deny, rows))
 
 
-def without_denied(plan: Plan, deny: DenyList) -> Plan:
-    """A plan without the images that are denied by their address; the same where it has none."""
+def _remove_from_plan(store: Store, run_id: str, deny: DenyList, assert_lease: AssertLease) -> None:
+    """Remove the images that are denied by their address. A run that may be resumed counts them as denied."""
+    plan = read_plan(store, run_id)
     gone = deny.denies(plan.images)
     count = pc.sum(gone, min_count=0).as_py()
-    return replace(plan, images=plan.images.filter(pc.invert(gone)), listed=plan.listed - count) if count else plan
+    if count:
+        assert_lease()
+        denied = plan.denied if is_committed(store, run_id) else plan.denied + count
+        replace_plan(store, replace(plan, images=plan.images.filter(pc.invert(gone)), listed=plan.listed - count, denied=denied))
+
+
+def _clear_staging(store: Store, deny: DenyList, assert_lease: AssertLease) -> None:
+    """Copies under other names, whose shards were read by runs that were killed before their commit. Their addresses are denied first."""
+    copies = [uri for staged in staged_tables(store) for uri in _denied_in(deny, staged)]
+    if copies:
+        deny = deny.extended(copies)
+        assert_lease()
+        write_deny_list(store, deny)
+        purge_staging(store, deny, assert_lease)
+        for run_id in planned_runs(store):
+            if not is_committed(store, run_id):
+                _remove_from_plan(store, run_id, deny, assert_lease)
+
+
+def _denied_in(deny: DenyList, staged: StagedTable) -> list[str]:
+    """Addresses of images, not of those of which a face alone is denied: the commit leaves out such faces."""
+    return [] if staged.rows is None else staged.rows.filter(deny.denies(staged.rows))["image_uri"].to_pylist()
 
 
 def _refresh_delta(store: Store) -> dict[str, str]:
@@ -136,3 +159,29 @@ def _refresh_delta(store: Store) -> dict[str, str]:
         if version is not None:
             found[table] = f"version {version}"
     return found
+
+
+def undo(store: Store, request: Request, by: str, reason: str = "", assert_lease: AssertLease = lambda: None) -> AuditRecord:
+    """Allow images and faces again. Returns the audit record, with the number of entries that were removed from the deny list.
+
+    The rows do not return; the next run labels what it lists. CommitError where nothing of the request is denied.
+    """
+    finish_forgetting(store, assert_lease)
+    deny = read_deny_list(store)
+    uris, contents = {deny.uri(uri) for uri in request.uris}, {deny.content(sha256) for sha256 in request.contents}
+    face_ids = {deny.face(face_id) for face_id in request.face_ids}
+    faces = tuple(face for face in deny.faces if face.content not in contents and face.face_id not in face_ids)
+    allowed = replace(deny, uris=deny.uris - uris, contents=deny.contents - contents, faces=faces)
+    if allowed == deny:
+        raise CommitError(f"nothing that was named is denied in {store.url()}")
+    lifted = {
+        "image": len(deny.uris) - len(allowed.uris),
+        "sha256": len(deny.contents) - len(allowed.contents),
+        "face": len(deny.faces) - len(allowed.faces),
+    }
+    record = AuditRecord.new(by, reason, request.asked, ())
+    record = replace(record, id=record.id.replace("forget", "undo", 1), lifted=lifted)
+    assert_lease()
+    record.write(store)
+    write_deny_list(store, allowed)
+    return record

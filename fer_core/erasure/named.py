@@ -1,5 +1,6 @@
 """What a request means: addresses and contents of images that a root knows, from addresses, digests or face ids. Changes nothing."""
 
+import hashlib
 import os
 import re
 from collections.abc import Collection, Iterator
@@ -14,9 +15,10 @@ from fer_core.commit.part_reader import read_part
 from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.commit.row_filter import FACE_KEYS, IDENTITY
 from fer_core.erasure.staged import staged_tables
-from fer_core.errors import CommitError, UsageError
+from fer_core.errors import CommitError, FerflowError, UsageError
 from fer_core.review.history import history
-from fer_core.storage.store import Store
+from fer_core.run import MAX_BYTES
+from fer_core.storage.store import Store, read_uri
 from fer_core.storage.uri import scheme
 from fer_core.tables.schema import LABELS
 
@@ -91,3 +93,11 @@ def sha256_of(text: str) -> str:
     if not SHA256.fullmatch(text.lower()):
         raise UsageError("a digest has 64 hexadecimal digits")
     return text.lower()
+
+
+def content_at(uri: str) -> str | None:
+    """SHA-256 of the image that is at an address now; None where it cannot be read."""
+    try:
+        return hashlib.sha256(read_uri(uri, MAX_BYTES)).hexdigest()
+    except FerflowError:
+        return None

@@ -7,12 +7,15 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from fer_core.commit.deny_list import DenyList, read_deny_list
 from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.planning.cost_model import CostRate, ShardSizing, listed_sizes
 from fer_core.planning.incremental import load_processed_index, select_changed
 from fer_core.planning.sharding import plan_shards
 from fer_core.run import RunConfig
+from fer_core.storage.spill import ROW_LIMITS, spill_tables
 from fer_core.storage.store import Store
 
 SHARDS_A_WORKER: Final = 4
@@ -40,6 +43,7 @@ class Draft:
     unchanged: int
     deleted: int
     excluded: int = 0
+    denied: int = 0
 
 
 def shard_size_for(images: int, workers: int) -> int:
@@ -51,16 +55,26 @@ def draft(store: Store, config: RunConfig, inventory: pa.Table, *, workers: int,
     """Decide what to read. inventory: `schema.INVENTORY`. force: read everything. left_out: see `inventory.Collection`.
 
     With a shard size of 0 in the configuration, shards are cut by the expected cost of images: half a minute, shorter towards the end. The
-    configuration then has the number of images of the largest one.
+    configuration then has the number of images of the largest one. Images whose address is denied are not listed.
     """
+    allowed = _allowed(inventory, read_deny_list(store))
+    denied, inventory = inventory.num_rows - allowed.num_rows, allowed
     known = load_processed_index(store, config.source, config.pipeline_digest)
     selection = select_changed(inventory, known, left_out, force=force)
     size = config.shard_size or _cut(store, config, known, workers)
     images = plan_shards(selection.new, size)
     if isinstance(size, ShardSizing):
         size = int(np.bincount(images["shard"].to_numpy()).max()) if images.num_rows else size.smallest
-    counts = (inventory.num_rows, selection.unchanged, selection.deleted, len(left_out))
+    counts = (inventory.num_rows, selection.unchanged, selection.deleted, len(left_out), denied)
     return Draft(replace(config, shard_size=size), images, *counts)
+
+
+def _allowed(inventory: pa.Table, deny: DenyList) -> pa.Table:
+    """The listed images that are not denied by their address, some in memory at a time."""
+    if deny.empty:
+        return inventory
+    batches = (pa.Table.from_batches([batch]) for batch in inventory.to_batches(ROW_LIMITS.rows))
+    return spill_tables((rows.filter(pc.invert(deny.denies(rows))) for rows in batches), inventory.schema)
 
 
 def _cut(store: Store, config: RunConfig, known: pa.Table, workers: int) -> ShardSizing:

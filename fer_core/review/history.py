@@ -42,7 +42,7 @@ def record(store: Store, corrections: Sequence[Correction], data: bytes, now_us:
     Nothing is written where there is nothing new.
     """
     source = hashlib.sha256(data).hexdigest()
-    table = _table(corrections, source, now_us)
+    table = as_table(corrections, source, now_us)
     known = set(_keys(history(store)))
     new: list[int] = []
     for row, key in enumerate(_keys(table)):
@@ -86,15 +86,8 @@ def review_files(store: Store) -> Iterator[tuple[str, pa.Table]]:
             yield path, _read(store, path)
 
 
-def _path(source_sha256: str) -> str:
-    return f"{FOLDER}/{source_sha256}.parquet"
-
-
-def _keys(table: pa.Table) -> list[tuple[object, ...]]:
-    return list(zip(*(table[name].to_pylist() for name in _KEY), strict=True))
-
-
-def _table(corrections: Sequence[Correction], source: str, now_us: int) -> pa.Table:
+def as_table(corrections: Sequence[Correction], source: str = "", now_us: int = 0) -> pa.Table:
+    """Corrections as rows, `record.REVIEWS`. source: digest of the file they came in; now_us: when."""
     columns = {
         "image_sha256": [row.image_sha256 for row in corrections],
         "image_uri": [row.image_uri for row in corrections],
@@ -109,6 +102,14 @@ def _table(corrections: Sequence[Correction], source: str, now_us: int) -> pa.Ta
         "source_sha256": [source] * len(corrections),
     }
     return pa.Table.from_arrays([pa.array(columns[field.name], field.type) for field in REVIEWS], schema=REVIEWS)
+
+
+def _path(source_sha256: str) -> str:
+    return f"{FOLDER}/{source_sha256}.parquet"
+
+
+def _keys(table: pa.Table) -> list[tuple[object, ...]]:
+    return list(zip(*(table[name].to_pylist() for name in _KEY), strict=True))
 
 
 def _bytes(table: pa.Table) -> bytes:

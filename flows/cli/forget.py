@@ -8,6 +8,7 @@ from flows.output import print_result
 
 if TYPE_CHECKING:
     from fer_core.erasure.forget import Request
+    from fer_core.storage.store import Store
 
 HELP = """Removes everything that names an image or a face from a labels root: labels, images and kept crops of every run, plans,
 reviews, and what interrupted runs have staged. Copies of an image under other names go too. Later runs do not label it again.
@@ -16,6 +17,7 @@ reviews, and what interrupted runs have staged. Copies of an image under other n
   ferflow forget ~/labels --image ~/Photos/2024/party.jpg --reason 'request 17'
   ferflow forget ~/labels --face FACE_ID        one face; other faces of the image stay
   ferflow forget ~/labels --list requests.txt   an address or a digest a line
+  ferflow forget ~/labels --image ~/Photos/2024/party.jpg --undo
 
 The command holds the lease of the root. After an interruption the same command finishes the removal. It keeps an audit record without
 names, and a list of keyed digests. It does not remove the photograph itself, nor galleries, reports, exports, face sets and back-ups."""
@@ -36,8 +38,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     which.add_argument("--face", metavar="FACE_ID", help="face_id of one face, as the tables have it")
     which.add_argument("--list", metavar="FILE", type=typed_path, help="text file with an address or a digest a line")
     parser.add_argument("--reason", metavar="TEXT", default="", help="kept in the audit record; name no person here")
+    parser.add_argument("--undo", action="store_true", help="allow it to later runs again; name it as it was named, or by its file")
     parser.add_argument("--dry-run", action="store_true", help="count what would be removed; change nothing")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout: root, dry_run, rows, runs, audit, delta")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON object on stdout: root, dry_run, rows, runs, audit, delta; of --undo root, lifted, audit",
+    )
     parser.set_defaults(run=run)
 
 
@@ -54,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
     if not store.list_files(META):  # before a lease is written, which would create a mistyped root
         raise StoreError(f"there is no run in {store.url()}")
     record: AuditRecord | None
+    if args.undo:
+        return _undo(args, store, request)
     if args.dry_run:
         record = AuditRecord.new("", "", request.asked, find(store, request).places)
     else:
@@ -72,6 +81,25 @@ def run(args: argparse.Namespace) -> int:
     tables = {} if record is None else record.delta
     lines += [f"Delta table {table}: {state}" for table, state in tables.items()]
     print_result(args.json, {**value, "delta": tables}, [*lines, *([f"audit     {audit}"] if audit else [])])
+    return 0
+
+
+def _undo(args: argparse.Namespace, store: "Store", request: "Request") -> int:
+    from dataclasses import replace
+
+    from fer_core.commit.lease import lease
+    from fer_core.erasure.forget import undo
+    from fer_core.erasure.named import content_at
+    from fer_core.errors import UsageError
+
+    if args.dry_run:
+        raise UsageError("--undo changes the deny list at once: leave out --dry-run")
+    contents = [found for uri in request.uris if (found := content_at(uri)) is not None]
+    with lease(store, "allowing forgotten images") as held:
+        record = undo(store, replace(request, contents=[*request.contents, *contents]), _user(), args.reason, held.check)
+    value = {"root": store.url(), "lifted": record.lifted, "audit": store.url(record.path)}
+    told = ", ".join(f"{count} {name}" for name, count in record.lifted.items())
+    print_result(args.json, value, [f"allowed again: {told}; the next run labels what it lists", f"audit     {value['audit']}"])
     return 0
 
 

@@ -51,3 +51,13 @@ def test_wrong_use_is_one_line(root, call, tmp_path):
         refused = call("forget", url, "--image", root.uri)
     assert (refused.code, "another process is writing" in refused.err) == (1, True)
     assert not (tmp_path / "absent").exists()
+
+
+def test_undo_reads_the_file_that_is_named(root, call):
+    url = root.store.url()
+    assert call("forget", url, "--image", root.uri).code == 0
+    assert call("forget", url, "--image", root.uri, "--undo", "--dry-run").code == 2
+    undone = json.loads(call("forget", url, "--image", root.uri, "--undo", "--json").out)
+    assert (undone["lifted"], sorted(undone)) == ({"image": 1, "sha256": 1, "face": 0}, ["audit", "lifted", "root"])
+    assert call("forget", url, "--image", root.uri, "--undo").err == f"ferflow: nothing that was named is denied in {url}\n"
+    assert json.loads(call("find", url, "--image", root.uri, "--json").out)["denied"] is False
