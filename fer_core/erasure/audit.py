@@ -1,7 +1,10 @@
 """Audit records: when, by whom and why something was forgotten, and how many rows of which tables. No name and no digest in clear."""
 
+import getpass
 import json
+import os
 import secrets
+import socket
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -70,3 +73,12 @@ class AuditRecord:
     def write(self, store: Store) -> None:
         """Keep it. The same record twice is one file."""
         store.write_bytes(self.path, (json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def current_user() -> str:
+    """Who runs this process, for an audit record: the name of the system's user, and of the machine."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        name = f"uid {os.getuid()}"
+    return f"{name}@{socket.gethostname()}"

@@ -5,7 +5,7 @@ interruption the next removal, run or housekeeping applies the same list again. 
 root's lease.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pyarrow.compute as pc
@@ -17,6 +17,7 @@ from fer_core.commit.rewrite import rewrite_run
 from fer_core.erasure.audit import AuditRecord
 from fer_core.erasure.named import Named, named_faces, named_images
 from fer_core.erasure.places import Place, of_rows, places_of, planned_runs
+from fer_core.erasure.request import Request
 from fer_core.erasure.staged import StagedTable, purge_staging, staged_tables
 from fer_core.errors import CommitError, StoreError
 from fer_core.export.delta import SCHEMAS, refresh
@@ -25,21 +26,6 @@ from fer_core.storage.paths import RUNS, TABLES
 from fer_core.storage.store import Store
 
 AssertLease = Callable[[], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is to be forgotten, in clear."""
-
-    uris: Collection[str] = ()
-    contents: Collection[str] = ()
-    """SHA-256, hexadecimal."""
-    face_ids: Collection[str] = ()
-
-    @property
-    def asked(self) -> dict[str, int]:
-        """Counts for the audit record."""
-        return {"image": len(self.uris), "sha256": len(self.contents), "face": len(self.face_ids)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from flows.cli.option_types import typed_path
 from flows.output import print_result
 
 if TYPE_CHECKING:
-    from fer_core.erasure.forget import Request
+    from fer_core.erasure.request import Request
     from fer_core.storage.store import Store
 
 HELP = """Removes everything that names an image or a face from a labels root: labels, images and kept crops of every run, plans,
@@ -51,13 +51,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Under the root's lease."""
     from fer_core.commit.lease import lease
-    from fer_core.erasure.audit import AuditRecord
+    from fer_core.erasure.audit import AuditRecord, current_user
     from fer_core.erasure.forget import find, forget
+    from fer_core.erasure.request import request_of
     from fer_core.errors import StoreError
     from fer_core.storage.paths import META
     from fer_core.storage.store import open_store
 
-    store, request = open_store(args.root), _request(args)
+    store, request = open_store(args.root), request_of(args.image, args.sha256, args.face, args.list)
     if not store.list_files(META):  # before a lease is written, which would create a mistyped root
         raise StoreError(f"there is no run in {store.url()}")
     record: AuditRecord | None
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         record = AuditRecord.new("", "", request.asked, find(store, request).places)
     else:
         with lease(store, "forgetting images") as held:
-            record = forget(store, request, _user(), args.reason, held.check)
+            record = forget(store, request, current_user(), args.reason, held.check)
     rows = {} if record is None else record.rows
     audit = None if record is None or args.dry_run else store.url(record.path)
     value = {"root": store.url(), "dry_run": args.dry_run, "rows": rows, "runs": 0 if record is None else record.runs, "audit": audit}
@@ -88,6 +89,7 @@ def _undo(args: argparse.Namespace, store: "Store", request: "Request") -> int:
     from dataclasses import replace
 
     from fer_core.commit.lease import lease
+    from fer_core.erasure.audit import current_user
     from fer_core.erasure.forget import undo
     from fer_core.erasure.named import content_at
     from fer_core.errors import UsageError
@@ -96,36 +98,8 @@ def _undo(args: argparse.Namespace, store: "Store", request: "Request") -> int:
         raise UsageError("--undo changes the deny list at once: leave out --dry-run")
     contents = [found for uri in request.uris if (found := content_at(uri)) is not None]
     with lease(store, "allowing forgotten images") as held:
-        record = undo(store, replace(request, contents=[*request.contents, *contents]), _user(), args.reason, held.check)
+        record = undo(store, replace(request, contents=[*request.contents, *contents]), current_user(), args.reason, held.check)
     value = {"root": store.url(), "lifted": record.lifted, "audit": store.url(record.path)}
     told = ", ".join(f"{count} {name}" for name, count in record.lifted.items())
     print_result(args.json, value, [f"allowed again: {told}; the next run labels what it lists", f"audit     {value['audit']}"])
     return 0
-
-
-def _request(args: argparse.Namespace) -> "Request":
-    from fer_core.erasure.forget import Request
-    from fer_core.erasure.named import image_uri, sha256_of
-    from fer_core.erasure.request_list import read_list
-
-    if args.image:
-        return Request(uris=(image_uri(args.image),))
-    if args.sha256:
-        return Request(contents=(sha256_of(args.sha256),))
-    if args.face:
-        return Request(face_ids=(sha256_of(args.face),))
-    uris, contents = read_list(args.list)
-    return Request(tuple(uris), tuple(contents))
-
-
-def _user() -> str:
-    """Who runs the command, for the audit record."""
-    import getpass
-    import os
-    import socket
-
-    try:
-        name = getpass.getuser()
-    except (OSError, KeyError):  # a container's user without a name
-        name = f"uid {os.getuid()}"
-    return f"{name}@{socket.gethostname()}"

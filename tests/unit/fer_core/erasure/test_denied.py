@@ -10,7 +10,8 @@ from fer_core.commit.deny_list import FILE, read_deny_list
 from fer_core.commit.publish import publish, read_manifest, read_plan, staged_receipts, unfinished_shards, write_plan
 from fer_core.commit.recovery import finish_interrupted_commits
 from fer_core.commit.verify import verify
-from fer_core.erasure.forget import Request, finish_forgetting, forget, undo
+from fer_core.erasure.forget import finish_forgetting, forget, undo
+from fer_core.erasure.request import Request
 from fer_core.errors import CommitError
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import jobs

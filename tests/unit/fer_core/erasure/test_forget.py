@@ -12,7 +12,8 @@ from fer_core.commit.part_reader import read_part
 from fer_core.commit.publish import committed_runs, read_manifest, read_plan, staged_receipts, unfinished_shards
 from fer_core.commit.verify import verify
 from fer_core.erasure.audit import FOLDER
-from fer_core.erasure.forget import Request, finish_forgetting, forget
+from fer_core.erasure.forget import finish_forgetting, forget
+from fer_core.erasure.request import Request
 from fer_core.errors import CommitError
 from fer_core.review.history import history
 from fer_core.storage.paths import STAGING

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_core.commit.verify import verify
-from fer_core.erasure.forget import Request, forget
+from fer_core.erasure.forget import forget
+from fer_core.erasure.request import Request
 from fer_core.errors import CommitError, StoreError
 from fer_core.export import delta
 from fer_core.export.delta import register
