@@ -14,6 +14,7 @@ from fer_core.commit.begun import note_begun, read_begun
 from fer_core.commit.coalesce import LARGEST_PART, coalesce, part_exists
 from fer_core.commit.denied_receipts import allowed_receipts
 from fer_core.commit.manifest import Manifest, Part
+from fer_core.commit.policy import read_policy
 from fer_core.errors import CommitError, StoreError, UsageError
 from fer_core.hashing import json_sha256
 from fer_core.json_reader import parse_object
@@ -56,11 +57,13 @@ class Plan:
 def write_plan(
     store: Store, config: RunConfig, images: pa.Table, *, listed: int, unchanged: int, deleted: int, excluded: int = 0, denied: int = 0
 ) -> Plan:
-    """Write the plan of a run. images: `schema.PLAN`. UsageError if the run id is invalid, CommitError if it is in use."""
+    """Write the plan of a run. images: `schema.PLAN`. UsageError if the run id is invalid or the policy of
+    the root does not allow the run, CommitError if the id is in use."""
     if not is_run_id(config.run_id):
         raise UsageError(f"a run id is made of lower-case letters, digits and hyphens, a letter first: {config.run_id!r}")
     if store.exists(plan_file(config.run_id)):
         raise CommitError(f"run {config.run_id} exists already: resume it or choose another id")
+    read_policy(store).check(config.purpose, keep_crops=config.keep_crops)
     plan = Plan(config, images, listed, unchanged, deleted, excluded, denied)
     replace_plan(store, plan)
     return plan

@@ -25,6 +25,7 @@ COMMANDS: Final = (
     "discard",
     "find",
     "forget",
+    "policy",
     "gallery",
     "export",
     "report",

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fer_core.collection.inventory import local_source
+from fer_core.commit.policy import read_policy
 from fer_core.commit.publish import Plan, is_committed, read_plan
 from fer_core.decode.min_face import DEFAULT as DEFAULT_MIN_FACE
 from fer_core.errors import UsageError
@@ -95,6 +96,7 @@ def load_resumable_plan(params: LabelParams) -> Plan:
         raise UsageError(f"run {params.resume} labels {config.source}, not {params.source}: resume it with the same source and options")
     if is_committed(open_store(params.to), params.resume):
         return plan
+    read_policy(store).check(config.purpose, keep_crops=config.keep_crops)
     if params.model != config.model and not _same_model(params.model, config.model_digest):
         raise UsageError(f"run {params.resume} was started with model {config.model_name}: resume it with the same options")
     check_answering(params, config)
