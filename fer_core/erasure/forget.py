@@ -18,7 +18,7 @@ from fer_core.erasure.audit import AuditRecord
 from fer_core.erasure.named import Named, named_faces, named_images
 from fer_core.erasure.places import Place, of_rows, places_of, planned_runs
 from fer_core.erasure.request import Request
-from fer_core.erasure.staged import StagedTable, purge_staging, staged_tables
+from fer_core.erasure.staged import of_staged, purge_staging, staged_tables
 from fer_core.errors import CommitError, StoreError
 from fer_core.export.delta import SCHEMAS, refresh
 from fer_core.review.history import remove_reviews
@@ -101,6 +101,7 @@ def remove_denied(store: Store, deny: DenyList, assert_lease: AssertLease = lamb
     for folder in (*TABLES, RUNS):
         for path in store.list_unfinished(folder):  # of a killed removal: it holds rows that this one removes
             store.remove_file(path)
+    assert_lease()
     remove_reviews(store, lambda rows: of_rows(deny, rows))
 
 
@@ -116,21 +117,22 @@ def _remove_from_plan(store: Store, run_id: str, deny: DenyList, assert_lease: A
 
 
 def _clear_staging(store: Store, deny: DenyList, assert_lease: AssertLease) -> None:
-    """Copies under other names, whose shards were read by runs that were killed before their commit. Their addresses are denied first."""
-    copies = [uri for staged in staged_tables(store) for uri in _denied_in(deny, staged)]
-    if copies:
-        deny = deny.extended(copies)
-        assert_lease()
-        write_deny_list(store, deny)
-        purge_staging(store, deny, assert_lease)
-        for run_id in planned_runs(store):
-            if not is_committed(store, run_id):
-                _remove_from_plan(store, run_id, deny, assert_lease)
-
-
-def _denied_in(deny: DenyList, staged: StagedTable) -> list[str]:
-    """Addresses of images, not of those of which a face alone is denied: the commit leaves out such faces."""
-    return [] if staged.rows is None else staged.rows.filter(deny.denies(staged.rows))["image_uri"].to_pylist()
+    """Copies under other names, and denied faces, in shards of runs that were killed before their commit. Addresses of copies are denied
+    first."""
+    copies, touched = list[str](), False
+    for staged in staged_tables(store):
+        if staged.rows is not None:
+            touched = touched or bool(pc.any(of_staged(deny, staged), min_count=0).as_py())
+            copies += staged.rows.filter(deny.denies(staged.rows))["image_uri"].to_pylist()
+    if not touched:
+        return
+    deny = deny.extended(copies)
+    assert_lease()
+    write_deny_list(store, deny)
+    purge_staging(store, deny, assert_lease)
+    for run_id in planned_runs(store):
+        if not is_committed(store, run_id):
+            _remove_from_plan(store, run_id, deny, assert_lease)
 
 
 def _refresh_delta(store: Store) -> dict[str, str]:

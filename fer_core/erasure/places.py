@@ -13,7 +13,7 @@ from fer_core.commit.rewrite import row_filter, touched_parts
 from fer_core.erasure.named import Named
 from fer_core.erasure.staged import of_staged, run_of, staged_tables
 from fer_core.review.history import review_files
-from fer_core.storage.paths import RUNS, plan_file
+from fer_core.storage.paths import RUNS, is_run_id, plan_file
 from fer_core.storage.store import Store
 from fer_core.tables.schema import SCHEMAS
 
@@ -62,7 +62,8 @@ def places(store: Store, deny: DenyList) -> Iterator[Place]:
 
 def planned_runs(store: Store) -> list[str]:
     """Ids of the runs that have a plan, committed or not, in alphabetical order."""
-    return sorted(path.split("/")[-2] for path in store.list_files(RUNS) if path.endswith("/plan.parquet"))
+    files = (path.split("/") for path in store.list_files(RUNS))
+    return sorted(parts[-2] for parts in files if parts[-1] == "plan.parquet" and is_run_id(parts[-2]))
 
 
 def of_rows(deny: DenyList, rows: pa.Table) -> pa.Array:

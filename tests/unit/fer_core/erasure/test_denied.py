@@ -134,6 +134,19 @@ def test_a_face_stays_denied_under_another_pipeline(tmp_path):
     assert [row["n_faces"] for row in root.rows("images") if row["run_id"] == "night" and row["image_uri"] == root.uri] == [1]
 
 
+def test_a_denied_face_that_a_killed_run_has_staged_is_cleared_and_its_image_is_labelled(tmp_path):
+    root = remember(str(tmp_path / "root"), tmp_path / "photos")
+    face = next(row for row in root.rows("labels") if row["image_uri"] == root.uri and row["face_index"] == 0)
+    forget(root.store, Request(face_ids=[face["face_id"]]), "somebody")
+    plan = planned(root, root.photos, model_digest="1" * 64)
+    staged(root, plan)
+    finish_forgetting(root.store)
+    assert [path for path in root.store.list_files(f"{STAGING}/night") if "/images/" not in path] == []
+    assert read_plan(root.store, "night").listed == plan.listed
+    resume(root.store, plan.config)
+    assert (read_manifest(root.store, "night").faces, verify(root.store).problems) == (4, ())
+
+
 def test_reviews_of_it_do_not_come_back_in_another_file(root, tmp_path):
     rows = history(root.store).to_pylist()
     entries = [
