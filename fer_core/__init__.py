@@ -12,6 +12,7 @@ tables      images, faces, predictions     -> Parquet parts
 pipeline    one shard, all of the above    -> staged parts and a receipt
 commit      receipts                       -> a committed run that readers see whole
 export, gallery, review, monitoring        read committed runs; `relabel` labels kept crops again
+erasure     an address, digest or face id  -> every place that names it
 faceset     data sets and reviews          -> training sets
 training    face sets (with `losses`)      -> models, gated against the champion
 models      networks as files; evaluation measures them; gpu runs detector and network on a GPU

@@ -4,6 +4,7 @@ from prefect import flow
 
 from fer_core.commit.lease import lease
 from fer_core.commit.publish import is_committed
+from fer_core.erasure.forget import finish_forgetting
 from fer_core.storage.file_mode import BY_NAME
 from fer_core.storage.store import open_store
 from flows.label_params import LabelParams
@@ -36,6 +37,7 @@ def label_collection(params: LabelParams) -> Summary:
         return enforce_quarantine_limit(committed_summary(params.to, params.resume), params)
     store.settle(BY_NAME.get(params.file_mode or ""))
     with lease(store, f"run {params.resume or params.run_id}") as held:
+        finish_forgetting(store, held.check)
         if params.resume is None:
             # the inventory, 150 MB of temporary file a million images, is given no name here, so that it goes when it is planned
             plan = plan_run(

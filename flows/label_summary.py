@@ -43,6 +43,7 @@ def as_json(summary: Summary, started_at: float) -> dict[str, object]:
         "deleted": manifest.deleted,
         "excluded": manifest.excluded,
         "ignored": manifest.ignored,
+        "denied": manifest.denied,
         "faces": manifest.faces,
         "expressions": manifest.expressions,
         "seconds": round(seconds, 3),
@@ -70,6 +71,8 @@ def as_text(summary: Summary, started_at: float, first_line: str) -> list[str]:
         f"run {manifest.run_id}: {manifest.listed:,} images listed, {manifest.unchanged:,} unchanged, {summary.images:,} processed"
     )
     lines += unlisted_lines(manifest.excluded, manifest.ignored)
+    if manifest.denied:
+        lines.append(f"{manifest.denied:,} images were forgotten and are left out (see ferflow forget)")
     if not summary.images:
         lines.append("nothing was new")
     if manifest.reused:

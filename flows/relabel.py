@@ -4,6 +4,7 @@ from prefect import flow
 
 from fer_core.commit.lease import lease
 from fer_core.commit.publish import is_committed
+from fer_core.erasure.forget import finish_forgetting
 from fer_core.storage.store import open_store
 from flows.relabel_params import RelabelParams
 from flows.setup.flow_run import named_run, run_name
@@ -26,6 +27,7 @@ def relabel(params: RelabelParams) -> RelabelSummary:
     if params.resume is not None and is_committed(store, params.resume):
         return committed_summary(params)
     with lease(store, f"run {params.resume or params.run_id}") as held:
+        finish_forgetting(store, held.check)
         plan = (
             plan_relabel(params.root, relabel_options(params), cluster.max_concurrency(), held)
             if params.resume is None

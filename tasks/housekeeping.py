@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from fer_core.commit.lease import Lease
 from fer_core.commit.recovery import finish_interrupted_commits, gc_staging
 from fer_core.commit.verify import VerifyReport, verify
+from fer_core.erasure.forget import finish_forgetting
 from fer_core.errors import CommitError
 from fer_core.storage.store import open_store
 from tasks.artifacts.markdown import Markdown, lines
@@ -36,9 +37,11 @@ class Housekeeping:
 
 @task(name="collect", cache_policy=NO_CACHE, persist_result=False)
 def collect(root: str, keep_days: int, held: Lease) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Finish interrupted commits, then remove staging without a write for `keep_days` days. Ids of both kinds of runs."""
+    """Finish interrupted removals and commits, then remove staging without a write for `keep_days` days. Ids of both kinds of runs."""
     raise_if_stop_requested()
     store = open_store(root)
+    if finish_forgetting(store, held.check) is not None:
+        log_found("finished an interrupted removal of images")
     finished, collected = tuple(finish_interrupted_commits(store, held.check)), tuple(gc_staging(store, timedelta(days=keep_days)))
     log_found(f"finished {len(finished):,} interrupted commits, removed the staging of {len(collected):,} runs")
     return finished, collected

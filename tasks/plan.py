@@ -24,7 +24,13 @@ def plan_run(config: RunConfig, inventory: Collection, workers: int, force: bool
     """
     store = open_root(config.root, held)
     drawn = draft(store, config, inventory, workers=workers, force=force)
-    counts = {"listed": drawn.listed, "unchanged": drawn.unchanged, "deleted": drawn.deleted, "excluded": drawn.excluded}
+    counts = {
+        "listed": drawn.listed,
+        "unchanged": drawn.unchanged,
+        "deleted": drawn.deleted,
+        "excluded": drawn.excluded,
+        "denied": drawn.denied,
+    }
     plan = write_plan(store, drawn.config, drawn.images, **counts, ignored=drawn.ignored)
     log_found(planned(plan))
     return plan
@@ -43,6 +49,7 @@ def open_root(root: str, held: Lease) -> Store:
 def planned(plan: Plan) -> str:
     """`planned run first: 120 listed, 100 unchanged, 20 new in 3 shards, 0 deleted, 0 folders excluded`."""
     shards = pc.count_distinct(plan.images["shard"]).as_py()
+    denied = f", {plan.denied:,} denied" if plan.denied else ""
     counts = f"{plan.listed:,} listed, {plan.unchanged:,} unchanged, {plan.images.num_rows:,} new in {shards:,} shards"
     ignored = f", {sum(plan.ignored.values()):,} files ignored" if plan.ignored else ""
-    return f"planned run {plan.config.run_id}: {counts}, {plan.deleted:,} deleted, {plan.excluded:,} folders excluded{ignored}"
+    return f"planned run {plan.config.run_id}: {counts}, {plan.deleted:,} deleted, {plan.excluded:,} folders excluded{denied}{ignored}"

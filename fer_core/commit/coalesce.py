@@ -71,6 +71,14 @@ def part_exists(store: Store, config: RunConfig, part: PartReceipt) -> bool:
     return _content(store, config, part) is not None
 
 
+def staged_rows(store: Store, config: RunConfig, part: PartReceipt) -> pa.Table:
+    """Rows of a part that is in staging or in its table. CommitError if neither file has the digest of the receipt."""
+    data = _content(store, config, part)
+    if data is None:
+        raise CommitError(f"neither staged nor published as its receipt says: {published_file(config, part)}")
+    return part_rows(data, part.name.file, SCHEMAS[part.table], f"the run {config.run_id}")
+
+
 def _name(number: int, group: Sequence[ShardReceipt]) -> PartName:
     """Name of a merged part. It contains a digest of the merged parts, so a commit of other receipts never reuses it."""
     digests = "".join(part.sha256 for receipt in group for part in receipt.parts)
@@ -85,19 +93,12 @@ def _merge(store: Store, config: RunConfig, name: PartName, parts: Sequence[Part
     """Stage one merged part of one table. Holds the merged file and the rows of one shard in memory."""
     table = parts[0].table
     try:
-        data = write_merged((_rows(store, config, part) for part in parts), SCHEMAS[table], part_metadata(config))
+        data = write_merged((staged_rows(store, config, part) for part in parts), SCHEMAS[table], part_metadata(config))
     except OverlapError:  # shards of a run are ordered by URI; if a plan has overlapping shards, sort their rows in memory
-        data = write_part(merged([_rows(store, config, part) for part in parts]), part_metadata(config))
+        data = write_part(merged([staged_rows(store, config, part) for part in parts]), part_metadata(config))
     whole = PartReceipt(table, name, sum(part.rows for part in parts), len(data), hashlib.sha256(data).hexdigest())
     store.write_bytes(staged_file(config.run_id, whole), data)
     return whole
-
-
-def _rows(store: Store, config: RunConfig, part: PartReceipt) -> pa.Table:
-    data = _content(store, config, part)
-    if data is None:
-        raise CommitError(f"neither staged nor published as its receipt says: {published_file(config, part)}")
-    return part_rows(data, part.name.file, SCHEMAS[part.table], f"the run {config.run_id}")
 
 
 def _content(store: Store, config: RunConfig, part: PartReceipt) -> bytes | None:

@@ -91,6 +91,12 @@ class Manifest:
     and folders that default and given patterns exclude."""
     ignored: dict[str, int] = field(default_factory=dict)
     """Files that are no images by their names, by kind, see `collection.name_filter`. Not part of `listed`."""
+    denied: int = 0
+    """Images of the source that were forgotten and are left out, not part of `listed`. Earlier releases did not write it."""
+    forgotten: int = 0
+    """Images whose rows were removed from the run after its commit; they are not part of `listed` any more."""
+    forgotten_faces: int = 0
+    """Faces whose rows were removed from the run after its commit."""
     timezone: str = "UTC"
     """Of `run_date`. Earlier releases took the day in UTC and did not write this."""
     failed_again: int = 0
@@ -101,6 +107,9 @@ class Manifest:
     """Parts with which an interrupted compaction of an earlier release was replacing `parts`, table by table."""
     replaced: tuple[Part, ...] = ()
     """Committed parts that a compaction of an earlier release replaced."""
+
+    forgetting: tuple[Part, ...] = ()
+    """Parts that a removal of rows is replacing, as they will be; see `rewrite`."""
 
     def check(self) -> None:
         """CommitError unless labelled + no face + quarantined = listed - unchanged, and the rows of the parts equal the counts."""
@@ -141,7 +150,7 @@ class Manifest:
     def from_bytes(cls, data: bytes) -> Self:
         """Parse the output of `to_bytes`. ValueError, KeyError or TypeError for other data."""
         value = parse_object(data, MOST_BYTES)
-        parts = {name: tuple(Part.from_json(part) for part in value.get(name, ())) for name in ("compacting", "replaced")}
+        parts = {name: tuple(Part.from_json(part) for part in value.get(name, ())) for name in ("compacting", "replaced", "forgetting")}
         manifest = cls(**{**value, **parts, "parts": tuple(Part.from_json(part) for part in value["parts"])})
         check_entries(manifest)
         if type(manifest.config.get("started_us")) is not int:

@@ -4,23 +4,26 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from fer_core.commit.begun import note_begun, read_begun
 from fer_core.commit.coalesce import LARGEST_PART, coalesce, part_exists
+from fer_core.commit.denied_receipts import allowed_receipts
 from fer_core.commit.manifest import Manifest, Part
+from fer_core.commit.policy import read_policy
 from fer_core.errors import CommitError, StoreError, UsageError
 from fer_core.hashing import json_sha256
-from fer_core.json_reader import parse_json, parse_object
+from fer_core.json_reader import parse_object
 from fer_core.labels import EXPRESSIONS
 from fer_core.run import PartName, PartReceipt, RunConfig, ShardReceipt
 from fer_core.storage.paths import (
     RUNS,
     TABLES,
-    begun_file,
     is_run_id,
     manifest_file,
     plan_file,
@@ -50,6 +53,7 @@ class Plan:
     unchanged: int
     deleted: int
     excluded: int = 0
+    denied: int = 0
     ignored: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -62,24 +66,31 @@ def write_plan(
     unchanged: int,
     deleted: int,
     excluded: int = 0,
+    denied: int = 0,
     ignored: Mapping[str, int] = MappingProxyType({}),
 ) -> Plan:
-    """Write the plan of a run. images: `schema.PLAN`. UsageError if the run id is invalid, CommitError if it is in use."""
+    """Write the plan of a run. images: `schema.PLAN`. UsageError if the run id is invalid or the policy of
+    the root does not allow the run, CommitError if the id is in use."""
     if not is_run_id(config.run_id):
         raise UsageError(f"a run id is made of lower-case letters, digits and hyphens, a letter first: {config.run_id!r}")
     if store.exists(plan_file(config.run_id)):
         raise CommitError(f"run {config.run_id} exists already: resume it or choose another id")
+    read_policy(store).check(config.purpose, keep_crops=config.keep_crops)
+    plan = Plan(config, images, listed, unchanged, deleted, excluded, denied, ignored)
+    replace_plan(store, plan)
+    return plan
+
+
+def replace_plan(store: Store, plan: Plan) -> None:
+    """Write a plan in the place of the run's. The caller holds the root's lease."""
+    counts = ("listed", "unchanged", "deleted", "excluded", "denied")
     metadata = {
-        "fer.config": json.dumps(config.to_json(), sort_keys=True, ensure_ascii=False),
-        "fer.listed": str(listed),
-        "fer.unchanged": str(unchanged),
-        "fer.deleted": str(deleted),
-        "fer.excluded": str(excluded),
-        "fer.ignored": json.dumps(dict(ignored), sort_keys=True),
+        "fer.config": json.dumps(plan.config.to_json(), sort_keys=True, ensure_ascii=False),
+        **{f"fer.{name}": str(getattr(plan, name)) for name in counts},
+        "fer.ignored": json.dumps(dict(plan.ignored), sort_keys=True),
     }
-    with store.replacing(plan_file(config.run_id)) as unfinished:
-        write_rows(images.cast(PLAN), metadata, unfinished)
-    return Plan(config, images, listed, unchanged, deleted, excluded, ignored)
+    with store.replacing(plan_file(plan.config.run_id)) as unfinished:
+        write_rows(plan.images.cast(PLAN), metadata, unfinished)
 
 
 def read_plan(store: Store, run_id: str) -> Plan:
@@ -99,9 +110,10 @@ def read_plan(store: Store, run_id: str) -> Plan:
         if any(images[name].null_count for name in ("image_uri", "shard")):
             raise ValueError("images without a name or a shard")
         config = RunConfig.from_json(parse_object(said["fer.config"]))
-        counts = (int(said["fer.listed"]), int(said["fer.unchanged"]), int(said["fer.deleted"]), int(said.get("fer.excluded", 0)))
+        counts = (int(said["fer.listed"]), int(said["fer.unchanged"]), int(said["fer.deleted"]))
+        left_out = {name: int(said.get(f"fer.{name}", 0)) for name in ("excluded", "denied")}
         ignored = {str(kind): int(count) for kind, count in parse_object(said.get("fer.ignored", "{}")).items()}
-        return Plan(config, images, *counts, ignored)
+        return Plan(config, images, *counts, **left_out, ignored=ignored)
     except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise CommitError(f"the plan of run {run_id} cannot be read: {plan_file(run_id)}") from error
 
@@ -179,19 +191,19 @@ def publish(
     After an interruption, call it again with the same receipts or with `staged_receipts`. For a committed run it only removes staging.
     committed_at: UTC, now if None. assert_lease: called before each step that readers see; raises if another process holds the lease.
     largest_part: bytes of a file of coalesced parts; 0 keeps the parts of the shards. CommitError unless the receipts cover each planned
-    image exactly once.
+    image exactly once. What the deny list names is left out, see `denied_receipts`.
     """
     if is_committed(store, config.run_id):
         remove_staging(store, config.run_id)
         return read_manifest(store, config.run_id)
-    plan = read_plan(store, config.run_id)
-    chosen = final_receipts(receipts)
+    allowed = allowed_receipts(store, config, final_receipts(receipts), assert_lease)
+    plan, chosen = _without(store, read_plan(store, config.run_id), allowed.copies), allowed.receipts
     _check_cover(plan, chosen)
-    begun = _begun_before(store, config.run_id)
+    begun = read_begun(store, config.run_id)
     parts = _to_publish(store, config, chosen, begun, assert_lease, largest=largest_part)
     manifest = _manifest(plan, chosen, parts, committed_at or datetime.now(UTC))
     manifest.check()
-    _note_begun(store, manifest, begun)
+    note_begun(store, manifest, begun)
     for table in TABLES:
         present = {*store.list_files(run_folder(config, table)), *(path for path in begun if path.startswith(f"{table}/"))}
         _publish_table(store, config, present, [part for part in parts if part.table == table], assert_lease)
@@ -206,24 +218,14 @@ def remove_staging(store: Store, run_id: str) -> None:
     store.remove_tree(staging_folder(run_id))
 
 
-def _begun_before(store: Store, run_id: str) -> set[str]:
-    """Paths that earlier, interrupted commits of the run may have published. They are written down because a listing may be stale."""
-    file = begun_file(run_id)
-    if not store.exists(file):
-        return set()
-    try:
-        found = parse_json(store.read_bytes(file))
-    except ValueError as error:
-        raise CommitError(f"what commits have begun cannot be read: {file}") from error
-    if not isinstance(found, list) or not all(isinstance(path, str) and ".." not in path.split("/") for path in found):
-        raise CommitError(f"what commits have begun cannot be read: {file}")
-    return set(found)
-
-
-def _note_begun(store: Store, manifest: Manifest, earlier: set[str]) -> None:
-    """Record the paths of this commit and of earlier ones, before the first part is moved."""
-    paths = sorted({*earlier, *(part.path for part in manifest.parts)})
-    store.write_bytes(begun_file(manifest.run_id), json.dumps(paths).encode())
+def _without(store: Store, plan: Plan, copies: Sequence[str]) -> Plan:
+    """The plan without images whose content turned out to be denied, in the place of the run's."""
+    left = plan.images.filter(pc.invert(pc.is_in(plan.images["image_uri"], value_set=pa.array(copies, pa.string()))))
+    count = plan.images.num_rows - left.num_rows
+    if count:
+        plan = replace(plan, images=left, listed=plan.listed - count, denied=plan.denied + count)
+        replace_plan(store, plan)
+    return plan
 
 
 def _to_publish(
@@ -297,6 +299,7 @@ def _manifest(plan: Plan, receipts: Sequence[ShardReceipt], published: Iterable[
         unchanged=plan.unchanged,
         deleted=plan.deleted,
         excluded=plan.excluded,
+        denied=plan.denied,
         ignored=dict(plan.ignored),
         statuses={status: statuses[status] for status in IMAGE_STATUSES},
         faces=sum(receipt.faces for receipt in receipts),

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer_core.commit.manifest import Manifest, Part
+from fer_core.commit.part_reader import part_bytes
 from fer_core.commit.publish import committed_runs, is_committed, read_manifest
 from fer_core.errors import CommitError
 from fer_core.labels import EXPRESSIONS
@@ -64,6 +65,11 @@ def verify(store: Store, on_part: Callable[[int, int], None] = lambda done, tota
         if path not in known:
             _classify_unlisted_file(store, path, promised, problems, notes)
     notes.extend(
+        f"a removal of rows from run {manifest.run_id} was interrupted: the next run, `ferflow forget` or housekeeping finishes it"
+        for manifest in manifests
+        if manifest.forgetting
+    )
+    notes.extend(
         f"a compaction of run {manifest.run_id} was interrupted; its parts are complete" for manifest in manifests if manifest.compacting
     )
     staged = {path.split("/")[1] for path in store.list_files(STAGING)}
@@ -105,10 +111,15 @@ def _check_run(store: Store, manifest: Manifest, problems: list[str], on_part: C
         if tables:
             problems.extend(f"run {manifest.run_id}: {found}" for found in _check_keys(name, pa.concat_tables(tables)))
     whole = {name: pa.concat_tables(tables) for name, tables in keys.items() if tables and len(tables) == len(manifest.parts_of(name))}
-    if "images" in whole:
+    if "images" in whole and not manifest.forgetting:
         problems.extend(f"run {manifest.run_id}: {found}" for found in _check_counts(manifest, whole["images"]))
     for name in ("labels", "faces"):
-        if name in whole and "images" in whole and whole[name].num_rows == sum(part.rows for part in manifest.parts_of(name)):
+        if (
+            name in whole
+            and "images" in whole
+            and not manifest.forgetting
+            and whole[name].num_rows == sum(part.rows for part in manifest.parts_of(name))
+        ):
             problems.extend(f"run {manifest.run_id}: {found}" for found in _check_faces(name, whole[name], whole["images"]))
     return sum(table.num_rows for tables in keys.values() for table in tables)
 
@@ -120,10 +131,12 @@ def _read_part(store: Store, manifest: Manifest, part: Part, problems: list[str]
     if not store.exists(part.path):
         problems.append(f"missing: {part.path}")
         return None
-    data = store.read_bytes(part.path)
-    if len(data) != part.bytes or hashlib.sha256(data).hexdigest() != part.sha256:
+    try:
+        data = part_bytes(store, part)
+    except CommitError:
         problems.append(f"damaged: {part.path} is not the file that was committed")
         return None
+    new = next((new for new in manifest.forgetting if new.path == part.path), part)
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         if not is_released(file.schema_arrow.remove_metadata(), SCHEMAS[part.table]):
@@ -137,7 +150,7 @@ def _read_part(store: Store, manifest: Manifest, part: Part, problems: list[str]
     except (pa.ArrowException, OSError, ValueError) as error:
         problems.append(f"unreadable: {part.path}: {' '.join(str(error).split())}")
         return None
-    if table.num_rows != part.rows:
+    if table.num_rows not in (part.rows, new.rows):
         problems.append(f"{table.num_rows} rows instead of {part.rows}: {part.path}")
     if not pc.all(pc.fill_null(pc.equal(table["run_id"], manifest.run_id), False), min_count=0).as_py():
         problems.append(f"rows of another run: {part.path}")

@@ -71,6 +71,24 @@ def register(store: Store, table: str, schemas: Mapping[str, pa.Schema] = SCHEMA
             raise StoreError(f"cannot register {_location(store, table)}: {_one_line(error)}") from error
 
 
+def refresh(store: Store, table: str) -> int | None:
+    """Correct the entries of parts from which rows were removed since they were registered, one version a run, and add no run.
+
+    Returns the newest version; None where the table was never registered. Earlier versions name the parts with their earlier sizes, and
+    cannot be read where those were replaced. StoreError as for `register`.
+    """
+    if not store.list_files(f"_meta/delta/{table}/_delta_log"):
+        return None
+    _check(store)
+    with as_store_error("register", _location(store, table)):
+        try:
+            log = _Log(store, table, SCHEMAS[table])
+            log.correct([read_manifest(store, run_id) for run_id in committed_runs(store)])
+            return log.version()
+        except _failures() as error:
+            raise StoreError(f"cannot register {_location(store, table)}: {_one_line(error)}") from error
+
+
 def _check(store: Store) -> None:
     try:
         import deltalake  # noqa: F401  (an extra)
@@ -82,6 +100,7 @@ def _check(store: Store) -> None:
 
 def _register(store: Store, table: str, manifests: Sequence[Manifest], schema: pa.Schema) -> Registered:
     log, added = _Log(store, table, schema), []
+    log.correct(manifests)
     held = log.parts()
     promised = {store.url(part.path) for manifest in manifests for part in manifest.parts_of(table)}
     gone: dict[str, list[str]] = {}
@@ -120,8 +139,17 @@ class _Log:
         if table is None:
             return {}
         added = pa.table(table.get_add_actions())
-        urls = [unquote(path).removeprefix("file://") for path in added["path"].to_pylist()]
-        return dict(zip(urls, added["num_records"].to_pylist(), strict=True))
+        return dict(zip(_urls(added), added["num_records"].to_pylist(), strict=True))
+
+    def correct(self, manifests: Sequence[Manifest]) -> None:
+        """One version for each run of which a part has another size now. Of two entries of one file the newest counts."""
+        table = self._opened()
+        held = {} if table is None else _sizes(pa.table(table.get_add_actions()))
+        for manifest in manifests:
+            parts = [part for part in manifest.parts_of(self._table) if held.get(self._store.url(part.path), part.bytes) != part.bytes]
+            if parts:
+                properties = _properties({"fer.run_id": manifest.run_id, "fer.rewritten_parts": len(parts)})
+                self._commit([self.add(manifest, part, True) for part in parts], properties)
 
     def append(self, run_id: str, adds: "Sequence[AddAction]") -> None:
         """One version with the parts of one run, the first of which makes the table."""
@@ -197,6 +225,15 @@ class _Log:
 
 def _location(store: Store, table: str) -> str:
     return store.url(f"_meta/delta/{table}")
+
+
+def _urls(added: pa.Table) -> list[str]:
+    return [unquote(path).removeprefix("file://") for path in added["path"].to_pylist()]
+
+
+def _sizes(added: pa.Table) -> dict[str, int]:
+    """Bytes of the files of a version."""
+    return dict(zip(_urls(added), added["size_bytes"].to_pylist(), strict=True))
 
 
 def _absolute(url: str) -> str:

@@ -7,13 +7,16 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fer_core.collection.inventory import Collection
+from fer_core.commit.deny_list import DenyList, read_deny_list
 from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.planning.cost_model import CostRate, ShardSizing, listed_sizes
 from fer_core.planning.incremental import load_processed_index, select_changed
 from fer_core.planning.sharding import plan_shards
 from fer_core.run import RunConfig
+from fer_core.storage.spill import ROW_LIMITS, spill_tables
 from fer_core.storage.store import Store
 
 SHARDS_A_WORKER: Final = 4
@@ -41,6 +44,7 @@ class Draft:
     unchanged: int
     deleted: int
     excluded: int = 0
+    denied: int = 0
     ignored: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -53,18 +57,28 @@ def draft(store: Store, config: RunConfig, inventory: pa.Table | Collection, *, 
     """Decide what to read. inventory: `schema.INVENTORY`, or what was listed and left out. force: read everything.
 
     With a shard size of 0 in the configuration, shards are cut by the expected cost of images: half a minute, shorter towards the end. The
-    configuration then has the number of images of the largest one.
+    configuration then has the number of images of the largest one. Images whose address is denied are not listed.
     """
     listed = inventory if isinstance(inventory, Collection) else Collection(inventory)
+    allowed = _allowed(listed.images, read_deny_list(store))
     known = load_processed_index(store, config.source, config.pipeline_digest, decoding=config.decoding)
     unlisted = (*listed.left_out, *listed.names.folders)
-    selection = select_changed(listed.images, known, unlisted, force=force, is_unlisted=listed.names.leaves_out)
+    selection = select_changed(allowed, known, unlisted, force=force, is_unlisted=listed.names.leaves_out)
     size = config.shard_size or _cut(store, config, known, workers)
     images = plan_shards(selection.new, size)
     if isinstance(size, ShardSizing):
         size = int(np.bincount(images["shard"].to_numpy()).max()) if images.num_rows else size.smallest
-    counts = (listed.images.num_rows, selection.unchanged, selection.deleted, len(listed.left_out) + listed.names.excluded)
+    left_out = len(listed.left_out) + listed.names.excluded
+    counts = (allowed.num_rows, selection.unchanged, selection.deleted, left_out, listed.images.num_rows - allowed.num_rows)
     return Draft(replace(config, shard_size=size), images, *counts, dict(listed.names.ignored))
+
+
+def _allowed(inventory: pa.Table, deny: DenyList) -> pa.Table:
+    """The listed images that are not denied by their address, some in memory at a time."""
+    if deny.empty:
+        return inventory
+    batches = (pa.Table.from_batches([batch]) for batch in inventory.to_batches(ROW_LIMITS.rows))
+    return spill_tables((rows.filter(pc.invert(deny.denies(rows))) for rows in batches), inventory.schema)
 
 
 def _cut(store: Store, config: RunConfig, known: pa.Table, workers: int) -> ShardSizing:

@@ -5,7 +5,7 @@ its own, in one step.
 """
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -42,7 +42,7 @@ def record(store: Store, corrections: Sequence[Correction], data: bytes, now_us:
     Nothing is written where there is nothing new.
     """
     source = hashlib.sha256(data).hexdigest()
-    table = _table(corrections, source, now_us)
+    table = as_table(corrections, source, now_us)
     known = set(_keys(history(store)))
     new: list[int] = []
     for row, key in enumerate(_keys(table)):
@@ -60,27 +60,34 @@ def delete_reviews(store: Store, digests: Collection[str], uris: Collection[str]
 
     A file that loses rows keeps its name, even without any left: what is forgotten does not come back with the same file.
     """
+    images, places = (pa.array(sorted(values), pa.string()) for values in (digests, uris))
+
+    def gone(rows: pa.Table) -> pa.ChunkedArray:
+        return pc.or_(pc.is_in(rows["image_sha256"], value_set=images), pc.is_in(rows["image_uri"], value_set=places))
+
+    return remove_reviews(store, gone)
+
+
+def remove_reviews(store: Store, gone: Callable[[pa.Table], pa.Array | pa.ChunkedArray]) -> int:
+    """The same by a condition. gone: for each row of a table, `record.REVIEWS`, whether it goes."""
     removed = 0
-    for path in (path for path in store.list_files(FOLDER) if path.endswith(".parquet")):
-        table = _read(store, path)
-        images, places = (pa.array(sorted(values), pa.string()) for values in (digests, uris))
-        gone = pc.or_(pc.is_in(table["image_sha256"], value_set=images), pc.is_in(table["image_uri"], value_set=places))
-        kept = table.filter(pc.invert(gone))
+    for path, table in review_files(store):
+        kept = table.filter(pc.invert(gone(table)))
         if kept.num_rows != table.num_rows:
             removed += table.num_rows - kept.num_rows
             store.write_bytes(path, _bytes(kept))
     return removed
 
 
-def _path(source_sha256: str) -> str:
-    return f"{FOLDER}/{source_sha256}.parquet"
+def review_files(store: Store) -> Iterator[tuple[str, pa.Table]]:
+    """Path and rows of each file of the history, one in memory at a time. ReviewError where one is damaged."""
+    for path in store.list_files(FOLDER):
+        if path.endswith(".parquet"):
+            yield path, _read(store, path)
 
 
-def _keys(table: pa.Table) -> list[tuple[object, ...]]:
-    return list(zip(*(table[name].to_pylist() for name in _KEY), strict=True))
-
-
-def _table(corrections: Sequence[Correction], source: str, now_us: int) -> pa.Table:
+def as_table(corrections: Sequence[Correction], source: str = "", now_us: int = 0) -> pa.Table:
+    """Corrections as rows, `record.REVIEWS`. source: digest of the file they came in; now_us: when."""
     columns = {
         "image_sha256": [row.image_sha256 for row in corrections],
         "image_uri": [row.image_uri for row in corrections],
@@ -95,6 +102,14 @@ def _table(corrections: Sequence[Correction], source: str, now_us: int) -> pa.Ta
         "source_sha256": [source] * len(corrections),
     }
     return pa.Table.from_arrays([pa.array(columns[field.name], field.type) for field in REVIEWS], schema=REVIEWS)
+
+
+def _path(source_sha256: str) -> str:
+    return f"{FOLDER}/{source_sha256}.parquet"
+
+
+def _keys(table: pa.Table) -> list[tuple[object, ...]]:
+    return list(zip(*(table[name].to_pylist() for name in _KEY), strict=True))
 
 
 def _bytes(table: pa.Table) -> bytes:

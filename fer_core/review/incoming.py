@@ -7,13 +7,15 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from fer_core.commit.deny_list import read_deny_list
 from fer_core.commit.part_reader import read_part
 from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.errors import ReviewError
 from fer_core.review.attach import NOWHERE, attach
 from fer_core.review.corrections import LARGEST, read_corrections
-from fer_core.review.history import is_imported, record
+from fer_core.review.history import as_table, is_imported, record
 from fer_core.review.present import boxes_of, present_labels
 from fer_core.review.record import Correction
 from fer_core.storage.store import Store
@@ -56,12 +58,22 @@ def import_reviews(store: Store, file: Path, reviewer: str | None = None) -> Rev
     nothing. ReviewError, CommitError, StoreError.
     """
     data = _bytes(file)
-    corrections = read_corrections(data, file.name, reviewer)
+    corrections = _allowed(store, read_corrections(data, file.name, reviewer))
     attached, orphans = _attached(store, corrections, file.name)
     again = is_imported(store, data)
     new = 0 if again else record(store, corrections, data, time.time_ns() // 1000).num_rows
     changed = sum(row.verdict != row.previous_expression for row in corrections)
     return ReviewImport(len(corrections), new, changed, attached, orphans, again)
+
+
+def _allowed(store: Store, corrections: list[Correction]) -> list[Correction]:
+    """Reviews of images and faces that were not forgotten."""
+    deny = read_deny_list(store)
+    if deny.empty or not corrections:
+        return corrections
+    rows = as_table(corrections)
+    gone = pc.or_(deny.denies(rows), deny.denied_faces(rows)).to_pylist()
+    return [row for row, left_out in zip(corrections, gone, strict=True) if not left_out]
 
 
 def _bytes(file: Path) -> bytes:

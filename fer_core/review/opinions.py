@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from fer_core.commit.part_reader import read_part
 from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.labels import EXPRESSIONS
-from fer_core.review.attach import SAME_FACE
 from fer_core.review.candidates import Candidates, probabilities_of
 from fer_core.review.present import boxes_of
 from fer_core.storage.store import Store
+from fer_core.tables.box_overlap import SAME_FACE
 from fer_core.tables.schema import LABELS
 
 _NAMES: Final = ("image_sha256", *(f"box_{name}" for name in "xywh"), *(f"p_{name}" for name in EXPRESSIONS))

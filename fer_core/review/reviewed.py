@@ -8,10 +8,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fer_core.errors import CommitError
-from fer_core.review.attach import MOST_FACES, NOWHERE, SAME_FACE, attach, iou
+from fer_core.review.attach import MOST_FACES, NOWHERE, attach
 from fer_core.review.history import history
 from fer_core.review.present import boxes_of, present_labels
 from fer_core.storage.store import Store
+from fer_core.tables.box_overlap import SAME_FACE, iou
 from fer_core.tables.schema import LABELS
 
 

@@ -23,6 +23,9 @@ COMMANDS: Final = (
     "relabel",
     "verify",
     "discard",
+    "find",
+    "forget",
+    "policy",
     "gallery",
     "export",
     "report",
@@ -52,6 +55,8 @@ HELP: Final = """Turns a photo collection into facial-expression labels in Parqu
   ferflow export current ~/labels --to newest   the newest label of each face as one file
   ferflow verify ~/labels                       check that every committed row is present and intact
   ferflow discard ~/labels RUN                  remove what an interrupted run left, crops included
+  ferflow find ~/labels --image FILE            every place that names an image
+  ferflow forget ~/labels --image FILE          remove it from every table, and deny it to later runs
   ferflow relabel ~/labels --model DIR          new labels for kept faces, without the photographs
 
 Labels name the apparent expression in a picture, not what a person feels."""

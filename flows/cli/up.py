@@ -17,9 +17,9 @@ HELP = """Starts Prefect's server with its UI and serves every flow on this mach
   ferflow up --notify @webhook.txt                                  and post failures to the webhook in that file
   ferflow up                                                        with the stored settings; change them in the UI
 
-Deployments: label-collection/nightly, night-check/daily, relabel/by-hand, report/daily, housekeeping/weekly, retrain/weekly. The options
-fill in their forms; a deployment whose form is complete runs on its schedule. Values that were changed in the UI and are not
-given here are kept."""
+Deployments: label-collection/nightly, night-check/daily, relabel/by-hand, forget/by-hand, report/daily, housekeeping/weekly,
+retrain/weekly. The options fill in their forms; a deployment whose form is complete runs on its schedule. Values that were changed
+in the UI and are not given here are kept."""
 
 EPILOG = """History and settings are in Prefect's home (~/.prefect, or PREFECT_HOME): a restart keeps them, and resumes interrupted
 runs. The UI requires a password, which the first start generates and stores there for you only (ferflow-password): anyone with the

@@ -6,6 +6,7 @@ from typing import Any, Final
 from prefect import Flow
 from pydantic import BaseModel, ValidationError
 
+from flows.forget import ForgetParams, forget
 from flows.freshness_check import NightCheckParams, night_check
 from flows.housekeeping import HousekeepingParams, housekeeping
 from flows.label import label_collection
@@ -46,6 +47,7 @@ class DeploymentSpec:
 TIMETABLE: Final = (
     DeploymentSpec(label_collection, LabelParams, "nightly", "0 2 * * *", writes=True, tags=("ferflow", "labels")),
     DeploymentSpec(relabel, RelabelParams, "by-hand", None, writes=True, tags=("ferflow", "labels")),
+    DeploymentSpec(forget, ForgetParams, "by-hand", None, writes=True, tags=("ferflow", "labels")),
     DeploymentSpec(housekeeping, HousekeepingParams, "weekly", "0 12 * * 0", writes=True, tags=("ferflow", "labels")),
     DeploymentSpec(night_check, NightCheckParams, "daily", "0 6 * * *", writes=False, tags=("ferflow", "labels")),
     DeploymentSpec(report, ReportParams, "daily", "30 6 * * *", writes=False, tags=("ferflow", "labels")),
@@ -60,6 +62,7 @@ def form_values(spec: DeploymentSpec, options: ServeOptions) -> dict[str, str]:
     fields: dict[type[BaseModel], dict[str, str | None]] = {
         LabelParams: {"source": options.source, "to": options.to, "model": options.models},
         RelabelParams: {"root": options.to, "model": options.models},
+        ForgetParams: {"root": options.to},
         HousekeepingParams: {"root": options.to},
         NightCheckParams: {"root": options.to},
         ReportParams: {"root": options.to, "to": page},

@@ -12,6 +12,7 @@ from fer_core.collection.inventory import OPTIONS, SourceOptions, list_images, l
 from fer_core.collection.local_listing import FolderLinks, walk
 from fer_core.collection.name_filter import NameFilter
 from fer_core.commit.lease import refuse_concurrent_writer
+from fer_core.commit.policy import read_policy
 from fer_core.commit.publish import is_committed
 from fer_core.errors import CommitError, UsageError
 from fer_core.storage.file_mode import BY_NAME
@@ -55,6 +56,7 @@ def check_label(params: LabelParams) -> int:
         plan = load_resumable_plan(params)
         images: int = plan.images.num_rows
     else:
+        read_policy(store).check(params.purpose, keep_crops=params.keep_crops)
         images = images_at_least(params.source, cluster.max_concurrency() * (params.shard_size or 1000), params.source_options)
         check_apart(params.source, params.to)
         check_id(store, params.run_id)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fer_core.collection.inventory import local_source
 from fer_core.collection.name_filter import MAGIC, fixed_part, reaches_below
+from fer_core.commit.policy import read_policy
 from fer_core.commit.publish import Plan, committed_runs, is_committed, read_plan
 from fer_core.decode.extras import installed_decoders
 from fer_core.decode.min_face import DEFAULT as DEFAULT_MIN_FACE
@@ -124,6 +125,7 @@ def load_resumable_plan(params: LabelParams) -> Plan:
         raise UsageError(f"run {params.resume} labels {config.source}, not {params.source}: resume it with the same source and options")
     if is_committed(open_store(params.to), params.resume):
         return plan
+    read_policy(store).check(config.purpose, keep_crops=config.keep_crops)
     if params.model != config.model and not _same_model(params.model, config.model_digest):
         raise UsageError(f"run {params.resume} was started with model {config.model_name}: resume it with the same options")
     check_answering(params, config)

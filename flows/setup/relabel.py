@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from fer_core.commit.policy import read_policy
 from fer_core.commit.publish import Plan, is_committed, read_plan
 from fer_core.errors import UsageError
 from fer_core.models.store import portable_name, resolve_model
@@ -37,6 +38,7 @@ def load_resumable_plan(params: RelabelParams) -> Plan:
     if plan.config.source != SOURCE:
         raise UsageError(f"run {params.resume} labels {plan.config.source}: resume it with `ferflow label`")
     if not is_committed(store, params.resume):
+        read_policy(store).check(plan.config.purpose, keep_crops=plan.config.keep_crops)
         model = resolve_model(params.model)
         if model.digest != plan.config.model_digest:
             raise UsageError(f"run {params.resume} was started with model {plan.config.model_name}: resume it with the same options")

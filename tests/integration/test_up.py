@@ -179,6 +179,7 @@ def test_every_flow_is_deployed(story):
         "label-collection/nightly": [("0 2 * * *", "Europe/Berlin", True)],
         "night-check/daily": [("0 6 * * *", "Europe/Berlin", True)],
         "relabel/by-hand": [],
+        "forget/by-hand": [],
         "housekeeping/weekly": [("0 12 * * 0", "Europe/Berlin", True)],
         "report/daily": [("30 6 * * *", "Europe/Berlin", True)],
         "retrain/weekly": [("0 3 * * 6", "Europe/Berlin", True)],
@@ -281,6 +282,7 @@ def test_the_file_for_work_pools_deploys_as_well(story):
     assert queues == {
         "label-collection/nightly": ("ferflow", "writers"),
         "relabel/by-hand": ("ferflow", "writers"),
+        "forget/by-hand": ("ferflow", "writers"),
         "housekeeping/weekly": ("ferflow", "writers"),
         "night-check/daily": ("ferflow", "default"),
         "report/daily": ("ferflow", "default"),

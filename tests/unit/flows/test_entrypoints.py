@@ -6,6 +6,7 @@ from prefect.flows import load_flow_from_entrypoint
 STORED = {
     "flows.label.label_collection": "label-collection",
     "flows.relabel.relabel": "relabel",
+    "flows.forget.forget": "forget",
     "flows.retrain.retrain": "retrain",
     "flows.report.report": "report",
     "flows.housekeeping.housekeeping": "housekeeping",

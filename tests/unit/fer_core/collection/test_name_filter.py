@@ -163,7 +163,7 @@ def test_options_of_the_form_and_of_a_command_to_resume():
 def test_a_root_below_a_pattern_is_refused_where_the_pattern_reaches(tmp_path, pattern, refused):
     fill(tmp_path, "p/a.jpg")
     (tmp_path / "link").symlink_to("p")
-    for source, root in ((tmp_path / "p", tmp_path / "link/labels"), ("s3://bucket/p", "s3://bucket/p/labels")):
+    for source, root in ((tmp_path / "p", tmp_path / "link/labels"), ("s3://bucket/p", "s3://bucket/p/labelled")):
         if refused:
             with pytest.raises(UsageError, match="lies inside the source"):
                 check_apart(f"{source}/{pattern}", str(root))

@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_core.commit.verify import verify
+from fer_core.erasure.forget import forget
+from fer_core.erasure.request import Request
 from fer_core.errors import CommitError, StoreError
 from fer_core.export import delta
 from fer_core.export.delta import register
@@ -18,6 +20,7 @@ from fer_core.tables.schema import IMAGES, LABELS
 from tests.support import fakes, histories
 from tests.support.earlier import as_an_earlier_release, earlier_schema
 from tests.support.histories import Night, Outcome, labeled
+from tests.support.remembered import remember
 
 deltalake = pytest.importorskip("deltalake", reason="the extra `delta` is not installed")
 
@@ -44,6 +47,17 @@ def commits(root):
     fs, folder = fsspec.url_to_fs(f"{root}/_meta/delta/labels/_delta_log")
     lines = [fs.cat_file(file).splitlines()[0] for file in sorted(fs.find(folder))]
     return [json.loads(line)["commitInfo"] for line in lines]
+
+
+def without_deltalake(monkeypatch):
+    real = builtins.__import__
+
+    def absent(name, *given, **named):
+        if name == "deltalake":
+            raise ImportError(name)
+        return real(name, *given, **named)
+
+    monkeypatch.setattr(builtins, "__import__", absent)
 
 
 def expected(nights, table="labels"):
@@ -235,14 +249,7 @@ def test_what_cannot_be_is_one_line(tmp_path, monkeypatch):
     for url in ("memory://somewhere/labels", str(tmp_path / "100%25")):
         with pytest.raises(StoreError, match="deltalake cannot open"):
             register(open_store(url), "labels")
-    real = builtins.__import__
-
-    def absent(name, *given, **named):
-        if name == "deltalake":
-            raise ImportError(name)
-        return real(name, *given, **named)
-
-    monkeypatch.setattr(builtins, "__import__", absent)
+    without_deltalake(monkeypatch)
     with pytest.raises(StoreError, match=r"pip install 'ferflow\[delta\]'"):
         register(open_store(str(tmp_path)), "labels")
 
@@ -269,3 +276,38 @@ def test_credentials_that_only_a_profile_has(s3_root, tmp_path, monkeypatch):
     histories.commit(s3_root, NIGHTS[0])
     assert register(open_store(s3_root), "labels").version == 0
     assert fsspec.filesystem("s3", use_listings_cache=False).exists(f"{s3_root}/_meta/delta/labels/_delta_log/00000000000000000000.json")
+
+
+def test_parts_without_forgotten_rows_are_registered_again(tmp_path):
+    """One version a run; the log never names an image, and the table reads as the parts are."""
+    found = remember(str(tmp_path / "root"), tmp_path / "photos")
+    root = found.store.url()
+    for table in ("labels", "images"):
+        register(found.store, table)
+    first = opened(root).version()
+    record = forget(found.store, Request(uris=[found.uri]), "somebody")
+    assert record.delta == {"labels": f"version {first + 3}", "images": f"version {first + 3}"}
+    assert {uri for uri, *_ in rows(root)} == {str(found.photos / f"image-00{number}.png") for number in (0, 3)}
+    assert len(rows(root, "images")) == 6
+    assert opened(root).version() == register(found.store, "labels").version
+    assert found.traces(found.uri, found.copy, found.sha256) == []
+
+
+def test_a_table_that_was_never_registered_is_left_alone(tmp_path):
+    found = remember(str(tmp_path / "root"), tmp_path / "photos")
+    assert delta.refresh(found.store, "labels") is None
+    assert forget(found.store, Request(uris=[found.uri]), "somebody").delta == {}
+
+
+def test_without_deltalake_the_removal_counts_and_says_so(tmp_path, monkeypatch):
+    found = remember(str(tmp_path / "root"), tmp_path / "photos")
+    register(found.store, "labels")
+    imported = builtins.__import__
+    monkeypatch.setattr(
+        builtins, "__import__", lambda name, *rest: exec("raise ImportError") if name == "deltalake" else imported(name, *rest)
+    )
+    record = forget(found.store, Request(uris=[found.uri]), "somebody")
+    monkeypatch.undo()
+    assert "not updated: a Delta table needs the package deltalake" in record.delta["labels"]
+    register(found.store, "labels")
+    assert {uri for uri, *_ in rows(found.store.url())} == {str(found.photos / f"image-00{number}.png") for number in (0, 3)}

@@ -1,0 +1,64 @@
+"""`ferflow find`: every place of a labels root that names an image."""
+
+import argparse
+
+from flows.output import print_result
+
+HELP = """Lists every place of a labels root that names an image: labels, images and kept crops of every run, plans, reviews, and what
+interrupted runs have staged. Copies of the image under other names are found by their content. The command changes nothing.
+
+  ferflow find ~/labels --image ~/Photos/2024/party.jpg
+  ferflow find ~/labels --sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+
+It does not search galleries, reports, exports and face sets outside of the root, and it does not recognise faces."""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "find",
+        help="list every place that names an image",
+        description=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("root", metavar="ROOT", help="labels root: folder or s3:// prefix")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--image", metavar="URI", help="address of the image, as the tables have it")
+    which.add_argument("--sha256", metavar="HEX", help="digest of the image's bytes")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout: root, denied, addresses, contents, rows, places")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0, whether or not anything names it."""
+    from dataclasses import asdict
+
+    from fer_core.commit.deny_list import read_deny_list
+    from fer_core.erasure.named import image_uri, named_images, sha256_of
+    from fer_core.erasure.places import places_of
+    from fer_core.errors import StoreError
+    from fer_core.storage.paths import META
+    from fer_core.storage.store import open_store
+
+    store = open_store(args.root)
+    uris, contents = (image_uri(args.image),) if args.image else (), (sha256_of(args.sha256),) if args.sha256 else ()
+    if not store.list_files(META):
+        raise StoreError(f"there is no run in {store.url()}")
+    named = named_images(store, uris, contents)
+    found = places_of(store, named)
+    deny = read_deny_list(store)
+    denied = bool({*map(deny.uri, named.uris)} & deny.uris or {*map(deny.content, named.contents)} & deny.contents)
+    rows = sum(place.rows for place in found)
+    value = {
+        "root": store.url(),
+        "denied": denied,
+        "addresses": sorted(named.uris),
+        "contents": sorted(named.contents),
+        "rows": rows,
+        "places": [asdict(place) for place in found],
+    }
+    lines = [f"{place.rows:>7,}  {place.kind:<8} {place.path}" for place in found]
+    lines += [f"{rows:,} rows in {len(found):,} files of {store.url()}; {len(named.uris):,} addresses, {len(named.contents):,} contents"]
+    lines += ["it is denied to later runs"] if denied else []
+    print_result(args.json, value, lines)
+    return 0

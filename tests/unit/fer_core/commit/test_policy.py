@@ -1,0 +1,78 @@
+"""Runs that the policy of a root does not allow are refused in one line, before their plan is written and when they are resumed."""
+
+from dataclasses import replace
+
+import pytest
+
+from fer_core.commit.policy import FILE, Policy, read_policy, write_policy
+from fer_core.commit.publish import write_plan
+from fer_core.errors import CommitError, UsageError
+from fer_core.storage.paths import plan_file
+from fer_core.storage.store import open_store
+from flows.label_params import LabelParams
+from flows.setup.checks import check_label
+from flows.setup.label import load_resumable_plan
+from tests.support import fakes
+
+REFUSED = {
+    "requires a purpose": (Policy(require_purpose=True), {"purpose": " "}),
+    r"does not allow the purpose 'tests'; it allows 'archive', 'study 12'": (Policy(allowed_purposes=("archive", "study 12")), {}),
+    "does not allow keeping crops": (Policy(crops="never"), {"keep_crops": True}),
+}
+ALLOWED = [
+    (Policy(), {"purpose": "", "keep_crops": True}),
+    (Policy(True, "never", ("archive",)), {"purpose": " archive ", "keep_crops": False}),
+]
+
+
+@pytest.fixture
+def store(tmp_path):
+    return open_store(str(tmp_path / "root"))
+
+
+def plan(store, **changes):
+    return write_plan(store, replace(fakes.config(store.url()), **changes), fakes.plan_table([], 1), listed=0, unchanged=0, deleted=0)
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_a_run_that_does_not_fit_has_no_plan(store, said):
+    policy, changes = REFUSED[said]
+    write_policy(store, policy)
+    assert read_policy(store) == policy
+    with pytest.raises(UsageError, match=said):
+        plan(store, **changes)
+    assert not store.exists(plan_file("run-a"))
+
+
+@pytest.mark.parametrize(("policy", "changes"), ALLOWED)
+def test_a_run_that_fits_has_one(store, policy, changes):
+    write_policy(store, policy)
+    plan(store, **changes)
+    assert store.exists(plan_file("run-a"))
+
+
+def test_it_holds_for_options_forms_and_resumed_runs(store, tmp_path):
+    """A form has no other check than a resumed run and the plan; the command also asks before it starts anything."""
+    fakes.write_pictures(tmp_path / "photos", [1])
+    plan(store, source=str(tmp_path / "photos"), keep_crops=True)
+    write_policy(store, Policy(crops="never"))
+    given = {"source": str(tmp_path / "photos"), "to": store.url()}
+    for refused in (
+        lambda: check_label(LabelParams(**given, keep_crops=True)),
+        lambda: load_resumable_plan(LabelParams(**given, resume="run-a")),
+    ):
+        with pytest.raises(UsageError, match="does not allow keeping crops"):
+            refused()
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"{", b"[]", b'{"version": 2}', b'{"version": 1, "crops": "x", "require_purpose": false, "allowed_purposes": []}']
+)
+def test_a_damaged_or_later_policy_allows_nothing(store, damaged):
+    store.write_bytes(FILE, damaged)
+    with pytest.raises(CommitError, match="the policy cannot be read"):
+        plan(store)
+    later = Policy().to_bytes().replace(b'"crops"', b'"keep_labels_days": 30, "crops"')
+    store.write_bytes(FILE, later)
+    with pytest.raises(CommitError, match="that of a later release"):
+        read_policy(store)
