@@ -16,6 +16,8 @@ QUALITY: Final = "quality-v1"
 
 MAX_BYTES: Final = 64 * 2**20
 MAX_PIXELS: Final = 100_000_000
+MOST_PIXELS: Final = 700_000_000
+"""Largest `max_pixels` that can be asked for: image libraries count the bytes of a picture in 31 bits."""
 MIN_FACE_PX: Final = (10.0, 100_000.0)
 """Bounds of the smallest face in pixels: detectors find none below, and no larger picture is decoded."""
 

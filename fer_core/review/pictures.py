@@ -16,6 +16,7 @@ from fer_core.decode.decoder import DecodeLimits
 from fer_core.errors import CommitError, ImageError, StoreError
 from fer_core.gallery.photo import read_labelled
 from fer_core.gallery.templates import data_uri
+from fer_core.run import MOST_PIXELS
 from fer_core.storage.store import Store
 from fer_core.storage.uri import as_store_error, split
 from fer_core.tables.unpacked_size import CROP_BYTES, check_group
@@ -23,7 +24,8 @@ from fer_core.tables.unpacked_size import CROP_BYTES, check_group
 if TYPE_CHECKING:
     from pyarrow.parquet import FileMetaData
 
-LIMITS: Final = DecodeLimits()
+LIMITS: Final = DecodeLimits(max_bytes=2**30, max_pixels=MOST_PIXELS)
+"""Above those of runs: what is shown has the digest of an image that a run has decoded."""
 SURROUNDINGS: Final = 0.45
 """Of the box's longer side, shown on each side of it: expressions show in heads, not only in boxes."""
 SIDE: Final = 448
