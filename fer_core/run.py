@@ -13,6 +13,9 @@ ALIGNMENT: Final = "arcface-112-v1"
 QUALITY: Final = "quality-v1"
 """Changes whenever the size, sharpness, exposure or pose of a given face changes."""
 
+TURNED: Final = "quarters-v1"
+"""Changes whenever other faces are found in pictures that lie on their side or head."""
+
 MAX_BYTES: Final = 64 * 2**20
 MAX_PIXELS: Final = 100_000_000
 MIN_FACE_PX: Final = (10.0, 100_000.0)
@@ -87,6 +90,8 @@ class RunConfig:
     min_face: str | None = None
     """The smallest face, as `decode.min_face.MinFace` writes it, which also decides how finely images are searched. None: the rule of
     earlier releases, see `align.face_search`."""
+    turned: str | None = None
+    """How pictures that lie on their side or head are searched: `TURNED`. None: not at all, as in earlier releases."""
     quality_rule: QualityRule = field(default_factory=QualityRule)
     """Labelled faces that are worse than this need review, however sure the network is."""
     prior: str = "training"
@@ -118,10 +123,12 @@ class RunConfig:
         """
         later = {"prior": self.prior} if self.prior != "training" else {}
         asked = {"precision": self.precision} if self.precision is not None else {}
+        turned = {"turned": self.turned} if self.turned is not None else {}
         return json_sha256(
             {
                 **later,
                 **asked,
+                **turned,
                 **self._smallest,
                 "detector": self.detector_identity,
                 "alignment": ALIGNMENT,
@@ -153,6 +160,8 @@ class RunConfig:
             raise ValueError("sizes are at least 1, and times are not before 1970")
         if config.min_face is not None and not _is_min_face(config.min_face):
             raise ValueError("the smallest face is not as it is written")
+        if config.turned not in {None, TURNED}:
+            raise ValueError("pictures are turned in a way that this release does not know")
         return config
 
 

@@ -12,7 +12,7 @@ from fer_core.errors import UsageError
 from fer_core.models.registry import was_champion
 from fer_core.models.store import portable_name, resolve_model
 from fer_core.planning.time_zone import day, run_zone
-from fer_core.run import Answering, RunConfig
+from fer_core.run import TURNED, Answering, RunConfig
 from fer_core.storage.store import open_store
 from fer_core.storage.uri import OBJECT_STORES, scheme
 from flows.form_fields import new_run_id
@@ -61,6 +61,7 @@ def configure(params: LabelParams, now: datetime | None = None) -> RunConfig:
         model_name=chosen.model_name,
         **asdict(chosen.answering),
         min_face=params.min_face,
+        turned=TURNED,
         purpose=params.purpose,
         keep_crops=params.keep_crops,
         shard_size=params.shard_size or 0,
