@@ -7,7 +7,7 @@ cut from the turned picture, so they are those of the upright one.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -26,10 +26,11 @@ OTHERS: Final = (1, 2, 3)
 CELL: Final = (128, 224)
 """Least and most pixels of a side of its cells."""
 SHARE: Final = 4
-"""Between them, the finest pyramid level of the picture is so many times as long: a row has at most a fifth of its pixels."""
+"""Between them, the finest pyramid level of the picture is so many times as long: a row has about a fifth of its pixels."""
 STEP: Final = 32
 """Sides of cells are multiples of it, so that there are few shapes."""
 ROUNDS: Final = 2
+"""Searches of a picture after the upright one, at most."""
 AROUND: Final = 2.5
 """Side of a face's surroundings, in sides of its box."""
 GREY: Final = 128
@@ -107,25 +108,23 @@ class TurningExtractor:
         found = self._upright.extract(pictures, looks, watch)
         every = [_Doubtful(number, *one) for number, one in enumerate(zip(pictures, looks, found, strict=True))]
         for _ in range(ROUNDS):
-            doubtful = [one for one in every if not self._rule.trusts(one.found.faces)]
-            every = [turned for one, turns in self._turns(doubtful, watch) for turned in self._turned(one, turns, watch)]
+            every = self._turned([one for one in every if not self._rule.trusts(one.found.faces)], watch)
             for one in every:
                 if one.found.faces.scores.max() >= self._rule.turned_score:
                     found[one.number] = one.in_the_picture()
         return found
 
-    def _turns(self, doubtful: Sequence[_Doubtful], watch: Stopwatch) -> list[tuple[_Doubtful, int]]:
-        """The pictures in whose sheet there is a face, and the turn of the strongest one."""
-        if not doubtful:
-            return []
-        sheets = [one.sheet() for one in doubtful]
-        seen = self._upright.extract(sheets, [one.sheet_look() for one in doubtful], watch)
-        turns = [(one, one.best_turn(sheet.faces, self._rule)) for one, sheet in zip(doubtful, seen, strict=True)]
-        return [(one, best) for one, best in turns if best]
+    def _turned(self, doubtful: Sequence[_Doubtful], watch: Stopwatch) -> list[_Doubtful]:
+        """The pictures that have a stronger face after further turns, turned so."""
+        sheets = self._extract([one.sheet() for one in doubtful], [one.sheet_look() for one in doubtful], watch)
+        chosen = [(one, one.best_turn(sheet.faces, self._rule)) for one, sheet in zip(doubtful, sheets, strict=True)]
+        turning = [(one, turns, turned_picture(one.pixels, turns)) for one, turns in chosen if turns]
+        again = self._extract([pixels for _, _, pixels in turning], [one.look for one, _, _ in turning], watch)
+        return [
+            replace(one, pixels=pixels, found=replace(found, turns=(one.found.turns + turns) % 4))
+            for (one, turns, pixels), found in zip(turning, again, strict=True)
+            if self._rule.strongest(found.faces) > self._rule.strongest(one.found.faces)
+        ]
 
-    def _turned(self, one: _Doubtful, turns: int, watch: Stopwatch) -> Iterator[_Doubtful]:
-        """The picture after further turns, where it has a stronger face then."""
-        pixels = turned_picture(one.pixels, turns)
-        (again,) = self._upright.extract([pixels], [one.look], watch)
-        if self._rule.strongest(again.faces) > self._rule.strongest(one.found.faces):
-            yield replace(one, pixels=pixels, found=replace(again, turns=(one.found.turns + turns) % 4))
+    def _extract(self, pictures: Sequence[NDArray[np.uint8]], looks: Sequence[Look], watch: Stopwatch) -> list[ExtractedFaces]:
+        return self._upright.extract(pictures, looks, watch) if pictures else []
