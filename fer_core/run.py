@@ -14,6 +14,9 @@ ALIGNMENT: Final = "arcface-112-v1"
 QUALITY: Final = "quality-v1"
 """Changes whenever the size, sharpness, exposure or pose of a given face changes."""
 
+TURNED: Final = "quarters-v1"
+"""Changes whenever other faces are found in pictures that lie on their side or head."""
+
 MAX_BYTES: Final = 64 * 2**20
 MAX_PIXELS: Final = 100_000_000
 MOST_PIXELS: Final = 700_000_000
@@ -112,6 +115,8 @@ class RunConfig:
     min_face: str | None = None
     """The smallest face, as `decode.min_face.MinFace` writes it, which also decides how finely images are searched. None: the rule of
     earlier releases, see `align.face_search`."""
+    turned: str | None = None
+    """How pictures that lie on their side or head are searched: `TURNED`. None: not at all, as in earlier releases."""
     quality_rule: QualityRule = field(default_factory=QualityRule)
     """Labelled faces that are worse than this need review, however sure the network is."""
     prior: str = "training"
@@ -151,10 +156,12 @@ class RunConfig:
         """
         later = {"prior": self.prior} if self.prior != "training" else {}
         asked = {"precision": self.precision} if self.precision is not None else {}
+        turned = {"turned": self.turned} if self.turned is not None else {}
         return json_sha256(
             {
                 **later,
                 **asked,
+                **turned,
                 **self._smallest,
                 "detector": self.detector_identity,
                 "alignment": ALIGNMENT,
@@ -188,6 +195,8 @@ class RunConfig:
             raise ValueError("the smallest face is not as it is written")
         if not _DECODERS.fullmatch(config.decoders):
             raise ValueError("not the release and the extras of decoders")
+        if config.turned not in {None, TURNED}:
+            raise ValueError("pictures are turned in a way that this release does not know")
         return config
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fer_core.align.face_search import FaceSearch
 from fer_core.decode.min_face import Look
 from fer_core.detect.base import Detector
+from fer_core.detect.quarter_turn import turned_faces, turned_picture
 from fer_core.timing import Stopwatch
 from fer_core.types import Faces, Picture
 
@@ -23,6 +24,8 @@ class ExtractedFaces:
     """Those that are large enough, in the picture's pixels, by falling score."""
     crops: NDArray[np.uint8]
     """(N, 112, 112, 3) RGB, as `align` cuts them."""
+    turns: int = 0
+    """Quarter turns after which the faces were found, see `turning_extractor`."""
 
 
 class FaceExtractor(Protocol):
@@ -88,16 +91,19 @@ def refine_full_size(
         coarse = search.coarse(scales(extracted.faces.take(kept)))
         if len(coarse):
             again = search.second_reduction(scales(faces.take(coarse)), picture)
-            crops[coarse] = _cut_again(faces.take(coarse), partial(decoded_again, again), watch)
-    return ExtractedFaces(faces, crops)
+            crops[coarse] = _cut_again(faces.take(coarse), extracted.turns, partial(decoded_again, again), watch)
+    return ExtractedFaces(faces, crops, extracted.turns)
 
 
-def _cut_again(faces: Faces, decoded_again: Callable[[], Picture], watch: Stopwatch) -> NDArray[np.uint8]:
-    """Crops of faces, which are in the photograph's pixels, from another decode of it."""
+def _cut_again(faces: Faces, turns: int, decoded_again: Callable[[], Picture], watch: Stopwatch) -> NDArray[np.uint8]:
+    """Crops of faces, which are in the photograph's pixels, from another decode of it, turned as they were found."""
     from fer_core.align.aligner import align
 
     with watch.stage("decode"):
         picture = decoded_again()
     with watch.stage("align"):
         there = np.array(picture.reduction, np.float32)
-        return align(picture.pixels, replace(faces, points=faces.points / there))
+        reduced = replace(faces, points=faces.points / there)
+        if turns == 0:
+            return align(picture.pixels, reduced)
+        return align(turned_picture(picture.pixels, turns), turned_faces(reduced, turns, picture.pixels.shape[:2]))

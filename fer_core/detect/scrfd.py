@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from fer_core.detect.base import clean_detections, nms
 from fer_core.detect.image_pyramid import LIMIT_SIDE, MAX_SIDE, finest_side, halved, pyramid_levels, shrinkable_side, tiles
 from fer_core.detect.onnx_file import with_any_size
+from fer_core.detect.upright_rule import UprightRule
 from fer_core.errors import DetectorError
 from fer_core.hashing import file_sha256
 from fer_core.types import Faces
 
 SCORE_THRESHOLD: Final = 0.4
+UPRIGHT: Final = UprightRule(trusted=0.77, turned_score=0.65)
+"""Chosen on muxspace and AFW, upright and turned (docs/detector.md). Many faces that lie on their side have the right points anyway."""
 NMS_THRESHOLD: Final = 0.4
 STRIDE: Final = 32
 """Pictures are padded with black, right and below, to whole cells of the coarsest feature map."""
@@ -33,6 +36,8 @@ OUTPUTS: Final = 9
 
 class Scrfd:
     """A `Detector` over one SCRFD file with five points. `name` is part of its identity."""
+
+    upright = UPRIGHT
 
     def __init__(self, file: Path, name: str = "scrfd") -> None:
         if not file.is_file():

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fer_core.detect.base import clean_detections, nms
 from fer_core.detect.image_pyramid import LIMIT_SIDE, MAX_SIDE, finest_side, halved, pyramid_levels, shrinkable_side, tiles
+from fer_core.detect.upright_rule import UprightRule
 from fer_core.detect.yunet_network import YuNetNetwork
 from fer_core.errors import DetectorError
 from fer_core.hashing import file_sha256
@@ -15,6 +16,8 @@ from fer_core.types import Faces
 
 SCORE_THRESHOLD = 0.45
 """YuNet scores faces in profile 0.4 to 0.6; most false positives are below (benchmarks/detector/compare.py)."""
+UPRIGHT = UprightRule(trusted=0.905, turned_score=0.75)
+"""Chosen on muxspace, AFW and HELEN, upright and turned (docs/detector.md)."""
 NMS_THRESHOLD = 0.3
 MARGIN = 0.03
 """Black frame around the finest pyramid level, as a share of its longest side: faces cut off by the image border score higher with it."""
@@ -27,6 +30,8 @@ SMALLEST_SIDE = 4
 
 class YuNet:
     """A `Detector` over one ONNX file. Thread-safe."""
+
+    upright = UPRIGHT
 
     def __init__(self, file: Path, score_threshold: float = SCORE_THRESHOLD, max_side: int = MAX_SIDE) -> None:
         if not file.is_file():

@@ -114,7 +114,9 @@ def _pipeline(manifest: Manifest) -> str:
     smallest = manifest.config.get("min_face")
     if smallest is None:
         return answering.key
-    return json_sha256({"answering": answering.key, "min_face": smallest, "detector": manifest.detector})
+    turned = manifest.config.get("turned")
+    later = {} if turned is None else {"turned": turned}
+    return json_sha256({**later, "answering": answering.key, "min_face": smallest, "detector": manifest.detector})
 
 
 def _reference(

@@ -54,7 +54,7 @@ def process_images(
     pixels: int | None = None,
 ) -> LabelledImages:
     """Label images. on_progress: see `shard.label_shard`. read: `store.read_uri` or a replacement. pixels: see `DecodePrefetcher`."""
-    extractor, seen = tools.extractor(), list[_Seen]()
+    extractor, seen = tools.extractor(config.turned is not None), list[_Seen]()
     with (
         FaceBatch(tools.predictor, watch, keep_crops=config.keep_crops) as batch,
         _ahead(images, config, extractor, read, pixels) as ahead,

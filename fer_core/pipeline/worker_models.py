@@ -8,7 +8,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 from fer_core.align.face_extractor import CpuFaceExtractor, FaceExtractor
+from fer_core.align.turning_extractor import TurningExtractor
 from fer_core.detect.base import Detector
+from fer_core.detect.upright_rule import ANY_FACE
 from fer_core.errors import DetectorError, ModelError
 from fer_core.predict.base import FacePredictor
 from fer_core.run import RunConfig
@@ -27,9 +29,10 @@ class WorkerModels:
     together: FaceExtractor | None = None
     """Extractor for groups of images, on devices where this is faster."""
 
-    def extractor(self) -> FaceExtractor:
-        """The extractor that detects and aligns faces."""
-        return self.together or CpuFaceExtractor(self.detector, decode_side(self.detector))
+    def extractor(self, any_way_up: bool = False) -> FaceExtractor:
+        """The extractor that detects and aligns faces. any_way_up: also in pictures that lie on their side or head."""
+        upright = self.together or CpuFaceExtractor(self.detector, decode_side(self.detector))
+        return TurningExtractor(upright, getattr(self.detector, "upright", ANY_FACE)) if any_way_up else upright
 
 
 _lock = threading.Lock()

@@ -15,6 +15,7 @@ from fer_core.detect.builtin.runtime import load_runtime
 from fer_core.detect.builtin.tiling import tile_image
 from fer_core.detect.builtin.weights import SHIPPED
 from fer_core.detect.image_pyramid import Tile
+from fer_core.detect.upright_rule import UprightRule
 from fer_core.hashing import file_sha256
 from fer_core.types import Faces
 
@@ -23,6 +24,8 @@ SMALL: Final = 32.0
 LENIENCE: Final = 0.04
 """The threshold is lower by this for faces whose side (square root of the area) is below `SMALL` pixels: a score predicts the overlap of
 the box, which is smaller for boxes of few pixels. Chosen with the threshold, on AFW and the eleven WIDER photographs."""
+UPRIGHT: Final = UprightRule(trusted=1.32, spread=2.0, turned_score=0.75)
+"""Chosen on muxspace, AFW and HELEN, upright and turned (docs/detector.md). The network draws the points of other faces together."""
 REVISION: Final = 1
 """Incremented with every change of a rule or constant, here or in the pyramid, that changes results."""
 WEAK: Final = 0.2
@@ -40,6 +43,8 @@ CANDIDATES: Final = 2000
 
 class BuiltinDetector:
     """A `Detector`, on the GPU for that `device`; the same pixels always give the same faces on the same kind of device."""
+
+    upright = UPRIGHT
 
     def __init__(
         self, file: Path = SHIPPED, score_threshold: float = SCORE_THRESHOLD, largest_side: int = LARGEST_SIDE, device: str = "cpu"

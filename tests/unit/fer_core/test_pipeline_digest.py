@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fer_core.run import Answering, Decoding, RunConfig
+from fer_core.run import TURNED, Answering, Decoding, RunConfig
 
 CONFIG = RunConfig("a", "2026-01-01", "/s", "/r", "builtin", "builtin-1", "tiny", "tiny", "0" * 64)
 EARLIER = "7712b5b0ff25c357311c60f1bac0c8d9d4992e93e55d22f9643202a6c1244156"
@@ -58,6 +58,15 @@ def test_which_decoders_read_more(now, before, more):
 def test_what_a_manifest_says_of_decoding():
     assert Decoding.of({"max_bytes": 7, "decoders": "2 raw", "source": "/s"}) == Decoding("2 raw", 7)
     assert Decoding.of({}) == Decoding.of({"decoders": 3, "max_bytes": "x"}) == Decoding.of({"decoders": "?"}) == Decoding()
+
+
+def test_turning_pictures_is_part_of_it_but_runs_that_did_not_stay_as_they_were():
+    turned = replace(CONFIG, turned=TURNED)
+    assert turned.pipeline_digest != EARLIER
+    assert RunConfig.from_json(turned.to_json()) == turned
+    assert RunConfig.from_json({k: v for k, v in CONFIG.to_json().items() if k != "turned"}) == CONFIG
+    with pytest.raises(ValueError, match="turned"):
+        RunConfig.from_json({**CONFIG.to_json(), "turned": "quarters-v0"})
 
 
 @pytest.mark.parametrize("text", ["5", "0%", "101%", "abc", "1.0%", "", "nan"])
