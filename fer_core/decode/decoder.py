@@ -125,6 +125,12 @@ def _pixels(
         return pixels, full if turn in _SIDEWAYS else full[::-1]
 
 
+def upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB of a loaded image, as of a file. ImageError `unsupported`: samples without a fixed meaning as 8-bit colour."""
+    turn = _turn(image)
+    return _array(_rgb(image if turn is None else image.transpose(turn)))
+
+
 def _array(image: Image.Image) -> NDArray[np.uint8]:
     """(H, W, 3), C-contiguous, read-only. By strips that stay in the processor's cache: of twelve megapixels it takes a quarter of the time
     that Pillow's conversion of the whole takes, which writes it three times."""
