@@ -11,7 +11,7 @@ predict     crops                          -> expression probabilities
 tables      images, faces, predictions     -> Parquet parts
 pipeline    one shard, all of the above    -> staged parts and a receipt
 commit      receipts                       -> a committed run that readers see whole
-export, gallery, review, monitoring        read committed runs; `relabel` labels kept crops again
+export, query, gallery, review, monitoring read committed runs; `relabel` labels kept crops again
 faceset     data sets and reviews          -> training sets
 training    face sets (with `losses`)      -> models, gated against the champion
 models      networks as files; evaluation measures them; gpu runs detector and network on a GPU
@@ -28,12 +28,17 @@ from fer_core.isolation import silence_libraries
 
 if TYPE_CHECKING:
     from fer_core.api.labeler import Labeler, label_images
+    from fer_core.query.read_labels import read_labels
 
-__all__ = ["Labeler", "label_images"]
+__all__ = ["Labeler", "label_images", "read_labels"]
 
 silence_libraries()  # here, because every module that loads ONNX Runtime or OpenCV is below this package
 
-_LAZY: Final = {"Labeler": "fer_core.api.labeler", "label_images": "fer_core.api.labeler"}
+_LAZY: Final = {
+    "Labeler": "fer_core.api.labeler",
+    "label_images": "fer_core.api.labeler",
+    "read_labels": "fer_core.query.read_labels",
+}
 """Names for scripts and notebooks, and the modules that they load when they are first used."""
 
 

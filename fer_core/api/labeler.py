@@ -148,6 +148,7 @@ class Labeler:
                         rows.append(_labelled(batch, done, config, use(self._ready())))
                     done += len(batch)
                     bar.advance(len(batch))
+                    batch.clear()  # before the next ones come
             except KeyboardInterrupt:
                 of = "" if total is None else f" of {total:,}"
                 warnings.warn(f"interrupted after {done:,}{of} images; the rows are those of these images", RuntimeWarning, stacklevel=3)
