@@ -83,7 +83,7 @@ def export_current(
     written; CommitError when there is no committed run, or a part is missing or not what was promised.
     """
     manifests = committed_manifests(store)
-    _check_apart(store, target)
+    check_apart(store, target)
     _check_target(target)
     target.check_writable()
     faces, images, size = _export(store, target, manifests, on_progress, limits)
@@ -113,8 +113,8 @@ def _deleted(manifests: Sequence[Manifest]) -> int:
     return sum(manifest.deleted for manifest in newest.values())
 
 
-def _check_apart(store: Store, target: Store) -> None:
-    """Nothing but committed Parquet lies under a table's prefix."""
+def check_apart(store: Store, target: Store) -> None:
+    """UsageError where a target lies inside a labels root: nothing but committed Parquet lies under a table's prefix."""
     root, inside = (os.path.realpath(place.root) if place.local else place.root for place in (store, target))
     if type(store.fs) is type(target.fs) and f"{inside}/".startswith(f"{root.rstrip('/')}/"):
         raise UsageError(f"the target {target.url()} lies inside the labels root {store.url()}: choose a place outside of it")

@@ -25,6 +25,7 @@ COMMANDS: Final = (
     "discard",
     "gallery",
     "export",
+    "query",
     "report",
     "review",
     "detectors",
@@ -50,6 +51,7 @@ HELP: Final = """Turns a photo collection into facial-expression labels in Parqu
   ferflow gallery ~/labels --to gallery.html    show the labelled photographs
   ferflow review export ~/labels --to review    a page with the faces that most need review
   ferflow export current ~/labels --to newest   the newest label of each face as one file
+  ferflow query ~/labels "FROM current"         ask the tables in SQL
   ferflow verify ~/labels                       check that every committed row is present and intact
   ferflow discard ~/labels RUN                  remove what an interrupted run left, crops included
   ferflow relabel ~/labels --model DIR          new labels for kept faces, without the photographs
