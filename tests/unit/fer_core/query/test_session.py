@@ -1,5 +1,6 @@
 """Queries over committed runs: what they see, and that they reach nothing else."""
 
+import re
 from pathlib import Path
 
 import duckdb
@@ -153,3 +154,13 @@ def test_in_s3(s3_root, tmp_path):
         )
         with pytest.raises(QueryError):
             answer(session, f"FROM read_parquet('{s3_root}/labels/*/*/*.parquet')")
+
+
+PAGE = (Path(__file__).resolve().parents[4] / "docs" / "queries.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```sql\n(--.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+QUESTIONS = [sql.strip() for block in BLOCKS for sql in block.split(";") if sql.strip()]
+
+
+@pytest.mark.parametrize("sql", QUESTIONS, ids=[sql.partition("\n")[0].removeprefix("-- ") for sql in QUESTIONS])
+def test_the_questions_of_the_page_have_answers(session, sql):
+    answer(session, sql)
