@@ -31,12 +31,12 @@ EACH_CORE := --numprocesses auto --dist loadfile --no-loadscope-reorder --max-wo
 # None starts a server. When one grows slow, take another of its folder.
 QUICK := $(addprefix tests/unit/,$(addsuffix .py,benchmarks/test_first_commands \
 	$(addprefix fer_core/,test_json_reader test_labels test_quality_thresholds test_validation \
-		align/test_aligner collection/test_shard_plan collection/test_listfile_fuzz commit/test_late_writer commit/test_publish \
+		align/test_aligner api/test_image_input collection/test_shard_plan collection/test_listfile_fuzz commit/test_late_writer commit/test_publish \
 		decode/test_header_bounds decode/test_decode_reduced detect/test_detect_choice detect/test_detect_protocol \
 		detect/builtin/test_refinement erasure/test_places evaluation/test_evaluate evaluation/plots/test_robustness export/test_reader_files \
 		faceset/test_importers faceset/test_framing gallery/test_gallery gpu/test_gpu_places losses/test_loss_center_cosine \
 		losses/test_loss_config losses/test_loss_cross_entropy models/test_network models/test_review_thresholds \
-		monitoring/test_drift pipeline/test_worker_models planning/test_cost_model predict/test_fusion \
+		monitoring/test_drift pipeline/test_worker_models planning/test_cost_model predict/test_fusion query/test_session \
 		review/test_review_attach review/test_review_corrections storage/test_file_mode storage/test_spill \
 		tables/test_builder tables/test_data_dictionary training/test_config training/test_promotion_gate) \
 	$(addprefix flows/,test_freshness_check cli/test_stage_progress server/test_guard) \

@@ -68,5 +68,9 @@ class CommitError(FerflowError):
     """A run cannot be published, resumed or read back as its manifest promises."""
 
 
+class QueryError(FerflowError):
+    """A query is wrong, reaches for what it may not have, or cannot be answered."""
+
+
 class LeaseError(FerflowError):
     """Another process is writing to a labels root."""

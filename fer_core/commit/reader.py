@@ -1,6 +1,7 @@
 """Read a committed run: the newest manifest, and rows of its parts."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
@@ -8,16 +9,24 @@ from fer_core.commit.manifest import Manifest
 from fer_core.commit.part_reader import read_part
 from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.errors import CommitError
-from fer_core.storage.store import Store
+from fer_core.storage.store import REQUESTS_AT_ONCE, Store
 from fer_core.tables.schema import IMAGES, LABELS
+
+
+def committed_manifests(store: Store) -> list[Manifest]:
+    """Those of all committed runs. CommitError without any run, or where a manifest is damaged."""
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        manifests = list(pool.map(lambda run_id: read_manifest(store, run_id), committed_runs(store)))
+    if not manifests:
+        raise CommitError(f"no run has been committed under {store.url()} yet")
+    return manifests
 
 
 def newest_run(store: Store) -> Manifest:
     """The last committed run that processed an image; if there is none, the last committed run. CommitError without any run."""
-    manifests = [read_manifest(store, run_id) for run_id in committed_runs(store)]
-    if not manifests:
-        raise CommitError(f"no run has been committed under {store.url()} yet")
-    return max(manifests, key=lambda manifest: (sum(manifest.statuses.values()) > 0, manifest.committed_at, manifest.run_id))
+    return max(
+        committed_manifests(store), key=lambda manifest: (sum(manifest.statuses.values()) > 0, manifest.committed_at, manifest.run_id)
+    )
 
 
 def read_images(store: Store, manifest: Manifest) -> pa.Table:

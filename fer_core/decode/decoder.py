@@ -15,6 +15,7 @@ from io import BytesIO
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFile, _imaging
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -156,6 +157,11 @@ def _by_pillow(data: bytes, name: str, max_pixels: int, admit: Callable[[int], N
         ignore_xmp(image)
         image.load()
         return _whole(image, None if name == HEIF else exif_turn(image))
+
+
+def upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB of a loaded image, as of a file. ImageError `unsupported`: samples without a fixed meaning as 8-bit colour."""
+    return turned(rgb_array(image), exif_turn(image))
 
 
 def _whole(image: Image.Image, turn: Image.Transpose | None) -> JpegPicture:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from fer_core.commit.manifest import Manifest, Part
 from fer_core.commit.part_reader import UNREADABLE, checked_rows, part_bytes
-from fer_core.commit.publish import committed_runs, read_manifest
+from fer_core.commit.reader import committed_manifests
 from fer_core.errors import CommitError, StoreError
 from fer_core.export.current_view import CURRENT
 from fer_core.isolation import OFFLINE
@@ -82,7 +82,7 @@ def export_current(
     temporary disk. UsageError when the target lies inside the root; StoreError when it holds anything but an earlier export, or cannot be
     written; CommitError when there is no committed run, or a part is missing or not what was promised.
     """
-    manifests = _manifests(store)
+    manifests = committed_manifests(store)
     refuse_inside(target, store, f"the target {target.url()} lies")
     _check_target(target)
     target.check_writable()
@@ -106,14 +106,6 @@ def _export(
     sorted_parts = {table: sorted_runs(rows_of(table), schema, limits.sorting) for table, schema in _READ.items()}
     with target.replacing(FILE) as file:
         return _write(sorted_parts, file, on_progress, limits.merged)
-
-
-def _manifests(store: Store) -> list[Manifest]:
-    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-        manifests = list(pool.map(lambda run_id: read_manifest(store, run_id), committed_runs(store)))
-    if not manifests:
-        raise CommitError(f"no run has been committed under {store.url()} yet")
-    return manifests
 
 
 def _deleted(manifests: Sequence[Manifest]) -> int:

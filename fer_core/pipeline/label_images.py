@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fer_core.align.face_extractor import ExtractedFaces, FaceExtractor, refine_full_size
 from fer_core.align.face_search import FaceSearch
-from fer_core.decode.decode_prefetch import Decoded, DecodePrefetcher
+from fer_core.decode.decode_prefetch import Decode, Decoded, DecodePrefetcher
 from fer_core.decode.read_prefetch import Read
 from fer_core.errors import AccessError, FerflowError, ImageError, OutageError, StoreError
 from fer_core.pipeline.worker_models import WorkerModels
@@ -52,12 +52,16 @@ def process_images(
     on_progress: OnProgress,
     read: Read,
     pixels: int | None = None,
+    decode: Decode | None = None,
 ) -> LabelledImages:
-    """Label images. on_progress: see `shard.label_shard`. read: `store.read_uri` or a replacement. pixels: see `DecodePrefetcher`."""
+    """Label images. on_progress: see `shard.label_shard`. read: `store.read_uri` or a replacement. pixels: see `DecodePrefetcher`.
+
+    decode: in place of the decoder, for bytes that are no files; its pictures are not reduced.
+    """
     extractor, seen = tools.extractor(config.turned is not None), list[_Seen]()
     with (
         FaceBatch(tools.predictor, watch, keep_crops=config.keep_crops) as batch,
-        _ahead(images, config, extractor, read, pixels) as ahead,
+        _ahead(images, config, extractor, read, pixels=pixels, decode=decode) as ahead,
     ):
         group = _Group(config, extractor, ahead, watch, on_progress)
         while len(seen) < len(images):
@@ -253,13 +257,15 @@ def _failure_status(error: Exception, ref: ImageRef) -> tuple[str, str]:
     return UNREADABLE, f"processing failed: {type(error).__name__}: {error}"
 
 
-def _ahead(images: Sequence[ImageRef], config: RunConfig, extractor: FaceExtractor, read: Read, pixels: int | None) -> DecodePrefetcher:
+def _ahead(
+    images: Sequence[ImageRef], config: RunConfig, extractor: FaceExtractor, read: Read, *, pixels: int | None, decode: Decode | None
+) -> DecodePrefetcher:
     """Prefetches two groups of images: the next group is decoded while the current one is processed."""
-    decode, waiting = _decoder(config, extractor), 2 * extractor.pictures
-    return DecodePrefetcher(images, config.max_bytes, read, decode, threads=decoders(config.device), waiting=waiting, pixels=pixels)
+    work, waiting = decode or _decoder(config, extractor), 2 * extractor.pictures
+    return DecodePrefetcher(images, config.max_bytes, read, work, threads=decoders(config.device), waiting=waiting, pixels=pixels)
 
 
-def _decoder(config: RunConfig, extractor: FaceExtractor) -> Callable[[bytes, Callable[[int], None]], Picture]:
+def _decoder(config: RunConfig, extractor: FaceExtractor) -> Decode:
     search = FaceSearch.of(config, extractor.side)
 
     def decoded(data: bytes, admit: Callable[[int], None]) -> Picture:

@@ -107,10 +107,10 @@ def _load(config: RunConfig) -> WorkerModels:
         raise DetectorError(f"detector {config.detector} is {detector.identity} on this worker, {planned}")
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(network_threads())
-    return WorkerModels(detector, predictor, _together(config))
+    return WorkerModels(detector, predictor, group_extractor(config))
 
 
-def _together(config: RunConfig) -> FaceExtractor | None:
+def group_extractor(config: RunConfig) -> FaceExtractor | None:
     """Extractor of the built-in detector on a GPU. None for other detectors, which process one image at a time on their own device."""
     from fer_core.predict.predictor import on_cpu
 

@@ -12,6 +12,7 @@ from fer_core.models.novelty import NoveltyScale
 from fer_core.models.prior import ClassPrior, PriorName, bounded_log, card_shares, parse_prior, posterior, shares_text
 from fer_core.models.review_thresholds import ReviewRule, normalised_entropy
 from fer_core.models.store import ModelRef, ModelSpec
+from fer_core.run import Answering
 from fer_core.types import Predictions
 
 DECIMALS: Final = 4
@@ -98,6 +99,14 @@ def prior_key(ref: ModelRef, prior: str) -> str:
     if chosen == "training" or usual_prior_of(ref) != "training":
         return text
     return f"{text} for {shares_text(card_shares(ref.card))}"
+
+
+def answering(ref: ModelRef, options: AnswerOptions = MODELS_OWN) -> Answering:
+    """What a run with these options does with aligned faces. ModelError: a prior or a precision that the model was not fitted for."""
+    prior = prior_key(ref, options.prior or usual_prior_of(ref))
+    if options.precision is not None and usual_prior_of(ref) == "training":
+        raise ModelError(f"the model has no precision curve, so a precision cannot be requested: {ref.path}")
+    return Answering(ref.digest, prior, options.precision)
 
 
 def answer_rule(ref: ModelRef, spec: ModelSpec, options: AnswerOptions = MODELS_OWN) -> AnswerRule:

@@ -28,6 +28,7 @@ COMMANDS: Final = (
     "policy",
     "gallery",
     "export",
+    "query",
     "report",
     "review",
     "detectors",
@@ -53,6 +54,7 @@ HELP: Final = """Turns a photo collection into facial-expression labels in Parqu
   ferflow gallery ~/labels --to gallery.html    show the labelled photographs
   ferflow review export ~/labels --to review    a page with the faces that most need review
   ferflow export current ~/labels --to newest   the newest label of each face as one file
+  ferflow query ~/labels "FROM current"         ask the tables in SQL
   ferflow verify ~/labels                       check that every committed row is present and intact
   ferflow discard ~/labels RUN                  remove what an interrupted run left, crops included
   ferflow find ~/labels --image FILE            every place that names an image

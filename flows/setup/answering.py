@@ -1,18 +1,16 @@
 """Prior and precision of a run, from its parameters and its model."""
 
-from fer_core.errors import ModelError, UsageError
+from fer_core.errors import UsageError
 from fer_core.models.store import ModelRef, resolve_model
-from fer_core.predict.answer_rule import prior_key, usual_prior_of
+from fer_core.predict import answer_rule
+from fer_core.predict.answer_rule import AnswerOptions, prior_key
 from fer_core.run import Answering, RunConfig
 from flows.form_fields import LabellingParams
 
 
 def answering(params: LabellingParams, model: ModelRef) -> Answering:
     """What a run does with aligned faces. ModelError: a prior or a precision that the model was not fitted for."""
-    prior = prior_key(model, params.prior or usual_prior_of(model))
-    if params.precision is not None and usual_prior_of(model) == "training":
-        raise ModelError(f"the model has no precision curve, so a precision cannot be requested: {model.path}")
-    return Answering(model.digest, prior, params.precision)
+    return answer_rule.answering(model, AnswerOptions(params.prior, params.precision))
 
 
 def check_answering(params: LabellingParams, config: RunConfig) -> None:

@@ -31,6 +31,8 @@ def test_imports_run_one_way():
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
+        ("fer_core", "numpy pandas pyarrow prefect distributed dask torch cv2"),
+        ("fer_core.api.labeler", "prefect distributed dask torch"),
         ("fer_core.pipeline.shard", "prefect distributed dask torch cv2 skimage matplotlib tensorboardX pyarrow.compute"),
         ("tasks.execution.fan_out", "prefect torch cv2"),
         ("tasks.execution.worker_entrypoint", "prefect torch cv2"),
