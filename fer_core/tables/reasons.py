@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from fer_core.tables.builder import ImageFacts
+from fer_core.tables.schema import QUARANTINE
 
 MOST: Final = 8
 """Reasons that a shard and a run keep."""
@@ -13,8 +14,9 @@ _SIZE: Final = re.compile(r"[\d,]+( x [\d,]+)? ", re.ASCII)
 
 
 def reasons_of(facts: Iterable[ImageFacts]) -> dict[str, int]:
-    """The commonest reasons of some images."""
-    return _commonest(Counter(_kind(one.status, one.reason, one.ref.uri) for one in facts if one.reason is not None))
+    """The commonest reasons of some images. What is said of an image that was processed, as damage, is none."""
+    failed = (one for one in facts if one.status in QUARANTINE and one.reason is not None)
+    return _commonest(Counter(_kind(one.status, str(one.reason), one.ref.uri) for one in failed))
 
 
 def joined_reasons(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

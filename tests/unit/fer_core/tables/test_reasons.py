@@ -17,6 +17,7 @@ def test_what_differs_from_image_to_image_does_not_count():
             row("cannot open /photos/a: b.jpg: no such key", "missing"),
             row("cannot open s3://bucket/secret name", "missing"),
             row(None, "no_face"),
+            row("the file ends early: 90 of 100 rows were read", "labeled"),
         ]
     )
     assert found == {
