@@ -110,8 +110,7 @@ class TurningExtractor:
         for _ in range(ROUNDS):
             every = self._turned([one for one in every if not self._rule.trusts(one.found.faces)], watch)
             for one in every:
-                if one.found.faces.scores.max() >= self._rule.turned_score:
-                    found[one.number] = one.in_the_picture()
+                found[one.number] = one.in_the_picture()
         return found
 
     def _turned(self, doubtful: Sequence[_Doubtful], watch: Stopwatch) -> list[_Doubtful]:
@@ -124,6 +123,7 @@ class TurningExtractor:
             replace(one, pixels=pixels, found=replace(found, turns=(one.found.turns + turns) % 4))
             for (one, turns, pixels), found in zip(turning, again, strict=True)
             if self._rule.strongest(found.faces) > self._rule.strongest(one.found.faces)
+            and found.faces.scores.max() >= self._rule.turned_score
         ]
 
     def _extract(self, pictures: Sequence[NDArray[np.uint8]], looks: Sequence[Look], watch: Stopwatch) -> list[ExtractedFaces]:
