@@ -12,7 +12,6 @@ from flows.output import print_result
 
 if TYPE_CHECKING:
     from flows.relabel_params import RelabelParams
-    from flows.server.prefect_api import early_api
     from tasks.artifacts.relabel import RelabelSummary
 
 HELP = """Labels faces again with another model, from the crops of `ferflow label --keep-crops`. It reads no photograph and detects no
@@ -60,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from fer_core.commit.publish import is_committed
     from fer_core.storage.store import open_store
     from flows.relabel_params import RelabelParams
+    from flows.server.prefect_api import early_api
     from flows.setup.checks import parse_params
     from flows.setup.relabel import check_relabel, committed_summary
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from fer_core.collection.inventory import local_source
 from fer_core.commit.publish import committed_runs, read_manifest
+from fer_core.errors import StoreError
 from fer_core.storage.store import Store, open_store
 from fer_core.storage.uri import scheme
 from flows.label_params import LabelParams
@@ -50,7 +51,11 @@ def _folder(source: str) -> str | None:
 def _earlier_sources(store: Store) -> Iterator[str]:
     """Each once, the newest first by the ids of their runs."""
     seen = set[str]()
-    for run_id in reversed(committed_runs(store)):
+    try:
+        runs = committed_runs(store)
+    except StoreError:  # the check of the root says why, in terms of what was asked for
+        return
+    for run_id in reversed(runs):
         source = read_manifest(store, run_id).source
         if source not in seen:
             yield source
