@@ -5,9 +5,7 @@ import io
 import json
 import os
 import signal
-import time
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -81,19 +79,10 @@ def test_wrong_use_and_wrong_queries_are_one_line(call, root, words, code, told)
     assert fakes.tree(root) == before
 
 
-def is_computing(process: psutil.Process) -> bool:
-    """Whether DuckDB's threads work, or, where there is one core, the first thread has done far more than a start takes."""
-    own = {thread.id: thread.user_time for thread in process.threads()}
-    return own.pop(process.pid, 0) > 12 or sum(own.values()) > 0.5
-
-
 @pytest.mark.slow
 def test_ctrl_c_ends_a_query_in_one_line(commands, root):
-    process = commands.start("query", root, "SELECT count(*) FROM range(1_000_000_000_000) t(i) WHERE hash(i) % 7 = 3")
-    running, end = psutil.Process(process.pid), time.monotonic() + PATIENCE
-    while not is_computing(running):
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    process = commands.start("query", root, "FROM range(1_000_000_000_000) t(i)", "--format", "csv")
+    assert process.stdout.readline() == '"i"\n'  # so the query is running
     os.kill(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out, err) == (1, "", "ferflow: interrupted\n")
+    _, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (1, "ferflow: interrupted\n")
