@@ -1,6 +1,7 @@
 """A detector and a predictor that take no time, pictures that tell them what to do, and a whole run over such pictures.
 
-The first pixel of a fake picture is its script: red is the number of faces, green the trouble it makes.
+The first pixel of a fake picture is its script: red is the number of faces, green the trouble it makes, blue is 0. Where a picture is turned
+or shrunk, other pixels come first.
 """
 
 import hashlib
@@ -48,7 +49,7 @@ class FakeDetector:
     identity = "fake-1"
 
     def detect(self, pixels: NDArray[np.uint8], side: int | None = None, /) -> Faces:
-        count, trouble = int(pixels[0, 0, 0]), int(pixels[0, 0, 1])
+        count, trouble = (0, 0) if pixels[0, 0, 2] else (int(pixels[0, 0, 0]), int(pixels[0, 0, 1]))
         if trouble == BROKEN:
             raise ValueError("no idea\n what this is")
         if trouble == HUGE:
