@@ -6,7 +6,7 @@ Readers take every file below a table's prefix for a part of the table: a page t
 import os
 from typing import Final
 
-from fer_core.errors import UsageError
+from fer_core.errors import StoreError, UsageError
 from fer_core.storage.paths import META, RUNS, STAGING, TABLES
 from fer_core.storage.store import Store, open_store
 
@@ -43,4 +43,7 @@ def partition_above(root: Store) -> str | None:
 def _is_root(store: Store) -> bool:
     if store.local:
         return os.path.isdir(os.path.join(store.root, RUNS))
-    return next(iter(store.list_files(RUNS)), None) is not None
+    try:
+        return next(iter(store.without_retries().list_files(RUNS)), None) is not None
+    except StoreError:  # credentials for the target alone are enough; what is wrong with the store itself is told by its use
+        return False
