@@ -93,7 +93,10 @@ def open_session(store: Store, limits: QueryLimits = LIMITS) -> Iterator[QuerySe
             # the views stand on objects of this process, so they outlive the loss of files
             database.execute("SET enable_external_access = false")
             database.execute("SET lock_configuration = true")
-            yield QuerySession(database)
+            try:
+                yield QuerySession(database)
+            finally:
+                database.interrupt()  # closing waits for a query that is still computed
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Every code block of README and docs: Python and SQL run over one labelled root, commands are parsed, JSON is read.
 
-A block may use what its text names: `LABELS` is the root, `PART` a file of it, `ferplus` and `rafdb` are face sets.
+A block may use what its text names: `LABELS` is the root, `PART` a file of it, `ferplus` and `rafdb` are face sets, `rgb_array`,
+`pil_image` and `frame` pictures, `crops` faces.
 """
 
 import importlib.util
@@ -11,15 +12,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
+import numpy as np
 import pandas
 import polars
 import pyarrow
 import pyarrow.dataset
 import pytest
+from PIL import Image
 
 from fer_core.errors import FerflowError
 from fer_core.export.current_view import views
 from fer_core.export.delta import register
+from fer_core.query.session import open_session
 from fer_core.review.face_set import Shares, import_reviewed
 from fer_core.review.incoming import import_reviews
 from fer_core.storage.store import open_store
@@ -67,6 +71,8 @@ def test_python(block, place, monkeypatch):
     monkeypatch.chdir(place)
     names = {"pandas": pandas, "polars": polars, "pyarrow": pyarrow, "PART": str(next(place.glob("LABELS/labels/*/*/*.parquet")))}
     names |= {"ferplus": place / "ferplus", "rafdb": place / "ferplus"}
+    array = np.zeros((120, 120, 3), np.uint8)
+    names |= {"rgb_array": array, "frame": array, "pil_image": Image.fromarray(array), "crops": np.zeros((2, 112, 112, 3), np.uint8)}
     if "DeltaTable" in block.text:
         names["DeltaTable"] = pytest.importorskip("deltalake", reason="the extra `delta` is not installed").DeltaTable
         register(open_store("LABELS"), "labels")
@@ -76,6 +82,11 @@ def test_python(block, place, monkeypatch):
 @blocks("sql")
 def test_sql(block, place, monkeypatch):
     monkeypatch.chdir(place)
+    if "FROM runs" in block.text:  # of `ferflow query`
+        with open_session(open_store("LABELS")) as session:
+            for statement in block.text.strip().rstrip(";").split(";\n"):
+                session.run(statement).read_all()
+        return
     with duckdb.connect() as database:
         database.execute(views(open_store("LABELS")))
         database.execute(block.text).fetchall()

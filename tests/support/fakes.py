@@ -1,7 +1,7 @@
 """A detector and a predictor that take no time, pictures that tell them what to do, and a whole run over such pictures.
 
-The first pixel of a fake picture is its script: red is the number of faces, green the trouble it makes, blue is 0. Where a picture is turned
-or shrunk, other pixels come first.
+The first pixel of a fake picture is its script: red is the number of faces, green the trouble it makes, blue is 0. Where a picture is
+turned or shrunk, other pixels come first.
 """
 
 import hashlib
