@@ -31,7 +31,12 @@ def read(uri: str, limit: int, size: int | None) -> bytes:
     number = int(uri[-7:-4])
     if number % 5 == 3:
         raise ImageError("missing", "the file is not there")
-    return b"nonsense" if number % 5 == 4 else png(20, number)
+    return f"nonsense {number}".encode() if number % 5 == 4 else png(20, number)
+
+
+def different(uri: str, limit: int, size: int | None) -> bytes:
+    """Copies are not decoded, so every picture has its own content."""
+    return png(20, int(uri[-7:-4]))
 
 
 def plainly(data: bytes, admit: Callable[[int], None]) -> Picture:
@@ -70,7 +75,7 @@ def test_pixels_in_memory_are_bounded() -> None:
 
         return decode(data, DecodeLimits(), None, told)
 
-    with DecodePrefetcher(images, LIMIT, lambda uri, limit, size: png(20, 0), counted, threads=4, waiting=20, pixels=500) as ahead:
+    with DecodePrefetcher(images, LIMIT, different, counted, threads=4, waiting=20, pixels=500) as ahead:
         for ref in images:
             decoded = ahead.take(ref)
             assert several.wait(240)  # more than one at a time
@@ -82,7 +87,7 @@ def test_pixels_in_memory_are_bounded() -> None:
 
 def test_one_larger_than_the_budget_comes_alone() -> None:
     images = refs(8)
-    with DecodePrefetcher(images, LIMIT, lambda uri, limit, size: png(20, 0), plainly, threads=3, waiting=3, pixels=50) as ahead:
+    with DecodePrefetcher(images, LIMIT, different, plainly, threads=3, waiting=3, pixels=50) as ahead:
         for ref in images:
             decoded = ahead.take(ref)
             assert decoded.picture is not None
@@ -92,7 +97,7 @@ def test_one_larger_than_the_budget_comes_alone() -> None:
 def test_leaving_early_leaves_no_thread_behind() -> None:
     """Threads that wait for pixels would keep a process from ending."""
     before = set(threading.enumerate())
-    with DecodePrefetcher(refs(30), LIMIT, lambda uri, limit, size: png(20, 0), plainly, threads=3, waiting=5, pixels=200) as ahead:
+    with DecodePrefetcher(refs(30), LIMIT, different, plainly, threads=3, waiting=5, pixels=200) as ahead:
         ahead.take(refs(30)[0])  # and never gives it back
     for thread in set(threading.enumerate()) - before:
         thread.join(60)
@@ -106,7 +111,7 @@ def test_what_an_odd_decoder_raises_stays_with_its_picture() -> None:
         return decode(data, DecodeLimits(), None, admit)
 
     images = refs(3)
-    with DecodePrefetcher(images, LIMIT, lambda uri, limit, size: png(20, int(uri[-7:-4])), odd, threads=2, waiting=2) as ahead:
+    with DecodePrefetcher(images, LIMIT, different, odd, threads=2, waiting=2) as ahead:
         found = [ahead.take(ref) for ref in images]
         kinds = [type(decoded.error) for decoded in found]
     expected = [KeyError if np.frombuffer(png(20, number), np.uint8).sum() % 2 else type(None) for number in range(3)]
@@ -117,7 +122,7 @@ def test_what_an_odd_decoder_raises_stays_with_its_picture() -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_it_is_told_who_waits_for_what_is_held(threads: int) -> None:
     images = refs(6)  # of which two and a half fit
-    with DecodePrefetcher(images, LIMIT, lambda uri, limit, size: png(20, 0), plainly, threads=threads, waiting=3, pixels=500) as ahead:
+    with DecodePrefetcher(images, LIMIT, different, plainly, threads=threads, waiting=3, pixels=500) as ahead:
         held = []
         for ref in images[:2]:
             assert not ahead.is_short(ref)
