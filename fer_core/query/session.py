@@ -1,11 +1,12 @@
 """SQL over the committed runs of a root, in a DuckDB that reaches nothing else: no file, no network, no extension, no setting."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Final, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -18,8 +19,11 @@ from fer_core.query.committed_tables import committed, models_table, runs_table
 from fer_core.review.history import history
 from fer_core.storage.store import Store
 
+T = TypeVar("T")
+
 VIEWS: Final = ("labels", "images", "current", "runs", "reviews", "models")
 ROWS_AT_ONCE: Final = 10_000
+RETRY_SECONDS: Final = 0.1
 _READING: Final = ("SELECT", "EXPLAIN")
 """Kinds of statements that are run. DESCRIBE, SUMMARIZE, SHOW, FROM and WITH are SELECTs to DuckDB."""
 
@@ -38,9 +42,9 @@ LIMITS: Final = QueryLimits()
 class QuerySession:
     """The views of one root, as it was when the session began."""
 
-    def __init__(self, database: duckdb.DuckDBPyConnection) -> None:
-        """database: as `open_session` locks it."""
-        self._database = database
+    def __init__(self, database: duckdb.DuckDBPyConnection, thread: Executor) -> None:
+        """database: as `open_session` locks it. thread: that uses it."""
+        self._database, self._thread = database, thread
 
     def run(self, sql: str) -> pa.RecordBatchReader:
         """The result of one query, computed as it is read. UsageError: no query, or several, or a statement that does not read.
@@ -54,13 +58,29 @@ class QuerySession:
             kind = statements[0].type.name
             if kind not in _READING:
                 raise UsageError(f"only queries are run (SELECT, FROM, WITH, DESCRIBE, SUMMARIZE, SHOW, EXPLAIN), not {kind}")
-            return self._database.sql(statements[0]).to_arrow_reader(ROWS_AT_ONCE)
+            reader = self._apart(lambda: self._database.sql(statements[0]).to_arrow_reader(ROWS_AT_ONCE))
+        return pa.RecordBatchReader.from_batches(reader.schema, self._batches(reader))
 
     def columns(self) -> list[str]:
         """Names of all columns of all views."""
         with _one_line():
             found = self._database.sql("SELECT DISTINCT column_name FROM duckdb_columns() WHERE NOT internal ORDER BY 1").fetchall()
         return [name for (name,) in found]
+
+    def _batches(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        while (batch := self._apart(lambda: next(reader, None))) is not None:
+            yield batch
+
+    def _apart(self, work: Callable[[], T]) -> T:
+        """What DuckDB computes for minutes, in another thread: there, Python handles no signal meanwhile. An interrupt here ends it."""
+        future = self._thread.submit(work)
+        try:
+            return future.result()
+        except BaseException:
+            while not future.done():
+                self._database.interrupt()
+                wait([future], timeout=RETRY_SECONDS)
+            raise
 
 
 def rows(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
@@ -93,10 +113,8 @@ def open_session(store: Store, limits: QueryLimits = LIMITS) -> Iterator[QuerySe
             # the views stand on objects of this process, so they outlive the loss of files
             database.execute("SET enable_external_access = false")
             database.execute("SET lock_configuration = true")
-            try:
-                yield QuerySession(database)
-            finally:
-                database.interrupt()  # closing waits for a query that is still computed
+            with ThreadPoolExecutor(1, "query") as thread:
+                yield QuerySession(database, thread)
 
 
 @contextmanager

@@ -50,18 +50,13 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("Parquet is no text: name a file with --to")
     from fer_core.query.session import open_session
     from fer_core.storage.store import open_store
-    from tasks.execution import signals
 
-    try:
-        store = open_store(args.root)
-        with open_session(store) as session:
-            reader = session.run(args.sql)
-            if args.to is not None:
-                return _write(args, kind, store, reader)
-            _print(args.json, kind, reader)
-    except RuntimeError:  # DuckDB's, where a signal has ended its query
-        signals.raise_if_stop_requested()
-        raise
+    store = open_store(args.root)
+    with open_session(store) as session:
+        reader = session.run(args.sql)
+        if args.to is not None:
+            return _write(args, kind, store, reader)
+        _print(args.json, kind, reader)
     return 0
 
 

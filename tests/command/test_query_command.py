@@ -5,13 +5,17 @@ import io
 import json
 import os
 import signal
+import time
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
 from tests.support import fakes
 from tests.support.processes import PATIENCE
 
+COMPUTING_SECONDS = 6
+"""Of the processor: more than the command's start takes."""
 FACES = "SELECT expression, count(*) AS faces, sum(face_index) AS s, [1, 2] AS l FROM current GROUP BY ALL ORDER BY expression"
 
 
@@ -86,3 +90,15 @@ def test_ctrl_c_ends_a_query_in_one_line(commands, root):
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (1, "ferflow: interrupted\n")
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_query_that_has_no_row_yet(commands, root):
+    process = commands.start("query", root, "SELECT count(*) FROM range(1_000_000_000_000) t(i) WHERE hash(i) % 7 = 3")
+    running, end = psutil.Process(process.pid), time.monotonic() + PATIENCE
+    while running.cpu_times().user < COMPUTING_SECONDS:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out, err) == (1, "", "ferflow: interrupted\n")
