@@ -11,7 +11,8 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
 from fer_core.commit.manifest import Manifest
-from fer_core.commit.publish import Plan, staged_receipts, unfinished_shards
+from fer_core.commit.plan import Plan
+from fer_core.commit.publish import staged_receipts, unfinished_shards
 from fer_core.pipeline.shard_jobs import jobs
 from fer_core.run import ShardReceipt
 from fer_core.storage.paths import manifest_file

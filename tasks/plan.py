@@ -6,7 +6,7 @@ from prefect.cache_policies import NO_CACHE
 
 from fer_core.collection.inventory import Collection
 from fer_core.commit.lease import Lease
-from fer_core.commit.publish import Plan, write_plan
+from fer_core.commit.plan import Plan, write_plan
 from fer_core.commit.recovery import finish_interrupted_commits
 from fer_core.planning.draft import draft
 from fer_core.run import RunConfig

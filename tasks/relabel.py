@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 
 from fer_core.commit.lease import Lease
 from fer_core.commit.manifest import Manifest
-from fer_core.commit.publish import Plan, write_plan
+from fer_core.commit.plan import Plan, write_plan
 from fer_core.planning.draft import shard_size_for
 from fer_core.relabel.changes import changes_of
 from fer_core.relabel.configuration import RelabelOptions, relabel_config

@@ -62,7 +62,8 @@ def measured(root: str, size: int, number: int = 1) -> dict[str, Any]:
     from benchmarks.scalability.planning import etag, fake_time, night, uri
     from fer_core.collection.inventory import inventory_of
     from fer_core.collection.local_listing import ListedFile
-    from fer_core.commit.publish import publish, write_plan
+    from fer_core.commit.plan import write_plan
+    from fer_core.commit.publish import publish
     from fer_core.pipeline.shard_jobs import jobs
     from fer_core.planning.draft import draft
     from fer_core.storage.store import open_store

@@ -29,7 +29,7 @@ from benchmarks.memory.own_memory import own_memory, peak
 from fer_core.collection.inventory import inventory_of
 from fer_core.collection.local_listing import ListedFile
 from fer_core.commit.manifest import Manifest, Part
-from fer_core.commit.publish import write_plan
+from fer_core.commit.plan import write_plan
 from fer_core.planning.draft import shard_size_for
 from fer_core.planning.incremental import load_processed_index, select_changed
 from fer_core.planning.sharding import plan_shards

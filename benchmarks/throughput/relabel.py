@@ -22,7 +22,8 @@ import pyarrow as pa
 
 from benchmarks.throughput.whole_job import generated, machine
 from fer_core.collection.inventory import list_images
-from fer_core.commit.publish import publish, write_plan
+from fer_core.commit.plan import write_plan
+from fer_core.commit.publish import publish
 from fer_core.models.store import load_model, resolve_model, save_model
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import shard_images

@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Final
 
 from fer_core.commit.lease import live_claims
-from fer_core.commit.publish import is_committed, publish, read_plan, set_aside, staged_receipts
+from fer_core.commit.plan import read_plan
+from fer_core.commit.publish import is_committed, publish, set_aside, staged_receipts
 from fer_core.errors import CommitError
 from fer_core.storage.paths import COMPACTION, LEASES, META, RUNS, STAGING, TABLES, is_run_id, run_folder, staging_folder
 from fer_core.storage.store import Store

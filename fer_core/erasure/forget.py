@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import pyarrow.compute as pc
 
 from fer_core.commit.deny_list import DenyList, read_deny_list, write_deny_list
-from fer_core.commit.publish import committed_runs, is_committed, read_manifest, read_plan, replace_plan
+from fer_core.commit.plan import read_plan, replace_plan
+from fer_core.commit.publish import committed_runs, is_committed, read_manifest
 from fer_core.commit.recovery import finish_interrupted_commits
 from fer_core.commit.rewrite import rewrite_run
 from fer_core.erasure.audit import AuditRecord

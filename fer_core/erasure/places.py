@@ -8,7 +8,8 @@ import pyarrow.compute as pc
 
 from fer_core.commit.deny_list import DenyList
 from fer_core.commit.part_reader import read_part
-from fer_core.commit.publish import committed_runs, read_manifest, read_plan
+from fer_core.commit.plan import read_plan
+from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.commit.rewrite import row_filter, touched_parts
 from fer_core.erasure.named import Named
 from fer_core.erasure.staged import of_staged, run_of, staged_tables

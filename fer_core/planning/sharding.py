@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fer_core.commit.publish import as_plan
+from fer_core.commit.plan import as_plan
 from fer_core.planning.copies import listing_keys
 from fer_core.planning.cost_model import ShardSizing, listed_sizes, shard_ends
 from fer_core.storage.spill import sort_by_uri, spill_tables

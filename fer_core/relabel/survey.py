@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 
 from fer_core.commit.manifest import Manifest, Part
 from fer_core.commit.part_reader import read_part
-from fer_core.commit.publish import as_plan, committed_runs, read_manifest
+from fer_core.commit.plan import as_plan
+from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.errors import CommitError
 from fer_core.run import Answering, RunConfig
 from fer_core.storage.paths import part_beside

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from fer_core.collection.inventory import local_source
 from fer_core.collection.name_filter import MAGIC, fixed_part, reaches_below
+from fer_core.commit.plan import Plan, read_plan
 from fer_core.commit.policy import read_policy
-from fer_core.commit.publish import Plan, committed_runs, is_committed, read_plan
+from fer_core.commit.publish import committed_runs, is_committed
 from fer_core.decode.extras import installed_decoders
 from fer_core.decode.min_face import DEFAULT as DEFAULT_MIN_FACE
 from fer_core.errors import UsageError

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from fer_core.commit.plan import Plan, read_plan
 from fer_core.commit.policy import read_policy
-from fer_core.commit.publish import Plan, is_committed, read_plan
+from fer_core.commit.publish import is_committed
 from fer_core.errors import UsageError
 from fer_core.models.store import portable_name, resolve_model
 from fer_core.planning.time_zone import run_zone

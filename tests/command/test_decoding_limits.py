@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from fer_core.commit.publish import write_plan
+from fer_core.commit.plan import write_plan
 from fer_core.decode.extras import installed_decoders
 from fer_core.errors import UsageError
 from fer_core.planning.draft import draft

@@ -45,7 +45,7 @@ def test_the_form_has_it_with_one_text_for_a_value():
 
 def test_a_run_is_resumed_with_the_smallest_face_that_it_was_begun_with(tmp_path):
     """Also one that an earlier release began: unless it is named, the value is the run's own."""
-    from fer_core.commit.publish import write_plan
+    from fer_core.commit.plan import write_plan
 
     photos = fakes.write_pictures(tmp_path / "photos", [1])
     given = {"source": str(photos), "to": str(tmp_path / "labels"), "detector": "builtin", "model": "tiny"}

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer_core.commit.lease import lease, live_claims
-from fer_core.commit.publish import Plan, committed_runs, is_committed, read_manifest, staged_receipts, unfinished_shards
+from fer_core.commit.plan import Plan
+from fer_core.commit.publish import committed_runs, is_committed, read_manifest, staged_receipts, unfinished_shards
 from fer_core.commit.verify import verify
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import jobs

@@ -8,7 +8,8 @@ from itertools import count
 import pytest
 
 from fer_core.commit.lease import LeaseTimes, lease
-from fer_core.commit.publish import is_committed, publish, read_plan, staged_receipts, unfinished_shards, write_plan
+from fer_core.commit.plan import read_plan, write_plan
+from fer_core.commit.publish import is_committed, publish, staged_receipts, unfinished_shards
 from fer_core.commit.recovery import finish_interrupted_commits
 from fer_core.commit.verify import verify
 from fer_core.errors import ImageError, LeaseError, OutageError, StoreError

@@ -19,7 +19,8 @@ import fsspec
 import numpy as np
 from PIL import Image
 
-from fer_core.commit.publish import publish, write_plan
+from fer_core.commit.plan import write_plan
+from fer_core.commit.publish import publish
 from fer_core.pipeline.shard import label_shard
 from fer_core.run import ImageRef, RunConfig
 from fer_core.storage.store import open_store

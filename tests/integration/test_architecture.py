@@ -11,7 +11,8 @@ from skimage import data, io
 
 from fer_core.collection.inventory import SourceOptions, collect
 from fer_core.commit.lease import lease
-from fer_core.commit.publish import publish, unfinished_shards, write_plan
+from fer_core.commit.plan import write_plan
+from fer_core.commit.publish import publish, unfinished_shards
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import jobs
 from fer_core.pipeline.worker_models import load_worker_models

@@ -4,7 +4,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_core.collection.inventory import list_images
-from fer_core.commit.publish import publish, write_plan
+from fer_core.commit.plan import write_plan
+from fer_core.commit.publish import publish
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import jobs
 from fer_core.planning.draft import draft

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_core.collection.inventory import list_images
-from fer_core.commit.publish import publish, read_manifest, read_plan, staged_receipts, unfinished_shards, write_plan
+from fer_core.commit.plan import read_plan, write_plan
+from fer_core.commit.publish import publish, read_manifest, staged_receipts, unfinished_shards
 from fer_core.commit.reader import newest_run, read_images, read_labels
 from fer_core.commit.verify import verify
 from fer_core.export.current_file import export_current

@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 
 from fer_core.commit.lease import lease, live_claims
 from fer_core.commit.manifest import Manifest
-from fer_core.commit.publish import publish, read_manifest, read_plan, staged_receipts, unfinished_shards
+from fer_core.commit.plan import read_plan
+from fer_core.commit.publish import publish, read_manifest, staged_receipts, unfinished_shards
 from fer_core.commit.reader import newest_run, read_images
 from fer_core.commit.verify import verify
 from fer_core.detect.builtin.weights import SHIPPED, read_detector

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from fer_core.commit.publish import publish, write_plan
+from fer_core.commit.plan import write_plan
+from fer_core.commit.publish import publish
 from fer_core.labels import EXPRESSIONS
 from fer_core.run import ImageRef, PartName, PartReceipt, ShardReceipt
 from fer_core.storage.paths import staged_file

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fer_core.commit.manifest import Manifest
-from fer_core.commit.publish import as_plan, publish, write_plan
+from fer_core.commit.plan import as_plan, write_plan
+from fer_core.commit.publish import publish
 from fer_core.errors import DetectorError
 from fer_core.labels import EXPRESSIONS
 from fer_core.pipeline.shard import label_shard

@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from fer_core.commit.manifest import Manifest
-from fer_core.commit.publish import publish, write_plan
+from fer_core.commit.plan import write_plan
+from fer_core.commit.publish import publish
 from fer_core.run import ImageRef, PartName, PartReceipt, RunConfig, ShardReceipt
 from fer_core.storage.paths import staged_file
 from fer_core.storage.store import open_store

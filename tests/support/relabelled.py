@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from fer_core.commit.publish import publish, write_plan
+from fer_core.commit.plan import write_plan
+from fer_core.commit.publish import publish
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import jobs
 from fer_core.relabel.configuration import RelabelOptions, relabel_config

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from fer_core.align.aligner import align_one
 from fer_core.commit.manifest import Manifest
-from fer_core.commit.publish import publish, write_plan
+from fer_core.commit.plan import write_plan
+from fer_core.commit.publish import publish
 from fer_core.decode.decoder import DecodeLimits, decode
 from fer_core.labels import EXPRESSIONS
 from fer_core.pipeline.shard import label_shard

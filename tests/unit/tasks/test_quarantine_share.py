@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from fer_core.collection.inventory import collect
-from fer_core.commit.publish import publish, read_plan, staged_receipts, write_plan
+from fer_core.commit.plan import read_plan, write_plan
+from fer_core.commit.publish import publish, staged_receipts
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import jobs
 from fer_core.planning.draft import draft

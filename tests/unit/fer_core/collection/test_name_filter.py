@@ -7,7 +7,8 @@ import pytest
 
 from fer_core.collection.inventory import SourceOptions, collect, quick_count
 from fer_core.collection.name_filter import DEFAULT_EXCLUDES, Excludes, NameFilter, ignored_kind
-from fer_core.commit.publish import publish, read_plan, write_plan
+from fer_core.commit.plan import read_plan, write_plan
+from fer_core.commit.publish import publish
 from fer_core.errors import SourceError, UsageError
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import jobs

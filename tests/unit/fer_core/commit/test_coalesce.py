@@ -20,7 +20,8 @@ from fer_core.commit.coalesce import coalesce, group_receipts
 from fer_core.commit.lease import lease
 from fer_core.commit.manifest import Manifest
 from fer_core.commit.part_reader import part_rows
-from fer_core.commit.publish import is_committed, publish, read_manifest, read_plan, staged_receipts, unfinished_shards, write_plan
+from fer_core.commit.plan import read_plan, write_plan
+from fer_core.commit.publish import is_committed, publish, read_manifest, staged_receipts, unfinished_shards
 from fer_core.commit.recovery import finish_interrupted_commits, gc_staging
 from fer_core.commit.verify import verify
 from fer_core.errors import CommitError

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from fer_core.commit.plan import write_plan
 from fer_core.commit.policy import FILE, Policy, read_policy, write_policy
-from fer_core.commit.publish import write_plan
 from fer_core.errors import CommitError, UsageError
 from fer_core.storage.paths import plan_file
 from fer_core.storage.store import open_store

@@ -12,16 +12,8 @@ from hypothesis import strategies as st
 
 from fer_core.commit import publish as commit
 from fer_core.commit.manifest import Manifest
-from fer_core.commit.publish import (
-    committed_runs,
-    final_receipts,
-    is_committed,
-    read_manifest,
-    read_plan,
-    staged_receipts,
-    unfinished_shards,
-    write_plan,
-)
+from fer_core.commit.plan import read_plan, write_plan
+from fer_core.commit.publish import committed_runs, final_receipts, is_committed, read_manifest, staged_receipts, unfinished_shards
 from fer_core.commit.verify import verify
 from fer_core.errors import CommitError, UsageError
 from fer_core.pipeline.shard import label_shard

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fer_core.commit.publish import publish, read_manifest, read_plan, staged_receipts, unfinished_shards
+from fer_core.commit.plan import read_plan
+from fer_core.commit.publish import publish, read_manifest, staged_receipts, unfinished_shards
 from fer_core.commit.verify import verify
 from fer_core.errors import ClusterError, CommitError
 from fer_core.export.current_view import views

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from fer_core.commit.deny_list import FILE, read_deny_list
-from fer_core.commit.publish import publish, read_manifest, read_plan, staged_receipts, unfinished_shards, write_plan
+from fer_core.commit.plan import read_plan, write_plan
+from fer_core.commit.publish import publish, read_manifest, staged_receipts, unfinished_shards
 from fer_core.commit.recovery import finish_interrupted_commits
 from fer_core.commit.verify import verify
 from fer_core.erasure.forget import finish_forgetting, forget, undo

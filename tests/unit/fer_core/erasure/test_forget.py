@@ -9,7 +9,8 @@ import pytest
 
 from fer_core.commit.deny_list import FILE, DenyList, read_deny_list, write_deny_list
 from fer_core.commit.part_reader import read_part
-from fer_core.commit.publish import committed_runs, read_manifest, read_plan, staged_receipts, unfinished_shards
+from fer_core.commit.plan import read_plan
+from fer_core.commit.publish import committed_runs, read_manifest, staged_receipts, unfinished_shards
 from fer_core.commit.verify import verify
 from fer_core.erasure.audit import FOLDER
 from fer_core.erasure.forget import finish_forgetting, forget

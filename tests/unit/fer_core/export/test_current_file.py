@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from fer_core.commit.publish import publish, write_plan
+from fer_core.commit.plan import write_plan
+from fer_core.commit.publish import publish
 from fer_core.errors import CommitError, StoreError, UsageError
 from fer_core.export import current_file
 from fer_core.export.current_file import FILE, LIMITS, CurrentExport, ExportLimits, export_current

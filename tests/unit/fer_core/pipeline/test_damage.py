@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fer_core.commit.publish import publish, write_plan
+from fer_core.commit.plan import write_plan
+from fer_core.commit.publish import publish
 from fer_core.commit.verify import verify
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.worker_models import WorkerModels

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_core.collection.inventory import list_images
-from fer_core.commit.publish import publish, read_manifest, write_plan
+from fer_core.commit.plan import write_plan
+from fer_core.commit.publish import publish, read_manifest
 from fer_core.commit.verify import verify
 from fer_core.errors import ModelError
 from fer_core.pipeline import shard

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fer_core.commit.publish import publish, write_plan
+from fer_core.commit.plan import write_plan
+from fer_core.commit.publish import publish
 from fer_core.pipeline.shard_jobs import jobs
 from fer_core.planning.cost_model import CostRate
 from fer_core.planning.draft import IMAGES_TO_TELL, LARGEST_SHARD, LARGEST_WITH_CROPS, draft

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from benchmarks.scalability import planning
-from fer_core.commit.publish import committed_runs, read_plan
+from fer_core.commit.plan import read_plan
+from fer_core.commit.publish import committed_runs
 from fer_core.storage.store import open_store
 
 SIZE = 9_500
