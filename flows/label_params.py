@@ -9,7 +9,7 @@ from fer_core.collection.list_file import LIMITS, ListLimits
 from fer_core.collection.name_filter import Excludes
 from fer_core.decode.min_face import DEFAULT as DEFAULT_MIN_FACE
 from fer_core.models.store import DEFAULT
-from fer_core.run import MAX_BYTES, MAX_PIXELS, MOST_PIXELS
+from fer_core.run.configuration import MAX_BYTES, MAX_PIXELS, MOST_PIXELS
 from flows.form_fields import (
     Address,
     ClusterField,

@@ -10,7 +10,7 @@ from fer_core.commit.manifest import Manifest
 from fer_core.commit.publish import publish
 from fer_core.commit.recovery import gc_staging
 from fer_core.errors import StoreError
-from fer_core.run import RunConfig
+from fer_core.run.configuration import RunConfig
 from fer_core.storage.paths import TABLES
 from fer_core.storage.store import open_store
 from tasks.execution.progress import stage

@@ -14,7 +14,7 @@ from fer_core.commit.manifest import Manifest
 from fer_core.commit.plan import Plan
 from fer_core.commit.publish import staged_receipts, unfinished_shards
 from fer_core.pipeline.shard_jobs import jobs
-from fer_core.run import ShardReceipt
+from fer_core.run.receipts import ShardReceipt
 from fer_core.storage.paths import manifest_file
 from fer_core.storage.store import open_store
 from tasks.artifacts.label import Summary

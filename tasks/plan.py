@@ -9,7 +9,7 @@ from fer_core.commit.lease import Lease
 from fer_core.commit.plan import Plan, write_plan
 from fer_core.commit.recovery import finish_interrupted_commits
 from fer_core.planning.draft import draft
-from fer_core.run import RunConfig
+from fer_core.run.configuration import RunConfig
 from fer_core.storage.store import Store, open_store
 from tasks.execution.progress import stage
 from tasks.execution.signals import raise_if_stop_requested

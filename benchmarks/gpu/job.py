@@ -29,7 +29,8 @@ from fer_core.align.quality import assess
 from fer_core.decode.min_face import Look
 from fer_core.gpu.face_extractor import GpuFaceExtractor
 from fer_core.gpu.predictor import GpuPredictor
-from fer_core.run import ImageRef, RunConfig
+from fer_core.run.configuration import RunConfig
+from fer_core.run.shard_job import ImageRef
 from fer_core.tables.builder import ImageFacts, images_table, labels_table, part_metadata
 from fer_core.tables.parquet_writer import write_part
 from fer_core.tables.schema import LABELED, NO_FACE

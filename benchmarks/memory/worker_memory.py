@@ -64,7 +64,8 @@ def labelled_here(folder: Path) -> dict[str, float]:
     from fer_core.models.store import resolve_model
     from fer_core.pipeline.label_images import process_images
     from fer_core.pipeline.worker_models import load_worker_models
-    from fer_core.run import ImageRef, RunConfig
+    from fer_core.run.configuration import RunConfig
+    from fer_core.run.shard_job import ImageRef
     from fer_core.storage.store import read_uri
     from fer_core.timing import Stopwatch
 

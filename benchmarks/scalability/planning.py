@@ -33,7 +33,9 @@ from fer_core.commit.plan import write_plan
 from fer_core.planning.draft import shard_size_for
 from fer_core.planning.incremental import load_processed_index, select_changed
 from fer_core.planning.sharding import plan_shards
-from fer_core.run import PartName, PartReceipt, RunConfig
+from fer_core.run.configuration import RunConfig
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import PartReceipt
 from fer_core.storage.paths import manifest_file, published_file
 from fer_core.storage.store import open_store
 from fer_core.tables.parquet_writer import write_part

@@ -44,7 +44,9 @@ from fer_core.pipeline.shard_jobs import jobs
 from fer_core.planning.cost_model import CostRate, ShardSizing
 from fer_core.planning.draft import LARGEST_SHARD, SMALLEST_SHARD
 from fer_core.planning.sharding import plan_shards
-from fer_core.run import PartName, RunConfig, ShardReceipt
+from fer_core.run.configuration import RunConfig
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import ShardReceipt
 from fer_core.tables.schema import INVENTORY
 from tasks.clusters.local import configure, options
 from tasks.execution.fan_out import fan_out

@@ -24,7 +24,9 @@ from typing import Any
 import dask
 from distributed import Security, Worker, get_worker
 
-from fer_core.run import PartName, ShardJob, ShardReceipt
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import ShardReceipt
+from fer_core.run.shard_job import ShardJob
 from tasks.execution.image_timeout import heartbeat
 
 BREATH_SECONDS = 0.5

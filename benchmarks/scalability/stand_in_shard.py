@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 
 from fer_core.predict.batching import empty_results
-from fer_core.run import PartReceipt, ShardJob, ShardReceipt
+from fer_core.run.receipts import PartReceipt, ShardReceipt
+from fer_core.run.shard_job import ShardJob
 from fer_core.storage.paths import receipt_file, staged_file
 from fer_core.storage.store import open_store
 from fer_core.tables.builder import ImageFacts, images_table, labels_table, part_metadata

@@ -24,7 +24,7 @@ import s3fs
 
 from fer_core.collection.inventory import list_images
 from fer_core.decode.read_prefetch import REQUESTS_AHEAD, ReadPrefetcher
-from fer_core.run import ImageRef
+from fer_core.run.shard_job import ImageRef
 from fer_core.storage.store import open_store, read_uri
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -32,7 +32,9 @@ from fer_core.planning.sharding import plan_shards
 from fer_core.relabel.configuration import RelabelOptions, relabel_config
 from fer_core.relabel.shard import relabel_shard
 from fer_core.relabel.survey import survey
-from fer_core.run import Answering, PartName, RunConfig, ShardJob
+from fer_core.run.configuration import Answering, RunConfig
+from fer_core.run.part_name import PartName
+from fer_core.run.shard_job import ShardJob
 from fer_core.storage.store import open_store
 from flows.label_params import LabelParams
 from flows.setup.label import configure

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.decode.min_face import Look, MinFace, Reduction, crop_reduction, not_above
-from fer_core.run import RunConfig
+from fer_core.run.configuration import RunConfig
 from fer_core.types import Picture
 
 EARLIER_FINE: Final = 0.5

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from fer_core.labels import EXPRESSIONS
 from fer_core.pipeline.label_images import LabelledImages
-from fer_core.run import RunConfig
+from fer_core.run.configuration import RunConfig
 from fer_core.tables.builder import images_table, labels_table
 from fer_core.tables.schema import LABELED, LABELS
 from fer_core.types import Predictions

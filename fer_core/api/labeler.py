@@ -25,7 +25,8 @@ from fer_core.pipeline.label_images import process_images
 from fer_core.pipeline.worker_models import WorkerModels, group_extractor, predictor_for
 from fer_core.predict.answer_rule import AnswerOptions, answering
 from fer_core.predict.predictor import Device
-from fer_core.run import TURNED, ImageRef, RunConfig
+from fer_core.run.configuration import TURNED, RunConfig
+from fer_core.run.shard_job import ImageRef
 from fer_core.storage.store import read_uri
 from fer_core.storage.uri import scheme
 from fer_core.tables.schema import MISSING, TOO_LARGE

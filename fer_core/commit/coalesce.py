@@ -16,7 +16,9 @@ import pyarrow as pa
 from fer_core.commit.part_reader import part_rows
 from fer_core.errors import CommitError
 from fer_core.json_reader import parse_json
-from fer_core.run import PartName, PartReceipt, RunConfig, ShardReceipt
+from fer_core.run.configuration import RunConfig
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import PartReceipt, ShardReceipt
 from fer_core.storage.paths import TABLES, coalesced_receipt_file, published_file, staged_file
 from fer_core.storage.store import Store
 from fer_core.tables.builder import part_metadata

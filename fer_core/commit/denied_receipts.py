@@ -15,7 +15,8 @@ import pyarrow as pa
 from fer_core.commit.coalesce import staged_rows
 from fer_core.commit.deny_list import DenyList, read_deny_list, write_deny_list
 from fer_core.commit.row_filter import FACE_KEYS, RowFilter, touches
-from fer_core.run import PartReceipt, RunConfig, ShardReceipt
+from fer_core.run.configuration import RunConfig
+from fer_core.run.receipts import PartReceipt, ShardReceipt
 from fer_core.storage.paths import receipt_file, staged_file
 from fer_core.storage.store import Store
 from fer_core.tables.builder import part_metadata

@@ -1,7 +1,7 @@
 """Images and faces that were forgotten, and that no later run may label again: `_meta/denied.json`.
 
-Names and digests are stored as HMAC-SHA256 under a random key of the root, so that the list names nobody. The key lies in the same file:
-whoever can read the root can test a name or a photograph that he has, and cannot read any from the list.
+Names and digests are stored as HMAC-SHA256 under a random key of the root, so that it contains no names. The key lies in the same file:
+a reader of the root can test a name or a photograph that is known already, and cannot read any from the list.
 """
 
 import hmac

@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 from fer_core.errors import CommitError
 from fer_core.json_reader import parse_object
-from fer_core.run import RunConfig
+from fer_core.run.configuration import RunConfig
 from fer_core.storage.paths import TABLES
 from fer_core.validation import check_entries
 

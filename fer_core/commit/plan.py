@@ -10,7 +10,7 @@ import pyarrow as pa
 from fer_core.commit.policy import read_policy
 from fer_core.errors import CommitError, UsageError
 from fer_core.json_reader import parse_object
-from fer_core.run import RunConfig
+from fer_core.run.configuration import RunConfig
 from fer_core.storage.paths import is_run_id, plan_file
 from fer_core.storage.spill import spill_tables
 from fer_core.storage.store import Store

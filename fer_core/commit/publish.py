@@ -18,7 +18,9 @@ from fer_core.errors import CommitError, StoreError
 from fer_core.hashing import json_sha256
 from fer_core.json_reader import parse_object
 from fer_core.labels import EXPRESSIONS
-from fer_core.run import PartName, PartReceipt, RunConfig, ShardReceipt
+from fer_core.run.configuration import RunConfig
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import PartReceipt, ShardReceipt
 from fer_core.storage.paths import (
     RUNS,
     TABLES,

@@ -18,7 +18,7 @@ from typing import Final, Self
 from fer_core.decode.memory_budget import PixelBudget
 from fer_core.decode.perceptual_hash import perceptual_hash
 from fer_core.decode.read_prefetch import Read, ReadPrefetcher
-from fer_core.run import ImageRef
+from fer_core.run.shard_job import ImageRef
 from fer_core.types import Picture
 
 PIXELS_AHEAD: Final = 2**25

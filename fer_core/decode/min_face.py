@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from fer_core.errors import UsageError
-from fer_core.run import MIN_FACE_PX
+from fer_core.run.configuration import MIN_FACE_PX
 
 DEFAULT: Final = "1%"
 LEAST_OF_SHARE: Final = 20.0

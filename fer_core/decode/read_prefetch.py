@@ -10,7 +10,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Final, Self
 
-from fer_core.run import ImageRef
+from fer_core.run.shard_job import ImageRef
 from fer_core.storage.uri import scheme
 
 REQUESTS_AHEAD: Final = 16

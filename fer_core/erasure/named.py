@@ -17,7 +17,7 @@ from fer_core.commit.row_filter import FACE_KEYS, IDENTITY
 from fer_core.erasure.staged import staged_tables
 from fer_core.errors import CommitError, FerflowError, UsageError
 from fer_core.review.history import history
-from fer_core.run import MAX_BYTES
+from fer_core.run.configuration import MAX_BYTES
 from fer_core.storage.store import Store, read_uri
 from fer_core.storage.uri import scheme
 from fer_core.tables.schema import LABELS

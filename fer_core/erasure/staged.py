@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from fer_core.commit.deny_list import DenyList
 from fer_core.commit.part_reader import UNREADABLE
 from fer_core.commit.publish import is_committed, remove_staging
-from fer_core.run import PartName
+from fer_core.run.part_name import PartName
 from fer_core.storage.paths import COMPACTION, STAGING, coalesced_receipt_file, is_run_id, receipt_file
 from fer_core.storage.store import Store
 

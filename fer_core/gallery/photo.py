@@ -16,7 +16,7 @@ from fer_core.errors import AccessError, ImageError, StoreError
 from fer_core.gallery.label_placement import COLOURS
 from fer_core.gallery.text import counted, percent
 from fer_core.labels import EXPRESSIONS
-from fer_core.run import RunConfig
+from fer_core.run.configuration import RunConfig
 from fer_core.storage.store import read_uri
 from fer_core.tables.schema import MISSING, POINT_NAMES
 from fer_core.types import CROP_SIZE, Faces, Picture

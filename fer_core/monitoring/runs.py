@@ -18,7 +18,7 @@ from fer_core.errors import CommitError
 from fer_core.hashing import json_sha256
 from fer_core.monitoring.drift import CATEGORIES, EDGES, ENOUGH, MEASURES, Finding, Limits, Profile, compare_profiles, histogram
 from fer_core.monitoring.reference import Reference, read_profile, read_reference, write_profile, write_reference
-from fer_core.run import Answering
+from fer_core.run.configuration import Answering
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
 from fer_core.tables.schema import LABELED, LABELS, NO_FACE
 

@@ -20,7 +20,8 @@ from fer_core.decode.read_prefetch import Read
 from fer_core.errors import AccessError, FerflowError, ImageError, OutageError, StoreError
 from fer_core.pipeline.worker_models import WorkerModels
 from fer_core.predict.batching import FaceBatch, FaceResults
-from fer_core.run import ImageRef, RunConfig
+from fer_core.run.configuration import RunConfig
+from fer_core.run.shard_job import ImageRef
 from fer_core.tables.builder import ImageFacts
 from fer_core.tables.schema import LABELED, MISSING, NO_FACE, TOO_LARGE, UNREADABLE
 from fer_core.threads import decoders

@@ -16,7 +16,8 @@ import pyarrow as pa
 from fer_core.commit.part_reader import part_rows
 from fer_core.decode.read_prefetch import ReadPrefetcher
 from fer_core.errors import FerflowError, OutageError
-from fer_core.run import ImageRef, RunConfig
+from fer_core.run.configuration import RunConfig
+from fer_core.run.shard_job import ImageRef
 from fer_core.storage.paths import part_beside
 from fer_core.storage.store import Store, read_uri
 from fer_core.tables.schema import LABELED, NO_FACE, SCHEMAS

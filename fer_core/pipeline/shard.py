@@ -18,7 +18,9 @@ from fer_core.pipeline.label_images import LabelledImages, process_images
 from fer_core.pipeline.label_reuse import ReusedLabels, reuse_previous_labels
 from fer_core.pipeline.worker_models import WorkerModels, load_worker_models
 from fer_core.predict.batching import empty_results
-from fer_core.run import PartName, PartReceipt, ShardJob, ShardReceipt
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import PartReceipt, ShardReceipt
+from fer_core.run.shard_job import ShardJob
 from fer_core.storage.paths import receipt_file, staged_file
 from fer_core.storage.store import Store, open_store, read_uri
 from fer_core.tables.builder import ImageFacts, faces_table, images_table, labels_table, part_metadata

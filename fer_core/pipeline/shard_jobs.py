@@ -6,7 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fer_core.run import ImageRef, PartName, RunConfig, ShardJob
+from fer_core.run.configuration import RunConfig
+from fer_core.run.part_name import PartName
+from fer_core.run.shard_job import ImageRef, ShardJob
 
 
 def jobs(config: RunConfig, images: pa.Table, shards: list[int]) -> Iterator[ShardJob]:

@@ -13,7 +13,7 @@ from fer_core.detect.base import Detector
 from fer_core.detect.upright_rule import ANY_FACE
 from fer_core.errors import DetectorError, ModelError
 from fer_core.predict.base import FacePredictor
-from fer_core.run import RunConfig
+from fer_core.run.configuration import RunConfig
 from fer_core.threads import network_threads
 
 if TYPE_CHECKING:

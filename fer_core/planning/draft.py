@@ -15,7 +15,7 @@ from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.planning.cost_model import CostRate, ShardSizing, listed_sizes
 from fer_core.planning.incremental import load_processed_index, select_changed
 from fer_core.planning.sharding import plan_shards
-from fer_core.run import RunConfig
+from fer_core.run.configuration import RunConfig
 from fer_core.storage.spill import ROW_LIMITS, spill_tables
 from fer_core.storage.store import Store
 

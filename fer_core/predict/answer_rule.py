@@ -12,7 +12,7 @@ from fer_core.models.novelty import NoveltyScale
 from fer_core.models.prior import ClassPrior, PriorName, bounded_log, card_shares, parse_prior, posterior, shares_text
 from fer_core.models.review_thresholds import ReviewRule, normalised_entropy
 from fer_core.models.store import ModelRef, ModelSpec
-from fer_core.run import Answering
+from fer_core.run.configuration import Answering
 from fer_core.types import Predictions
 
 DECIMALS: Final = 4

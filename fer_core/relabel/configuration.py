@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from fer_core.planning.time_zone import day
 from fer_core.relabel.survey import SOURCE, Survey
-from fer_core.run import Answering, RunConfig
+from fer_core.run.configuration import Answering, RunConfig
 from fer_core.storage.store import Store
 
 

@@ -24,7 +24,10 @@ from fer_core.labels import EXPRESSIONS
 from fer_core.pipeline.worker_models import predictor_for, prepare_process
 from fer_core.predict.base import FacePredictor
 from fer_core.relabel.survey import parts_beside, run_id_of
-from fer_core.run import ImageRef, PartName, PartReceipt, RunConfig, ShardJob, ShardReceipt
+from fer_core.run.configuration import RunConfig
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import PartReceipt, ShardReceipt
+from fer_core.run.shard_job import ImageRef, ShardJob
 from fer_core.storage.paths import receipt_file, staged_file
 from fer_core.storage.store import Store, open_store
 from fer_core.tables.builder import face_id, part_metadata

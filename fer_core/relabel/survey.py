@@ -20,7 +20,7 @@ from fer_core.commit.part_reader import read_part
 from fer_core.commit.plan import as_plan
 from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.errors import CommitError
-from fer_core.run import Answering, RunConfig
+from fer_core.run.configuration import Answering, RunConfig
 from fer_core.storage.paths import part_beside
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
 from fer_core.tables.schema import IMAGES, INVENTORY, LABELED, MISSING, NO_FACE, UNREADABLE

@@ -16,7 +16,7 @@ from fer_core.decode.decoder import DecodeLimits
 from fer_core.errors import CommitError, ImageError, StoreError
 from fer_core.gallery.photo import read_labelled
 from fer_core.gallery.templates import data_uri
-from fer_core.run import MOST_PIXELS
+from fer_core.run.configuration import MOST_PIXELS
 from fer_core.storage.store import Store
 from fer_core.storage.uri import as_store_error, split
 from fer_core.tables.unpacked_size import CROP_BYTES, check_group

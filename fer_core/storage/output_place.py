@@ -45,5 +45,5 @@ def _is_root(store: Store) -> bool:
         return os.path.isdir(os.path.join(store.root, RUNS))
     try:
         return next(iter(store.without_retries().list_files(RUNS)), None) is not None
-    except StoreError:  # credentials for the target alone are enough; what is wrong with the store itself is told by its use
+    except StoreError:  # credentials for the target alone are enough; its use reports what is wrong with the store itself
         return False

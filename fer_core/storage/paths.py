@@ -3,7 +3,9 @@
 import re
 from typing import Final
 
-from fer_core.run import PartName, PartReceipt, RunConfig
+from fer_core.run.configuration import RunConfig
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import PartReceipt
 from fer_core.storage.file_mode import MARK
 
 TABLES: Final[tuple[str, ...]] = ("faces", "labels", "images")

@@ -10,7 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fer_core.labels import EXPRESSIONS
-from fer_core.run import ImageRef, RunConfig
+from fer_core.run.configuration import RunConfig
+from fer_core.run.shard_job import ImageRef
 from fer_core.tables.schema import FACES, IMAGES, LABELED, LABELS, POINT_NAMES, SCHEMA_VERSION
 from fer_core.types import Faces, Predictions, Quality
 

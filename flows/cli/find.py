@@ -2,6 +2,7 @@
 
 import argparse
 
+from flows.cli.named_image import add_named_image
 from flows.output import print_result
 
 HELP = """Lists every place of a labels root that names an image: labels, images and kept crops of every run, plans, reviews, and what
@@ -21,10 +22,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("root", metavar="ROOT", help="labels root: folder or s3:// prefix")
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--image", metavar="URI", help="address of the image, as the tables have it")
-    which.add_argument("--sha256", metavar="HEX", help="digest of the image's bytes")
+    add_named_image(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout: root, denied, addresses, contents, rows, places")
     parser.set_defaults(run=run)
 

@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from flows.cli.named_image import add_named_image
 from flows.cli.option_types import typed_path
 from flows.output import print_result
 
@@ -31,10 +32,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("root", metavar="ROOT", help="labels root: folder or s3:// prefix")
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--image", metavar="URI", help="address of the image, as the tables have it")
-    which.add_argument("--sha256", metavar="HEX", help="digest of the image's bytes")
+    which = add_named_image(parser)
     which.add_argument("--face", metavar="FACE_ID", help="face_id of one face, as the tables have it")
     which.add_argument("--list", metavar="FILE", type=typed_path, help="text file with an address or a digest a line")
     parser.add_argument("--reason", metavar="TEXT", default="", help="kept in the audit record; name no person here")

@@ -4,7 +4,7 @@ from fer_core.errors import UsageError
 from fer_core.models.store import ModelRef, resolve_model
 from fer_core.predict import answer_rule
 from fer_core.predict.answer_rule import AnswerOptions, prior_key
-from fer_core.run import Answering, RunConfig
+from fer_core.run.configuration import Answering, RunConfig
 from flows.form_fields import LabellingParams
 
 

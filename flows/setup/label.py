@@ -16,7 +16,7 @@ from fer_core.errors import UsageError
 from fer_core.models.registry import was_champion
 from fer_core.models.store import portable_name, resolve_model
 from fer_core.planning.time_zone import day, run_zone
-from fer_core.run import MAX_BYTES, MAX_PIXELS, TURNED, Answering, RunConfig
+from fer_core.run.configuration import MAX_BYTES, MAX_PIXELS, TURNED, Answering, RunConfig
 from fer_core.storage.output_place import partition_above, refuse_in_tables
 from fer_core.storage.store import open_store
 from fer_core.storage.uri import OBJECT_STORES, scheme

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 from fer_core.errors import UsageError
 from fer_core.pipeline.memory_estimate import worker_memory
 from fer_core.planning.draft import shard_size_for
-from fer_core.run import MAX_BYTES, MAX_PIXELS
+from fer_core.run.configuration import MAX_BYTES, MAX_PIXELS
 from fer_core.storage.file_mode import temporary_folder
 from tasks.clusters.base import Adaptive, Number, max_size, min_size
 from tasks.clusters.early_start import LocalBackend

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from fer_core.errors import ClusterError
-from fer_core.run import ShardJob, ShardReceipt
+from fer_core.run.receipts import ShardReceipt
+from fer_core.run.shard_job import ShardJob
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ from typing import Final, Self
 
 from distributed import Client
 
-from fer_core.run import PartName, ShardJob, ShardReceipt
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import ShardReceipt
+from fer_core.run.shard_job import ShardJob
 from tasks.execution.failure_budget import FAILURE_BUDGET, FailureBudget
 from tasks.execution.image_timeout import IMAGE_SECONDS
 from tasks.execution.poison_isolation import isolate, next_jobs

@@ -14,7 +14,9 @@ from distributed.client import ClosedClientError
 from fer_core import errors
 from fer_core.errors import FerflowError
 from fer_core.planning.cost_model import expected_seconds
-from fer_core.run import PartName, ShardJob, ShardReceipt
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import ShardReceipt
+from fer_core.run.shard_job import ShardJob
 from tasks.execution.worker_entrypoint import watched
 from tasks.execution.worker_pool import scheduler_gone
 

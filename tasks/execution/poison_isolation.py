@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Final
 
 from fer_core.errors import ClusterError
-from fer_core.run import ShardJob
+from fer_core.run.shard_job import ShardJob
 
 FAILURES_TO_QUARANTINE: Final = 2
 """Workers that a single image may kill while nothing else runs: the first failure may be the machine's, the second is the image's."""

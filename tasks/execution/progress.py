@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from fer_core.run import ShardReceipt
+from fer_core.run.receipts import ShardReceipt
 from tasks.execution.signals import raise_if_stop_requested
 
 

@@ -3,7 +3,7 @@
 import json
 
 from fer_core.errors import FerflowError
-from fer_core.run import ShardJob
+from fer_core.run.shard_job import ShardJob
 from tasks.execution.image_timeout import heartbeat
 
 

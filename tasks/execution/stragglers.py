@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from fer_core.run import PartName
+from fer_core.run.part_name import PartName
 from tasks.execution.in_flight import InFlight, Submission
 from tasks.execution.worker_events import WorkerEvents
 from tasks.execution.worker_pool import Capacity

@@ -7,7 +7,8 @@ from typing import Final
 from distributed import Client, KilledWorker
 
 from fer_core.errors import FerflowError, OutageError
-from fer_core.run import ShardJob, ShardReceipt
+from fer_core.run.receipts import ShardReceipt
+from fer_core.run.shard_job import ShardJob
 from tasks.execution.failure_budget import FAILURE_BUDGET, FailureBudget, FailureCount
 from tasks.execution.in_flight import InFlight, Submission
 from tasks.execution.poison_isolation import PASSED_OVER, WorkerFailure

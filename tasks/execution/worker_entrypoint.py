@@ -9,7 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from fer_core.errors import FerflowError
-from fer_core.run import ALIGNMENT, QUALITY, ShardJob
+from fer_core.run.configuration import ALIGNMENT, QUALITY
+from fer_core.run.shard_job import ShardJob
 from fer_core.storage.file_mode import private_process
 from tasks.execution.image_timeout import StepTimeouts, TimeLimit, WorkAbandonedError, heartbeat
 

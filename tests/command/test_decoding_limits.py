@@ -9,7 +9,7 @@ from fer_core.commit.plan import write_plan
 from fer_core.decode.extras import installed_decoders
 from fer_core.errors import UsageError
 from fer_core.planning.draft import draft
-from fer_core.run import MAX_BYTES, MAX_PIXELS
+from fer_core.run.configuration import MAX_BYTES, MAX_PIXELS
 from fer_core.storage.store import open_store
 from flows.label_params import LabelParams
 from flows.setup.checks import parse_params

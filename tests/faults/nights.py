@@ -20,7 +20,7 @@ from fer_core.commit.publish import committed_runs, is_committed, read_manifest,
 from fer_core.commit.verify import verify
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import jobs
-from fer_core.run import ShardReceipt
+from fer_core.run.receipts import ShardReceipt
 from fer_core.storage.paths import LEASES, STAGING, TABLES
 from fer_core.storage.store import Store, open_store
 from flows.label_params import LabelParams

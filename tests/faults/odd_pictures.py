@@ -9,7 +9,10 @@ import signal
 import threading
 from pathlib import Path
 
-from fer_core.run import ImageRef, PartName, RunConfig, ShardJob, ShardReceipt
+from fer_core.run.configuration import RunConfig
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import ShardReceipt
+from fer_core.run.shard_job import ImageRef, ShardJob
 from tasks.execution.image_timeout import heartbeat
 
 DEADLY, HUNGRY, HANGING = "deadly", "hungry", "hanging"

@@ -14,7 +14,7 @@ from fer_core.commit.recovery import finish_interrupted_commits
 from fer_core.commit.verify import verify
 from fer_core.errors import ImageError, LeaseError, OutageError, StoreError
 from fer_core.pipeline.shard import label_shard
-from fer_core.run import ImageRef
+from fer_core.run.shard_job import ImageRef
 from fer_core.storage.paths import plan_file
 from fer_core.storage.retry import RetryPolicy
 from fer_core.storage.store import open_store, read_uri

@@ -8,7 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_core.errors import ClusterError
-from fer_core.run import ImageRef, PartName, RunConfig, ShardJob, ShardReceipt
+from fer_core.run.configuration import RunConfig
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import ShardReceipt
+from fer_core.run.shard_job import ImageRef, ShardJob
 from tasks.execution.failure_budget import FAILURE_BUDGET, FailureCount
 from tasks.execution.poison_isolation import (
     FAILURES_TO_QUARANTINE,

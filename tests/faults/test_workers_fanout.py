@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from fer_core.errors import ClusterError
-from fer_core.run import PartName
+from fer_core.run.part_name import PartName
 from tasks.execution.failure_budget import FailureBudget
 from tasks.execution.fan_out import fan_out
 from tasks.execution.poison_isolation import FAILURES_TO_QUARANTINE, PASSED_OVER

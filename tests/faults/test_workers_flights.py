@@ -8,7 +8,8 @@ import pytest
 from distributed import KilledWorker
 
 from fer_core.errors import ClusterError
-from fer_core.run import PartName, ShardReceipt
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import ShardReceipt
 from tasks.execution.poison_isolation import FailureCause, WorkerFailure
 from tasks.execution.submission import SubmissionTimeouts, TaskSubmitter
 from tests.faults import odd_pictures

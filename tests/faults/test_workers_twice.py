@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_core.errors import ClusterError
-from fer_core.run import PartName, ShardJob, ShardReceipt
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import ShardReceipt
+from fer_core.run.shard_job import ShardJob
 from fer_core.storage.local import remove_folder
 from tasks.execution import fan_out as fanout
 from tasks.execution.failure_budget import FAILURE_BUDGET, FailureBudget

@@ -22,7 +22,8 @@ from PIL import Image
 from fer_core.commit.plan import write_plan
 from fer_core.commit.publish import publish
 from fer_core.pipeline.shard import label_shard
-from fer_core.run import ImageRef, RunConfig
+from fer_core.run.configuration import RunConfig
+from fer_core.run.shard_job import ImageRef
 from fer_core.storage.store import open_store
 from tests.support import fakes
 

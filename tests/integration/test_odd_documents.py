@@ -40,7 +40,7 @@ from fer_core.review.corrections import read_corrections
 from fer_core.review.history import FOLDER, history
 from fer_core.review.incoming import import_reviews
 from fer_core.review.reviewed import reviewed_faces
-from fer_core.run import Answering
+from fer_core.run.configuration import Answering
 from fer_core.storage.paths import begun_file, manifest_file, plan_file, receipt_file
 from fer_core.storage.store import open_store
 from fer_core.training.checkpoint import Progress, load_checkpoint, save_checkpoint

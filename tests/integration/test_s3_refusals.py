@@ -5,7 +5,8 @@ import pytest
 from fer_core.collection.inventory import list_images, quick_count
 from fer_core.errors import AccessError, ImageError, SourceError, StoreError
 from fer_core.pipeline.shard import label_shard
-from fer_core.run import PartName, ShardJob
+from fer_core.run.part_name import PartName
+from fer_core.run.shard_job import ShardJob
 from fer_core.storage.store import open_store, read_uri
 from tests.support import fakes
 from tests.support.swift_server import Keys, new_bucket, use

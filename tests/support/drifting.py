@@ -9,7 +9,9 @@ import numpy as np
 from fer_core.commit.plan import write_plan
 from fer_core.commit.publish import publish
 from fer_core.labels import EXPRESSIONS
-from fer_core.run import ImageRef, PartName, PartReceipt, ShardReceipt
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import PartReceipt, ShardReceipt
+from fer_core.run.shard_job import ImageRef
 from fer_core.storage.paths import staged_file
 from fer_core.storage.store import open_store
 from fer_core.tables.builder import ImageFacts, images_table, labels_table, part_metadata

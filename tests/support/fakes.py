@@ -23,7 +23,10 @@ from fer_core.errors import DetectorError
 from fer_core.labels import EXPRESSIONS
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.worker_models import WorkerModels
-from fer_core.run import ImageRef, PartName, RunConfig, ShardJob, ShardReceipt
+from fer_core.run.configuration import RunConfig
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import ShardReceipt
+from fer_core.run.shard_job import ImageRef, ShardJob
 from fer_core.storage.store import open_store
 from fer_core.tables.schema import INVENTORY
 from fer_core.types import Faces, Predictions

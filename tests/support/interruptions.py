@@ -7,7 +7,8 @@ from pathlib import Path
 
 from fer_core.commit.manifest import Manifest
 from fer_core.commit.publish import is_committed, staged_receipts
-from fer_core.run import RunConfig, ShardReceipt
+from fer_core.run.configuration import RunConfig
+from fer_core.run.receipts import ShardReceipt
 from fer_core.storage.store import open_store
 from tests.support import fakes
 

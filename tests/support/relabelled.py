@@ -13,7 +13,7 @@ from fer_core.pipeline.shard_jobs import jobs
 from fer_core.relabel.configuration import RelabelOptions, relabel_config
 from fer_core.relabel.shard import relabel_shard
 from fer_core.relabel.survey import survey
-from fer_core.run import Answering
+from fer_core.run.configuration import Answering
 from fer_core.storage.store import open_store
 from fer_core.types import Predictions
 from tests.support import fakes

@@ -20,7 +20,7 @@ from fer_core.labels import EXPRESSIONS
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.worker_models import WorkerModels
 from fer_core.review.present import present_labels
-from fer_core.run import RunConfig
+from fer_core.run.configuration import RunConfig
 from fer_core.storage.store import open_store
 from fer_core.tables.schema import LABELS, POINT_NAMES
 from fer_core.types import Faces, Predictions

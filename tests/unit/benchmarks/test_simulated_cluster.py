@@ -9,7 +9,7 @@ import pytest
 from benchmarks.scalability import simulated_cluster
 from benchmarks.scalability.simulated_cluster import Size, busy, draw, makespan, measured, planned, table
 from benchmarks.scalability.simulated_workers import WorkerProfile
-from fer_core.run import PartName
+from fer_core.run.part_name import PartName
 
 SIZE = Size(16, 1.5, 0.5, 0.02, 1)
 

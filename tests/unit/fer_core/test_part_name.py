@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_core.run import PartName, PartReceipt, ShardReceipt
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import PartReceipt, ShardReceipt
 
 PIECES = st.lists(st.text("0123456789abcdef", min_size=1, max_size=8), max_size=4).map(tuple)
 NAMES = st.builds(PartName, st.integers(0, 10**9 - 1), PIECES)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fer_core.run import TURNED, Answering, Decoding, RunConfig
+from fer_core.run.configuration import TURNED, Answering, Decoding, RunConfig
 
 CONFIG = RunConfig("a", "2026-01-01", "/s", "/r", "builtin", "builtin-1", "tiny", "tiny", "0" * 64)
 EARLIER = "7712b5b0ff25c357311c60f1bac0c8d9d4992e93e55d22f9643202a6c1244156"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_core.quality_thresholds import QualityRule
-from fer_core.run import RunConfig
+from fer_core.run.configuration import RunConfig
 from fer_core.types import Quality
 from tests.support import fakes
 

@@ -11,7 +11,7 @@ from fer_core.errors import UsageError
 from fer_core.planning.time_zone import SCHEDULES, run_zone
 from fer_core.relabel.configuration import relabel_config
 from fer_core.relabel.survey import survey
-from fer_core.run import Answering, RunConfig
+from fer_core.run.configuration import Answering, RunConfig
 from fer_core.storage.store import open_store
 from flows.label_params import LabelParams
 from flows.label_summary import as_json

@@ -10,7 +10,7 @@ from fer_core.commit.publish import publish, staged_receipts
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import jobs
 from fer_core.planning.draft import draft
-from fer_core.run import ShardJob
+from fer_core.run.shard_job import ShardJob
 from fer_core.storage.store import open_store
 from flows.label_summary import as_json, as_text, max_failed_sentence
 from tasks.artifacts.label import Summary

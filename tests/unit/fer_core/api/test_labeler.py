@@ -21,7 +21,8 @@ from fer_core.api.label_rows import ROWS
 from fer_core.api.labeler import BATCH
 from fer_core.errors import DetectorError, ModelError, UsageError
 from fer_core.pipeline.shard import label_shard
-from fer_core.run import PartName, ShardJob
+from fer_core.run.part_name import PartName
+from fer_core.run.shard_job import ShardJob
 from fer_core.tables.schema import LABELS, POINT_NAMES
 from fer_core.types import Faces
 from tests.support import fakes
@@ -47,7 +48,7 @@ def photos(tmp_path_factory, two_pictures) -> Path:
     exif[0x0112] = 8
     group.transpose(Image.Transpose.ROTATE_270).save(folder / "turned.jpg", exif=exif)
     Image.fromarray(ASTRONAUT).convert("L").save(folder / "grey.png")
-    Image.new("RGB", (64, 48), "white").save(folder / "nobody.png")
+    Image.new("RGB", (64, 48), "white").save(folder / "no-face.png")
     (folder / "broken.jpg").write_bytes((folder / "group.jpg").read_bytes()[:5000])
     (folder / "text.jpg").write_bytes(b"no picture")
     return folder

@@ -12,7 +12,8 @@ from fer_core.collection.local_listing import FolderLinks, walk
 from fer_core.collection.name_filter import matches
 from fer_core.errors import ImageError, SourceError
 from fer_core.pipeline.shard import label_shard
-from fer_core.run import PartName, ShardJob
+from fer_core.run.part_name import PartName
+from fer_core.run.shard_job import ShardJob
 from fer_core.storage.store import open_store, read_uri
 from fer_core.storage.system_files import is_system_file
 from tests.support import fakes

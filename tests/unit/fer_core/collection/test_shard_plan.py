@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fer_core.pipeline.shard_jobs import shard_images
 from fer_core.planning.sharding import plan_shards
-from fer_core.run import ImageRef
+from fer_core.run.shard_job import ImageRef
 from fer_core.tables.schema import INVENTORY, PLAN
 
 

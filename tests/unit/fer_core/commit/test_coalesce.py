@@ -29,7 +29,8 @@ from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import jobs
 from fer_core.planning.draft import draft
 from fer_core.planning.incremental import load_processed_index
-from fer_core.run import PartName, PartReceipt, ShardReceipt
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import PartReceipt, ShardReceipt
 from fer_core.storage.paths import TABLES, manifest_file, staged_file
 from fer_core.storage.store import open_store
 from fer_core.tables.builder import part_metadata

@@ -13,7 +13,7 @@ from fer_core.commit.publish import staged_receipts
 from fer_core.commit.recovery import gc_staging
 from fer_core.commit.verify import verify
 from fer_core.pipeline.shard import label_shard
-from fer_core.run import ShardReceipt
+from fer_core.run.receipts import ShardReceipt
 from fer_core.storage.paths import STAGING, receipt_file, staged_file
 from fer_core.storage.store import open_store
 from tests.support import fakes

@@ -17,7 +17,9 @@ from fer_core.commit.publish import committed_runs, final_receipts, is_committed
 from fer_core.commit.verify import verify
 from fer_core.errors import CommitError, UsageError
 from fer_core.pipeline.shard import label_shard
-from fer_core.run import PartName, PartReceipt, ShardJob, ShardReceipt
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import PartReceipt, ShardReceipt
+from fer_core.run.shard_job import ShardJob
 from fer_core.storage.paths import manifest_file, published_file, receipt_file, run_folder, staged_file, staging_folder
 from fer_core.storage.store import open_store
 from fer_core.tables.schema import PLAN

@@ -18,7 +18,7 @@ from fer_core.planning.incremental import load_processed_index, select_changed
 from fer_core.relabel.changes import changes_of
 from fer_core.relabel.shard import relabel_shard
 from fer_core.relabel.survey import survey
-from fer_core.run import Answering
+from fer_core.run.configuration import Answering
 from fer_core.storage.paths import manifest_file
 from fer_core.storage.store import open_store
 from flows.label_summary import model_told

@@ -11,7 +11,7 @@ from PIL import Image
 from fer_core.decode.decode_prefetch import DecodePrefetcher
 from fer_core.decode.decoder import DecodeLimits, decode
 from fer_core.errors import ImageError
-from fer_core.run import ImageRef
+from fer_core.run.shard_job import ImageRef
 from fer_core.types import Picture
 
 LIMIT = 10**6

@@ -21,7 +21,7 @@ from fer_core.decode.min_face import (
     not_above,
 )
 from fer_core.errors import UsageError
-from fer_core.run import _is_min_face
+from fer_core.run.configuration import _is_min_face
 
 WRONG = (
     "",

@@ -6,7 +6,7 @@ import pytest
 
 from fer_core.decode.read_prefetch import REQUESTS_AHEAD, ReadPrefetcher
 from fer_core.errors import ImageError, OutageError
-from fer_core.run import ImageRef
+from fer_core.run.shard_job import ImageRef
 
 LIMIT = 1000
 

@@ -31,7 +31,7 @@ def before(tmp_path_factory):
     """After the photograph was forgotten."""
     folder = tmp_path_factory.mktemp("remembered")
     found = remember(str(folder / "root"), folder / "photos")
-    forget(found.store, Request(uris=[found.uri]), "somebody")
+    forget(found.store, Request(uris=[found.uri]), "operator")
     return found
 
 
@@ -127,7 +127,7 @@ def test_what_a_killed_run_has_staged_is_cleared_by_the_next(root, tmp_path):
 def test_a_face_stays_denied_under_another_pipeline(tmp_path):
     root = remember(str(tmp_path / "root"), tmp_path / "photos")
     face = next(row for row in root.rows("labels") if row["image_uri"] == root.uri and row["face_index"] == 0)
-    forget(root.store, Request(face_ids=[face["face_id"]]), "somebody")
+    forget(root.store, Request(face_ids=[face["face_id"]]), "operator")
     manifest = night(root, root.photos, model_digest="1" * 64)
     found = [row for row in root.rows("labels") if row["run_id"] == "night" and row["image_sha256"] == root.sha256]
     assert [row["face_index"] for row in found] == [1, 1]
@@ -138,7 +138,7 @@ def test_a_face_stays_denied_under_another_pipeline(tmp_path):
 def test_a_denied_face_that_a_killed_run_has_staged_is_cleared_and_its_image_is_labelled(tmp_path):
     root = remember(str(tmp_path / "root"), tmp_path / "photos")
     face = next(row for row in root.rows("labels") if row["image_uri"] == root.uri and row["face_index"] == 0)
-    forget(root.store, Request(face_ids=[face["face_id"]]), "somebody")
+    forget(root.store, Request(face_ids=[face["face_id"]]), "operator")
     plan = planned(root, root.photos, model_digest="1" * 64)
     staged(root, plan)
     finish_forgetting(root.store)
@@ -173,8 +173,8 @@ def test_reviews_of_it_do_not_come_back_in_another_file(root, tmp_path):
 def test_undone_it_is_labelled_again(root):
     denied = read_deny_list(root.store)
     with pytest.raises(CommitError, match="nothing that was named is denied"):
-        undo(root.store, Request(uris=["/nowhere.png"]), "somebody")
-    record = undo(root.store, Request(uris=[root.uri], contents=[root.sha256]), "somebody", "consent")
+        undo(root.store, Request(uris=["/nowhere.png"]), "operator")
+    record = undo(root.store, Request(uris=[root.uri], contents=[root.sha256]), "operator", "consent")
     assert record.lifted == {"image": 1, "sha256": 1, "face": 0}
     kept = json.loads(root.store.read_bytes(record.path))
     assert (kept["reason"], kept["rows"], record.id[:5]) == ("consent", {}, "undo-")
@@ -189,4 +189,4 @@ def test_a_damaged_deny_list_ends_a_night_and_a_removal(root):
         with pytest.raises(CommitError, match="the deny list cannot be read"):
             planned(root, root.photos)
         with pytest.raises(CommitError, match="the deny list cannot be read"):
-            forget(root.store, Request(uris=["/x.png"]), "somebody")
+            forget(root.store, Request(uris=["/x.png"]), "operator")

@@ -47,7 +47,7 @@ def state(root):
 
 
 def done(root, request, store=None):
-    return forget(store or root.store, request, "somebody@here", "request 17")
+    return forget(store or root.store, request, "operator@here", "request 17")
 
 
 def test_nothing_names_it_on_any_storage(any_root, tmp_path):
@@ -108,7 +108,7 @@ def test_the_audit_record_names_nothing(root):
     record = done(root, Request(uris=[root.uri]))
     kept = json.loads(root.store.read_bytes(record.path))
     assert {name: kept[name] for name in ("by", "reason", "asked", "runs")} == {
-        "by": "somebody@here",
+        "by": "operator@here",
         "reason": "request 17",
         "asked": {"image": 1, "sha256": 0, "face": 0},
         "runs": 4,

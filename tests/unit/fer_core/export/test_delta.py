@@ -285,7 +285,7 @@ def test_parts_without_forgotten_rows_are_registered_again(tmp_path):
     for table in ("labels", "images"):
         register(found.store, table)
     first = opened(root).version()
-    record = forget(found.store, Request(uris=[found.uri]), "somebody")
+    record = forget(found.store, Request(uris=[found.uri]), "operator")
     assert record.delta == {"labels": f"version {first + 3}", "images": f"version {first + 3}"}
     assert {uri for uri, *_ in rows(root)} == {str(found.photos / f"image-00{number}.png") for number in (0, 3)}
     assert len(rows(root, "images")) == 6
@@ -296,7 +296,7 @@ def test_parts_without_forgotten_rows_are_registered_again(tmp_path):
 def test_a_table_that_was_never_registered_is_left_alone(tmp_path):
     found = remember(str(tmp_path / "root"), tmp_path / "photos")
     assert delta.refresh(found.store, "labels") is None
-    assert forget(found.store, Request(uris=[found.uri]), "somebody").delta == {}
+    assert forget(found.store, Request(uris=[found.uri]), "operator").delta == {}
 
 
 def test_without_deltalake_the_removal_counts_and_says_so(tmp_path, monkeypatch):
@@ -306,7 +306,7 @@ def test_without_deltalake_the_removal_counts_and_says_so(tmp_path, monkeypatch)
     monkeypatch.setattr(
         builtins, "__import__", lambda name, *rest: exec("raise ImportError") if name == "deltalake" else imported(name, *rest)
     )
-    record = forget(found.store, Request(uris=[found.uri]), "somebody")
+    record = forget(found.store, Request(uris=[found.uri]), "operator")
     monkeypatch.undo()
     assert "not updated: a Delta table needs the package deltalake" in record.delta["labels"]
     register(found.store, "labels")

@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_core.pipeline.shard import label_shard
-from fer_core.run import PartName, ShardJob
+from fer_core.run.part_name import PartName
+from fer_core.run.shard_job import ShardJob
 from fer_core.storage.paths import staged_file
 from fer_core.storage.store import open_store
 from tests.support import fakes

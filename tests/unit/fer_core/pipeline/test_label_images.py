@@ -19,7 +19,8 @@ from fer_core.pipeline import label_images
 from fer_core.pipeline.label_images import LabelledImages, process_images
 from fer_core.pipeline.worker_models import WorkerModels
 from fer_core.predict.batching import FACES_A_BATCH, FaceBatch
-from fer_core.run import ImageRef, RunConfig
+from fer_core.run.configuration import RunConfig
+from fer_core.run.shard_job import ImageRef
 from fer_core.storage.store import read_uri
 from fer_core.timing import Stopwatch
 from fer_core.types import Faces

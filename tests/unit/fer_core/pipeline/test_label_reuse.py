@@ -20,7 +20,7 @@ from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import jobs
 from fer_core.pipeline.worker_models import WorkerModels, load_worker_models
 from fer_core.planning.draft import draft
-from fer_core.run import ImageRef
+from fer_core.run.shard_job import ImageRef
 from fer_core.storage.paths import run_folder
 from fer_core.storage.store import open_store
 from tests.support import fakes

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.memory.worker_memory import measured
 from fer_core.decode.decode_prefetch import PIXELS_AHEAD
 from fer_core.pipeline.memory_estimate import worker_memory
-from fer_core.run import MAX_BYTES, MAX_PIXELS
+from fer_core.run.configuration import MAX_BYTES, MAX_PIXELS
 from tasks.clusters import local
 from tasks.clusters.address import AddressCluster
 from tasks.clusters.local import LocalCluster

@@ -16,7 +16,9 @@ from fer_core.pipeline import label_images
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.worker_models import WorkerModels, load_worker_models
 from fer_core.quality_thresholds import QualityRule
-from fer_core.run import ImageRef, PartName, ShardJob, ShardReceipt
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import ShardReceipt
+from fer_core.run.shard_job import ImageRef, ShardJob
 from fer_core.storage.paths import receipt_file, staged_file
 from fer_core.storage.store import open_store, read_uri
 from tests.support import fakes

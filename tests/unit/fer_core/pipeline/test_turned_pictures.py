@@ -19,7 +19,7 @@ from fer_core.detect.quarter_turn import turned_faces
 from fer_core.gpu.face_extractor import GpuFaceExtractor
 from fer_core.pipeline.label_images import LabelledImages, process_images
 from fer_core.pipeline.worker_models import WorkerModels
-from fer_core.run import TURNED
+from fer_core.run.configuration import TURNED
 from fer_core.storage.store import read_uri
 from fer_core.timing import Stopwatch
 from fer_core.types import Picture

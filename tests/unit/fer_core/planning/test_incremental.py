@@ -11,7 +11,9 @@ from fer_core.commit.manifest import Manifest, Part
 from fer_core.commit.publish import publish
 from fer_core.errors import CommitError
 from fer_core.planning.incremental import KNOWN, load_processed_index, select_changed
-from fer_core.run import Decoding, PartName, PartReceipt
+from fer_core.run.configuration import Decoding
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import PartReceipt
 from fer_core.storage.paths import manifest_file, published_file
 from fer_core.storage.spill import ROW_LIMITS, RowLimits
 from fer_core.storage.store import open_store

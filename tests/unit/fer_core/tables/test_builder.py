@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_core.quality_thresholds import QualityRule
-from fer_core.run import ImageRef
+from fer_core.run.shard_job import ImageRef
 from fer_core.tables.builder import ImageFacts, face_id, faces_table, images_table, labels_table, part_metadata
 from fer_core.tables.parquet_writer import write_part
 from fer_core.tables.schema import FACES, IMAGES, LABELS

@@ -1,4 +1,4 @@
-from fer_core.run import ImageRef
+from fer_core.run.shard_job import ImageRef
 from fer_core.tables.builder import ImageFacts
 from fer_core.tables.reasons import MOST, joined_reasons, reasons_of
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from fer_core.run import PartName, ShardReceipt
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import ShardReceipt
 from flows.cli.progress_bar import Display
 from flows.cli.stage_progress import BEAT_SECONDS, LINE_SECONDS, PacedLines, StageProgress, duration
 from tasks.execution.progress import Progress

@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_core.errors import ClusterError, ModelError, StoreError
-from fer_core.run import ImageRef, PartName, RunConfig, ShardJob, ShardReceipt
+from fer_core.run.configuration import RunConfig
+from fer_core.run.part_name import PartName
+from fer_core.run.receipts import ShardReceipt
+from fer_core.run.shard_job import ImageRef, ShardJob
 from tasks.execution.fan_out import fan_out
 from tasks.execution.poison_isolation import bisect
 from tests.support.quick_workers import quick_workers

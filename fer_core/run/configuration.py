@@ -1,4 +1,4 @@
-"""Records of one run: its configuration, its jobs and its receipts. Plain values, JSON both ways."""
+"""The configuration of one labelling run. Plain values, JSON both ways."""
 
 import re
 from collections.abc import Mapping
@@ -26,11 +26,9 @@ MIN_FACE_PX: Final = (10.0, 100_000.0)
 
 _RUN_ID: Final = re.compile(r"[a-z][a-z0-9-]*")
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_PART: Final = re.compile(r"part-(\d{5}|[1-9]\d{5,8})((?:-[0-9a-f]+)*)", re.ASCII)
 _DECODERS: Final = re.compile(r"[1-9]\d{0,5}(?: [a-z0-9]{1,20}){0,20}", re.ASCII)
 _SHA256: Final = re.compile("[0-9a-f]{64}")
 _MIN_FACE: Final = re.compile(r"((?:0|[1-9]\d{0,8})(?:\.\d{0,3}[1-9])?)(%?)", re.ASCII)
-_TABLES: Final = ("faces", "labels", "images")
 
 
 def _is_min_face(text: str) -> bool:
@@ -198,156 +196,3 @@ class RunConfig:
         if config.turned not in {None, TURNED}:
             raise ValueError("pictures are turned in a way that this release does not know")
         return config
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRef:
-    """One listed image, as the inventory saw it."""
-
-    uri: str
-    size: int | None
-    """Bytes; None where the listing has none (named by a list file, but absent)."""
-    etag: str | None
-    modified_us: int | None
-    """Microseconds since the epoch, UTC."""
-    earlier_part: str | None = None
-    """Images part with the result of an earlier run of the same pipeline for this URI; see `schema.CANDIDATES`."""
-    failed_before: bool = False
-    """Whether the latest result of an earlier run for this URI is in quarantine."""
-    earlier_uri: str | None = None
-    """The URI of that result where it is another one: the image may be a copy of it."""
-
-
-_IMAGE: Final = tuple(one.name for one in fields(ImageRef))
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class PartName:
-    """What the files of a part are called in every table: `part-00012`. In order, a shard comes before its pieces."""
-
-    number: int
-    """Of the shard, or of the group of shards whose parts were merged."""
-    pieces: tuple[str, ...] = ()
-    """What follows the number: 1, 0 for the first half of the second half of a shard; a digest where parts were merged."""
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """The inverse of `str`; ValueError for anything else."""
-        found = _PART.fullmatch(text)
-        if found is None:
-            raise ValueError(f"not the name of a part: {text[:80]}")
-        return cls(int(found[1]), tuple(found[2].split("-")[1:]))
-
-    @classmethod
-    def of_file(cls, name: str) -> Self:
-        """The inverse of `file`; ValueError for anything else."""
-        stem, _, suffix = name.rpartition(".")
-        if suffix != "parquet":
-            raise ValueError(f"not the file name of a part: {name[:80]}")
-        return cls.parse(stem)
-
-    @property
-    def file(self) -> str:
-        """`part-00012.parquet`."""
-        return f"{self}.parquet"
-
-    @property
-    def ancestors(self) -> "tuple[Self, ...]":
-        """The parts that this one is a piece of, the shard's first: `part-00003`, `part-00003-1` of `part-00003-1-0`."""
-        return tuple(replace(self, pieces=self.pieces[:length]) for length in range(len(self.pieces)))
-
-    def half(self, number: int) -> Self:
-        """0 and 1 are the halves of a bisected part."""
-        return replace(self, pieces=(*self.pieces, str(number)))
-
-    def __str__(self) -> str:
-        return "-".join((f"part-{self.number:05d}", *self.pieces))
-
-
-@dataclass(frozen=True, slots=True)
-class ShardJob:
-    """Input of a worker: configuration and listed images, no pixels."""
-
-    config: RunConfig
-    part: PartName
-    """What it writes. A function of the plan alone."""
-    images: tuple[ImageRef, ...]
-    crashed: bool = False
-    """True for a single image that keeps killing its worker: write its `crashed` row without reading it."""
-    reason: str = "the worker died each time it processed this image"
-    """The reason in that row."""
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object that `from_json` reads back. Images are columns: one job is written for every shard, by a single process."""
-        images = {name: [getattr(image, name) for image in self.images] for name in _IMAGE}
-        return {"config": self.config.to_json(), "part": str(self.part), "images": images, "crashed": self.crashed, "reason": self.reason}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Self:
-        """The inverse of `to_json`."""
-        return cls(
-            config=RunConfig.from_json(value["config"]),
-            part=PartName.parse(value["part"]),
-            images=tuple(ImageRef(*image) for image in zip(*(value["images"][name] for name in _IMAGE), strict=True)),
-            crashed=value["crashed"],
-            reason=value["reason"],
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class PartReceipt:
-    """One Parquet file in staging."""
-
-    table: str
-    """`labels`, `images` or `faces`."""
-    name: PartName
-    rows: int
-    size: int
-    """Bytes."""
-    sha256: str
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Self:
-        """A part that a shard may have left; TypeError or ValueError for anything else. Its name and digest become those of files."""
-        part = cls(**{**value, "name": PartName.of_file(str(value.get("name")))})
-        check_entries(part)
-        if part.table not in _TABLES or min(part.rows, part.size) < 0 or not _SHA256.fullmatch(part.sha256):
-            raise ValueError(f"no part of a run: {part.name}")
-        return part
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object of the fields, of the name that of the file."""
-        return {**asdict(self), "name": self.name.file}
-
-
-@dataclass(frozen=True, slots=True)
-class ShardReceipt:
-    """Result of a worker: the staged parts and counts."""
-
-    part: PartName
-    parts: tuple[PartReceipt, ...]
-    statuses: dict[str, int]
-    """Images by status."""
-    expressions: dict[str, int]
-    """Faces by expression."""
-    faces: int
-    seconds: dict[str, float]
-    """Busy seconds by stage: read, decode, detect, align, predict, write, load (models, first shard of a process only)."""
-    reused: int = 0
-    """Images whose content is the same as in an earlier run, or as that of another image of the shard, whose results were reused."""
-    failed_again: int = 0
-    """Quarantined images whose result before was quarantined, too."""
-    reasons: dict[str, int] = field(default_factory=dict)
-    """The commonest reasons of quarantined images, see `tables.reasons`."""
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object that `from_json` reads back."""
-        return {**asdict(self), "part": str(self.part), "parts": [part.to_json() for part in self.parts]}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Self:
-        """The inverse of `to_json`; TypeError, ValueError or KeyError for anything else."""
-        parts = tuple(PartReceipt.from_json(part) for part in value["parts"])
-        receipt = cls(**{**value, "part": PartName.parse(value["part"]), "parts": parts})
-        check_entries(receipt)
-        return receipt
