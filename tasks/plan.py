@@ -23,15 +23,7 @@ def plan_run(config: RunConfig, inventory: Collection, workers: int, force: bool
     Interrupted commits of earlier runs are finished first, so that their images count as processed.
     """
     store = open_root(config.root, held)
-    drawn = draft(store, config, inventory, workers=workers, force=force)
-    counts = {
-        "listed": drawn.listed,
-        "unchanged": drawn.unchanged,
-        "deleted": drawn.deleted,
-        "excluded": drawn.excluded,
-        "denied": drawn.denied,
-    }
-    plan = write_plan(store, drawn.config, drawn.images, **counts, ignored=drawn.ignored)
+    plan = write_plan(store, draft(store, config, inventory, workers=workers, force=force))
     log_found(planned(plan))
     return plan
 

@@ -38,7 +38,7 @@ def plan_relabel(root: str, wanted: RelabelOptions, workers: int, held: Lease) -
     size = wanted.shard_size or min(shard_size_for(found.images.num_rows, workers), found.images_with(FACES_A_SHARD))
     config = relabel_config(store, found, replace(wanted, shard_size=size))
     count = found.images.num_rows
-    plan = write_plan(store, config, found.plan(size), listed=count + found.unchanged, unchanged=found.unchanged, deleted=0)
+    plan = write_plan(store, Plan(config, found.plan(size), listed=count + found.unchanged, unchanged=found.unchanged, deleted=0))
     shards = pc.count_distinct(plan.images["shard"]).as_py()
     log_found(f"planned run {config.run_id}: {count:,} images with kept crops in {shards:,} shards, {found.unchanged:,} unchanged")
     return plan

@@ -92,8 +92,7 @@ def measured(root: str, size: int, number: int = 1) -> dict[str, Any]:
             note()
             drawn = draft(store, run, inventory, workers=WORKERS, force=False)
             del inventory
-            counts = {"listed": total, "unchanged": drawn.unchanged, "deleted": drawn.deleted}
-            plan = write_plan(store, drawn.config, drawn.images, **counts)
+            plan = write_plan(store, drawn)
             shards = plan.images["shard"].to_pylist()[-1] + 1
             note()
             receipts = fan_out(client, jobs(plan.config, plan.images, list(range(shards))), lambda _: None, work=stand_in_job)

@@ -29,7 +29,7 @@ from benchmarks.memory.own_memory import own_memory, peak
 from fer_core.collection.inventory import inventory_of
 from fer_core.collection.local_listing import ListedFile
 from fer_core.commit.manifest import Manifest, Part
-from fer_core.commit.plan import write_plan
+from fer_core.commit.plan import Plan, write_plan
 from fer_core.planning.draft import shard_size_for
 from fer_core.planning.incremental import load_processed_index, select_changed
 from fer_core.planning.sharding import plan_shards
@@ -94,7 +94,7 @@ def planned(root: str, size: int) -> dict[str, Any]:
         selection = select_changed(inventory, known)
         marks.append(time.perf_counter())
         images = plan_shards(selection.new, shard_size_for(selection.new.num_rows, WORKERS))
-        write_plan(store, run, images, listed=size, unchanged=selection.unchanged, deleted=selection.deleted)
+        write_plan(store, Plan(run, images, listed=size, unchanged=selection.unchanged, deleted=selection.deleted))
         marks.append(time.perf_counter())
     if (images.num_rows, selection.unchanged, selection.deleted) != (NEW, size - NEW, 0):
         raise SystemExit(f"planned {images.num_rows}, unchanged {selection.unchanged}, deleted {selection.deleted} of {size}")

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from benchmarks.throughput.whole_job import generated, machine
 from fer_core.collection.inventory import list_images
-from fer_core.commit.plan import write_plan
+from fer_core.commit.plan import Plan, write_plan
 from fer_core.commit.publish import publish
 from fer_core.models.store import load_model, resolve_model, save_model
 from fer_core.pipeline.shard import label_shard
@@ -66,7 +66,7 @@ def labelled(place: Path, photos: Path, detector: str) -> tuple[RunConfig, Shard
     config = configure(params)
     inventory = list_images(str(photos))
     plan = plan_shards(inventory, inventory.num_rows)
-    write_plan(open_store(config.root), config, plan, listed=plan.num_rows, unchanged=0, deleted=0)
+    write_plan(open_store(config.root), Plan(config, plan, listed=plan.num_rows, unchanged=0, deleted=0))
     return config, ShardJob(config, PartName(0), shard_images(plan, 0)), plan
 
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -34,26 +33,15 @@ class Plan:
     ignored: Mapping[str, int] = field(default_factory=dict)
 
 
-def write_plan(
-    store: Store,
-    config: RunConfig,
-    images: pa.Table,
-    *,
-    listed: int,
-    unchanged: int,
-    deleted: int,
-    excluded: int = 0,
-    denied: int = 0,
-    ignored: Mapping[str, int] = MappingProxyType({}),
-) -> Plan:
-    """Write the plan of a run. images: `schema.PLAN`. UsageError if the run id is invalid or the policy of
-    the root does not allow the run, CommitError if the id is in use."""
+def write_plan(store: Store, plan: Plan) -> Plan:
+    """Write the plan of a new run, and return it. UsageError if the run id is invalid or the policy of the root does not allow the run,
+    CommitError if the id is in use."""
+    config = plan.config
     if not is_run_id(config.run_id):
         raise UsageError(f"a run id is made of lower-case letters, digits and hyphens, a letter first: {config.run_id!r}")
     if store.exists(plan_file(config.run_id)):
         raise CommitError(f"run {config.run_id} exists already: resume it or choose another id")
     read_policy(store).check(config.purpose, keep_crops=config.keep_crops)
-    plan = Plan(config, images, listed, unchanged, deleted, excluded, denied, ignored)
     replace_plan(store, plan)
     return plan
 

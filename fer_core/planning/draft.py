@@ -1,8 +1,7 @@
 """Draft of a run: its shards and its images, from an inventory and the results of earlier runs. Pure but for reading those."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow.compute as pc
 
 from fer_core.collection.inventory import Collection
 from fer_core.commit.deny_list import DenyList, read_deny_list
+from fer_core.commit.plan import Plan
 from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.planning.cost_model import CostRate, ShardSizing, listed_sizes
 from fer_core.planning.incremental import load_processed_index, select_changed
@@ -33,27 +33,12 @@ IMAGES_TO_TELL: Final = 100
 """Processed images from which on the speed of a run counts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A run before its plan is written."""
-
-    config: RunConfig
-    images: pa.Table
-    """`schema.PLAN`."""
-    listed: int
-    unchanged: int
-    deleted: int
-    excluded: int = 0
-    denied: int = 0
-    ignored: Mapping[str, int] = field(default_factory=dict)
-
-
 def shard_size_for(images: int, workers: int) -> int:
     """Images a shard where nothing but their number is known: a few shards a worker, within bounds."""
     return max(SMALLEST_SHARD, min(LARGEST_WITH_CROPS, math.ceil(images / (SHARDS_A_WORKER * max(workers, 1)))))
 
 
-def draft(store: Store, config: RunConfig, inventory: pa.Table | Collection, *, workers: int, force: bool) -> Draft:
+def draft(store: Store, config: RunConfig, inventory: pa.Table | Collection, *, workers: int, force: bool) -> Plan:
     """Decide what to read. inventory: `schema.INVENTORY`, or what was listed and left out. force: read everything.
 
     With a shard size of 0 in the configuration, shards are cut by the expected cost of images: half a minute, shorter towards the end. The
@@ -70,7 +55,7 @@ def draft(store: Store, config: RunConfig, inventory: pa.Table | Collection, *, 
         size = int(np.bincount(images["shard"].to_numpy()).max()) if images.num_rows else size.smallest
     left_out = len(listed.left_out) + listed.names.excluded
     counts = (allowed.num_rows, selection.unchanged, selection.deleted, left_out, listed.images.num_rows - allowed.num_rows)
-    return Draft(replace(config, shard_size=size), images, *counts, dict(listed.names.ignored))
+    return Plan(replace(config, shard_size=size), images, *counts, dict(listed.names.ignored))
 
 
 def _allowed(inventory: pa.Table, deny: DenyList) -> pa.Table:

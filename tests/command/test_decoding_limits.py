@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from fer_core.commit.plan import write_plan
+from fer_core.commit.plan import Plan, write_plan
 from fer_core.decode.extras import installed_decoders
 from fer_core.errors import UsageError
 from fer_core.planning.draft import draft
@@ -53,7 +53,7 @@ def test_a_run_keeps_them_and_is_resumed_with_them(tmp_path):
     given = {"source": str(photos), "to": str(tmp_path / "labels"), "detector": "builtin", "model": "tiny"}
     config = configure(LabelParams(**given, run_id="ours", max_megapixels=2.5, max_bytes=10**6, shard_size=1))
     assert (config.max_pixels, config.max_bytes, config.decoders) == (2_500_000, 10**6, installed_decoders())
-    write_plan(open_store(given["to"]), config, fakes.plan_table(fakes.refs(photos), 1), listed=1, unchanged=0, deleted=0)
+    write_plan(open_store(given["to"]), Plan(config, fakes.plan_table(fakes.refs(photos), 1), listed=1, unchanged=0, deleted=0))
     assert load_resumable_plan(LabelParams(**given, resume="ours")).config.max_pixels == 2_500_000
     assert load_resumable_plan(LabelParams(**given, resume="ours", max_bytes=10**6)).config.max_bytes == 10**6
     for name, value, said in (("max_megapixels", 3, "2,500,000 pixels"), ("max_bytes", 5, "1,000,000 bytes")):

@@ -45,7 +45,7 @@ def test_the_form_has_it_with_one_text_for_a_value():
 
 def test_a_run_is_resumed_with_the_smallest_face_that_it_was_begun_with(tmp_path):
     """Also one that an earlier release began: unless it is named, the value is the run's own."""
-    from fer_core.commit.plan import write_plan
+    from fer_core.commit.plan import Plan, write_plan
 
     photos = fakes.write_pictures(tmp_path / "photos", [1])
     given = {"source": str(photos), "to": str(tmp_path / "labels"), "detector": "builtin", "model": "tiny"}
@@ -53,7 +53,7 @@ def test_a_run_is_resumed_with_the_smallest_face_that_it_was_begun_with(tmp_path
         config = configure(LabelParams(**given, run_id=run_id, min_face=begun or DEFAULT, shard_size=1))
         if begun is None:
             config = replace(config, min_face=None)
-        write_plan(open_store(given["to"]), config, fakes.plan_table(fakes.refs(photos), 1), listed=1, unchanged=0, deleted=0)
+        write_plan(open_store(given["to"]), Plan(config, fakes.plan_table(fakes.refs(photos), 1), listed=1, unchanged=0, deleted=0))
         assert load_resumable_plan(LabelParams(**given, resume=run_id)).config.min_face == begun
         with pytest.raises(
             UsageError, match=f"run {run_id} was started with a smallest face of (2%|16 by the rule of an earlier release): "

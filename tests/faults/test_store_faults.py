@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from fer_core.commit.lease import LeaseTimes, lease
-from fer_core.commit.plan import read_plan, write_plan
+from fer_core.commit.plan import Plan, read_plan, write_plan
 from fer_core.commit.publish import is_committed, publish, staged_receipts, unfinished_shards
 from fer_core.commit.recovery import finish_interrupted_commits
 from fer_core.commit.verify import verify
@@ -54,7 +54,7 @@ def go_on():
     """Begin the run, or go on with it, to its end."""
     store = open_store(ROOT)
     if not store.exists(plan_file(RUN.run_id)):
-        write_plan(store, RUN, fakes.plan_table(images(), SHARD), listed=len(FACES), unchanged=0, deleted=0)
+        write_plan(store, Plan(RUN, fakes.plan_table(images(), SHARD), listed=len(FACES), unchanged=0, deleted=0))
     plan = read_plan(store, RUN.run_id)
     done = staged_receipts(store, RUN.run_id)
     todo = set(unfinished_shards(plan, done))
@@ -120,7 +120,7 @@ def test_a_commit_that_fails_among_moves_is_resumed_to_the_same_end(new):
     """Parts stay apart here, so that several of a table move at the same time: any of them may have moved, and half of others."""
     with under(FaultSchedule(new())) as schedule:
         store, whole = open_store(ROOT), schedule.folder
-        write_plan(store, RUN, fakes.plan_table(images(), 1), listed=len(FACES), unchanged=0, deleted=0)
+        write_plan(store, Plan(RUN, fakes.plan_table(images(), 1), listed=len(FACES), unchanged=0, deleted=0))
         receipts = [label_shard(job, fakes.tools()) for job in fakes.jobs(RUN, images(), 1)]
         staged = shutil.copytree(whole, f"{whole}-staged")
         publish(store, RUN, receipts, largest_part=0)
@@ -161,7 +161,7 @@ def test_pieces_that_are_not_listed_yet_still_give_way_to_the_whole(new, undistu
     folder = new()
     with under(FaultSchedule(folder)):
         store, plan = open_store(ROOT), fakes.plan_table(images(), SHARD)
-        write_plan(store, RUN, plan, listed=len(FACES), unchanged=0, deleted=0)
+        write_plan(store, Plan(RUN, plan, listed=len(FACES), unchanged=0, deleted=0))
         first, *others = fakes.jobs(RUN, images(), SHARD)
         halves = [fakes.replace(first, part=first.part.half(half), images=first.images[half::2]) for half in (0, 1)]
         staged = [label_shard(job, fakes.tools()) for job in (*halves, *others)]

@@ -19,7 +19,7 @@ import fsspec
 import numpy as np
 from PIL import Image
 
-from fer_core.commit.plan import write_plan
+from fer_core.commit.plan import Plan, write_plan
 from fer_core.commit.publish import publish
 from fer_core.pipeline.shard import label_shard
 from fer_core.run.configuration import RunConfig
@@ -62,7 +62,7 @@ def listed(name: str, data: bytes | None, moment: int = fakes.STARTED_US) -> Ima
 def label(run: RunConfig, images: list[ImageRef], counts: tuple[int, int, int]) -> None:
     """A whole run in one shard. counts: listed, unchanged, deleted."""
     store = open_store(run.root)
-    write_plan(store, run, fakes.plan_table(images, 100), listed=counts[0], unchanged=counts[1], deleted=counts[2])
+    write_plan(store, Plan(run, fakes.plan_table(images, 100), listed=counts[0], unchanged=counts[1], deleted=counts[2]))
     receipts = [label_shard(job, fakes.tools()) for job in fakes.jobs(run, images, 100)]
     publish(store, run, receipts, datetime.fromtimestamp(run.started_us / 1e6 + 60, UTC))
 
@@ -80,7 +80,7 @@ def main() -> None:
     label(night(root, 1, "second"), [changed, listed("f.png", photos["f.png"], fakes.STARTED_US + DAY_US)], (5, 3, 1))
     third = night(root, 2, "third")
     images = [listed("e.png", None), listed("g.png", photos["g.png"], third.started_us)]
-    write_plan(open_store(root), third, fakes.plan_table(images, 1), listed=7, unchanged=5, deleted=0)
+    write_plan(open_store(root), Plan(third, fakes.plan_table(images, 1), listed=7, unchanged=5, deleted=0))
     label_shard(fakes.jobs(third, images, 1)[1], fakes.tools())
     for path in memory.find("/golden-1/root"):
         file = folder / "root" / path.removeprefix("/golden-1/root/")

@@ -100,8 +100,7 @@ def entered(tmp_path_factory) -> list[Entered]:
             inventory = collect(str(folder), SourceOptions())
             stage[0] = "plan"
             drawn_up = draft(store, run, inventory.images, workers=1, force=False)
-            counts = {"listed": drawn_up.listed, "unchanged": drawn_up.unchanged, "deleted": drawn_up.deleted}
-            plan = write_plan(store, drawn_up.config, drawn_up.images, **counts)
+            plan = write_plan(store, drawn_up)
             stage[0] = "label"
             receipts = [label_shard(job) for job in jobs(plan.config, plan.images, unfinished_shards(plan, {}))]
             stage[0] = "commit"

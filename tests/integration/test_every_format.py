@@ -29,7 +29,7 @@ def labelled(source, root):
     config = configure(LabelParams(source=source, to=str(root), detector="builtin", model="tiny", run_id="night", workers=1))
     store = open_store(config.root)
     drawn = draft(store, config, list_images(source), workers=1, force=False)
-    write_plan(store, drawn.config, drawn.images, listed=drawn.listed, unchanged=0, deleted=0)
+    write_plan(store, drawn)
     publish(
         store, drawn.config, [label_shard(job) for job in jobs(drawn.config, drawn.images, sorted(set(drawn.images["shard"].to_pylist())))]
     )

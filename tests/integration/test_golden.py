@@ -75,7 +75,7 @@ def label_tonight(root, predictor=None, **changes):
     run = replace(night(str(root), 3, "fourth"), **changes)
     store = open_store(run.root)
     drawn = draft(store, run, list_images(PHOTOS), workers=1, force=False)
-    plan = write_plan(store, drawn.config, drawn.images, listed=drawn.listed, unchanged=drawn.unchanged, deleted=drawn.deleted)
+    plan = write_plan(store, drawn)
     tools = replace(fakes.tools(), predictor=predictor or fakes.FakePredictor())
     shards = range(drawn.images.num_rows and 1 + max(drawn.images["shard"].to_pylist()))
     return publish(store, run, [label_shard(job, tools) for job in jobs(plan.config, plan.images, list(shards))])

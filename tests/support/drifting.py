@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from fer_core.commit.plan import write_plan
+from fer_core.commit.plan import Plan, write_plan
 from fer_core.commit.publish import publish
 from fer_core.labels import EXPRESSIONS
 from fer_core.run.part_name import PartName
@@ -39,7 +39,7 @@ def night(root, run_id, day, faces=250, happy=0.5, size=90.0, no_face=0.1, model
     facts += [ImageFacts(ref, NO_FACE, None, hashlib.sha256(ref.uri.encode()).hexdigest()) for ref in refs[faces:]]
     tables = {"labels": labels_table(run, facts, _answers(rng, faces, happy)), "images": images_table(run, facts)}
     store = open_store(str(root))
-    write_plan(store, run, fakes.plan_table(refs, len(refs)), listed=len(refs), unchanged=0, deleted=0)
+    write_plan(store, Plan(run, fakes.plan_table(refs, len(refs)), listed=len(refs), unchanged=0, deleted=0))
     parts = []
     for name, table in tables.items():
         data = write_part(table, part_metadata(run))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fer_core.commit.manifest import Manifest
-from fer_core.commit.plan import as_plan, write_plan
+from fer_core.commit.plan import Plan, as_plan, write_plan
 from fer_core.commit.publish import publish
 from fer_core.errors import DetectorError
 from fer_core.labels import EXPRESSIONS
@@ -142,7 +142,7 @@ def jobs(run: RunConfig, images: Sequence[ImageRef], shard_size: int) -> list[Sh
 def stage_run(run: RunConfig, images: Sequence[ImageRef], shard_size: int = 3) -> list[ShardReceipt]:
     """Plan written, every shard labelled, nothing published."""
     plan = plan_table(images, shard_size)
-    write_plan(open_store(run.root), run, plan, listed=len(images), unchanged=0, deleted=0)
+    write_plan(open_store(run.root), Plan(run, plan, listed=len(images), unchanged=0, deleted=0))
     return [label_shard(job, tools()) for job in jobs(run, images, shard_size)]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from fer_core.commit.manifest import Manifest
-from fer_core.commit.plan import write_plan
+from fer_core.commit.plan import Plan, write_plan
 from fer_core.commit.publish import publish
 from fer_core.run.configuration import RunConfig
 from fer_core.run.part_name import PartName
@@ -70,7 +70,7 @@ def commit(root, night: Night, shard_size: int = 3) -> Manifest:
     run, store = config(root, night), open_store(str(root))
     uris = sorted(night.outcomes)
     refs = [facts_of(uri, night.outcomes[uri]).ref for uri in uris]
-    write_plan(store, run, fakes.plan_table(refs, shard_size), listed=len(refs), unchanged=0, deleted=0)
+    write_plan(store, Plan(run, fakes.plan_table(refs, shard_size), listed=len(refs), unchanged=0, deleted=0))
     shards = [uris[start : start + shard_size] for start in range(0, len(uris), shard_size)]
     shards_done = [_stage(run, night, number, shard) for number, shard in enumerate(shards)]
     return publish(store, run, shards_done, largest_part=0)  # a few images make several files

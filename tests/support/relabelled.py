@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from fer_core.commit.plan import write_plan
+from fer_core.commit.plan import Plan, write_plan
 from fer_core.commit.publish import publish
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.shard_jobs import jobs
@@ -42,7 +42,7 @@ def label(root, folder, run_id="night", seed=0, hour=0, keep_crops=True, images=
     run = replace(run, started_us=run.started_us + hour * 3_600_000_000)
     images = images or fakes.refs(folder)
     plan = fakes.plan_table(images, 3)
-    write_plan(open_store(run.root), run, plan, listed=len(images), unchanged=0, deleted=0)
+    write_plan(open_store(run.root), Plan(run, plan, listed=len(images), unchanged=0, deleted=0))
     tools = replace(fakes.tools(), predictor=SeedPredictor(seed))
     return publish(open_store(run.root), run, [label_shard(job, tools) for job in fakes.jobs(run, images, 3)])
 
@@ -55,7 +55,7 @@ def plan(root, run_id, seed, hour, shard_size=2, prior="training"):
     config = relabel_config(store, found, wanted, datetime.fromtimestamp(fakes.STARTED_US / 1e6 + hour * 3600, UTC))
     planned = found.plan(shard_size)
     count = found.images.num_rows
-    write_plan(store, config, planned, listed=count + found.unchanged, unchanged=found.unchanged, deleted=0)
+    write_plan(store, Plan(config, planned, listed=count + found.unchanged, unchanged=found.unchanged, deleted=0))
     return config, list(jobs(config, planned, sorted(set(planned["shard"].to_pylist()))))
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fer_core.align.aligner import align_one
 from fer_core.commit.manifest import Manifest
-from fer_core.commit.plan import write_plan
+from fer_core.commit.plan import Plan, write_plan
 from fer_core.commit.publish import publish
 from fer_core.decode.decoder import DecodeLimits, decode
 from fer_core.labels import EXPRESSIONS
@@ -104,7 +104,7 @@ def night(
         keep_crops=keep_crops,
     )
     images = fakes.refs(folder)
-    write_plan(open_store(config.root), config, fakes.plan_table(images, 4), listed=len(images), unchanged=0, deleted=0)
+    write_plan(open_store(config.root), Plan(config, fakes.plan_table(images, 4), listed=len(images), unchanged=0, deleted=0))
     receipts = [label_shard(job, WorkerModels(detector, predictor)) for job in fakes.jobs(config, images, 4)]
     return publish(open_store(config.root), config, receipts), config
 

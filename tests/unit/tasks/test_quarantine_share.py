@@ -36,7 +36,7 @@ def night(run, number, force=False, **changes):
     run = replace(run, run_id=f"night-{number}", started_us=run.started_us + number * 86_400_000_000, **changes)
     store = open_store(run.root)
     drawn = draft(store, replace(run, shard_size=4), collect(run.source).images, workers=1, force=force)
-    write_plan(store, drawn.config, drawn.images, listed=drawn.listed, unchanged=drawn.unchanged, deleted=drawn.deleted)
+    write_plan(store, drawn)
     plan = read_plan(store, run.run_id)  # as a resumed run does
     for job in jobs(plan.config, plan.images, sorted(set(plan.images["shard"].to_pylist()))):
         label_shard(ShardJob.from_json(job.to_json()), fakes.tools())

@@ -140,9 +140,7 @@ def test_what_becomes_ignored_or_excluded_is_not_deleted(tmp_path):
     store = open_store(run.root)
     drawn = draft(store, replace(run, run_id="second"), collect(str(folder), options("private")), workers=1, force=False)
     assert (drawn.listed, drawn.deleted, drawn.excluded, drawn.ignored) == (2, 1, 2, {"video": 1})
-    plan = write_plan(
-        store, drawn.config, drawn.images, listed=2, unchanged=drawn.unchanged, deleted=1, excluded=drawn.excluded, ignored=drawn.ignored
-    )
+    plan = write_plan(store, drawn)
     assert read_plan(store, "second").ignored == {"video": 1}
     todo = jobs(plan.config, plan.images, sorted(set(plan.images["shard"].to_pylist())))
     manifest = publish(store, plan.config, [label_shard(job, fakes.tools()) for job in todo])

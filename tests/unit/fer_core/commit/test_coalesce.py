@@ -20,7 +20,7 @@ from fer_core.commit.coalesce import coalesce, group_receipts
 from fer_core.commit.lease import lease
 from fer_core.commit.manifest import Manifest
 from fer_core.commit.part_reader import part_rows
-from fer_core.commit.plan import read_plan, write_plan
+from fer_core.commit.plan import Plan, read_plan, write_plan
 from fer_core.commit.publish import is_committed, publish, read_manifest, staged_receipts, unfinished_shards
 from fer_core.commit.recovery import finish_interrupted_commits, gc_staging
 from fer_core.commit.verify import verify
@@ -209,7 +209,7 @@ def test_other_receipts_than_those_of_a_killed_commit(tmp_path, photos):
 def test_shards_whose_images_are_not_in_order_are_sorted(run, photos):
     """No plan of ours cuts them so; a file is sorted all the same."""
     store, images = open_store(run.root), fakes.refs(photos)
-    write_plan(store, run, fakes.plan_table(images, 4), listed=8, unchanged=0, deleted=0)
+    write_plan(store, Plan(run, fakes.plan_table(images, 4), listed=8, unchanged=0, deleted=0))
     first, second = fakes.jobs(run, images, 4)
     crossed = [replace(first, images=(*first.images[:3], second.images[0])), replace(second, images=(first.images[3], *second.images[1:]))]
     publish(store, run, [label_shard(job, fakes.tools()) for job in crossed])
@@ -286,7 +286,7 @@ def test_roots_of_earlier_releases_are_extended(golden, earlier_photos, request)
     config = read_manifest(golden, "second").run_config()
     tonight = replace(config, root=golden.url(), run_id="third", started_us=config.started_us + 10**9, shard_size=2)
     drawn = draft(golden, tonight, list_images(PHOTOS), workers=1, force=False)
-    plan = write_plan(golden, drawn.config, drawn.images, listed=drawn.listed, unchanged=drawn.unchanged, deleted=drawn.deleted)
+    plan = write_plan(golden, drawn)
     shards = sorted(set(plan.images["shard"].to_pylist()))
     manifest = publish(golden, plan.config, [label_shard(job, fakes.tools()) for job in jobs(plan.config, plan.images, shards)])
     known = 0 if request.node.callspec.params["golden"] == "compacting" else 4

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fer_core.commit.plan import write_plan
+from fer_core.commit.plan import Plan, write_plan
 from fer_core.commit.policy import FILE, Policy, read_policy, write_policy
 from fer_core.errors import CommitError, UsageError
 from fer_core.storage.paths import plan_file
@@ -31,7 +31,7 @@ def store(tmp_path):
 
 
 def plan(store, **changes):
-    return write_plan(store, replace(fakes.config(store.url()), **changes), fakes.plan_table([], 1), listed=0, unchanged=0, deleted=0)
+    return write_plan(store, Plan(replace(fakes.config(store.url()), **changes), fakes.plan_table([], 1), listed=0, unchanged=0, deleted=0))
 
 
 @pytest.mark.parametrize("said", REFUSED)

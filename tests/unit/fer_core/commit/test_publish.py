@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fer_core.commit import publish as commit
 from fer_core.commit.manifest import Manifest
-from fer_core.commit.plan import read_plan, write_plan
+from fer_core.commit.plan import Plan, read_plan, write_plan
 from fer_core.commit.publish import committed_runs, final_receipts, is_committed, read_manifest, staged_receipts, unfinished_shards
 from fer_core.commit.verify import verify
 from fer_core.errors import CommitError, UsageError
@@ -65,7 +65,7 @@ def test_a_run_is_published_as_the_contract_says(run, pictures, tmp_path):
 def test_a_plan_comes_back(run, pictures):
     store = open_store(run.root)
     table = fakes.plan_table(pictures, 3)
-    write_plan(store, run, table, listed=9, unchanged=2, deleted=1)
+    write_plan(store, Plan(run, table, listed=9, unchanged=2, deleted=1))
     plan = read_plan(store, "run-a")
     assert plan.images.equals(table)
     assert plan.images.schema.remove_metadata().equals(PLAN)
@@ -74,16 +74,16 @@ def test_a_plan_comes_back(run, pictures):
 
 def test_run_ids_are_taken_once(run, pictures):
     store = open_store(run.root)
-    write_plan(store, run, fakes.plan_table(pictures, 3), listed=7, unchanged=0, deleted=0)
+    write_plan(store, Plan(run, fakes.plan_table(pictures, 3), listed=7, unchanged=0, deleted=0))
     with pytest.raises(CommitError, match="run run-a exists already"):
-        write_plan(store, run, fakes.plan_table(pictures, 3), listed=7, unchanged=0, deleted=0)
+        write_plan(store, Plan(run, fakes.plan_table(pictures, 3), listed=7, unchanged=0, deleted=0))
 
 
 @pytest.mark.parametrize("run_id", ["", "Run", "1run", "../run", "a/b", "run_a", "run a", "run-a\n"])
 def test_run_ids_that_are_none(run, run_id):
     store = open_store(run.root)
     with pytest.raises(UsageError, match="a run id is made of"):
-        write_plan(store, replace(run, run_id=run_id), fakes.plan_table([], 3), listed=0, unchanged=0, deleted=0)
+        write_plan(store, Plan(replace(run, run_id=run_id), fakes.plan_table([], 3), listed=0, unchanged=0, deleted=0))
     with pytest.raises(CommitError, match="unknown run"):
         read_plan(store, run_id)
     assert not is_committed(store, run_id)
@@ -107,7 +107,7 @@ def test_unknown_and_damaged_runs(run, pictures):
 
 def test_a_night_with_nothing_new_is_an_empty_commit(run):
     store = open_store(run.root)
-    write_plan(store, run, fakes.plan_table([], 3), listed=5, unchanged=5, deleted=2)
+    write_plan(store, Plan(run, fakes.plan_table([], 3), listed=5, unchanged=5, deleted=2))
     manifest = publish(store, run, [])
     assert (manifest.parts, manifest.faces, sum(manifest.statuses.values())) == ((), 0, 0)
     assert (manifest.listed, manifest.unchanged, manifest.deleted) == (5, 5, 2)
@@ -116,7 +116,7 @@ def test_a_night_with_nothing_new_is_an_empty_commit(run):
 
 def test_counts_must_add_up(run, pictures):
     store = open_store(run.root)
-    write_plan(store, run, fakes.plan_table(pictures, 3), listed=8, unchanged=0, deleted=0)
+    write_plan(store, Plan(run, fakes.plan_table(pictures, 3), listed=8, unchanged=0, deleted=0))
     receipts = [label_shard(job, fakes.tools()) for job in fakes.jobs(run, pictures, 3)]
     with pytest.raises(CommitError, match="accounts for 7 images of 8"):
         publish(store, run, receipts)
@@ -158,7 +158,7 @@ def test_committing_a_committed_run_changes_nothing_but_staging(run, pictures, t
 
 def test_a_shard_cut_in_pieces(run, pictures, tmp_path):
     store = open_store(run.root)
-    write_plan(store, run, fakes.plan_table(pictures, 4), listed=7, unchanged=0, deleted=0)
+    write_plan(store, Plan(run, fakes.plan_table(pictures, 4), listed=7, unchanged=0, deleted=0))
     first, second = fakes.jobs(run, pictures, 4)
     pieces = [
         ShardJob(run, PartName(0, ("0",)), first.images[:2]),
@@ -284,7 +284,7 @@ def test_interrupted_anywhere_and_done_again_it_ends_in_the_same_place(run, pict
 def test_half_published_pieces_give_way_to_the_whole(run, pictures, tmp_path):
     """A cut shard is half published when the commit dies; its rerun comes as a whole. No face may be there twice."""
     store = open_store(run.root)
-    write_plan(store, run, fakes.plan_table(pictures, 7), listed=7, unchanged=0, deleted=0)
+    write_plan(store, Plan(run, fakes.plan_table(pictures, 7), listed=7, unchanged=0, deleted=0))
     (whole,) = fakes.jobs(run, pictures, 7)
     pieces = [ShardJob(run, PartName(0, ("0",)), whole.images[:3]), ShardJob(run, PartName(0, ("1",)), whole.images[3:])]
     halves = [label_shard(job, fakes.tools()) for job in pieces]
@@ -331,4 +331,4 @@ def test_memory_stores_work_too(pictures):
 
 def test_plans_of_another_schema_are_refused(run):
     with pytest.raises((ValueError, pa.ArrowException)):
-        write_plan(open_store(run.root), run, fakes.inventory([]), listed=0, unchanged=0, deleted=0)
+        write_plan(open_store(run.root), Plan(run, fakes.inventory([]), listed=0, unchanged=0, deleted=0))

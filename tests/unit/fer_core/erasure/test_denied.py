@@ -47,8 +47,7 @@ def root(before, tmp_path):
 def planned(root, photos, run_id="night", started=100, **changes):
     config = replace(fakes.keeping_crops(fakes.config(root.store.url(), run_id)), started_us=fakes.STARTED_US + started, **changes)
     drawn = draft(root.store, config, fakes.inventory(fakes.refs(photos)), workers=1, force=False)
-    counts = {name: getattr(drawn, name) for name in ("listed", "unchanged", "deleted", "denied")}
-    return write_plan(root.store, drawn.config, drawn.images, **counts)
+    return write_plan(root.store, drawn)
 
 
 def staged(root, plan):

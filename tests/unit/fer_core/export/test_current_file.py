@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from fer_core.commit.plan import write_plan
+from fer_core.commit.plan import Plan, write_plan
 from fer_core.commit.publish import publish
 from fer_core.errors import CommitError, StoreError, UsageError
 from fer_core.export import current_file
@@ -138,7 +138,7 @@ def test_images_that_have_left_are_told_for_each_source(tmp_path):
     for number, (source, deleted) in enumerate([("/one", 5), ("/two", 2), ("/one", 3)]):
         run = replace(fakes.config(tmp_path / "labels", f"run-{number}", source), started_us=fakes.STARTED_US + number)
         store = open_store(run.root)
-        write_plan(store, run, fakes.plan_table(photos, 9), listed=2, unchanged=0, deleted=deleted)
+        write_plan(store, Plan(run, fakes.plan_table(photos, 9), listed=2, unchanged=0, deleted=deleted))
         publish(store, run, [label_shard(job, fakes.tools()) for job in fakes.jobs(run, photos, 9)])
     assert export(tmp_path / "labels", tmp_path / "current").deleted == 5
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fer_core.commit.plan import write_plan
+from fer_core.commit.plan import Plan, write_plan
 from fer_core.commit.publish import publish
 from fer_core.commit.verify import verify
 from fer_core.pipeline.shard import label_shard
@@ -42,7 +42,7 @@ def test_faces_of_damaged_files_need_review(run, tmp_path):
     (photos / "cut.jpg").write_bytes(jpeg[: len(jpeg) * 9 // 10])
     (photos / "whole.jpg").write_bytes(jpeg)
     images, store = fakes.refs(photos), open_store(run.root)
-    write_plan(store, run, fakes.plan_table(images, 2), listed=2, unchanged=0, deleted=0)
+    write_plan(store, Plan(run, fakes.plan_table(images, 2), listed=2, unchanged=0, deleted=0))
     publish(store, run, [label_shard(job, WorkerModels(TwoFaces(), fakes.FakePredictor())) for job in fakes.jobs(run, images, 2)])
     relabel(run.root, "again", 2, hour=1)
     for run_id in (run.run_id, "again"):

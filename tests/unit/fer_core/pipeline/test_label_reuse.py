@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_core.collection.inventory import list_images
-from fer_core.commit.plan import write_plan
+from fer_core.commit.plan import Plan, write_plan
 from fer_core.commit.publish import publish, read_manifest
 from fer_core.commit.verify import verify
 from fer_core.errors import ModelError
@@ -58,7 +58,7 @@ def label(run, inventory=None, force=False):
     store, detector = open_store(run.root), CountingDetector()
     listing = list_images(run.source) if inventory is None else inventory
     drawn = draft(store, replace(run, shard_size=2), listing, workers=1, force=force)
-    plan = write_plan(store, drawn.config, drawn.images, listed=drawn.listed, unchanged=drawn.unchanged, deleted=drawn.deleted)
+    plan = write_plan(store, drawn)
     shards = sorted(set(plan.images["shard"].to_pylist()))
     tools = WorkerModels(detector, fakes.FakePredictor())
     receipts = [label_shard(job, tools) for job in jobs(plan.config, plan.images, shards)]
@@ -201,7 +201,7 @@ def test_whatever_is_wrong_with_the_earlier_part_the_image_is_labelled(run, phot
     store = open_store(run.root)
     second = later(run, "run-b")
     drawn = draft(store, replace(second, shard_size=2), list_images(run.source), workers=1, force=False)
-    plan = write_plan(store, drawn.config, drawn.images, listed=5, unchanged=0, deleted=0)
+    plan = write_plan(store, Plan(drawn.config, drawn.images, listed=5, unchanged=0, deleted=0))
     for path in store.list_files(run_folder(run, table)):
         if harm == "gone":
             store.remove_tree(path.rpartition("/")[0])

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fer_core.commit.plan import write_plan
+from fer_core.commit.plan import Plan, write_plan
 from fer_core.commit.publish import publish
 from fer_core.pipeline.shard_jobs import jobs
 from fer_core.planning.cost_model import CostRate
@@ -57,7 +57,7 @@ def test_what_an_earlier_run_took_is_learned(run, tmp_path):
     night = replace(run, run_id="night", shard_size=50)
     refs = fakes.refs(fakes.write_pictures(tmp_path / "photos", [1] * IMAGES_TO_TELL))
     store = open_store(run.root)
-    write_plan(store, night, fakes.plan_table(refs, 50), listed=len(refs), unchanged=0, deleted=0)
+    write_plan(store, Plan(night, fakes.plan_table(refs, 50), listed=len(refs), unchanged=0, deleted=0))
     took = {"detect": 100.0, "load": 50.0}
     receipts = [replace(fakes.label_shard(job, fakes.tools()), seconds=took) for job in fakes.jobs(night, refs, 50)]
     publish(store, night, receipts)
