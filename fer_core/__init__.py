@@ -17,9 +17,10 @@ faceset     data sets and reviews          -> training sets
 training    face sets (with `losses`)      -> models, gated against the champion
 models      networks as files; evaluation measures them; gpu runs detector and network on a GPU
 storage     all reads and writes
+run         configuration, jobs and receipts of a run
 api         `label_images` and `Labeler`: the pipeline as a call, for scripts and notebooks
 
-The modules at the root are the shared vocabulary: `labels`, `types`, `errors`, `run` and small helpers without state.
+The modules at the root are the shared vocabulary: `labels`, `types`, `errors` and small helpers without state.
 """
 
 from importlib import import_module
