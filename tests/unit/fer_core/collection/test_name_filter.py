@@ -30,6 +30,9 @@ TAKEOUT = (
 )
 
 
+BINS = ("@eaDir", ".@__thumb", ".thumbnails", "#recycle", ".Trash", ".Trash-1000", "$RECYCLE.BIN", ".stversions", ".git", "lost+found")
+
+
 def options(*patterns, defaults=True):
     return SourceOptions(excludes=Excludes(patterns, defaults))
 
@@ -61,6 +64,14 @@ def test_a_takeout_has_twelve_photographs_in_every_storage(root):
     assert len(names(everything, root)) == 15
     assert names(collect(f"{root}/*.jpg"), root) == [f"{n}.jpg" for n in range(4)]
     assert names(collect(root, options("*.HEIC", f"{root}/x", "[01].jpg")), root) == ["2.jpg", "3.jpg"]
+
+
+@pytest.mark.parametrize("bin_name", BINS)
+def test_no_thumbnail_and_no_deleted_photograph_is_listed(tmp_path, bin_name):
+    """The faces in them are of people whose photographs were removed, or are there in full."""
+    fill(tmp_path, "a.jpg", f"{bin_name}/b.jpg", f"2024/May/{bin_name.upper()}/deep/c.jpg")
+    assert names(collect(str(tmp_path)), tmp_path) == ["a.jpg"]
+    assert len(names(collect(str(tmp_path), options(defaults=False)), tmp_path)) == 3
 
 
 def test_what_is_named_is_listed_whatever_it_is_called(root):
