@@ -58,7 +58,7 @@ def main() -> None:
             [sys.executable, "-P", "-m", "flows.cli.main", "label", str(source), *options], check=True, stdout=subprocess.PIPE
         )
         columns = ", ".join(f"p_{name}" for name in EXPRESSIONS)
-        rows = duckdb.execute(LARGEST.format(root=root, columns=columns)).fetchall()
+        rows = duckdb.connect().execute(LARGEST.format(root=root, columns=columns)).fetchall()
     run = json.loads(done.stdout)
     told = {"detector": run["detector"], "model": run["model"], "prior": args.prior, "min_face": args.min_face, "run": run["images"]}
     labels = {uri: Label(tuple(probabilities), needs_review) for uri, probabilities, needs_review in rows}

@@ -39,7 +39,7 @@ def test_what_is_printed_can_be_typed_into_duckdb(tmp_path, capsys):
 
     root = tmp_path / "it's my root"
     label(config(root), refs(write_pictures(tmp_path / "photos", [2])))
-    assert duckdb.sql(typed(str(root))).fetchall() == answer(str(root))[1]
+    assert duckdb.connect().sql(typed(str(root))).fetchall() == answer(str(root))[1]
     assert main(["query", str(root)]) == 0
     printed = capsys.readouterr().out
     assert typed(str(root)) in printed

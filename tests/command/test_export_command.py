@@ -24,7 +24,7 @@ def test_current_as_a_file(commands, root, tmp_path):
     assert ended.out == f"wrote {file}: 5 faces in 2 images, from 2 runs\n"
     found = commands.run("export", "current", root, "--to", tmp_path / "current", "--json").json
     assert found == {"file": str(file), "faces": 5, "images": 2, "runs": 2, "deleted": 0, "bytes": file.stat().st_size}
-    assert duckdb.sql(f"SELECT count(*), count(DISTINCT run_id) FROM '{file}'").fetchall() == [(5, 2)]
+    assert duckdb.connect().sql(f"SELECT count(*), count(DISTINCT run_id) FROM '{file}'").fetchall() == [(5, 2)]
 
 
 def test_current_as_views(commands, root):

@@ -74,7 +74,7 @@ def test_the_second_run_is_refused_and_a_killed_one_is_in_nobodys_way(on_server,
     assert third.json["images"]["labeled"] == 2
     assert committed_runs(store) == ["three"]
     assert live_claims(store) == []
-    seen = duckdb.sql(f"select count(*), count(distinct image_uri), min(run_id) from '{root}/images/**/*.parquet'").fetchall()
+    seen = duckdb.connect().sql(f"select count(*), count(distinct image_uri), min(run_id) from '{root}/images/**/*.parquet'").fetchall()
     assert seen == [(2, 2, "three")]
     assert verify(store).problems == ()
     commands.wait_until_gone()

@@ -87,10 +87,14 @@ def test_it_is_readable(root):
         assert all(pq.read_schema(file).remove_metadata().equals(earlier_schema(schema)) for file in files)
         assert sum(pq.read_metadata(file).num_rows for file in files) == rows
     labels, images = (f"read_parquet('{root}/{table}/**/*.parquet', hive_partitioning = true)" for table in ("labels", "images"))
-    found = duckdb.sql(
-        f"""select i.run, i.image_uri[length('{PHOTOS}/') + 1:], status, n_faces, count(l.face_id)
+    found = (
+        duckdb.connect()
+        .sql(
+            f"""select i.run, i.image_uri[length('{PHOTOS}/') + 1:], status, n_faces, count(l.face_id)
             from {images} i left join {labels} l using (run_id, image_uri) group by all order by all"""
-    ).fetchall()
+        )
+        .fetchall()
+    )
     assert found == [
         ("first", "a.png", "labeled", 1, 1),
         ("first", "b.png", "no_face", 0, 0),

@@ -113,7 +113,7 @@ def test_the_documented_ways_to_a_column_that_came_later(mixed):
 def test_the_column_of_images_that_came_later(mixed):
     """In DuckDB and Polars as documented; a file that has it says it of every image that was decoded."""
     sql = f"FROM read_parquet('{mixed}/images/*/*/*.parquet', hive_partitioning = true, union_by_name = true)"
-    found = duckdb.sql(f"SELECT phash IS NULL, count(DISTINCT run), count(*) {sql} GROUP BY 1").fetchall()
+    found = duckdb.connect().sql(f"SELECT phash IS NULL, count(DISTINCT run), count(*) {sql} GROUP BY 1").fetchall()
     assert sorted(found) in ([(False, 1, 3), (True, 1, 8)], [(False, 1, 8), (True, 1, 3)])
     part = next(file for file in (mixed / "images").rglob("*.parquet") if "phash" not in pq.read_schema(file).names)
     schema = polars.read_parquet_schema(part) | {"phash": polars.String}
@@ -146,7 +146,7 @@ def test_other_ways_to_name_the_files(root, pattern):
     labels, images = (pattern.format(root=root, table=table) for table in ("labels", "images"))
     assert polars.scan_parquet(labels, hive_partitioning=True).collect().height == 13
     if "*" in pattern:
-        assert duckdb.sql(f"select count(*), count(distinct run_id), sum(n_faces) from '{images}'").fetchall() == [(11, 2, 13)]
+        assert duckdb.connect().sql(f"select count(*), count(distinct run_id), sum(n_faces) from '{images}'").fetchall() == [(11, 2, 13)]
 
 
 @pytest.mark.parametrize(("column", "value"), [("run", RUN), ("run_date", "2026-01-01")])
@@ -160,7 +160,7 @@ def test_a_partition_filter_opens_no_other_file(root, tmp_path, column, value):
     assert scan.filter(polars.col(column).cast(polars.String) == value).collect().height == 10
     assert len(pandas.read_parquet(labels, filters=[(column, "=", value)])) == 10
     assert ds.dataset(labels, partitioning="hive").count_rows(filter=pc.field(column) == value) == 10
-    found = duckdb.sql(
+    found = duckdb.connect().sql(
         f"select count(face_id) from read_parquet('{labels}/*/*/*.parquet', hive_partitioning = true) where {column} = '{value}'"
     )
     assert found.fetchall() == [(10,)]
@@ -183,7 +183,7 @@ def test_a_root_without_any_face_is_still_readable(tmp_path):
     photos = fakes.refs(fakes.write_pictures(tmp_path / "photos", [0, 0]))
     fakes.label(fakes.config(tmp_path / "labels"), photos)
     labels = tmp_path / "labels" / "labels"
-    assert duckdb.sql(f"select count(*) from '{labels}/**/*.parquet'").fetchall() == [(0,)]
+    assert duckdb.connect().sql(f"select count(*) from '{labels}/**/*.parquet'").fetchall() == [(0,)]
     assert len(pandas.read_parquet(labels)) == 0
     assert polars.scan_parquet(labels).collect().height == 0
 

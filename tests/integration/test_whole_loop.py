@@ -96,7 +96,7 @@ def corrected(labels, to):
 
 def current(root):
     """Rows of the newest labels, in one order."""
-    found = duckdb.sql(f"SELECT * FROM read_parquet('{root}/labels/**/*.parquet', hive_partitioning = true)")
+    found = duckdb.connect().sql(f"SELECT * FROM read_parquet('{root}/labels/**/*.parquet', hive_partitioning = true)")
     return [dict(zip(found.columns, row, strict=True)) for row in found.order("image_uri, face_index, labeled_at").fetchall()]
 
 

@@ -217,13 +217,14 @@ def test_readers_see_the_old_rows_or_the_new_at_every_moment(root):
             )
         report = verify(store)
         assert (report.problems, report.runs) == ((), 3)
-        for table in ("images", "labels"):
-            duckdb.sql(f"CREATE OR REPLACE TABLE {table} AS FROM read_parquet('{store.url()}/{table}/*/*/*.parquet')")
-        missing = duckdb.sql(
-            "WITH counted AS (SELECT run_id, image_uri, count(*) AS faces FROM labels GROUP BY ALL) "
-            "SELECT count(*) FROM images LEFT JOIN counted USING (run_id, image_uri) WHERE n_faces > coalesce(faces, 0)"
-        )
-        assert missing.fetchall() == [(0,)]
+        with duckdb.connect() as database:
+            for table in ("images", "labels"):
+                database.execute(f"CREATE TABLE {table} AS FROM read_parquet('{store.url()}/{table}/*/*/*.parquet')")
+            missing = database.execute(
+                "WITH counted AS (SELECT run_id, image_uri, count(*) AS faces FROM labels GROUP BY ALL) "
+                "SELECT count(*) FROM images LEFT JOIN counted USING (run_id, image_uri) WHERE n_faces > coalesce(faces, 0)"
+            )
+            assert missing.fetchall() == [(0,)]
 
     done(root, Request(uris=[root.uri]), EveryChange(root.store, 0, "after", seen=look))
     assert moments > 15
