@@ -8,6 +8,7 @@ Property tests try the same examples in every run: a change is judged by what it
 
 import itertools
 import os
+import sys
 
 # The tests run in one process a core. Networks that take several threads each then wait for one another, and add in another order.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -52,13 +53,16 @@ def _is_of_whole_jobs(item: pytest.Function) -> bool:
 
 @pytest.fixture(autouse=True)
 def process_as_it_was():
-    """Dask gives its workers' environment to the process that starts them, and commands set its umask: no other test is to see either."""
+    """Dask gives its workers' environment to the process that starts them, commands set its umask, and labelling in it the threads of
+    torch, which decide the order of sums: no other test is to see any of it."""
     if not _SAFE_PATH:  # a cluster that a whole module shares was started before its first test
         os.environ.pop("PYTHONSAFEPATH", None)
     environment, umask = dict(os.environ), os.umask(0o022)
     os.umask(umask)
     yield
     os.umask(umask)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     for name in os.environ.keys() - environment.keys():
         del os.environ[name]
     for name, value in environment.items():
