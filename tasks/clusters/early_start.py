@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from fer_core.errors import ClusterError
 from tasks.clusters.base import ClusterBackend
+from tasks.execution.process_start import finish_starts, start_whole
 from tasks.execution.signals import IMPATIENCE_SECONDS, stop_requested
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class EarlyCluster:
 
     def __init__(self, backend: "LocalBackend", verbose: bool = False) -> None:
         start_resource_tracker()
+        start_whole()
         self._future: Future[tuple[Client, LocalCluster]] = Future()
         self._thread = threading.Thread(target=self._start, args=(backend, verbose), daemon=True)
         self._thread.start()
@@ -42,6 +44,8 @@ class EarlyCluster:
         patience = IMPATIENCE_SECONDS if stop_requested() else START_SECONDS  # the watchdog ends what starts later
         with suppress(Exception):  # `client` has already raised the error of a failed start
             stop_local(*self._future.result(patience))
+        if stop_requested():
+            finish_starts(IMPATIENCE_SECONDS)
 
     def _start(self, backend: "LocalBackend", verbose: bool) -> None:
         # Ctrl-C signals every process of the terminal's group. Workers inherit this thread's signal mask, so only the command gets SIGINT.

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
+from tasks.execution.process_start import finish_starts
+
 IMPATIENCE_SECONDS: Final = 1.0
 """A terminal and a parent process may both forward one Ctrl-C: signals this close together count as one."""
 
@@ -75,6 +77,7 @@ def _unwind(_number: int, frame: FrameType | None) -> None:
         try:
             _last_words()
         finally:
+            finish_starts(IMPATIENCE_SECONDS)
             os._exit(1)
     if _importing(frame):
         signal.signal(signal.SIGALRM, _unwind)
