@@ -25,7 +25,8 @@ LENIENCE: Final = 0.04
 """The threshold is lower by this for faces whose side (square root of the area) is below `SMALL` pixels: a score predicts the overlap of
 the box, which is smaller for boxes of few pixels. Chosen with the threshold, on AFW and the eleven WIDER photographs."""
 UPRIGHT: Final = UprightRule(trusted=1.32, spread=2.0, turned_score=0.75)
-"""Chosen on muxspace, AFW and HELEN, upright and turned (docs/detector.md). The network draws the points of other faces together."""
+"""Chosen on muxspace, AFW and HELEN, upright and turned (docs/explanation/detector.md). The network draws the points of
+other faces together."""
 REVISION: Final = 1
 """Incremented with every change of a rule or constant, here or in the pyramid, that changes results."""
 WEAK: Final = 0.2
