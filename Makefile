@@ -81,8 +81,8 @@ format: $(VENV)/dev.stamp ## write the code in the house style
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-docs: $(VENV)/runtime.stamp ## write docs/data-dictionary.md from the schemas
-	$(VENV)/bin/python -P -m fer_core.tables.data_dictionary docs/data-dictionary.md
+docs: $(VENV)/runtime.stamp ## write docs/reference/data-dictionary.md from the schemas
+	$(VENV)/bin/python -P -m fer_core.tables.data_dictionary docs/reference/data-dictionary.md
 
 lock: $(VENV)/dev.stamp ## write constraints.txt and locks/ from pyproject.toml; UPGRADE=1 takes new releases
 	$(VENV)/bin/python deployments/lock.py $(if $(UPGRADE),--upgrade)

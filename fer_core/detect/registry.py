@@ -86,7 +86,7 @@ def crop_side(spec: str) -> int | None:
     """Longest side of the finest pyramid level for a loose crop of one face, see `Detector`. None: what the detector chooses.
 
     spec: a resolved one. The built-in detector frames FER+ validation as well at this size as at its own, in a quarter of the time
-    (docs/detector.md). YuNet misses two in a hundred more.
+    (docs/explanation/detector.md). YuNet misses two in a hundred more.
     """
     return CROP_SIDE if spec == "builtin" else None
 

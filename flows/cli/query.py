@@ -20,8 +20,8 @@ HELP = """Asks the committed runs of a labels root in SQL (DuckDB's).
   ferflow query ~/labels "FROM current" --to newest.parquet
 
 Views: labels (a row a face and run), images (a row an image and run), current (the newest label of each face), runs, reviews, models.
-DESCRIBE current lists columns; docs/queries.md has questions to start from. A query reads: it reaches no file, no network and no setting,
-and takes at most 1 GB of memory."""
+DESCRIBE current lists columns; docs/guides/queries.md has questions to start from. A query reads: it reaches no file, no network and no
+setting, and takes at most 1 GB of memory."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

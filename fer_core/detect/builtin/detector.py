@@ -24,7 +24,8 @@ LENIENCE: Final = 0.04
 """The threshold is lower by this for faces whose side (square root of the area) is below `SMALL` pixels: a score predicts the overlap of
 the box, which is smaller for boxes of few pixels. Chosen with the threshold, on AFW and the eleven WIDER photographs."""
 UPRIGHT: Final = UprightRule(trusted=1.32, spread=2.0, turned_score=0.75)
-"""Chosen on muxspace, AFW and HELEN, upright and turned (docs/detector.md). The network draws the points of other faces together."""
+"""Chosen on muxspace, AFW and HELEN, upright and turned (docs/explanation/detector.md). The network draws the points of
+other faces together."""
 WEAK: Final = 0.2
 """Score from which a place counts for the position of a face, though not for its existence."""
 NMS_THRESHOLD: Final = 0.4
