@@ -34,6 +34,14 @@ def print_line(line: str, *, start: str = "", end: str = "\n") -> None:
     sys.stderr.flush()
 
 
+def print_unregistered(*, registered: bool) -> None:
+    """Write that a labels root does not know of what was written from it, where that is so."""
+    if not registered:
+        print_line(
+            "note: the labels root cannot be written, so it does not know of these files: ferflow forget --everywhere will not find them"
+        )
+
+
 def print_failure(as_json: bool, sentence: str) -> None:
     """Write why a command ends: on standard error, and as a JSON object."""
     if as_json:

@@ -3,7 +3,7 @@
 import argparse
 
 from flows.cli.option_types import typed_output
-from flows.output import print_result
+from flows.output import print_result, print_unregistered
 
 HELP = """Draws the newest run's photographs with boxes, points, expressions and probabilities into one self-contained HTML page.
 
@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
         progress("drawing the gallery")
         summary = draw_gallery(args.root, args.to, args.png, args.limit)
     files = [str(file) for file in (args.to, args.png) if file is not None]
+    print_unregistered(registered=summary.registered)
     print_result(args.json, {**asdict(summary), "files": files}, "wrote " + " and ".join(files))
     return 0
 
