@@ -68,8 +68,6 @@ class CurrentExport:
     so their last labels are among the rows."""
     bytes: int
     """Size of the file."""
-    registered: bool = True
-    """Whether the root knows of the file, see `outputs.registry`."""
 
 
 Progress = Callable[[str, int, int], None]
@@ -95,9 +93,10 @@ def export_current(
     refuse_inside(target, store, f"the target {target.url()} lies")
     _check_target(target)
     target.check_writable()
-    registered = not register or register_output(store, target.url(FILE), "current", (manifest.run_id for manifest in manifests))
+    if register:
+        register_output(store, target.url(FILE), "current", (manifest.run_id for manifest in manifests))
     faces, images, size = _export(store, target, manifests, on_progress, limits)
-    return CurrentExport(target.url(FILE), faces, images, len(manifests), _deleted(manifests), size, registered)
+    return CurrentExport(target.url(FILE), faces, images, len(manifests), _deleted(manifests), size)
 
 
 def _export(

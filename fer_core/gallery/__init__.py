@@ -36,8 +36,6 @@ class GallerySummary:
     """Faces on the cards."""
     html: Path
     png: Path | None
-    registered: bool
-    """Whether the root knows of the files, see `outputs.registry`."""
 
 
 def draw_gallery(root: str, html: Path, png: Path | None, limit: int, run_id: str | None = None) -> GallerySummary:
@@ -57,12 +55,13 @@ def draw_gallery(root: str, html: Path, png: Path | None, limit: int, run_id: st
     labels = read_labels(store, manifest, chosen["image_uri"].to_pylist())
     photos = _load_photos(chosen, labels, manifest)
     page = build_page(manifest, photos, images)
-    registered = all(register_output(store, file, "gallery", [manifest.run_id]) for file in files)
+    for file in files:
+        register_output(store, file, "gallery", [manifest.run_id])
     _save(html, write_html(page).encode(errors="backslashreplace"))
     if png is not None:
         _save(png, write_png(page))
     unreadable, faces = sum(bool(photo.note) for photo in photos), sum(len(photo.faces) for photo in photos)
-    return GallerySummary(manifest.run_id, len(photos), unreadable, faces, html, png, registered)
+    return GallerySummary(manifest.run_id, len(photos), unreadable, faces, html, png)
 
 
 def _choose(images: pa.Table, limit: int) -> pa.Table:

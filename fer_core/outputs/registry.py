@@ -40,7 +40,7 @@ class RegisteredOutput:
     @property
     def path(self) -> str:
         """Where the entry lies, relative to the labels root."""
-        return f"{FOLDER}/{hashlib.sha256(self.url.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.json"
+        return entry_path(self.url)
 
     def to_bytes(self) -> bytes:
         """JSON."""
@@ -59,11 +59,16 @@ class RegisteredOutput:
         return found
 
 
-def register_output(store: Store, url: str, kind: Kind, run_ids: Iterable[str] = (), now: datetime | None = None) -> bool:
+def entry_path(url: str) -> str:
+    """Where the entry of an output lies, relative to the labels root."""
+    return f"{FOLDER}/{hashlib.sha256(url.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.json"
+
+
+def register_output(store: Store, url: str, kind: Kind, run_ids: Iterable[str] = (), now: datetime | None = None) -> None:
     """Register what is about to be written from a root: before its first byte, so that nothing unregistered lies anywhere.
 
-    url: of the file or folder, as `Kind` says; a relative local path is made absolute. Returns whether the root has it; False where the
-    root cannot be written, as with the rights of a reader. OutageError where its storage does not answer. now: aware, the present if None.
+    url: of the file or folder, as `Kind` says; a relative local path is made absolute. now: aware, the present if None. Nothing happens
+    where the root cannot be written, as with the rights of a reader, see `is_registered`. OutageError where its storage does not answer.
     """
     at = (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")
     output = RegisteredOutput(open_store(url).url(), kind, tuple(sorted(set(run_ids))), at)
@@ -71,9 +76,13 @@ def register_output(store: Store, url: str, kind: Kind, run_ids: Iterable[str] =
         store.write_bytes(output.path, output.to_bytes())
     except OutageError:
         raise
-    except StoreError:
-        return False
-    return True
+    except StoreError:  # a page for a reader of the root is no less useful
+        return
+
+
+def is_registered(store: Store, url: str) -> bool:
+    """Whether a root knows of an output."""
+    return store.exists(entry_path(open_store(url).url()))
 
 
 def registered_outputs(store: Store) -> Iterator[tuple[str, RegisteredOutput | None]]:

@@ -81,8 +81,6 @@ class ReviewExport:
     """Faces that were passed over since neither their photograph nor a crop of them is there."""
     reasons: dict[str, int]
     """Faces by the strongest reason for asking them."""
-    registered: bool = True
-    """Whether the root knows of the files, see `outputs.registry`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +117,11 @@ def export_review(
     if not shown:
         return ReviewExport("", (), 0, len(open_faces), reviewed, gone, {})
     export_id = _export_id(store, shown)
-    registered = register_output(store, target.url(), "review")
+    register_output(store, target.url(), "review")
     _write(target, shown, export_id, tuning_note(reviewed) if wanted.policy == "tuning" else "")
     files = tuple(target.url(name) for name in (PAGE, TASKS, CONFIGURATION))
     reasons = Counter(face.reasons[0].partition(":")[0] for face in shown)
-    return ReviewExport(export_id, files, len(shown), len(open_faces), reviewed, gone, dict(sorted(reasons.items())), registered)
+    return ReviewExport(export_id, files, len(shown), len(open_faces), reviewed, gone, dict(sorted(reasons.items())))
 
 
 def _check_target(store: Store, target: Store) -> None:

@@ -64,8 +64,6 @@ class ReviewedSet:
     """Left out: no current label is about them."""
     gone: int
     """Left out: neither photograph nor crop is there."""
-    registered: bool = True
-    """Whether the root knows of the set, see `outputs.registry`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +94,14 @@ def import_reviewed(
         raise FaceSetError(f"no face under {store.url()} has a reviewed expression yet")
     splits = {row: parts.split_of(faces.image_sha256[row]) for row in usable}
     usable.sort(key=lambda row: HELD_OUT_FIRST.index(splits[row]))
-    registered = register_output(store, str(to), kind)
+    register_output(store, str(to), kind)
     with staged(to) as partial:
         card = _write(faces, partial, splits, _framed(store, faces, usable), progress)
         if not sum(card.counts.values()):
             raise FaceSetError(f"the images of all {len(usable)} reviewed faces under {store.url()} are missing")
         publish(partial, card)
     orphans = len(faces.orphans)
-    return ReviewedSet(card, len(faces), len(faces) - len(usable) - orphans, orphans, card.undecodable, registered)
+    return ReviewedSet(card, len(faces), len(faces) - len(usable) - orphans, orphans, card.undecodable)
 
 
 def _write(

@@ -110,7 +110,7 @@ def _import_reviewed(args: argparse.Namespace) -> int:
     lines += [f"{found.orphans} left out: no current label matches"] if found.orphans else []
     lines += [f"{found.gone} left out: neither the photographs nor crops of the faces exist any more"] if found.gone else []
     lines += [f"{found.card.duplicates_removed} left out: the same image is in another split"] if found.card.duplicates_removed else []
-    print_unregistered(registered=found.registered)
+    print_unregistered(open_store(args.source), str(args.to))
     print_result(args.json, asdict(found), lines)
     return 0
 

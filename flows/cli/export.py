@@ -58,7 +58,7 @@ def run_current(args: argparse.Namespace) -> int:
     lines = [f"wrote {found.file}: {found.faces:,} faces in {found.images:,} images, from {found.runs:,} runs"]
     if found.deleted:
         lines.append(f"{found.deleted:,} images are no longer in the collection; their last labels, if any, are kept")
-    print_unregistered(registered=found.registered)
+    print_unregistered(store, found.file)
     print_result(args.json, asdict(found), lines)
     return 0
 

@@ -67,7 +67,8 @@ def run_export(args: argparse.Namespace) -> int:
         found = export_review(open_store(args.root), open_store(args.to), asked, on_read=partial(progress, "read photographs"))
     lines = _exported(found)
     lines += [tuning_note(found.reviewed)] if args.policy == "tuning" else []
-    print_unregistered(registered=found.registered)
+    if found.files:
+        print_unregistered(open_store(args.root), args.to)
     print_result(args.json, asdict(found), lines)
     return 0
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from fer_core.errors import OutageError, StoreError
-from fer_core.outputs.registry import RegisteredOutput, register_output, registered_outputs
+from fer_core.outputs.registry import RegisteredOutput, is_registered, register_output, registered_outputs
 from fer_core.storage.store import open_store
 from tests.support import fakes
 
@@ -18,9 +18,11 @@ NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
 def test_an_output_is_one_entry_on_any_storage(any_root):
     store = open_store(any_root)
     assert list(registered_outputs(store)) == []
-    assert register_output(store, "/out/gallery.html", "gallery", ["b", "a", "b"], NOW)
-    assert register_output(store, "/out/gallery.html", "gallery", ["c"], NOW)
-    assert register_output(store, "s3://bucket/current/current.parquet", "current", now=NOW)
+    assert not is_registered(store, "/out/gallery.html")
+    register_output(store, "/out/gallery.html", "gallery", ["b", "a", "b"], NOW)
+    register_output(store, "/out/gallery.html", "gallery", ["c"], NOW)
+    assert is_registered(store, "/out/gallery.html")
+    register_output(store, "s3://bucket/current/current.parquet", "current", now=NOW)
     found = {output.url: output for _, output in registered_outputs(store)}
     assert found["/out/gallery.html"] == RegisteredOutput("/out/gallery.html", "gallery", ("c",), "2026-11-24T10:00:00+00:00")
     assert (len(found), found["s3://bucket/current/current.parquet"].run_ids) == (2, ())
@@ -72,7 +74,9 @@ def test_entries_are_as_private_as_the_root(tmp_path):
 
 def test_a_root_that_cannot_be_written_says_so_and_an_outage_ends_it(tmp_path):
     (tmp_path / "file").write_text("")
-    assert not register_output(open_store(str(tmp_path / "file" / "root")), "/out/g.html", "gallery")
+    unwritable = open_store(str(tmp_path / "file" / "root"))
+    register_output(unwritable, "/out/g.html", "gallery")
+    assert not is_registered(unwritable, "/out/g.html")
 
     class Silent(fakes.FaultyStore):
         def write_bytes(self, path, data):
