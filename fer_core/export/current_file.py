@@ -15,6 +15,7 @@ from fer_core.commit.reader import committed_manifests
 from fer_core.errors import CommitError, StoreError
 from fer_core.export.current_view import CURRENT
 from fer_core.isolation import OFFLINE
+from fer_core.outputs.registry import register_output
 from fer_core.storage.output_place import refuse_inside
 from fer_core.storage.spill import ROW_LIMITS, RowLimits, merge_by_key, sorted_runs
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
@@ -74,18 +75,26 @@ Progress = Callable[[str, int, int], None]
 
 
 def export_current(
-    store: Store, target: Store, on_progress: Progress = lambda stage, done, total: None, limits: ExportLimits = LIMITS
+    store: Store,
+    target: Store,
+    on_progress: Progress = lambda stage, done, total: None,
+    limits: ExportLimits = LIMITS,
+    *,
+    register: bool = True,
 ) -> CurrentExport:
     """Write the current rows of the committed runs, replacing an earlier export in one step. The same root gives the same bytes.
 
     Takes less than 1 GB of memory and the size of the largest part, however many rows there are, and a few times the tables' size of
     temporary disk. UsageError when the target lies inside the root; StoreError when it holds anything but an earlier export, or cannot be
-    written; CommitError when there is no committed run, or a part is missing or not what was promised.
+    written; CommitError when there is no committed run, or a part is missing or not what was promised. register: whether the root is to
+    know of the file, see `outputs.registry`; not for a temporary one.
     """
     manifests = committed_manifests(store)
     refuse_inside(target, store, f"the target {target.url()} lies")
     _check_target(target)
     target.check_writable()
+    if register:
+        register_output(store, target.url(FILE), "current", (manifest.run_id for manifest in manifests))
     faces, images, size = _export(store, target, manifests, on_progress, limits)
     return CurrentExport(target.url(FILE), faces, images, len(manifests), _deleted(manifests), size)
 

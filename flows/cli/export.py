@@ -2,7 +2,7 @@
 
 import argparse
 
-from flows.output import print_result
+from flows.output import print_result, print_unregistered
 
 RAW = argparse.RawDescriptionHelpFormatter
 CURRENT = """Writes the newest label of each face, across all committed runs and models, as one Parquet file, sorted by image. It has the
@@ -58,6 +58,7 @@ def run_current(args: argparse.Namespace) -> int:
     lines = [f"wrote {found.file}: {found.faces:,} faces in {found.images:,} images, from {found.runs:,} runs"]
     if found.deleted:
         lines.append(f"{found.deleted:,} images are no longer in the collection; their last labels, if any, are kept")
+    print_unregistered(store, found.file)
     print_result(args.json, asdict(found), lines)
     return 0
 
