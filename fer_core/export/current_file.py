@@ -1,5 +1,6 @@
 """The view `current` written down: one compact Parquet file of each face's newest label, sorted, whole or not at all."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -113,8 +114,9 @@ def _export(
             on_progress("sorted files", next(read), files)
 
     sorted_parts = {table: sorted_runs(rows_of(table), schema, limits.sorting) for table, schema in _READ.items()}
+    purposes = sorted({manifest.purpose for manifest in manifests} - {""})
     with target.replacing(FILE) as file:
-        return _write(sorted_parts, file, on_progress, limits.merged)
+        return _write(sorted_parts, file, on_progress, limits.merged, {**_MARK, "fer.purposes": json.dumps(purposes, ensure_ascii=False)})
 
 
 def _deleted(manifests: Sequence[Manifest]) -> int:
@@ -168,8 +170,10 @@ def _batches(path: str, data: bytes, schema: pa.Schema) -> Iterator[pa.Table]:
         raise CommitError(f"a part of a committed run is damaged: {path} ({' '.join(str(error).split())[:200]})") from error
 
 
-def _write(tables: Mapping[str, Sequence[pa.Table]], file: str, on_progress: Progress, limits: RowLimits) -> tuple[int, int, int]:
-    """Rows, different images, bytes. tables: pieces of each table, every one sorted by URI."""
+def _write(
+    tables: Mapping[str, Sequence[pa.Table]], file: str, on_progress: Progress, limits: RowLimits, metadata: Mapping[str, str]
+) -> tuple[int, int, int]:
+    """Rows, different images, bytes. tables: pieces of each table, every one sorted by URI. metadata: of the file."""
     import duckdb
     import pyarrow.parquet as pq
 
@@ -180,7 +184,7 @@ def _write(tables: Mapping[str, Sequence[pa.Table]], file: str, on_progress: Pro
     total = sum(piece.num_rows for pieces in tables.values() for piece in pieces)
     with (
         duckdb.connect(config=OFFLINE) as database,
-        pq.ParquetWriter(file, LABELS.with_metadata(_MARK), compression="zstd", sorting_columns=sorting) as out,
+        pq.ParquetWriter(file, LABELS.with_metadata(metadata), compression="zstd", sorting_columns=sorting) as out,
     ):
         for slices in merge_by_key([piece for pieces in tables.values() for piece in pieces], limits):
             for table, schema in _READ.items():
