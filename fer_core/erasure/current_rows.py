@@ -1,7 +1,6 @@
 """Rows of an export of current labels, as Parquet, Arrow or CSV: those that name images, and the same file without some of them."""
 
 import csv
-import io
 import os
 from collections.abc import Callable, Iterator
 from typing import IO, Final
@@ -88,9 +87,9 @@ def _csv(stream: IO[bytes]) -> Iterator[tuple[pa.Table, list[str]]]:
     raw = list[str]()
 
     def lines() -> Iterator[str]:
-        for line in io.TextIOWrapper(stream, "utf-8", errors="surrogateescape", newline=""):
-            raw.append(line)
-            yield line
+        for line in stream:
+            raw.append(line.decode("utf-8", "surrogateescape"))
+            yield raw[-1]
 
     records = csv.reader(lines(), strict=True)
     header = next(records, [])

@@ -140,12 +140,10 @@ class ReviewFolder:
     def rows(self) -> Iterator[pa.Table]:
         """See `OutputFile`. An export that was interrupted may lack the page, or have tasks of another selection."""
         place, page, tasks = self._found()
-        if page:
-            yield _marked(place, PAGE, "review")
-        if tasks is not None:
-            yield tasks
-        elif not page:
+        if not page and tasks is None:
             raise OutputError("foreign", "it is no export for review")
+        images = [_marked(place, PAGE, "review")] if page else []
+        yield pa.concat_tables([*images, *([] if tasks is None else [tasks])]).group_by(IMAGES.names).aggregate([])
 
     def remove(self, deny: DenyList) -> None:
         """The files of the export, and no other one."""
