@@ -36,6 +36,7 @@ def write_page(url: str, runs: Sequence[RunFindings], limits: Limits) -> str:
     return environment.get_template("page.html").render(
         url=url,
         limits=limits,
+        purposes=sorted({run.manifest.purpose for run in runs} - {""}),
         runs=runs,
         newest=newest_compared(runs),
         shown=shown[::-1],
