@@ -22,6 +22,7 @@ REFUSED = {
 ALLOWED = [
     (Policy(), {"purpose": "", "keep_crops": True}),
     (Policy(True, "never", ("archive",)), {"purpose": " archive ", "keep_crops": False}),
+    (Policy(keep_crops_days=1, keep_labels_days=36_500), {"keep_crops": True}),
 ]
 
 
@@ -47,6 +48,7 @@ def test_a_run_that_does_not_fit_has_no_plan(store, said):
 @pytest.mark.parametrize(("policy", "changes"), ALLOWED)
 def test_a_run_that_fits_has_one(store, policy, changes):
     write_policy(store, policy)
+    assert read_policy(store) == policy
     plan(store, **changes)
     assert store.exists(plan_file("run-a"))
 
@@ -66,13 +68,28 @@ def test_it_holds_for_options_forms_and_resumed_runs(store, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damaged", [b"{", b"[]", b'{"version": 2}', b'{"version": 1, "crops": "x", "require_purpose": false, "allowed_purposes": []}']
+    "damaged",
+    [
+        b"{",
+        b"[]",
+        b'{"version": 2}',
+        b'{"version": 1, "crops": "x", "require_purpose": false, "allowed_purposes": []}',
+        Policy(keep_labels_days=30).to_bytes().replace(b"30", b"0"),
+        Policy(keep_crops_days=30).to_bytes().replace(b"30", b'"30"'),
+    ],
 )
 def test_a_damaged_or_later_policy_allows_nothing(store, damaged):
     store.write_bytes(FILE, damaged)
     with pytest.raises(CommitError, match="the policy cannot be read"):
         plan(store)
-    later = Policy().to_bytes().replace(b'"crops"', b'"keep_labels_days": 30, "crops"')
+    later = Policy().to_bytes().replace(b'"crops"', b'"keep_names_days": 30, "crops"')
     store.write_bytes(FILE, later)
     with pytest.raises(CommitError, match="that of a later release"):
         read_policy(store)
+
+
+def test_ages_that_are_not_set_are_not_written():
+    """Releases without ages read the other rules."""
+    assert b"days" not in Policy(crops="never").to_bytes()
+    with pytest.raises(ValueError, match=r"an age is between 1 and 36,500 days, not 0"):
+        Policy(keep_labels_days=0)
