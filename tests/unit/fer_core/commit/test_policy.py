@@ -9,9 +9,12 @@ from fer_core.commit.policy import FILE, Policy, read_policy, write_policy
 from fer_core.errors import CommitError, UsageError
 from fer_core.storage.paths import plan_file
 from fer_core.storage.store import open_store
+from flows.label import label_collection
 from flows.label_params import LabelParams
+from flows.relabel_params import RelabelParams
 from flows.setup.checks import check_label
 from flows.setup.label import load_resumable_plan
+from flows.setup.relabel import check_relabel
 from tests.support import fakes
 
 REFUSED = {
@@ -65,6 +68,25 @@ def test_it_holds_for_options_forms_and_resumed_runs(store, tmp_path):
     ):
         with pytest.raises(UsageError, match="does not allow keeping crops"):
             refused()
+
+
+def test_a_form_is_refused_before_anything_is_listed(store, tmp_path):
+    """The source is absent: listing it would be another error."""
+    write_policy(store, Policy(require_purpose=True))
+    with pytest.raises(UsageError, match="requires a purpose"):
+        label_collection.fn(LabelParams(source=str(tmp_path / "absent"), to=store.url()))
+    assert (store.list_files(), (tmp_path / "absent").exists()) == ([FILE], False)
+
+
+def test_a_relabelling_is_refused_before_anything_starts(store, tmp_path):
+    """With its own purpose, and with that of the run whose crops it labels."""
+    fakes.write_pictures(tmp_path / "photos", [1])
+    fakes.label(fakes.keeping_crops(fakes.config(store.url())), fakes.refs(tmp_path / "photos"))
+    write_policy(store, Policy(allowed_purposes=("archive",)))
+    for purpose in ("", "marketing"):
+        with pytest.raises(UsageError, match="does not allow the purpose"):
+            check_relabel(RelabelParams(root=store.url(), model="tiny", purpose=purpose))
+    assert check_relabel(RelabelParams(root=store.url(), model="tiny", purpose="archive", workers=1)) == 1
 
 
 @pytest.mark.parametrize(
