@@ -225,7 +225,7 @@ def _writer(file: str, ending: str, metadata: Mapping[str, str]) -> "ParquetWrit
     return pq.ParquetWriter(file, schema, compression="zstd", sorting_columns=order)
 
 
-def _write(
+def _write(  # noqa: PLR0917  (what the file is made of, once)
     tables: Mapping[str, Sequence[pa.Table]],
     file: str,
     ending: str,
