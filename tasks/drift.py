@@ -60,9 +60,9 @@ def notify_drift(report: Report) -> bool:
 
 @task(name="write-report", cache_policy=NO_CACHE, persist_result=False)
 def write_page(report: Report, file: str, disclosure: Disclosure) -> str:
-    """Write the page, and the table of the newest run as an artifact. Returns the address of the page."""
-    publish("drift-report", markdown(report), f"{len(report.runs)} runs of {report.root}")
+    """Write the page, and the drift of the newest run as an artifact with its address. Returns the address."""
     written = write_report(report, file, disclosure)
+    publish("drift-report", markdown(report, written), f"{len(report.runs)} runs of {report.root}")
     log_found(f"wrote {written}")
     return written
 

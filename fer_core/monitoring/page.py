@@ -126,7 +126,7 @@ def _work(nights: Nights) -> list[Columns]:
     ]
     return [
         columns("Images per second, from plan to commit", nights.days, [Series("images per second", _ACCENT, nights.rate)], _count),
-        columns("Hours of workers by stage and day", nights.days, busy, lambda hours: f"{hours:,.2f} h"),
+        columns("Hours of workers by stage and day", nights.days, busy, lambda hours: f"{hours:,.3g} h"),
     ]
 
 

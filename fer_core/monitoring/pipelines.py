@@ -78,7 +78,7 @@ def _pipeline(manifests: Sequence[Manifest]) -> Pipeline:
     precision = config.get("precision")
     settings = {
         "class prior": str(config.get("prior", "training")),
-        "smallest face": str(config["min_face"]) if config.get("min_face") else f"{config.get('min_face_px', 16)} px",
+        "smallest face": str(config["min_face"]) if config.get("min_face") else f"{config.get('min_face_px', 16):g} px",
         "turned pictures": "searched" if config.get("turned") else "not searched",
         "marked for review": "by the model's rule" if precision is None else f"for a precision of {precision}",
     }
