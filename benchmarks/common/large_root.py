@@ -3,8 +3,8 @@
     python -m benchmarks.common.large_root ROOT --faces 1000000
 
 Every tenth day from 5 January 2026 a night labels new images in five albums: the first half of the nights with `tiny`, the others with
-`tiny-2`. Between the halves `tiny-2` labels the images of the first night again. Some images have no face, some are quarantined, some have the bytes
-of the image before them and some look like it. The same sizes give the same bytes.
+`tiny-2`. Between the halves `tiny-2` labels the images of the first night again. Some images have no face, some are quarantined, some
+have the bytes of the image before them and some look like it. The same sizes give the same bytes.
 """
 
 import argparse

@@ -269,8 +269,8 @@ def label_images(
     detector, model, min_face, prior, precision, device: as the options of `ferflow label`. batch: images that are processed together.
     progress: whether to show a bar, in a terminal or a notebook.
 
-    The columns are those of the table `labels` (docs/data-dictionary.md), with `run_id` null, and `status` and `reason`. An image without
-    a face, or one that cannot be read, is one row of nulls with its status. The index is the position of the image, from 0.
+    The columns are those of the table `labels` (docs/reference/data-dictionary.md), with `run_id` null, and `status` and `reason`. An image
+    without a face, or one that cannot be read, is one row of nulls with its status. The index is the position of the image, from 0.
     Of pixels `image_uri` is null and `image_sha256` is over height, width and RGB bytes. A path may be decoded at a part of its size, which
     pixels are not: their boxes may differ slightly from those of the path.
     Ctrl-C returns the rows of the images that are done, with a warning. `Labeler` keeps the networks loaded between calls.

@@ -11,6 +11,7 @@ from fer_core.gallery.page import LAW, Card, GalleryPage
 from fer_core.gallery.photo import GalleryPhoto
 from fer_core.gallery.text import counted, percent
 from fer_core.labels import EXPRESSIONS
+from fer_core.outputs.mark import png_mark
 
 CARDS: Final = 6
 """Cards at most."""
@@ -43,7 +44,7 @@ def write_png(page: GalleryPage) -> bytes:
     write(draw, (_MARGIN, top + _FOOT - 46), f"{LAW[0]} Faces are biometric data: protect this image like the photographs.", 15, SOFT)
     stream = io.BytesIO()
     sheet.save(stream, "PNG")
-    return stream.getvalue()
+    return png_mark(stream.getvalue(), "gallery", page.named[:CARDS])
 
 
 def _draw_head(draw: ImageDraw.ImageDraw, page: GalleryPage) -> None:

@@ -18,6 +18,7 @@ from fer_core.errors import StoreError, UsageError
 from fer_core.gallery.templates import data_uri
 from fer_core.hashing import json_sha256
 from fer_core.labels import EXPRESSIONS
+from fer_core.outputs.registry import register_output
 from fer_core.review import label_studio
 from fer_core.review.attach import NOWHERE, attach
 from fer_core.review.candidates import Candidates
@@ -37,7 +38,7 @@ PAGE, TASKS, CONFIGURATION = "review.html", "tasks.json", "label-studio.xml"
 MOST: Final = 5000
 """Faces of one export: the page holds some 40 KB of each."""
 USEFUL: Final = 200
-"""Labels from which on tuning a head gains little (docs/retraining.md)."""
+"""Labels from which on tuning a head gains little (docs/guides/retraining.md)."""
 TRIES: Final = 4
 """Times the budget: so many faces are tried at most where photographs are gone."""
 READERS: Final = 4
@@ -116,6 +117,7 @@ def export_review(
     if not shown:
         return ReviewExport("", (), 0, len(open_faces), reviewed, gone, {})
     export_id = _export_id(store, shown)
+    register_output(store, target.url(), "review")
     _write(target, shown, export_id, tuning_note(reviewed) if wanted.policy == "tuning" else "")
     files = tuple(target.url(name) for name in (PAGE, TASKS, CONFIGURATION))
     reasons = Counter(face.reasons[0].partition(":")[0] for face in shown)

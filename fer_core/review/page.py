@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Final
 
 from fer_core.gallery.label_placement import COLOURS
+from fer_core.outputs.mark import html_mark
 from fer_core.review.corrections import FORMAT, VERSION
 from fer_core.review.verdicts import KEYS, SPOKEN, VERDICTS
 
@@ -26,6 +27,7 @@ def write_page(faces: Sequence[Mapping[str, object]], export_id: str, note: str 
     value = {"format": FORMAT, "version": VERSION, "export_id": export_id, "verdicts": verdicts, "faces": faces}
     if note:
         value["note"] = note
+    images = dict.fromkeys((str(face["image_sha256"]), str(face["image_uri"])) for face in faces)
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{_digest(script)}'"
     return f"""<!doctype html>
 <html lang="en">
@@ -34,6 +36,7 @@ def write_page(faces: Sequence[Mapping[str, object]], export_id: str, note: str 
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="robots" content="noindex">
+{html_mark("review", images)}
 <meta name="referrer" content="no-referrer">
 <title>ferflow: {len(faces)} faces to review</title>
 <style>

@@ -31,7 +31,7 @@ from flows.cli.main import _parser
 from tests.support.reviews import correction, corrections, labels_of, night, photographs, written
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
+PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md")))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PROMPTS = ("ferflow ", ".venv/bin/ferflow ", "python -m ", "python -P -m ", "make ")
 

@@ -169,7 +169,7 @@ def test_make_installs_locked_files_and_then_ferflow():
     assert all('locks/torch.txt --index-url "https://index.example/cpu"' in one for one in only)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/deploy.md", "Makefile", ".ci/run", *DOCKERFILES])
+@pytest.mark.parametrize("name", ["README.md", "docs/guides/deploy.md", "Makefile", ".ci/run", *DOCKERFILES])
 def test_no_second_index_is_mixed_in(name):
     text = (REPOSITORY / name).read_text("utf-8")
     assert "extra-index-url" not in text

@@ -156,7 +156,7 @@ def test_in_s3(s3_root, tmp_path):
             answer(session, f"FROM read_parquet('{s3_root}/labels/*/*/*.parquet')")
 
 
-PAGE = (Path(__file__).resolve().parents[4] / "docs" / "queries.md").read_text("utf-8")
+PAGE = (Path(__file__).resolve().parents[4] / "docs" / "guides" / "queries.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```sql\n(--.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 QUESTIONS = [sql.strip() for block in BLOCKS for sql in block.split(";") if sql.strip()]
 
