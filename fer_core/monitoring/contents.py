@@ -33,6 +33,13 @@ class Contents:
     """Purpose and number of runs."""
     faces: FaceExamples
 
+    @property
+    def named(self) -> list[tuple[str | None, str]]:
+        """Digest and address of each image that the page names or shows."""
+        named = [image for some in self.quarantined.examples for image in some] if self.disclosure.names else []
+        shown = [face.image for some in (self.faces.sure, self.faces.unsure) for faces in some.values() for face in faces]
+        return list(dict.fromkeys((image.sha256, image.uri) for image in (*named, *shown)))
+
 
 def read_contents(store: Store, runs: Sequence[RunFindings], disclosure: Disclosure) -> Contents:
     """runs: oldest first. CommitError, QueryError: a part is missing or damaged; ReviewError: reviews are."""

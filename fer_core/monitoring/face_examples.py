@@ -10,6 +10,7 @@ from fer_core.commit.manifest import Manifest
 from fer_core.commit.policy import read_policy
 from fer_core.gallery.templates import data_uri
 from fer_core.labels import EXPRESSIONS
+from fer_core.monitoring.quarantined import NamedImage
 from fer_core.query.session import QuerySession, rows
 from fer_core.review.pictures import crop_key, kept_crops
 from fer_core.storage.paths import is_run_id
@@ -36,7 +37,7 @@ class FaceExample:
     picture: str
     """The aligned crop as a data URI."""
     confidence: float
-    image_uri: str
+    image: NamedImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,10 @@ def choose_faces(store: Store, session: QuerySession, manifests: Sequence[Manife
 
     def shown(some: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[FaceExample]]:
         return {
-            name: [FaceExample(data_uri(crops[crop_key(row)], "png"), row["confidence"], row["image_uri"]) for row in those]
+            name: [
+                FaceExample(data_uri(crops[crop_key(row)], "png"), row["confidence"], NamedImage(row["image_sha256"], row["image_uri"]))
+                for row in those
+            ]
             for name, those in some.items()
         }
 

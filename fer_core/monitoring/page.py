@@ -16,6 +16,7 @@ from fer_core.monitoring.pipelines import FIGURES
 from fer_core.monitoring.plots import Columns, Series, ShareBar, Strip, columns, reliability_points, share_bar, shares_of, strip
 from fer_core.monitoring.runs import RunFindings, newest_compared
 from fer_core.monitoring.summary import sentences, tiles
+from fer_core.outputs.mark import html_mark
 from fer_core.review.verdicts import SPOKEN
 from fer_core.tables.schema import IMAGE_STATUSES
 from fer_core.text import visible
@@ -50,6 +51,8 @@ def write_page(url: str, runs: Sequence[RunFindings], limits: Limits, contents: 
     return environment.get_template("page.html").render(
         url=url,
         limits=limits,
+        mark=html_mark("report", contents.named),  # also of none: it may replace a page that is registered
+        purposes=sorted(purpose for purpose, _ in contents.purposes if purpose),
         runs=runs,
         newest=newest_compared(runs),
         shown=shown[::-1],

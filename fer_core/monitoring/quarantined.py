@@ -26,6 +26,14 @@ SELECT {columns} FROM (
 
 
 @dataclass(frozen=True, slots=True)
+class NamedImage:
+    """One image, by digest, None where it could not be read, and address."""
+
+    sha256: str | None
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
 class Quarantined:
     """R reasons, the commonest first."""
 
@@ -33,8 +41,8 @@ class Quarantined:
     """`STATUS: TEXT`, without sizes and names."""
     images: NDArray[np.int64]
     """(R,)"""
-    examples: tuple[tuple[str, ...], ...]
-    """(R,) addresses of images, at most `EXAMPLES` each."""
+    examples: tuple[tuple[NamedImage, ...], ...]
+    """(R,) at most `EXAMPLES` each."""
     others: int
     """Images with further reasons."""
     statuses: Mapping[str, int]
@@ -48,16 +56,16 @@ class Quarantined:
 
 def count_quarantined(session: QuerySession) -> Quarantined:
     """QueryError where a part cannot be read."""
-    counts, examples = Counter[str](), dict[str, list[str]]()
+    counts, examples = Counter[str](), dict[str, list[NamedImage]]()
     chosen = ", ".join(f"'{status}'" for status in QUARANTINE)
-    columns = "image_uri, status, coalesce(reason, '') AS reason"
+    columns = "image_uri, image_sha256, status, coalesce(reason, '') AS reason"
     for batch in rows(session.run(_NEWEST.format(columns=columns, rest=f"AND status IN ({chosen}) ORDER BY image_uri"))):
         for row in batch.to_pylist():
             kind = _kind(row)
             counts[kind] += 1
             some = examples.setdefault(kind, []) if len(examples) < MOST_KINDS else examples.get(kind, [])
             if len(some) < EXAMPLES:
-                some.append(row["image_uri"])
+                some.append(NamedImage(row["image_sha256"], row["image_uri"]))
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     shown = ordered[:REASONS]
     return Quarantined(

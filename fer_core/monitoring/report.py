@@ -8,6 +8,7 @@ from fer_core.errors import UsageError
 from fer_core.monitoring.disclosure import Disclosure
 from fer_core.monitoring.drift import Limits, drifted
 from fer_core.monitoring.runs import RunFindings, choose_reference, history, newest_compared
+from fer_core.outputs.registry import register_output
 from fer_core.storage.output_place import refuse_inside
 from fer_core.storage.store import Store, open_store
 
@@ -81,5 +82,7 @@ def write_report(report: Report, file: str, disclosure: Disclosure | None = None
     from fer_core.monitoring.page import write_page
 
     contents = read_contents(root, report.runs, disclosure or Disclosure())
+    if contents.disclosure.personal:
+        register_output(root, target.url(name), "report")
     target.write_bytes(name, write_page(report.root, report.runs, report.limits, contents).encode(errors="backslashreplace"))
     return target.url(name)
