@@ -21,7 +21,7 @@ SHOWN: Final = 4
 TRIED: Final = 4 * SHOWN
 """Labels of each kind that are looked up: of some images no crop was kept."""
 _SQL: Final = """\
-SELECT expression, confidence, image_uri, image_sha256, detector, face_index, rising <= {count} AS unsure
+SELECT expression, confidence, image_uri, image_sha256, detector, face_index, rising < falling AS unsure
 FROM (
   SELECT expression, confidence, image_uri, image_sha256, detector, face_index,
     row_number() OVER (PARTITION BY expression ORDER BY confidence, face_id) AS rising,

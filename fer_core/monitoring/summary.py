@@ -45,10 +45,10 @@ def sentences(runs: Sequence[RunFindings], contents: Contents) -> list[str]:
     """Plain text, the newest run first. Names no image."""
     newest, reviewed, quarantined = runs[-1], contents.reviewed, contents.quarantined
     processed = sum(newest.manifest.statuses.values())
-    written = [
-        f"The newest run, of {newest.manifest.run_date}, processed {counted(processed, 'image')} and labelled "
-        f"{counted(newest.manifest.faces, 'face')}; {counted(newest.manifest.unchanged, 'image')} had not changed."
-    ]
+    unchanged = newest.manifest.unchanged
+    did = f"processed {counted(processed, 'image')} and labelled {counted(newest.manifest.faces, 'face')}"
+    skipped = f"; {counted(unchanged, 'image')} had not changed" if unchanged else ""
+    written = [f"The newest run, of {newest.manifest.run_date}, {did}{skipped}."]
     if reviewed.backlog:
         waiting = f"{counted(reviewed.backlog, 'label')} marked for review {_has(reviewed.backlog)} no verdict yet."
         pace = f" At the pace of the last four weeks of reviews ({reviewed.pace:,.0f} a week) that takes {_weeks(reviewed.weeks)}."
