@@ -18,14 +18,13 @@ NO_COLOUR: Final = "#8a8f98"
 """Of verdicts that name no expression."""
 
 
-def write_page(faces: Sequence[Mapping[str, object]], export_id: str, note: str = "") -> str:
-    """The whole page. faces: `ShownFace` as JSON objects. note: a sentence above them."""
+def write_page(faces: Sequence[Mapping[str, object]], export_id: str, note: str = "", command: str = "") -> str:
+    """The whole page. faces: `ShownFace` as JSON objects. note: a sentence above them. command: takes the answers."""
     folder = files("fer_core.review")
     style, script, body = ((folder / f"page.{kind}").read_text("utf-8") for kind in ("css", "js", "html"))
     verdicts = [{"name": name, "spoken": SPOKEN[name], "key": KEYS[name], "colour": COLOURS.get(name, NO_COLOUR)} for name in VERDICTS]
     value = {"format": FORMAT, "version": VERSION, "export_id": export_id, "verdicts": verdicts, "faces": faces}
-    if note:
-        value["note"] = note
+    value |= {name: text for name, text in (("note", note), ("command", command)) if text}
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{_digest(script)}'"
     return f"""<!doctype html>
 <html lang="en">
