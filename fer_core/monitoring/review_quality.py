@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fer_core.commit.publish import committed_runs
+from fer_core.errors import CommitError
 from fer_core.evaluation.agreement import MISSING, Agreement, alpha_agreement, kappa_agreement
 from fer_core.evaluation.evaluate import Evaluation, score
 from fer_core.evaluation.slices import SliceFigures, quality_slicings, slice_figures
@@ -42,8 +44,11 @@ class ReviewQuality:
 
 
 def review_quality(store: Store, seed: int = 0) -> ReviewQuality:
-    """Read reviews and current labels. ReviewError where the history is damaged, CommitError where a part of a run is."""
-    names, ratings = ratings_of(history(store))
+    """Read reviews and current labels. ReviewError where the history is damaged, CommitError where a part or every run is missing."""
+    reviews = history(store)
+    if not reviews.num_rows and not committed_runs(store):
+        raise CommitError(f"no run has been committed under {store.url()} yet")
+    names, ratings = ratings_of(reviews)
     kappas = {}
     for first, second in combinations(range(len(names)), 2):
         both = kappa_agreement(ratings[:, first], ratings[:, second], len(CATEGORIES), seed)

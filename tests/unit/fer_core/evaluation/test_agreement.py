@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -67,6 +67,7 @@ def test_neither_names_nor_order_of_raters_matter(values: NDArray[np.int64], rat
     assert krippendorff_alpha(again) == pytest.approx(krippendorff_alpha(summed), nan_ok=True)
 
 
+@settings(max_examples=10)
 @given(st.lists(st.integers(0, 2), min_size=2, max_size=20))
 def test_raters_who_are_of_one_mind_agree_wholly(values: list[int]) -> None:
     table = np.array([values, values]).T

@@ -41,7 +41,7 @@ def test_of_crops() -> None:
     assert [len(sliced.number) for sliced in crop_slicings(crops[:0])] == [0, 0]
 
 
-@settings(max_examples=15)
+@settings(max_examples=5)
 @given(st.integers(1, 40), st.integers(0, 2**32 - 1))
 def test_parts_add_up_to_the_whole(number: int, seed: int) -> None:
     random = np.random.default_rng(seed)
