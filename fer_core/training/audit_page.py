@@ -60,8 +60,11 @@ def write_audit(folder: Path, audit: LabelAudit, model: ModelRef, report: dict[s
     unique = list({(face.image_sha256, face.box): face for face in reversed(shown)}.values())[::-1]  # copies are one question
     export_id = json_sha256({"faceset": audit.digest, "asked": [[face.image_sha256, *face.box] for face in unique]})[:16]
     reviewed = bool(rows) and all(row["source"] == REVIEWED for row in rows.values())
-    target.write_bytes(PAGE, write_page([asdict(face) for face in unique], export_id, _note(reviewed), CORRECT).encode())
-    return tuple(target.url(name) for name in (PAGE, TABLE, FIGURES))
+    if unique:
+        target.write_bytes(PAGE, write_page([asdict(face) for face in unique], export_id, _note(reviewed), CORRECT).encode())
+    else:
+        (to / PAGE).unlink(missing_ok=True)  # an earlier audit's
+    return tuple(target.url(name) for name in (PAGE, TABLE, FIGURES) if unique or name != PAGE)
 
 
 def _rows(folder: Path, found: Sequence[Candidate]) -> dict[tuple[str, int], Row]:

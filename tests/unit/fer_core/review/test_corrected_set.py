@@ -8,7 +8,11 @@ import pytest
 from fer_core.errors import FaceSetError, ReviewError
 from fer_core.faceset import VOTE_COLUMNS, FaceSetCard, faceset_digest, read_card, read_rows, read_split, write_card, write_split
 from fer_core.review.corrected_set import correct_faceset
+from fer_core.review.face_set import Shares, import_reviewed
+from fer_core.review.incoming import import_reviews
+from fer_core.review.reviewed import reviewed_faces
 from fer_core.review.set_faces import face_key, shown_face
+from fer_core.storage.store import open_store
 from tests.support import made_faces, reviews
 
 
@@ -71,6 +75,20 @@ def test_a_reviewed_face_is_named_as_the_labels_root_names_it() -> None:
     row = {"source": "reviewed", "sample_id": f"{'d' * 64}/57,44.5,126,1e+02", "crop": b"png"}
     assert face_key(row) == ("d" * 64, (57.0, 44.5, 126.0, 100.0))
     assert face_key({**row, "source": "made"})[1] == (0, 0, 112, 112)
+
+
+def test_answers_about_a_reviewed_set_are_reviews_of_its_root_too(tmp_path: Path) -> None:
+    reviews.night(tmp_path / "root", reviews.photographs(tmp_path / "photos", 3, 2))
+    store, labels = open_store(str(tmp_path / "root")), reviews.labels_of(tmp_path / "root")
+    first = [reviews.correction(row, "fear", "2026-01-20T10:00:00.000Z") for row in labels]
+    import_reviews(store, saved(tmp_path, *first))
+    import_reviewed(store, tmp_path / "set", Shares(0, 0))
+    rows = list(read_rows(tmp_path / "set", "train"))
+    file = saved(tmp_path, *(answered(row, "anger") for row in rows))
+    found = import_reviews(store, file)
+    assert (found.new, found.attached, found.orphans) == (6, 6, ())
+    assert set(reviewed_faces(store).verdicts) == {"anger"}
+    assert correct_faceset(tmp_path / "set", file, tmp_path / "new").changed == 6
 
 
 def test_what_cannot_be_corrected(tmp_path: Path) -> None:

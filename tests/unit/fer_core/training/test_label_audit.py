@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,10 @@ def test_files(faceset: Path, model: ModelRef, folded: LabelAudit, tmp_path: Pat
     before = {file.name: file.read_bytes() for file in to.iterdir()}
     write_audit(faceset, folded, model, report, to)
     assert {file.name: file.read_bytes() for file in to.iterdir()} == before
+    none = replace(folded, found=())
+    files = write_audit(faceset, none, model, report_json(none, model, AuditRequest(folds=4), 3), to)
+    assert [Path(file).name for file in files] == ["candidates.csv", "audit.json"]
+    assert not (to / "review.html").exists()
     (to / "else.txt").touch()
     with pytest.raises(StoreError, match="neither empty nor an earlier audit"):
         check_target(to)
