@@ -134,3 +134,7 @@ def test_paths_of_pages_that_files_name_are_there():
                 if not Path(REPOSITORY / page).is_file():
                     missing.append((name, page))
     assert missing == []
+
+
+def test_the_readme_is_short():
+    assert len((REPOSITORY / "README.md").read_text("utf-8").splitlines()) < 200
