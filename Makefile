@@ -35,7 +35,7 @@ QUICK := $(addprefix tests/unit/,$(addsuffix .py,benchmarks/test_first_commands 
 		decode/test_header_bounds decode/test_decode_reduced detect/test_detect_choice detect/test_detect_protocol \
 		detect/builtin/test_refinement erasure/test_places evaluation/test_evaluate evaluation/plots/test_robustness export/test_reader_files \
 		faceset/test_importers faceset/test_framing gallery/test_gallery gpu/test_gpu_places losses/test_loss_center_cosine \
-		losses/test_loss_config losses/test_loss_cross_entropy models/test_network models/test_review_thresholds \
+		losses/test_loss_config losses/test_loss_cross_entropy models/test_network models/test_review_thresholds outputs/test_registry \
 		monitoring/test_drift pipeline/test_worker_models planning/test_cost_model predict/test_fusion query/test_session \
 		review/test_review_attach review/test_review_corrections storage/test_file_mode storage/test_spill \
 		tables/test_builder tables/test_data_dictionary training/test_config training/test_promotion_gate) \

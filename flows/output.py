@@ -6,8 +6,12 @@ All output of `flows` goes through these functions: names and contents of files 
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from fer_core.text import visible, visible_json, visible_lines
+
+if TYPE_CHECKING:
+    from fer_core.storage.store import Store
 
 
 def print_result(as_json: bool, value: Mapping[str, object], text: str | Sequence[str]) -> None:
@@ -32,6 +36,14 @@ def print_line(line: str, *, start: str = "", end: str = "\n") -> None:
     """Write a line to standard error. start, end: what goes before and after it as it is."""
     sys.stderr.write(start + visible(line) + end)
     sys.stderr.flush()
+
+
+def print_unregistered(store: "Store", url: str) -> None:
+    """Write that a labels root does not know of what was written from it, where that is so. url: of the file or folder."""
+    from fer_core.outputs.registry import is_registered
+
+    if not is_registered(store, url):
+        print_line(f"note: {store.url()} cannot be written, so it does not know of {url}: ferflow forget --everywhere will not find it")
 
 
 def print_failure(as_json: bool, sentence: str) -> None:

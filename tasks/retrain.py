@@ -34,6 +34,7 @@ from tasks.task_log import log_found
 
 VERDICT: Final = "verdict.json"
 REVIEWED: Final = "reviewed"
+"""Folder of the reviewed faces in a folder of models, and its kind in the registry of outputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ def _reviewed(models: Path, root: str, can_do_without: bool, all_learnt: bool) -
 
     folder = models / REVIEWED
     try:
-        found = import_reviewed(open_store(root), folder, Shares(0, 0) if all_learnt else None)
+        found = import_reviewed(open_store(root), folder, Shares(0, 0) if all_learnt else None, kind=REVIEWED)
     except FaceSetError as error:
         if not can_do_without:
             raise

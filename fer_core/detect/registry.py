@@ -73,6 +73,15 @@ def build(spec: str, device: str = "cpu") -> Detector:
     return BuiltinDetector(device=device)
 
 
+def identity(spec: str) -> str:
+    """The identity of the detector that `build` gives, its file checked. The built-in one's needs no runtime. Errors as there."""
+    if resolve(spec) == "builtin":
+        from fer_core.detect.builtin.identity import shipped_identity
+
+        return shipped_identity()
+    return build(spec).identity
+
+
 def crop_side(spec: str) -> int | None:
     """Longest side of the finest pyramid level for a loose crop of one face, see `Detector`. None: what the detector chooses.
 

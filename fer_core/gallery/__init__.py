@@ -17,6 +17,7 @@ from fer_core.gallery.html_writer import write_html
 from fer_core.gallery.page import build_page
 from fer_core.gallery.photo import GalleryPhoto, load_photo
 from fer_core.gallery.png_writer import write_png
+from fer_core.outputs.registry import register_output
 from fer_core.storage.output_place import refuse_in_tables
 from fer_core.storage.store import open_store
 from fer_core.tables.schema import LABELED, NO_FACE
@@ -44,9 +45,9 @@ def draw_gallery(root: str, html: Path, png: Path | None, limit: int, run_id: st
     run_id: the newest run that processed any image, if None. CommitError when there is no such run or a part of it is missing; StoreError
     when a file cannot be written, UsageError when it would be in the tables of a root.
     """
-    for file in (html, png):
-        if file is not None:
-            refuse_in_tables(str(file))
+    files = [str(file) for file in (html, png) if file is not None]
+    for file in files:
+        refuse_in_tables(file)
     store = open_store(root)
     manifest = newest_run(store) if run_id is None else read_manifest(store, run_id)
     images = read_images(store, manifest)
@@ -54,6 +55,8 @@ def draw_gallery(root: str, html: Path, png: Path | None, limit: int, run_id: st
     labels = read_labels(store, manifest, chosen["image_uri"].to_pylist())
     photos = _load_photos(chosen, labels, manifest)
     page = build_page(manifest, photos, images)
+    for file in files:
+        register_output(store, file, "gallery", [manifest.run_id])
     _save(html, write_html(page).encode(errors="backslashreplace"))
     if png is not None:
         _save(png, write_png(page))

@@ -10,6 +10,7 @@ from PIL import Image
 from fer_core.gallery.label_placement import COLOURS
 from fer_core.gallery.page import LAW, GalleryPage
 from fer_core.gallery.templates import data_uri, templates
+from fer_core.outputs.mark import html_mark
 
 AT_ONCE: Final = 24
 """Faces of one photograph that are shown without a click."""
@@ -19,7 +20,9 @@ def write_html(page: GalleryPage) -> str:
     """The whole page."""
     environment = templates("fer_core.gallery")
     environment.filters["jpeg"] = _jpeg
-    return environment.get_template("page.html").render(page=page, colours=COLOURS, law=LAW, at_once=AT_ONCE)
+    return environment.get_template("page.html").render(
+        page=page, colours=COLOURS, law=LAW, at_once=AT_ONCE, mark=html_mark("gallery", page.named)
+    )
 
 
 def _jpeg(pixels: NDArray[np.uint8], quality: int) -> str:

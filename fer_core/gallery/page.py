@@ -71,12 +71,16 @@ class GalleryPage:
     quarantined: int
     quarantined_rows: list[dict[str, Any]]
     """The first `QUARANTINED_ROWS` of them: `image_uri`, `status`, `reason`."""
+    named: tuple[tuple[str | None, str], ...]
+    """Digest and URI of each image that the page shows or names: those of the cards, then of the quarantined rows."""
 
 
 def build_page(manifest: Manifest, photos: Sequence[GalleryPhoto], images: pa.Table) -> GalleryPage:
     """photos: those to show. images: all rows of the images table."""
     quarantined = images.filter(pc.invert(pc.is_in(images["status"], pa.array(list(_STATUS_NAMES)))))
     total = sum(manifest.statuses.values())
+    digests = dict(zip(images["image_uri"].to_pylist(), images["image_sha256"].to_pylist(), strict=True))
+    names = [photo.uri for photo in photos] + quarantined["image_uri"].slice(0, QUARANTINED_ROWS).to_pylist()
     return GalleryPage(
         headline=f"{counted(manifest.faces, 'face')} in {counted(total, 'picture')}",
         facts={
@@ -99,6 +103,7 @@ def build_page(manifest: Manifest, photos: Sequence[GalleryPhoto], images: pa.Ta
         cards=[_card(photo) for photo in photos],
         quarantined=quarantined.num_rows,
         quarantined_rows=quarantined.slice(0, QUARANTINED_ROWS).select(["image_uri", "status", "reason"]).to_pylist(),
+        named=tuple((digests.get(uri), uri) for uri in names if uri is not None),
     )
 
 

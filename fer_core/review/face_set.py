@@ -7,9 +7,9 @@ with others (`faceset.split.join`) or trained on alone.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import cv2
 import numpy as np
@@ -17,12 +17,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fer_core.align.aligner import align_one
+from fer_core.commit.reader import purposes_of
 from fer_core.decode.crop_image import colour_crop
 from fer_core.errors import FaceSetError, ImageError
 from fer_core.faceset import VOTE_COLUMNS, FaceSetCard, Row
 from fer_core.faceset.staging import publish, staged
 from fer_core.faceset.writer import FaceSetWriter
 from fer_core.labels import EXPRESSIONS
+from fer_core.outputs.registry import register_output
 from fer_core.review.attach import NOWHERE
 from fer_core.review.pictures import Key, crop_key, kept_crops, photograph
 from fer_core.review.reviewed import ReviewedFaces, reviewed_faces
@@ -75,9 +77,14 @@ class _Framed:
 
 
 def import_reviewed(
-    store: Store, to: Path, shares: Shares | None = None, progress: Callable[[str, int], None] = lambda doing, done: None
+    store: Store,
+    to: Path,
+    shares: Shares | None = None,
+    progress: Callable[[str, int], None] = lambda doing, done: None,
+    kind: Literal["faceset", "reviewed"] = "faceset",
 ) -> ReviewedSet:
-    """Write the face set `to`; one that was there is replaced. progress: called with `aligned` and their number.
+    """Write the face set `to`; one that was there is replaced. progress: called with `aligned` and their number. kind: in the
+    registry of outputs.
 
     All faces of an image go to one split, whatever its name. A picture that is pixel for pixel in another split, too, is left out: training
     gives way to held-out faces. FaceSetError where no reviewed face can be used, ReviewError where the history is damaged.
@@ -88,10 +95,13 @@ def import_reviewed(
         raise FaceSetError(f"no face under {store.url()} has a reviewed expression yet")
     splits = {row: parts.split_of(faces.image_sha256[row]) for row in usable}
     usable.sort(key=lambda row: HELD_OUT_FIRST.index(splits[row]))
+    register_output(store, str(to), kind)
     with staged(to) as partial:
         card = _write(faces, partial, splits, _framed(store, faces, usable), progress)
         if not sum(card.counts.values()):
             raise FaceSetError(f"the images of all {len(usable)} reviewed faces under {store.url()} are missing")
+        runs = {faces.labels["run_id"][int(faces.attached[row])].as_py() for row in usable}
+        card = replace(card, purposes=purposes_of(store, runs), origin=store.url())
         publish(partial, card)
     orphans = len(faces.orphans)
     return ReviewedSet(card, len(faces), len(faces) - len(usable) - orphans, orphans, card.undecodable)

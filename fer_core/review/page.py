@@ -7,10 +7,12 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from html import escape
 from importlib.resources import files
 from typing import Final
 
 from fer_core.gallery.label_placement import COLOURS
+from fer_core.outputs.mark import html_mark
 from fer_core.review.corrections import FORMAT, VERSION
 from fer_core.review.verdicts import KEYS, SPOKEN, VERDICTS
 
@@ -18,14 +20,16 @@ NO_COLOUR: Final = "#8a8f98"
 """Of verdicts that name no expression."""
 
 
-def write_page(faces: Sequence[Mapping[str, object]], export_id: str, note: str = "") -> str:
-    """The whole page. faces: `ShownFace` as JSON objects. note: a sentence above them."""
+def write_page(faces: Sequence[Mapping[str, object]], export_id: str, note: str = "", purposes: Sequence[str] = ()) -> str:
+    """The whole page. faces: `ShownFace` as JSON objects. note: a sentence above them. purposes: of the runs that labelled them."""
     folder = files("fer_core.review")
     style, script, body = ((folder / f"page.{kind}").read_text("utf-8") for kind in ("css", "js", "html"))
     verdicts = [{"name": name, "spoken": SPOKEN[name], "key": KEYS[name], "colour": COLOURS.get(name, NO_COLOUR)} for name in VERDICTS]
     value = {"format": FORMAT, "version": VERSION, "export_id": export_id, "verdicts": verdicts, "faces": faces}
     if note:
         value["note"] = note
+    images = dict.fromkeys((str(face["image_sha256"]), str(face["image_uri"])) for face in faces)
+    purpose = f"\n<p>Purpose of the labels: {escape('; '.join(purposes))}</p>" if purposes else ""
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{_digest(script)}'"
     return f"""<!doctype html>
 <html lang="en">
@@ -34,13 +38,14 @@ def write_page(faces: Sequence[Mapping[str, object]], export_id: str, note: str 
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="robots" content="noindex">
+{html_mark("review", images)}
 <meta name="referrer" content="no-referrer">
 <title>ferflow: {len(faces)} faces to review</title>
 <style>
 {style}</style>
 </head>
 <body>
-{body}
+{body}{purpose}
 <script type="application/json" id="export">{_embedded(value)}</script>
 <script>{script}</script>
 </body>

@@ -18,7 +18,7 @@ from fer_core.tables.schema import LABELS
 def present_labels(store: Store) -> Iterator["PresentLabels"]:
     """The view `current` in a temporary file, for as long as the block lasts. CommitError where nothing was committed."""
     with TemporaryDirectory(prefix="ferflow-review-") as folder:
-        found = export_current(store, open_store(f"{folder}/current"))
+        found = export_current(store, open_store(f"{folder}/current"), register=False)
         yield PresentLabels(found.file)
 
 

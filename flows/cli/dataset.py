@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fer_core.errors import FaceSetError, UsageError
 from flows.cli.option_types import typed_output, typed_path
-from flows.output import print_result
+from flows.output import print_result, print_unregistered
 
 if TYPE_CHECKING:
     from fer_core.faceset import FaceSetCard
@@ -110,6 +110,7 @@ def _import_reviewed(args: argparse.Namespace) -> int:
     lines += [f"{found.orphans} left out: no current label matches"] if found.orphans else []
     lines += [f"{found.gone} left out: neither the photographs nor crops of the faces exist any more"] if found.gone else []
     lines += [f"{found.card.duplicates_removed} left out: the same image is in another split"] if found.card.duplicates_removed else []
+    print_unregistered(open_store(args.source), str(args.to))
     print_result(args.json, asdict(found), lines)
     return 0
 

@@ -3,7 +3,7 @@
 import argparse
 
 from flows.cli.option_types import typed_output
-from flows.output import print_result
+from flows.output import print_result, print_unregistered
 
 HELP = """Draws the newest run's photographs with boxes, points, expressions and probabilities into one self-contained HTML page.
 
@@ -31,12 +31,14 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from fer_core.gallery import draw_gallery
+    from fer_core.storage.store import open_store
     from flows.cli.stage_progress import StageProgress
 
     with StageProgress() as progress:
         progress("drawing the gallery")
         summary = draw_gallery(args.root, args.to, args.png, args.limit)
     files = [str(file) for file in (args.to, args.png) if file is not None]
+    print_unregistered(open_store(args.root), files[0])
     print_result(args.json, {**asdict(summary), "files": files}, "wrote " + " and ".join(files))
     return 0
 

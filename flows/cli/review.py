@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flows.cli.option_types import typed_path
-from flows.output import print_result
+from flows.output import print_result, print_unregistered
 
 if TYPE_CHECKING:
     from fer_core.review.export import ReviewExport
@@ -67,6 +67,8 @@ def run_export(args: argparse.Namespace) -> int:
         found = export_review(open_store(args.root), open_store(args.to), asked, on_read=partial(progress, "read photographs"))
     lines = _exported(found)
     lines += [tuning_note(found.reviewed)] if args.policy == "tuning" else []
+    if found.files:
+        print_unregistered(open_store(args.root), args.to)
     print_result(args.json, asdict(found), lines)
     return 0
 

@@ -1,0 +1,98 @@
+"""The registry of a root's outputs: `_meta/outputs/<digest of the address>.json`, one file an output.
+
+Writers of outputs do not hold the root's lease, and an object store offers no safe replacement of one shared file. So each output has a
+file of its own, written in one step: two writers never lose an entry of each other, and the same output twice is one entry.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, Self
+
+from fer_core.errors import OutageError, StoreError
+from fer_core.json_reader import parse_object
+from fer_core.storage.paths import META, is_run_id
+from fer_core.storage.store import Store, open_store
+from fer_core.storage.uri import holds_credentials, is_too_long
+from fer_core.validation import check_entries
+
+FOLDER: Final = f"{META}/outputs"
+MOST_BYTES: Final = 2**24
+Kind = Literal["gallery", "review", "report", "current", "faceset", "reviewed", "model"]
+"""`gallery`, `report`: one file. `current`: one Parquet or CSV file. `review`: the folder of an export. `faceset`, `reviewed`: the folder
+of a face set, by itself and in a folder of models. `model`: the folder of a model that was trained on such a set."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredOutput:
+    """One output. What a registry says is data: `erasure` removes nothing that does not look like an output of this kind."""
+
+    url: str
+    """An absolute local path, or `s3://bucket/key`."""
+    kind: Kind
+    run_ids: tuple[str, ...]
+    """Runs whose images it shows or names; empty: any of the root's."""
+    written_at: str
+    """When its writing began, ISO 8601, UTC."""
+
+    @property
+    def path(self) -> str:
+        """Where the entry lies, relative to the labels root."""
+        return entry_path(self.url)
+
+    def to_bytes(self) -> bytes:
+        """JSON."""
+        return (json.dumps({"version": 1, **asdict(self)}, indent=1) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """The inverse of `to_bytes`; ValueError, KeyError or TypeError for anything else."""
+        value: dict[str, Any] = parse_object(data, MOST_BYTES)
+        if value.pop("version") != 1:
+            raise ValueError("an output of another version")
+        found = cls(**{**value, "run_ids": tuple(value["run_ids"])})
+        check_entries(found)
+        if is_too_long(found.url) or holds_credentials(found.url) or not all(map(is_run_id, found.run_ids)):
+            raise ValueError("not the entry of an output")
+        return found
+
+
+def entry_path(url: str) -> str:
+    """Where the entry of an output lies, relative to the labels root."""
+    return f"{FOLDER}/{hashlib.sha256(url.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.json"
+
+
+def register_output(store: Store, url: str, kind: Kind, run_ids: Iterable[str] = (), now: datetime | None = None) -> None:
+    """Register what is about to be written from a root: before its first byte, so that nothing unregistered lies anywhere.
+
+    url: of the file or folder, as `Kind` says; a relative local path is made absolute. now: aware, the present if None. Nothing happens
+    where the root cannot be written, as with the rights of a reader, see `is_registered`. OutageError where its storage does not answer.
+    """
+    at = (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")
+    output = RegisteredOutput(open_store(url).url(), kind, tuple(sorted(set(run_ids))), at)
+    try:
+        store.write_bytes(output.path, output.to_bytes())
+    except OutageError:
+        raise
+    except StoreError:  # a page for a reader of the root is no less useful
+        return
+
+
+def is_registered(store: Store, url: str) -> bool:
+    """Whether a root knows of an output."""
+    return store.exists(entry_path(open_store(url).url()))
+
+
+def registered_outputs(store: Store) -> Iterator[tuple[str, RegisteredOutput | None]]:
+    """Path of each entry and what it says, by rising path; None where an entry is damaged or lies under another output's name."""
+    for path in store.list_files(FOLDER):
+        if not store.exists(path):  # a stale listing
+            continue
+        try:
+            output = RegisteredOutput.from_bytes(store.read_bytes(path))
+        except (ValueError, KeyError, TypeError):
+            yield path, None
+        else:
+            yield path, output if output.path == path else None
