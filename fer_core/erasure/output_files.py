@@ -23,7 +23,7 @@ from fer_core.erasure.places import of_rows
 from fer_core.errors import FaceSetError, FerflowError, ModelError
 from fer_core.faceset import SPLITS, FaceSetCard, read_card, read_rows, split_file
 from fer_core.faceset.card import CARD
-from fer_core.faceset.staging import clear, publish, staged
+from fer_core.faceset.staging import PARTIAL, clear, publish, staged
 from fer_core.faceset.writer import FaceSetWriter
 from fer_core.json_reader import parse_json
 from fer_core.outputs.mark import IMAGES, read_mark
@@ -237,6 +237,8 @@ class ReviewedFaceSet:
     def _card(self) -> tuple[Path, FaceSetCard]:
         located(self.output, folder=True)
         folder = Path(self.output.url)
+        if (folder / PARTIAL).exists():
+            raise OutputError("foreign", "an import is writing there, or was killed and left faces: import it again")
         if not (folder / CARD).exists():
             raise OutputError("absent", _NO_LONGER)
         for name in (CARD, *(split_file(folder, split).name for split in SPLITS)):

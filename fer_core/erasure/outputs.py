@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from fer_core.commit.deny_list import DenyList, read_deny_list
 from fer_core.erasure.audit import AuditRecord
+from fer_core.erasure.named import Named
 from fer_core.erasure.output_files import FORMATS, OutputError, OutputFile, TrainedModel, denied
 from fer_core.erasure.places import Place
 from fer_core.errors import FerflowError
@@ -17,6 +18,7 @@ from fer_core.storage.store import Store
 
 State = Literal["holds", "trained", "removed", "rewritten", "absent", "unreachable", "foreign"]
 
+_NOTHING: Final = Named()
 _AGAIN: Final = {
     "gallery": "ferflow gallery {root} --to {url}",
     "report": "ferflow report {root} --to {url}",
@@ -50,6 +52,11 @@ def held_outputs(store: Store, deny: DenyList) -> Iterator[HeldOutput]:
         found = _searched(store, path, output, deny)
         if found.rows or found.state != "holds":
             yield found
+
+
+def outputs_of(store: Store, named: Named = _NOTHING) -> list[HeldOutput]:
+    """Those that hold what the root denies, or what was named. Reads only."""
+    return list(held_outputs(store, read_deny_list(store).extended(named.uris, named.contents, named.faces)))
 
 
 def forget_outputs(store: Store, by: str, reason: str = "", assert_lease: Callable[[], None] = lambda: None) -> list[HeldOutput]:
