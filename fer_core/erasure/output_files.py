@@ -33,7 +33,7 @@ from fer_core.review.export import CONFIGURATION, PAGE, TASKS
 from fer_core.review.face_set import NAME as REVIEWED
 from fer_core.storage.store import Store, open_store
 from fer_core.storage.system_files import is_system_file
-from fer_core.storage.uri import as_store_error
+from fer_core.storage.uri import as_store_error, error_text
 from fer_core.training.reviewed_faces import REVIEWED_FACES, ReviewedFaces, read_reviewed_faces, write_reviewed_faces
 
 MOST_HEAD: Final = 64 * 2**20
@@ -87,14 +87,18 @@ def located(output: RegisteredOutput, *, folder: bool) -> tuple[Store, str]:
         return place, name
     try:
         found = os.lstat(output.url)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         if os.path.isdir(place.root):
             raise OutputError("absent", _NO_LONGER) from None
         raise OutputError("unreachable", "its folder is not there") from None
+    except OSError as error:
+        raise OutputError("unreachable", error_text(error).lower()) from error
     if stat.S_ISLNK(found.st_mode):
         raise OutputError("foreign", "it is a link now")
     if not (stat.S_ISDIR if folder else stat.S_ISREG)(found.st_mode) or is_system_file(output.url, found):
         raise OutputError("foreign", f"it is no {'folder' if folder else 'file'}")
+    if folder and not os.access(output.url, os.R_OK | os.X_OK):
+        raise OutputError("unreachable", "permission denied")
     return place, name
 
 

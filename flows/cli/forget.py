@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     outputs: list[HeldOutput] = []
     if args.undo:
         return _undo(args, store, request)
+    args.dry_run = args.dry_run or not (any(request.asked.values()) or args.yes)  # to list outputs changes nothing
     if args.dry_run:
         found = find(store, request)
         record = AuditRecord.new("", "", request.asked, found.places)

@@ -43,7 +43,8 @@ class Remembered:
 
     def traces(self, *texts: str) -> list[str]:
         """Files of the root that hold one of these texts: in their bytes, or in a column."""
-        return [path for path in self.store.list_files() if any(_holds(self.store.read_bytes(path), text) for text in texts)]
+        files = ((path, self.store.read_bytes(path)) for path in self.store.list_files())
+        return [path for path, data in files if any(_holds(data, text) for text in texts)]
 
 
 def _holds(data: bytes, text: str) -> bool:

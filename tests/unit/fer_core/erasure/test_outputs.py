@@ -244,3 +244,4 @@ def test_a_model_that_starts_from_it_is_named_too(made):
     forget(made.root.store, Request(uris=[made.root.uri]), "operator")
     assert by_place(made, forget_outputs(made.root.store, "operator"))["models/next"] == ("model", "trained", 2)
     assert read_reviewed_faces(made.out / "models" / "next").forgotten == 2
+    assert list(held_outputs(made.root.store, DenyList.new().extended(["/another.png"]))) == []
