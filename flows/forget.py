@@ -13,7 +13,7 @@ from fer_core.errors import StoreError, UsageError
 from fer_core.storage.paths import META
 from fer_core.storage.store import open_store
 from flows.form_fields import Address
-from tasks.forget import find_places, remove, report_forget
+from tasks.forget import find_places, list_outputs, remove, remove_outputs, report_forget
 
 Digest = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]
 
@@ -34,6 +34,12 @@ class ForgetParams(BaseModel):
     sha256: Digest | None = Field(None, title="Digest", description="SHA-256 of an image's bytes.")
     face: Digest | None = Field(None, title="Face", description="face_id of one face, as the tables have it; others of the image stay.")
     reason: str = Field("", max_length=500, title="Reason", description="Kept in the audit record. Name no person here.")
+    everywhere: bool = Field(
+        False,
+        title="Outputs too",
+        description="Also remove what galleries, review pages, exports and face sets hold of forgotten images, where this server reaches "
+        "them; with Count only they are listed.",
+    )
     dry_run: bool = Field(True, title="Count only", description="Count what would be removed, and change nothing.")
 
     @model_validator(mode="after")
@@ -50,10 +56,12 @@ def forget(params: ForgetParams) -> AuditRecord | None:
     if not store.list_files(META):
         raise StoreError(f"there is no run in {store.url()}")
     request = request_of(params.image, params.sha256, params.face, Path(params.list_file).expanduser() if params.list_file else None)
-    if not any(request.asked.values()):
+    if not any(request.asked.values()) and not params.everywhere:
         raise UsageError("nothing is named: give a list, image, digest or face")
     if params.dry_run:
-        return report_forget(find_places(params.root, request), dry_run=True)
+        counted = find_places(params.root, request)
+        return report_forget(counted, list_outputs(params.root, request) if params.everywhere else [], dry_run=True)
     with lease(store, "forgetting images") as held:
         record = remove(params.root, request, params.reason, held)
-    return report_forget(record, dry_run=False)
+        outputs = remove_outputs(params.root, params.reason, held) if params.everywhere else []
+    return report_forget(record, outputs, dry_run=False)

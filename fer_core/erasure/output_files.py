@@ -23,7 +23,7 @@ from fer_core.erasure.places import of_rows
 from fer_core.errors import FaceSetError, FerflowError, ModelError
 from fer_core.faceset import SPLITS, FaceSetCard, read_card, read_rows, split_file
 from fer_core.faceset.card import CARD
-from fer_core.faceset.staging import clear, publish, staged
+from fer_core.faceset.staging import PARTIAL, clear, publish, staged
 from fer_core.faceset.writer import FaceSetWriter
 from fer_core.json_reader import parse_json
 from fer_core.outputs.mark import IMAGES, read_mark
@@ -33,7 +33,7 @@ from fer_core.review.export import CONFIGURATION, PAGE, TASKS
 from fer_core.review.face_set import NAME as REVIEWED
 from fer_core.storage.store import Store, open_store
 from fer_core.storage.system_files import is_system_file
-from fer_core.storage.uri import as_store_error
+from fer_core.storage.uri import as_store_error, error_text
 from fer_core.training.reviewed_faces import REVIEWED_FACES, ReviewedFaces, read_reviewed_faces, write_reviewed_faces
 
 MOST_HEAD: Final = 64 * 2**20
@@ -87,14 +87,18 @@ def located(output: RegisteredOutput, *, folder: bool) -> tuple[Store, str]:
         return place, name
     try:
         found = os.lstat(output.url)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         if os.path.isdir(place.root):
             raise OutputError("absent", _NO_LONGER) from None
         raise OutputError("unreachable", "its folder is not there") from None
+    except OSError as error:
+        raise OutputError("unreachable", error_text(error).lower()) from error
     if stat.S_ISLNK(found.st_mode):
         raise OutputError("foreign", "it is a link now")
     if not (stat.S_ISDIR if folder else stat.S_ISREG)(found.st_mode) or is_system_file(output.url, found):
         raise OutputError("foreign", f"it is no {'folder' if folder else 'file'}")
+    if folder and not os.access(output.url, os.R_OK | os.X_OK):
+        raise OutputError("unreachable", "permission denied")
     return place, name
 
 
@@ -237,6 +241,8 @@ class ReviewedFaceSet:
     def _card(self) -> tuple[Path, FaceSetCard]:
         located(self.output, folder=True)
         folder = Path(self.output.url)
+        if (folder / PARTIAL).exists():
+            raise OutputError("foreign", "an import is writing there, or was killed and left faces: import it again")
         if not (folder / CARD).exists():
             raise OutputError("absent", _NO_LONGER)
         for name in (CARD, *(split_file(folder, split).name for split in SPLITS)):

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from fer_core.commit.deny_list import DenyList, read_deny_list
 from fer_core.erasure.audit import AuditRecord
+from fer_core.erasure.named import Named
 from fer_core.erasure.output_files import FORMATS, OutputError, OutputFile, TrainedModel, denied
 from fer_core.erasure.places import Place
 from fer_core.errors import FerflowError
@@ -17,6 +18,7 @@ from fer_core.storage.store import Store
 
 State = Literal["holds", "trained", "removed", "rewritten", "absent", "unreachable", "foreign"]
 
+_NOTHING: Final = Named()
 _AGAIN: Final = {
     "gallery": "ferflow gallery {root} --to {url}",
     "report": "ferflow report {root} --to {url}",
@@ -44,12 +46,20 @@ class HeldOutput:
         return f"{self.rows:>7,}  {self.kind:<8} {self.url}: {self.state}" + (f" ({self.note})" if self.note else "")
 
 
-def held_outputs(store: Store, deny: DenyList) -> Iterator[HeldOutput]:
-    """Those that hold what is denied, and those of which that cannot be said. Reads only."""
+def held_outputs(store: Store, deny: DenyList, *, removed: bool = False) -> Iterator[HeldOutput]:
+    """Those that hold what is denied, and those of which that cannot be said. Reads only.
+
+    removed: whether a model counts that learned from faces which were removed from its list since, whatever `deny` says.
+    """
     for path, output in registered_outputs(store):
-        found = _searched(store, path, output, deny)
+        found = _searched(store, path, output, deny, removed)
         if found.rows or found.state != "holds":
             yield found
+
+
+def outputs_of(store: Store, named: Named = _NOTHING) -> list[HeldOutput]:
+    """Those that hold what the root denies, or what was named. Reads only."""
+    return list(held_outputs(store, read_deny_list(store).extended(named.uris, named.contents, named.faces), removed=True))
 
 
 def forget_outputs(store: Store, by: str, reason: str = "", assert_lease: Callable[[], None] = lambda: None) -> list[HeldOutput]:
@@ -68,7 +78,7 @@ def forget_outputs(store: Store, by: str, reason: str = "", assert_lease: Callab
 
 def _remove(store: Store, deny: DenyList, assert_lease: Callable[[], None]) -> Iterator[HeldOutput]:
     for path, output in registered_outputs(store):
-        found = _searched(store, path, output, deny)
+        found = _searched(store, path, output, deny, removed=True)
         if found.state == "absent":
             assert_lease()
             store.remove_file(path)
@@ -79,14 +89,15 @@ def _remove(store: Store, deny: DenyList, assert_lease: Callable[[], None]) -> I
             yield found
 
 
-def _searched(store: Store, path: str, output: RegisteredOutput | None, deny: DenyList) -> HeldOutput:
+def _searched(store: Store, path: str, output: RegisteredOutput | None, deny: DenyList, removed: bool) -> HeldOutput:
     if output is None:
         return HeldOutput("unknown", store.url(path), "foreign", 0, "this entry of the registry cannot be read")
     try:
         file = _file(output)
         rows = sum(pc.sum(denied(deny, rows), min_count=0).as_py() for rows in file.rows())
-        if isinstance(file, TrainedModel) and rows + file.faces().forgotten:
-            return _trained(store, output, rows + file.faces().forgotten)
+        learned = rows + file.faces().forgotten * removed if isinstance(file, TrainedModel) else 0
+        if learned:
+            return _trained(store, output, learned)
     except OutputError as error:
         return HeldOutput(output.kind, output.url, error.state, 0, str(error))
     except FerflowError as error:

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, Self
 
-from fer_core.errors import OutageError, StoreError
+from fer_core.errors import AccessError, OutageError, StoreError
 from fer_core.json_reader import parse_object
 from fer_core.storage.paths import META, is_run_id
 from fer_core.storage.store import Store, open_store
-from fer_core.storage.uri import holds_credentials, is_too_long
+from fer_core.storage.uri import holds_credentials, is_too_long, scheme
 from fer_core.validation import check_entries
 
 FOLDER: Final = f"{META}/outputs"
@@ -54,7 +54,10 @@ class RegisteredOutput:
             raise ValueError("an output of another version")
         found = cls(**{**value, "run_ids": tuple(value["run_ids"])})
         check_entries(found)
-        if is_too_long(found.url) or holds_credentials(found.url) or not all(map(is_run_id, found.run_ids)):
+        absolute = found.url.startswith("/") or scheme(found.url) != "file"
+        if not absolute or "\0" in found.url or ".." in found.url.split("/") or is_too_long(found.url) or holds_credentials(found.url):
+            raise ValueError("not the address of an output")
+        if not all(map(is_run_id, found.run_ids)):
             raise ValueError("not the entry of an output")
         return found
 
@@ -74,9 +77,11 @@ def register_output(store: Store, url: str, kind: Kind, run_ids: Iterable[str] =
     output = RegisteredOutput(open_store(url).url(), kind, tuple(sorted(set(run_ids))), at)
     try:
         store.write_bytes(output.path, output.to_bytes())
+    except AccessError:  # a page for a reader of the root is no less useful
+        return
     except OutageError:
         raise
-    except StoreError:  # a page for a reader of the root is no less useful
+    except StoreError:
         return
 
 

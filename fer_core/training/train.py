@@ -107,6 +107,7 @@ def train(  # noqa: PLR0917  (a table of plain values)
             run.progress = load_checkpoint(folder / STATE, run.tensors(), identity)
         if ranks.first:
             _make(folder)
+            keep_reviewed_faces(folder, sources.facesets, [*sources.teachers, *filter(None, [sources.start])])
         alone = own_device.type == "cpu" and ranks.world == 1
         keep = (lambda: save_checkpoint(folder / STATE, run.tensors(), run.progress, identity)) if alone else None
         with TensorBoardLog(folder / EVENTS, run.progress.epochs) if ranks.first else nullcontext() as log:
@@ -120,7 +121,6 @@ def train(  # noqa: PLR0917  (a table of plain values)
                     log.add(record)
                     listener.epoch(record)
         if ranks.first:
-            keep_reviewed_faces(folder, sources.facesets, [*sources.teachers, *filter(None, [sources.start])])
             _finish(run, dev_set, unlike, folder, sources)
             _draw(folder, run.progress.best_epoch)
         ranks.barrier()

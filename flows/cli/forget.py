@@ -59,11 +59,10 @@ def run(args: argparse.Namespace) -> int:
     """Under the root's lease."""
     from dataclasses import asdict
 
-    from fer_core.commit.deny_list import read_deny_list
     from fer_core.commit.lease import lease
     from fer_core.erasure.audit import AuditRecord, current_user
     from fer_core.erasure.forget import find, forget
-    from fer_core.erasure.outputs import HeldOutput, forget_outputs, held_outputs
+    from fer_core.erasure.outputs import HeldOutput, forget_outputs, outputs_of
     from fer_core.erasure.request import request_of
     from fer_core.errors import StoreError
     from fer_core.storage.paths import META
@@ -77,18 +76,18 @@ def run(args: argparse.Namespace) -> int:
     outputs: list[HeldOutput] = []
     if args.undo:
         return _undo(args, store, request)
+    args.dry_run = args.dry_run or not (any(request.asked.values()) or args.yes)  # to list outputs changes nothing
     if args.dry_run:
         found = find(store, request)
         record = AuditRecord.new("", "", request.asked, found.places)
-        deny = read_deny_list(store).extended(found.named.uris, found.named.contents, found.named.faces)
-        outputs = list(held_outputs(store, deny)) if args.everywhere else []
+        outputs = outputs_of(store, found.named) if args.everywhere else []
     else:
         with lease(store, "forgetting images") as held:
             record = forget(store, request, current_user(), args.reason, held.check)
             if args.yes:
                 outputs = forget_outputs(store, current_user(), args.reason, held.check)
             elif args.everywhere:
-                outputs = list(held_outputs(store, read_deny_list(store)))
+                outputs = outputs_of(store)
     value, lines = _told(args, store, record)
     if args.everywhere:
         value, lines = {**value, "outputs": [asdict(output) for output in outputs]}, [*lines, *_outputs_told(outputs, removed=args.yes)]

@@ -87,8 +87,7 @@ def _origin(card: Mapping[str, Any]) -> Iterator[str]:
         yield _row("trained on", f"{data['name']}{faces}")
         if data.get("detector"):
             yield _row("", f"{data['framed_by_points']:.1%} framed by {data['detector']}")
-        if data.get("purposes"):
-            yield _row("", f"labelled for: {'; '.join(map(str, data['purposes']))}")
+        yield from _purposes(data)
     yield from _tuning(card.get("tuned"))
     training = card.get("training", {})
     words = [f"{word} {training[key]}" for key, word in (("epochs", "epochs"), ("batch", "batch"), ("seed", "seed")) if key in training]
@@ -116,6 +115,14 @@ def _tuning(tuned: Mapping[str, Any] | None) -> Iterator[str]:
     for place, change in (("on them, cross-validated", tuned["gain"]), *([(f"on {reference['name']}", reference)] if reference else [])):
         told = (f"{word} {change[name]['start']:.3f} -> {change[name]['tuned']:.3f}" for name, word in _CHANGES.items())
         yield _row("", f"{place}: {', '.join(told)}")
+    for data in _each(tuned.get("on")):
+        yield from _purposes(data)
+
+
+def _purposes(data: Mapping[str, Any]) -> Iterator[str]:
+    """What the runs that labelled reviewed faces were for."""
+    if data.get("purposes"):
+        yield _row("", f"labelled for: {'; '.join(map(str, data['purposes']))}")
 
 
 def _beside(held: Mapping[str, Any]) -> str:

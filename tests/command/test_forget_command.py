@@ -61,7 +61,7 @@ def test_what_was_written_elsewhere_is_listed_and_removed(call, tmp_path):
     assert len(tried["outputs"]) == 10
     listed = call("forget", url, "--image", made.root.uri, "--everywhere")
     assert (listed.code, listed.out.splitlines()[-1]) == (0, "to remove it from them: ferflow forget ROOT --everywhere --yes")
-    assert len(made.traces(made.root.sha256)) == 10
+    assert len(made.traces(made.root.sha256)) == 11
     done = call("forget", url, "--everywhere", "--yes", "--reason", "request 17")
     assert f"{made.out}/gallery.html: removed (write it again: ferflow gallery {url} --to {made.out}/gallery.html)" in done.out
     assert made.traces(made.root.uri, made.root.copy, made.root.sha256) == []

@@ -8,11 +8,14 @@ import pytest
 from fer_core.faceset import read_card
 from fer_core.labels import EXPRESSIONS
 from fer_core.models.registry import champion, promote
+from fer_core.outputs.registry import registered_outputs
 from fer_core.review.incoming import import_reviews
 from fer_core.storage.store import open_store
 from fer_core.training.config import TrainConfig
+from fer_core.training.head_tuning import tune_head
 from fer_core.training.promotion_gate import GateBounds
 from fer_core.training.retraining import plan_tuning
+from fer_core.training.reviewed_faces import read_reviewed_faces
 from flows.cli import main
 from tasks import retrain
 from tasks.artifacts.retrain import Outcome, as_json, headline, page
@@ -106,7 +109,7 @@ def reviewed(tmp_path_factory):
     return folder / "root"
 
 
-def test_all_reviewed_faces_are_learnt_from(start, reviewed, tmp_path, monkeypatch):
+def test_all_reviewed_faces_are_learnt_from(start, reviewed, tmp_path, monkeypatch, capsys):
     """None is held out, and the challenger's name follows from faces and champion."""
     monkeypatch.setattr(retrain, "get_run_logger", lambda: logging.getLogger("made"))
     found = [
@@ -116,6 +119,16 @@ def test_all_reviewed_faces_are_learnt_from(start, reviewed, tmp_path, monkeypat
     assert found[0].config.name.startswith("tuned-")
     assert found[0].sources.facesets == (tmp_path / "models" / "reviewed",)
     assert read_card(found[0].judge).counts == {"train": 24}
+    model = tune_head(start, found[0].sources.facesets, tmp_path / "models", found[0].config.name).model
+    assert model.card["tuned"]["on"][0]["purposes"] == ["tests"]
+    assert str(reviewed) not in json.dumps(model.card)  # the card is passed on with the model
+    assert len(read_reviewed_faces(model.path).faces) == 24
+    assert {output.url: output.kind for _, output in registered_outputs(open_store(str(reviewed)))} == {
+        str(tmp_path / "models" / "reviewed"): "reviewed",
+        str(model.path): "model",
+    }
+    assert main.main(["models", "show", str(model.path)]) == 0
+    assert "labelled for: tests" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from fer_core.outputs.mark import html_mark
+from fer_core.outputs.registry import register_output
 from fer_core.storage.store import open_store
 from flows.forget import ForgetParams
 from tests.support.remembered import Remembered, remember
@@ -32,7 +34,8 @@ with session(), prefect_api() as api, api.ready():
         except FerflowError as error:
             return {"error": str(error)}
 
-    said = [tried(), tried(list_file=listed), tried(list_file=listed, dry_run=False, reason="request 17"), tried(sha256="0" * 64)]
+    said = [tried(), tried(list_file=listed), tried(list_file=listed, dry_run=False, everywhere=True, reason="request 17")]
+    said.append(tried(sha256="0" * 64))
     flush()
     with get_client(sync_client=True) as client:
         logs = [one.message for one in client.read_logs()]
@@ -46,6 +49,9 @@ def test_a_list_is_forgotten_and_prefect_stores_no_name(on_server, prefect_serve
     root = remember(str(tmp_path / "root"), tmp_path / "photos")
     listed = tmp_path / "requests.txt"
     listed.write_text(f"{root.uri}\n")
+    page = tmp_path / "gallery.html"
+    page.write_text(html_mark("gallery", [(root.sha256, root.uri)]))
+    register_output(root.store, str(page), "gallery")
     done = subprocess.run(
         [sys.executable, "-c", FORGET, root.store.url(), str(listed), root.uri],
         check=False,
@@ -62,6 +68,8 @@ def test_a_list_is_forgotten_and_prefect_stores_no_name(on_server, prefect_serve
     assert root.traces(root.uri, root.copy, root.sha256) == []
     text = "\n".join([*found["logs"], *found["pages"], done.stderr])
     assert "34 rows removed from 4 runs" in text
+    assert not page.exists()
+    assert [shown for shown in found["pages"] if "removed, 1 write it again: ferflow gallery" in shown]
     for name in (root.uri, root.copy, root.sha256, Path(root.uri).name):
         assert name not in text
         stored = [file for home in (on_server.home, prefect_server_home) for file in home.rglob("*") if file.is_file()]

@@ -43,7 +43,8 @@ class Remembered:
 
     def traces(self, *texts: str) -> list[str]:
         """Files of the root that hold one of these texts: in their bytes, or in a column."""
-        return [path for path in self.store.list_files() if any(_holds(self.store.read_bytes(path), text) for text in texts)]
+        files = ((path, self.store.read_bytes(path)) for path in self.store.list_files())
+        return [path for path, data in files if any(_holds(data, text) for text in texts)]
 
 
 def _holds(data: bytes, text: str) -> bool:
@@ -54,10 +55,10 @@ def _holds(data: bytes, text: str) -> bool:
     return any(text == value for column in pq.read_table(pa.BufferReader(data)).to_pydict().values() for value in column)
 
 
-def remember(root: str, photos: Path) -> Remembered:
+def remember(root: str, photos: Path, purpose: str = "tests") -> Remembered:
     """Two whole runs, the second of which finds a copy; a third that relabels all; a fourth that was killed before its commit."""
     fakes.write_pictures(photos, [1, 2, 0, 1])
-    first = replace(fakes.keeping_crops(fakes.config(root, "first")), shard_size=2)
+    first = replace(fakes.keeping_crops(fakes.config(root, "first")), shard_size=2, purpose=purpose)
     fakes.label(first, fakes.refs(photos), shard_size=2)
     shutil.copy(photos / CROWD, photos / "same-as-before.png")
     second = replace(first, run_id="second", started_us=first.started_us + 1)

@@ -4,22 +4,28 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from importlib.util import find_spec
 
 import pyarrow.parquet as pq
 import pytest
 
 from fer_core.commit.deny_list import DenyList
+from fer_core.commit.verify import verify
 from fer_core.erasure.audit import FOLDER
 from fer_core.erasure.forget import forget
 from fer_core.erasure.named import named_images
 from fer_core.erasure.outputs import forget_outputs, held_outputs
 from fer_core.erasure.request import Request
+from fer_core.export.current_file import export_current
+from fer_core.export.delta import register
 from fer_core.faceset import read_card, read_split
 from fer_core.models.card import ModelRef
 from fer_core.outputs.registry import register_output, registered_outputs
+from fer_core.review.export import export_review
 from fer_core.storage.store import open_store
 from fer_core.training.reviewed_faces import keep_reviewed_faces, read_reviewed_faces, write_reviewed_faces
 from tests.support import fakes
+from tests.support.remembered import Remembered
 from tests.support.written import written
 
 STATES = {
@@ -137,6 +143,27 @@ def test_what_is_gone_or_not_reachable_is_said(made, tmp_path):
     assert {None, str(tmp_path / "unmounted" / "g.html")} <= left
 
 
+def test_nothing_is_left_of_it_anywhere_on_any_storage(any_root, tmp_path):
+    """Three runs, crops, reviews, staging, Delta tables, and one output of each kind, two of them in the same store as the root."""
+    made = written(any_root, tmp_path)
+    store, elsewhere = made.root.store, open_store(f"{any_root}-elsewhere/review")
+    export_current(store, open_store(f"{any_root}-elsewhere/current"))
+    export_review(store, elsewhere)
+    if find_spec("deltalake") is not None and not any_root.startswith("memory:"):
+        for table in ("labels", "images"):
+            register(store, table)
+    record = forget(store, Request(uris=[made.root.uri]), "operator")
+    states = {one.state for one in forget_outputs(store, "operator")}
+    names = [text for path in (made.root.uri, made.root.copy) for text in (path, path.rpartition("/")[2])]
+    assert states == {"removed", "rewritten", "trained"}
+    assert made.root.traces(made.root.sha256, *names) == []
+    assert made.traces(made.root.sha256, *names) == []
+    assert elsewhere.list_files() == []
+    assert Remembered(open_store(f"{any_root}-elsewhere"), made.root.photos).traces(made.root.sha256, *names) == []
+    assert all(state.startswith("version") for state in record.delta.values())
+    assert verify(store).problems == ()
+
+
 @pytest.fixture
 def hostile(made, tmp_path):
     """A registry that names what ferflow did not write there, with the names and digests of the forgotten photograph in it."""
@@ -217,3 +244,4 @@ def test_a_model_that_starts_from_it_is_named_too(made):
     forget(made.root.store, Request(uris=[made.root.uri]), "operator")
     assert by_place(made, forget_outputs(made.root.store, "operator"))["models/next"] == ("model", "trained", 2)
     assert read_reviewed_faces(made.out / "models" / "next").forgotten == 2
+    assert list(held_outputs(made.root.store, DenyList.new().extended(["/another.png"]))) == []

@@ -88,6 +88,7 @@ def test_each_run_is_a_version_that_can_be_gone_back_to(root):
     for version in range(3):
         assert rows(root, version=version) == expected(NIGHTS[: version + 1])
     assert [said["fer.run_id"] for said in commits(root)] == ["c", "b", "a"]
+    assert {said["fer.purpose"] for said in commits(root)} == {"tests"}
     assert rows(root, predicate="run = 'b'") == expected(NIGHTS[1:2])
     assert rows(root, predicate="run_date = '2026-01-01' AND p_neutral > 0.6 AND run <> 'c'") == expected(NIGHTS[1:])
     assert register(open_store(root), "images").runs == ("c", "b", "a")
