@@ -5,6 +5,7 @@ from typing import Any
 from prefect import flow
 from pydantic import BaseModel, ConfigDict, Field
 
+from fer_core.monitoring.disclosure import Disclosure
 from flows.form_fields import Address, RunId
 from tasks.drift import judge_runs, notify_drift, write_page
 
@@ -26,6 +27,14 @@ class ReportParams(BaseModel):
         title="Reference run",
         description="Run that others under its model are compared with from now on; empty: as before, at first a model's first large run.",
     )
+    with_names: bool = Field(
+        False, title="With names", description="Name folders, and images as examples. The page has to be protected like the images."
+    )
+    with_faces: bool = Field(
+        False,
+        title="With faces",
+        description="Show faces as examples, where crops were kept and the policy of the root allows them. Faces are biometric data.",
+    )
 
 
 @flow(name="report", persist_result=False, result_serializer="json")  # a retry writes down what failed
@@ -33,5 +42,5 @@ def report(params: ReportParams) -> dict[str, Any]:
     """Compare the runs of a root with their reference, emit `fer.drift.detected` where the newest has drifted, write the page."""
     found = judge_runs(params.root, params.reference_run)
     told = notify_drift(found)
-    file = write_page(found, params.to)
+    file = write_page(found, params.to, Disclosure(params.with_names, params.with_faces))
     return {**found.to_json(), "file": file, "told": told}

@@ -8,6 +8,7 @@ from prefect.events import emit_event
 from prefect.variables import Variable
 
 from fer_core.errors import UsageError
+from fer_core.monitoring.disclosure import Disclosure
 from fer_core.monitoring.drift import DRIFT, ENOUGH, WATCH, Limits
 from fer_core.monitoring.reference import FOLDER
 from fer_core.monitoring.report import Report, report_on, write_report
@@ -58,10 +59,10 @@ def notify_drift(report: Report) -> bool:
 
 
 @task(name="write-report", cache_policy=NO_CACHE, persist_result=False)
-def write_page(report: Report, file: str) -> str:
-    """Write the page, and the table of the newest run as an artifact. Returns the address of the page."""
-    publish("drift-report", markdown(report), f"{len(report.runs)} runs of {report.root}")
-    written = write_report(report, file)
+def write_page(report: Report, file: str, disclosure: Disclosure) -> str:
+    """Write the page, and the drift of the newest run as an artifact with its address. Returns the address."""
+    written = write_report(report, file, disclosure)
+    publish("drift-report", markdown(report, written), f"{len(report.runs)} runs of {report.root}")
     log_found(f"wrote {written}")
     return written
 

@@ -4,7 +4,7 @@
 
 The class bias is the log of the mean vote targets of FER+ train without its held-back tenth (`carve_dev`). Temperatures, review limits,
 curves of precision and the scale of novelty are fitted on that tenth, as it is and corrupted: on faces that the training did not see. The
-shipped `tiny` was made so from the weights 09dd84e8 (figures: docs/trust.md).
+shipped `tiny` was made so from the weights 09dd84e8 (figures: docs/explanation/trust.md).
 """
 
 import argparse

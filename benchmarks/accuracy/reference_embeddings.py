@@ -2,9 +2,9 @@
 
     python -m benchmarks.accuracy.reference_embeddings FERPLUS --model MODEL --faces 700
 
-FERPLUS: the face set made of FER+ (docs/method.md). Of its split `valid`, the faces of the majority protocol, as many as asked for, evenly
-spread over the split. MODEL/reference.safetensors holds embeddings of the faces as they are, and the raters' shares, in half precision; it
-depends on the network and not on the head, so that it stays with a model whose head or calibration changes.
+FERPLUS: the face set made of FER+ (docs/explanation/method.md). Of its split `valid`, the faces of the majority protocol, as many as
+asked for, evenly spread over the split. MODEL/reference.safetensors holds embeddings of the faces as they are, and the raters' shares, in
+half precision; it depends on the network and not on the head, so that it stays with a model whose head or calibration changes.
 """
 
 import argparse

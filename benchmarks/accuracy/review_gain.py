@@ -1,6 +1,6 @@
 """What a minute of review buys: accuracy after retraining on N corrections, chosen by the review policy or at random.
 
-    python -m benchmarks.accuracy.review_gain FACESET --to FOLDER [--counts 0 100 500 2000] [--seeds 1] [--png docs/review-gain.png]
+    python -m benchmarks.accuracy.review_gain FACESET --to FOLDER [--counts 0 100 500 2000] [--seeds 1] [--png docs/images/review-gain.png]
 
 Some training faces (--base) make a first model. It labels the others, as a night would; a simulated reviewer, who says what the set's
 majority says, is shown the N that `fer_core.review.choice` asks first, or N at random. A challenger is then tuned as `ferflow retrain`

@@ -86,8 +86,9 @@ def goals(figures: Figures) -> list[str]:
         value = goal.measured(figures[goal.name]) if goal.name in figures else None
         said = (MISSING, "") if value is None else (goal.told.format(value), verdict(goal, value))
         lines.append(f"| {goal.what} | {goal.floor} | {goal.goal} | {said[0]} | {said[1]} |")
-    gpu = "see [gpu.md](gpu.md)" if "gpu" in figures else MISSING
-    lines.append(f"| one H200 and 16 cores: whole job, network, detector | [gpu.md](gpu.md) | [gpu.md](gpu.md) | {gpu} | |")
+    page = "[gpu.md](../explanation/gpu.md)"
+    measured = f"see {page}" if "gpu" in figures else MISSING
+    lines.append(f"| one H200 and 16 cores: whole job, network, detector | {page} | {page} | {measured} | |")
     return lines
 
 

@@ -1,6 +1,6 @@
 """The page of speed: tables and plots from the JSON files that the benchmarks left in a folder; what is missing is "not measured".
 
-python -m benchmarks.common.speed_page FIGURES --page docs/speed.md --plots docs/
+python -m benchmarks.common.speed_page FIGURES --page docs/benchmarks/speed.md --plots docs/images/
 """
 
 import argparse
@@ -85,8 +85,8 @@ def page(figures: Figures, plots: Mapping[str, str]) -> str:
         lines += [_origin(figures[name]) if name in figures else f"Repeat: `python -m benchmarks.{COMMANDS[name]}`", ""]
     lines += ["## Elsewhere", "", "| what | page | figures |", "|---|---|---|"]
     for name, (title, target) in ELSEWHERE.items():
-        lines.append(f"| {title} | [{target}]({target}) | {_when(figures, name)} |")
-    lines += ["", "This page: `python -m benchmarks.common.speed_page FIGURES --page docs/speed.md --plots docs/`"]
+        lines.append(f"| {title} | [{target}](../explanation/{target}) | {_when(figures, name)} |")
+    lines += ["", "This page: `python -m benchmarks.common.speed_page FIGURES --page docs/benchmarks/speed.md --plots docs/images/`"]
     return "\n".join(lines) + "\n"
 
 

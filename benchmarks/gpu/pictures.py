@@ -17,7 +17,7 @@ from fer_core.detect.builtin.detector import BuiltinDetector
 Pixels = NDArray[np.uint8]
 
 PACKAGED = (("skimage", "data/astronaut.png"), ("insightface", "data/images/t1.jpg"))
-SHIPPED = Path(__file__).resolve().parents[2] / "docs" / "review.png"
+SHIPPED = Path(__file__).resolve().parents[2] / "docs" / "images" / "review.png"
 PHOTOGRAPHS = {".jpg", ".jpeg", ".png"}
 ROOM = 0.3
 """Of a face's longer side that is cut around it."""

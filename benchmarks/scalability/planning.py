@@ -1,6 +1,6 @@
 """Cost of planning a nightly run: seconds and memory by the number of listed images, of which 1,000 are new.
 
-    python -m benchmarks.scalability.planning --sizes 10000 100000 1000000 --png docs/planning.png --json figures.json
+    python -m benchmarks.scalability.planning --sizes 10000 100000 1000000 --png docs/images/planning.png --json figures.json
 
 Listing and committed runs are synthetic: a first night over all but the last nine thousand images, in parts of 1,000 like large runs;
 eight nights of 1,000 new images each, in eight parts; and a listing with 1,000 more. Nothing is cached between nights, so this is the cost

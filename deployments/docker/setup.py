@@ -19,7 +19,7 @@ import yaml
 POOL: Final = "ferflow"
 QUEUE: Final = "writers"
 AUTOMATIONS: Final = ("zombie-runs.yaml", "retry-crashed.yaml")
-"""For runs whose worker died. Notifications need a block first: docs/notifications.md."""
+"""For runs whose worker died. Notifications need a block first: docs/guides/notifications.md."""
 
 
 def main() -> int:

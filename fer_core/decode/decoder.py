@@ -1,7 +1,7 @@
 """Encoded bytes -> upright RGB pixels. Only formats of the allow-list are decoded, and only after their header has been checked.
 
 Of animations, pages and files of several pictures the first, or the one that the file names as its own, is taken; previews, depth and gain
-maps are no pictures. docs/formats.md says what is read, and what becomes of damage.
+maps are no pictures. docs/reference/formats.md says what is read, and what becomes of damage.
 """
 
 import ctypes

@@ -73,11 +73,20 @@ def build(spec: str, device: str = "cpu") -> Detector:
     return BuiltinDetector(device=device)
 
 
+def identity(spec: str) -> str:
+    """The identity of the detector that `build` gives, its file checked. The built-in one's needs no runtime. Errors as there."""
+    if resolve(spec) == "builtin":
+        from fer_core.detect.builtin.identity import shipped_identity
+
+        return shipped_identity()
+    return build(spec).identity
+
+
 def crop_side(spec: str) -> int | None:
     """Longest side of the finest pyramid level for a loose crop of one face, see `Detector`. None: what the detector chooses.
 
     spec: a resolved one. The built-in detector frames FER+ validation as well at this size as at its own, in a quarter of the time
-    (docs/detector.md). YuNet misses two in a hundred more.
+    (docs/explanation/detector.md). YuNet misses two in a hundred more.
     """
     return CROP_SIDE if spec == "builtin" else None
 

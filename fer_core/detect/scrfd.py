@@ -24,7 +24,8 @@ from fer_core.types import Faces
 
 SCORE_THRESHOLD: Final = 0.4
 UPRIGHT: Final = UprightRule(trusted=0.77, turned_score=0.65)
-"""Chosen on muxspace and AFW, upright and turned (docs/detector.md). Many faces that lie on their side have the right points anyway."""
+"""Chosen on muxspace and AFW, upright and turned (docs/explanation/detector.md). Many faces that lie on their side have
+the right points anyway."""
 NMS_THRESHOLD: Final = 0.4
 STRIDE: Final = 32
 """Pictures are padded with black, right and below, to whole cells of the coarsest feature map."""

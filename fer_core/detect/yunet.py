@@ -17,7 +17,7 @@ from fer_core.types import Faces
 SCORE_THRESHOLD = 0.45
 """YuNet scores faces in profile 0.4 to 0.6; most false positives are below (benchmarks/detector/compare.py)."""
 UPRIGHT = UprightRule(trusted=0.905, turned_score=0.75)
-"""Chosen on muxspace, AFW and HELEN, upright and turned (docs/detector.md)."""
+"""Chosen on muxspace, AFW and HELEN, upright and turned (docs/explanation/detector.md)."""
 NMS_THRESHOLD = 0.3
 MARGIN = 0.03
 """Black frame around the finest pyramid level, as a share of its longest side: faces cut off by the image border score higher with it."""

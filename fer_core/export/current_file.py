@@ -1,11 +1,12 @@
-"""The view `current` written down: one compact Parquet file of each face's newest label, sorted, whole or not at all."""
+"""The view `current` written down: one file of each face's newest label, as Parquet, CSV or Arrow, sorted, whole or not at all."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,15 +18,23 @@ from fer_core.errors import CommitError, StoreError
 from fer_core.export.current_view import CURRENT
 from fer_core.isolation import OFFLINE
 from fer_core.outputs.registry import register_output
-from fer_core.storage.output_place import refuse_inside
+from fer_core.storage.output_place import file_place, refuse_inside
 from fer_core.storage.spill import ROW_LIMITS, RowLimits, merge_by_key, sorted_runs
-from fer_core.storage.store import REQUESTS_AT_ONCE, Store
+from fer_core.storage.store import REQUESTS_AT_ONCE, Store, open_store
 from fer_core.storage.uri import as_store_error, split
 from fer_core.tables.schema import IMAGES, LABELS, SCHEMA_VERSION
 from fer_core.tables.unpacked_size import check_unpacked
 
+if TYPE_CHECKING:
+    from pyarrow.csv import CSVWriter
+    from pyarrow.ipc import RecordBatchFileWriter
+    from pyarrow.parquet import ParquetWriter
+
 FILE: Final = "current.parquet"
-"""Under the target, which holds nothing else."""
+"""Under a target that is a folder, which holds nothing else."""
+
+FORMATS: Final = (".parquet", ".csv", ".arrow")
+"""Endings of files; the last is Arrow's IPC format for files."""
 
 _READ: Final = {
     "images": pa.schema([IMAGES.field(name) for name in ("image_uri", "image_sha256", "status", "run_id", "seen_at")]).remove_metadata(),
@@ -75,35 +84,55 @@ Progress = Callable[[str, int, int], None]
 """Called with what is finished, how much of it, and how much there is."""
 
 
+def export_target(to: str) -> tuple[Store, str | None]:
+    """Folder and name of a file where the name has one of the endings of `FORMATS`; else a folder of its own, and None.
+
+    A folder with such a name, as earlier releases made them, stays one. UsageError where an ending has no name.
+    """
+    target = open_store(to)
+    if os.path.splitext(target.root)[1].lower() not in FORMATS or target.list_files() not in ([], [""]):
+        return target, None
+    return file_place(to)
+
+
 def export_current(
     store: Store,
     target: Store,
     on_progress: Progress = lambda stage, done, total: None,
     limits: ExportLimits = LIMITS,
+    name: str | None = None,
     *,
     register: bool = True,
 ) -> CurrentExport:
     """Write the current rows of the committed runs, replacing an earlier export in one step. The same root gives the same bytes.
 
-    Takes less than 1 GB of memory and the size of the largest part, however many rows there are, and a few times the tables' size of
-    temporary disk. UsageError when the target lies inside the root; StoreError when it holds anything but an earlier export, or cannot be
-    written; CommitError when there is no committed run, or a part is missing or not what was promised. register: whether the root is to
-    know of the file, see `outputs.registry`; not for a temporary one.
+    target, name: as `export_target` gives them. register: whether the root is to know of the file, see `outputs.registry`; not for a
+    temporary one. Takes less than 1 GB of memory and the size of the largest part, however many rows there are, and a few times the
+    tables' size of temporary disk. UsageError when the target lies inside the root; StoreError when it holds anything but an earlier
+    export, or cannot be written; CommitError when there is no committed run, or a part is missing or not what was promised.
     """
     manifests = committed_manifests(store)
     refuse_inside(target, store, f"the target {target.url()} lies")
-    _check_target(target)
+    if name is None:
+        _check_folder(target)
+    else:
+        _check_file(target, name)
     target.check_writable()
+    file_name = name or FILE
     if register:
-        register_output(store, target.url(FILE), "current", (manifest.run_id for manifest in manifests))
-    faces, images, size = _export(store, target, manifests, on_progress, limits)
-    return CurrentExport(target.url(FILE), faces, images, len(manifests), _deleted(manifests), size)
+        register_output(store, target.url(file_name), "current", (manifest.run_id for manifest in manifests))
+    tables = _sorted_tables(store, manifests, on_progress, limits)
+    purposes = sorted({manifest.purpose for manifest in manifests} - {""})
+    metadata = {**_MARK, "fer.purposes": json.dumps(purposes, ensure_ascii=False)}
+    with target.replacing(file_name) as file:
+        faces, images, size = _write(tables, file, _ending(file_name), on_progress, limits.merged, metadata)
+    return CurrentExport(target.url(file_name), faces, images, len(manifests), _deleted(manifests), size)
 
 
-def _export(
-    store: Store, target: Store, manifests: Sequence[Manifest], on_progress: Progress, limits: ExportLimits
-) -> tuple[int, int, int]:
-    """Rows, different images, bytes."""
+def _sorted_tables(
+    store: Store, manifests: Sequence[Manifest], on_progress: Progress, limits: ExportLimits
+) -> Mapping[str, Sequence[pa.Table]]:
+    """Pieces of each table, every one sorted by URI."""
     parts = {table: [part for manifest in manifests for part in manifest.parts_of(table)] for table in _READ}
     files = sum(len(of_table) for of_table in parts.values())
     read = count(1)
@@ -113,10 +142,7 @@ def _export(
             yield from _batches(*content, _READ[table])
             on_progress("sorted files", next(read), files)
 
-    sorted_parts = {table: sorted_runs(rows_of(table), schema, limits.sorting) for table, schema in _READ.items()}
-    purposes = sorted({manifest.purpose for manifest in manifests} - {""})
-    with target.replacing(FILE) as file:
-        return _write(sorted_parts, file, on_progress, limits.merged, {**_MARK, "fer.purposes": json.dumps(purposes, ensure_ascii=False)})
+    return {table: sorted_runs(rows_of(table), schema, limits.sorting) for table, schema in _READ.items()}
 
 
 def _deleted(manifests: Sequence[Manifest]) -> int:
@@ -124,24 +150,39 @@ def _deleted(manifests: Sequence[Manifest]) -> int:
     return sum(manifest.deleted for manifest in newest.values())
 
 
-def _check_target(target: Store) -> None:
+def _check_folder(target: Store) -> None:
     found = target.list_files()
     if found == [""]:
         raise StoreError(f"{target.url()} is a file, not a folder")
-    if found and (found != [FILE] or not _is_export(target)):
+    if found and (found != [FILE] or not _is_export(target, FILE)):
         raise StoreError(f"{target.url()} is neither empty nor an earlier export: choose another place")
 
 
-def _is_export(target: Store) -> bool:
+def _check_file(target: Store, name: str) -> None:
+    if target.local and os.path.isdir(f"{target.root}/{name}"):
+        raise StoreError(f"{target.url(name)} is a folder, not a file")
+    if target.exists(name) and not _is_export(target, name):
+        raise StoreError(f"{target.url(name)} is no earlier export: choose another place")
+
+
+def _is_export(target: Store, name: str) -> bool:
+    """By the mark in the file; CSV has no place for one, but its first line names the columns."""
     import pyarrow.parquet as pq
 
-    fs, full = split(target.url(FILE))
-    with as_store_error("read", target.url(FILE)), fs.open(full, "rb") as stream:
+    fs, full = split(target.url(name))
+    with as_store_error("read", target.url(name)), fs.open(full, "rb") as stream:
         try:
-            metadata = pq.read_schema(stream).metadata or {}
+            if _ending(name) == ".csv":
+                start = f'"{LABELS.names[0]}","{LABELS.names[1]}",'.encode()
+                return bool(stream.read(len(start)) == start)
+            schema = pq.read_schema(stream) if _ending(name) == ".parquet" else pa.ipc.open_file(stream).schema
         except pa.ArrowInvalid:
             return False
-    return bool(metadata.get(b"fer.export") == b"current")
+    return bool((schema.metadata or {}).get(b"fer.export") == b"current")
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
 
 
 def _contents(store: Store, parts: Sequence[Part], bytes_ahead: int) -> Iterator[tuple[str, bytes]]:
@@ -170,22 +211,35 @@ def _batches(path: str, data: bytes, schema: pa.Schema) -> Iterator[pa.Table]:
         raise CommitError(f"a part of a committed run is damaged: {path} ({' '.join(str(error).split())[:200]})") from error
 
 
-def _write(
-    tables: Mapping[str, Sequence[pa.Table]], file: str, on_progress: Progress, limits: RowLimits, metadata: Mapping[str, str]
-) -> tuple[int, int, int]:
-    """Rows, different images, bytes. tables: pieces of each table, every one sorted by URI. metadata: of the file."""
-    import duckdb
+def _writer(file: str, ending: str, metadata: Mapping[str, str]) -> "ParquetWriter | CSVWriter | RecordBatchFileWriter":
+    schema = LABELS.with_metadata(metadata)
+    if ending == ".csv":
+        from pyarrow.csv import CSVWriter
+
+        return CSVWriter(file, schema)
+    if ending == ".arrow":
+        return pa.ipc.new_file(file, schema, options=pa.ipc.IpcWriteOptions(compression="zstd"))
     import pyarrow.parquet as pq
 
-    order = [(name, "ascending") for name in ("image_uri", "face_index")]
-    sorting = pq.SortingColumn.from_ordering(LABELS, order)
+    order = pq.SortingColumn.from_ordering(LABELS, [(name, "ascending") for name in ("image_uri", "face_index")])
+    return pq.ParquetWriter(file, schema, compression="zstd", sorting_columns=order)
+
+
+def _write(  # noqa: PLR0917  (what the file is made of, once)
+    tables: Mapping[str, Sequence[pa.Table]],
+    file: str,
+    ending: str,
+    on_progress: Progress,
+    limits: RowLimits,
+    metadata: Mapping[str, str],
+) -> tuple[int, int, int]:
+    """Rows, different images, bytes. tables: pieces of each table, every one sorted by URI. metadata: of the file, where it has any."""
+    import duckdb
+
     names = [name for name, pieces in tables.items() for _ in pieces]
     faces = images = done = 0
     total = sum(piece.num_rows for pieces in tables.values() for piece in pieces)
-    with (
-        duckdb.connect(config=OFFLINE) as database,
-        pq.ParquetWriter(file, LABELS.with_metadata(metadata), compression="zstd", sorting_columns=sorting) as out,
-    ):
+    with duckdb.connect(config=OFFLINE) as database, _writer(file, ending, metadata) as out:
         for slices in merge_by_key([piece for pieces in tables.values() for piece in pieces], limits):
             for table, schema in _READ.items():
                 of_table = [piece for name, piece in zip(names, slices, strict=True) if name == table]

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import Final, TypeVar
 
 import cv2
@@ -73,13 +74,29 @@ def ordered_map(pool: Pool, work: Callable[[list[Given]], list[Made]], tasks: It
     waiting = deque[tuple[list[Row], Future[list[Made]]]]()
     try:
         for batch in _batches(pool, tasks):
-            waiting.append(([row for row, _ in batch], pool.executor.submit(work, [given for _, given in batch])))
+            with _interrupt_blocked():
+                future = pool.executor.submit(work, [given for _, given in batch])
+            waiting.append(([row for row, _ in batch], future))
             if len(waiting) > pool.ahead:
                 yield from _finished(waiting)
         while waiting:
             yield from _finished(waiting)
     except BrokenProcessPool as error:
         raise FaceSetError("a detection process died, most likely out of memory; try fewer workers") from error
+
+
+@contextmanager
+def _interrupt_blocked() -> Iterator[None]:
+    """A process that starts inside is started whole, and inherits the mask: at Ctrl-C it would else print a traceback of its imports."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # it unblocks SIGINT in the thread that starts it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _finished(waiting: deque[tuple[list[Row], Future[list[Made]]]]) -> Iterator[tuple[Row, Made]]:

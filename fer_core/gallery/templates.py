@@ -2,16 +2,15 @@
 
 from base64 import b64encode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from fer_core.gallery.text import counted, percent
 
 
 def templates(package: str) -> Environment:
-    """Those of one package."""
-    environment = Environment(
-        loader=PackageLoader(package, ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    """Those of one package; what it lacks, such as `base.css`, is the gallery's."""
+    loader = ChoiceLoader([PackageLoader(package, ""), PackageLoader("fer_core.gallery", "")])
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(counted=counted, percent=percent, thousands="{:,}".format)
     return environment
 

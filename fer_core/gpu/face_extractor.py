@@ -18,7 +18,8 @@ from torch import Tensor
 
 from fer_core.align.face_extractor import ExtractedFaces, large_enough
 from fer_core.decode.min_face import Look
-from fer_core.detect.builtin.detector import CANDIDATES, LARGEST_SIDE, LENIENCE, NMS_THRESHOLD, SCORE_THRESHOLD, SMALL, WEAK
+from fer_core.detect.builtin.detector import CANDIDATES, LENIENCE, NMS_THRESHOLD, SMALL, WEAK
+from fer_core.detect.builtin.identity import LARGEST_SIDE, SCORE_THRESHOLD
 from fer_core.detect.builtin.network import DetectionNet
 from fer_core.detect.builtin.weights import SHIPPED, load_detector
 from fer_core.gpu.alignment import align_faces

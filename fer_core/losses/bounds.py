@@ -3,7 +3,7 @@
 For unit embeddings e_i, one a class, and unit centers c_j with sum C, the gap between a class's own cosine and the others', averaged over
 all, is mean_i e_i (K c_i - C) / (K - 1). It is at most sqrt(mean_i |K c_i - C|^2) / (K - 1) = sqrt(K^2 - |C|^2) / (K - 1) <= K / (K - 1),
 and the regular simplex reaches that (it needs D >= K - 1). As log(1 + sum exp) is convex, the mean loss over classes is never below what
-equal gaps of K / (K - 1) give. Same bounds as in Wang et al., "CosFace", CVPR 2018, section 3.3; derived in docs/method.md.
+equal gaps of K / (K - 1) give. Same bounds as in Wang et al., "CosFace", CVPR 2018, section 3.3; derived in docs/explanation/method.md.
 """
 
 import math

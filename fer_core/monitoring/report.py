@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fer_core.errors import UsageError
+from fer_core.monitoring.disclosure import Disclosure
 from fer_core.monitoring.drift import Limits, drifted
 from fer_core.monitoring.runs import RunFindings, choose_reference, history, newest_compared
+from fer_core.outputs.registry import register_output
 from fer_core.storage.output_place import refuse_inside
 from fer_core.storage.store import Store, open_store
 
@@ -63,14 +65,24 @@ def report_on(store: Store, limits: Limits | None = None, reference_run: str | N
     return Report(store.url(), history(store, limits), limits)
 
 
-def write_report(report: Report, file: str) -> str:
-    """Write the page to a local path or an object store, replacing what is there; returns where it lies. UsageError inside the root."""
+def write_report(report: Report, file: str, disclosure: Disclosure | None = None) -> str:
+    """Write the page to a local path or an object store, replacing what is there; returns where it lies. UsageError inside the root.
+
+    disclosure: what it may show of persons, by default nothing. CommitError, QueryError: a part is missing or damaged; ReviewError: reviews
+    are.
+    """
     folder, _, name = file.rpartition("/")
     if not name:
         raise UsageError(f"the report needs a file name: {file!r}")
     target = open_store(folder or ("/" if file.startswith("/") else "."))
-    refuse_inside(target, open_store(report.root), f"the report {file} would lie")
-    from fer_core.monitoring.page import write_page  # loads what draws; a night that compares runs writes no page
+    root = open_store(report.root)
+    refuse_inside(target, root, f"the report {file} would lie")
+    # these load what draws and queries; a night that compares runs writes no page
+    from fer_core.monitoring.contents import read_contents
+    from fer_core.monitoring.page import write_page
 
-    target.write_bytes(name, write_page(report.root, report.runs, report.limits).encode(errors="backslashreplace"))
+    contents = read_contents(root, report.runs, disclosure or Disclosure())
+    if contents.disclosure.personal:
+        register_output(root, target.url(name), "report")
+    target.write_bytes(name, write_page(report.root, report.runs, report.limits, contents).encode(errors="backslashreplace"))
     return target.url(name)

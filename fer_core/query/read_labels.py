@@ -38,7 +38,7 @@ def read_labels(
 
     table: `labels`, `images`, `faces`, or `runs`, `models` and `reviews`, which are always whole.
     current: the newest answer for each image alone, as the view `current`; else the rows of every run.
-    columns: which ones; by default all that docs/data-dictionary.md lists. `run_date`, the day in the path, can be named, too.
+    columns: which ones; by default all that docs/reference/data-dictionary.md lists. `run_date`, the day in the path, can be named, too.
     where: rows to keep, such as `pyarrow.compute.field("confidence") > 0.9`. Parts that cannot hold any are not read.
     verify: whether to check each part's digest first; then every part that is needed is read whole.
 

@@ -39,7 +39,7 @@ PAGE, TASKS, CONFIGURATION = "review.html", "tasks.json", "label-studio.xml"
 MOST: Final = 5000
 """Faces of one export: the page holds some 40 KB of each."""
 USEFUL: Final = 200
-"""Labels from which on tuning a head gains little (docs/retraining.md)."""
+"""Labels from which on tuning a head gains little (docs/guides/retraining.md)."""
 TRIES: Final = 4
 """Times the budget: so many faces are tried at most where photographs are gone."""
 READERS: Final = 4

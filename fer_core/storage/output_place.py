@@ -14,6 +14,15 @@ _OWN: Final = frozenset((*TABLES, META, STAGING))
 _PARTITIONS: Final = ("run=", "run_date=")
 
 
+def file_place(to: str) -> tuple[Store, str]:
+    """Folder and name of a file to be written, from a path or `s3://bucket/key`. UsageError where that names no file."""
+    place = open_store(to)
+    folder, _, name = place.root.rpartition("/")
+    if not name or to.endswith("/") or not (folder or place.local):
+        raise UsageError(f"the result needs a file name: {to!r}")
+    return Store(place.fs, folder or "/"), name
+
+
 def refuse_in_tables(target: str) -> None:
     """UsageError where a file or folder to be written would be in the tables or in the records of a labels root, also through links."""
     place = open_store(target)

@@ -1,6 +1,6 @@
 """The data dictionary: the meaning of each column of each table, generated from the schemas so that it cannot differ from them.
 
-python -m fer_core.tables.data_dictionary docs/data-dictionary.md
+python -m fer_core.tables.data_dictionary docs/reference/data-dictionary.md
 """
 
 import sys
@@ -47,10 +47,10 @@ Every column may be null and keeps its field id for ever. Files are compressed w
 version, run, pipeline, model, detector and purpose.
 
 Files that earlier releases wrote lack the columns that came later ({", ".join(f"`{name}`" for name in sorted(ADDED))}), which means null.
-[queries.md](queries.md#files-of-several-releases) says how to read files of several releases together.
+[queries.md](../guides/queries.md#files-of-several-releases) says how to read files of several releases together.
 
 Within a run no face appears twice. Across runs (a changed image, `--force`, another pipeline) the newest label of each face is the view
-`current`, which [queries.md](queries.md) shows and `ferflow export current` writes as one file with the columns of `labels`.
+`current`, which [queries.md](../guides/queries.md) shows and `ferflow export current` writes as one file with the columns of `labels`.
 
 Expressions, in the order of every vector and tie-break: {", ".join(EXPRESSIONS)}.
 They name what a face appears to express, not what a person feels.

@@ -16,7 +16,7 @@ _SIZE: Final = re.compile(r"[\d,]+( x [\d,]+)? ", re.ASCII)
 def reasons_of(facts: Iterable[ImageFacts]) -> dict[str, int]:
     """The commonest reasons of some images. What is said of an image that was processed, as damage, is none."""
     failed = (one for one in facts if one.status in QUARANTINE and one.reason is not None)
-    return _commonest(Counter(_kind(one.status, str(one.reason), one.ref.uri) for one in failed))
+    return _commonest(Counter(reason_kind(one.status, str(one.reason), one.ref.uri) for one in failed))
 
 
 def joined_reasons(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -31,7 +31,7 @@ def _commonest(counts: Counter[str]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST])
 
 
-def _kind(status: str, reason: str, uri: str) -> str:
+def reason_kind(status: str, reason: str, uri: str) -> str:
     """`too_large: pixels, more than 100,000,000`: no size, no details, and no name of an image."""
     text = reason.replace(uri, "it").partition(": ")[0].partition(" (")[0]
     size = _SIZE.match(text)

@@ -16,7 +16,7 @@ from fer_core.models.review_thresholds import fit_review_rule
 
 TEMPERED: Final = 0.5
 """Part of the class bias that the prior `tempered` keeps: on unseen people of muxspace a half gives nine points of balanced accuracy at no
-loss of accuracy, and costs one point of accuracy on FER+ (docs/trust.md)."""
+loss of accuracy, and costs one point of accuracy on FER+ (docs/explanation/trust.md)."""
 TEMPERATURES: Final = np.exp(np.linspace(-1.2, 1.2, 97))
 """Among which the one of least calibration error is sought, 2.5 % apart."""
 SMOOTHED: Final = 5

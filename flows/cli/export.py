@@ -5,10 +5,11 @@ import argparse
 from flows.output import print_result, print_unregistered
 
 RAW = argparse.RawDescriptionHelpFormatter
-CURRENT = """Writes the newest label of each face, across all committed runs and models, as one Parquet file, sorted by image. It has the
-columns of the labels table. An earlier export in the same place is replaced in one step; a place that holds anything else is refused.
+CURRENT = """Writes the newest label of each face, across all committed runs and models, as one file, sorted by image. It has the columns of
+the labels table. An earlier export in the same place is replaced in one step; a place that holds anything else is refused.
 
-  ferflow export current ~/labels --to ~/current
+  ferflow export current ~/labels --to ~/current          the folder ~/current with current.parquet
+  ferflow export current ~/labels --to ~/current.csv      that file; .parquet and .arrow too
   ferflow export current ~/labels --sql > current.sql     the same as a view over the tables, for DuckDB
 
 An image that could not be read the last time keeps its earlier labels; so does one that is no longer in the collection."""
@@ -27,7 +28,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = inner.add_parser("current", help="the newest label of each face as one file", description=CURRENT, formatter_class=RAW)
     parser.add_argument("root", metavar="ROOT", help="labels root")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--to", metavar="FOLDER|URL", help="where to write; must be new, empty or an earlier export")
+    what.add_argument(
+        "--to", metavar="FILE|FOLDER|URL", help="a file by its ending (.csv, .parquet, .arrow), else a folder; new or an earlier export"
+    )
     what.add_argument("--sql", action="store_true", help="write nothing, print DuckDB's views instead")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=run_current)
@@ -49,12 +52,13 @@ def run_current(args: argparse.Namespace) -> int:
     if args.sql:
         print_result(args.json, {"sql": views(store)}, views(store).split("\n"))
         return 0
-    from fer_core.export.current_file import export_current
+    from fer_core.export.current_file import export_current, export_target
     from flows.cli.stage_progress import StageProgress
 
     with StageProgress() as progress:
         progress("reading the tables")
-        found = export_current(store, open_store(args.to), progress)
+        target, name = export_target(args.to)
+        found = export_current(store, target, progress, name=name)
     lines = [f"wrote {found.file}: {found.faces:,} faces in {found.images:,} images, from {found.runs:,} runs"]
     if found.deleted:
         lines.append(f"{found.deleted:,} images are no longer in the collection; their last labels, if any, are kept")

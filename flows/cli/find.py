@@ -24,7 +24,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_named_image(parser)
-    keys = "root, denied, addresses, contents, rows, places, outputs"
+    keys = "root, denied, addresses, contents, rows, places, outputs, expired"
     parser.add_argument("--json", action="store_true", help=f"one JSON object on stdout: {keys}")
     parser.set_defaults(run=run)
 
@@ -33,7 +33,10 @@ def run(args: argparse.Namespace) -> int:
     """0, whether or not anything names it."""
     from dataclasses import asdict
 
+    import pyarrow as pa
+
     from fer_core.commit.deny_list import DenyList, read_deny_list
+    from fer_core.commit.expired_list import read_expired_list
     from fer_core.erasure.named import image_uri, named_images, sha256_of
     from fer_core.erasure.outputs import held_outputs
     from fer_core.erasure.places import places_of
@@ -50,6 +53,9 @@ def run(args: argparse.Namespace) -> int:
     outputs = list(held_outputs(store, DenyList.new().extended(named.uris, named.contents)))
     deny = read_deny_list(store)
     denied = bool({*map(deny.uri, named.uris)} & deny.uris or {*map(deny.content, named.contents)} & deny.contents)
+    known = read_expired_list(store)
+    asked = pa.table({"image_uri": pa.array(uris, pa.string())}), pa.table({"image_sha256": pa.array(sorted(named.contents), pa.string())})
+    expired = not found and (any(known.has_address(asked[0]).to_pylist()) or any(known.has_content(asked[1]).to_pylist()))
     rows = sum(place.rows for place in found)
     value = {
         "root": store.url(),
@@ -59,10 +65,12 @@ def run(args: argparse.Namespace) -> int:
         "rows": rows,
         "places": [asdict(place) for place in found],
         "outputs": [asdict(output) for output in outputs],
+        "expired": expired,
     }
     lines = [f"{place.rows:>7,}  {place.kind:<8} {place.path}" for place in found]
     lines += [f"{rows:,} rows in {len(found):,} files of {store.url()}; {len(named.uris):,} addresses, {len(named.contents):,} contents"]
     lines += [output.line for output in outputs]
     lines += ["it is denied to later runs"] if denied else []
+    lines += ["its rows were removed for their age; later runs leave it out until it changes"] if expired else []
     print_result(args.json, value, lines)
     return 0

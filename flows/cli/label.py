@@ -106,12 +106,20 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Check what can be checked at once, then run the flow."""
-    from fer_core.commit.publish import is_committed
-    from fer_core.storage.store import open_store
-    from flows.cli.progress_bar import notices
-    from flows.label_params import LabelParams
+    from flows.server.garbage_collection import deferred_collection
     from flows.server.prefect_api import early_api
-    from flows.setup.checks import check_label, parse_params
+
+    if args.dry_run:
+        from flows.cli.dry_run import dry_run
+
+        return dry_run(_params(args), args.json)
+    with early_api(verbose=args.verbose), deferred_collection():
+        return _label(args, _params(args))
+
+
+def _params(args: argparse.Namespace) -> "LabelParams":
+    from flows.label_params import LabelParams
+    from flows.setup.checks import parse_params
     from flows.setup.known_source import under_known_source
 
     given = parse_params(LabelParams, given_options(args, LabelParams))
@@ -120,19 +128,23 @@ def run(args: argparse.Namespace) -> int:
         print_line(
             f"note: {given.source} is the folder that earlier runs of this root labelled as {params.source}: it is listed under that name"
         )
-    if args.dry_run:
-        from flows.cli.dry_run import dry_run
+    return params
 
-        return dry_run(params, args.json)
-    with early_api(verbose=args.verbose):
-        images = check_label(params)
-        if params.resume is not None and is_committed(open_store(params.to), params.resume):
-            from flows.label_summary import committed_summary
 
-            return _answer(args, params, committed_summary(params.to, params.resume), f"run {params.resume} was committed already")
-        notices(params)
-        words = ("label", params.source, "--to", params.to)
-        summary = LabellingRun(params.named(), params.to, images, words, _load_flow, args.verbose, args.json).run()
+def _label(args: argparse.Namespace, params: "LabelParams") -> int:
+    from fer_core.commit.publish import is_committed
+    from fer_core.storage.store import open_store
+    from flows.cli.progress_bar import notices
+    from flows.setup.checks import check_label
+
+    images = check_label(params)
+    if params.resume is not None and is_committed(open_store(params.to), params.resume):
+        from flows.label_summary import committed_summary
+
+        return _answer(args, params, committed_summary(params.to, params.resume), f"run {params.resume} was committed already")
+    notices(params)
+    words = ("label", params.source, "--to", params.to)
+    summary = LabellingRun(params.named(), params.to, images, words, _load_flow, args.verbose, args.json).run()
     return _answer(args, params, summary, "")
 
 

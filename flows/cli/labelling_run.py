@@ -56,7 +56,7 @@ class LabellingRun(Generic[P, S]):
     def _run_flow(self) -> S:
         """Everything that is started here is stopped here, whatever happens."""
         from flows.cli.progress_bar import Display
-        from flows.server.garbage_collection import deferred_collection
+        from flows.server.garbage_collection import resume_collection
         from flows.server.prefect_api import prefect_api
         from flows.server.session import session
         from tasks.execution.progress import listening
@@ -67,7 +67,7 @@ class LabellingRun(Generic[P, S]):
             display = stack.enter_context(Display())
             stack.enter_context(session())
             beginning = stack.enter_context(ExitStack())
-            beginning.enter_context(deferred_collection())
+            beginning.callback(resume_collection)
             beginning.enter_context(ending_at_once(lambda: self._end_at_once(display)))
             api = stack.enter_context(prefect_api(verbose=self.verbose))
             if self.images:

@@ -20,8 +20,8 @@ HELP = """Asks the committed runs of a labels root in SQL (DuckDB's).
   ferflow query ~/labels "FROM current" --to newest.parquet
 
 Views: labels (a row a face and run), images (a row an image and run), current (the newest label of each face), runs, reviews, models.
-DESCRIBE current lists columns; docs/queries.md has questions to start from. A query reads: it reaches no file, no network and no setting,
-and takes at most 1 GB of memory."""
+DESCRIBE current lists columns; docs/guides/queries.md has questions to start from. A query reads: it reaches no file, no network and no
+setting, and takes at most 1 GB of memory."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -84,16 +84,11 @@ def _print(as_json: bool, kind: str, reader: "RecordBatchReader") -> None:
 
 
 def _write(args: argparse.Namespace, kind: str, store: "Store", reader: "RecordBatchReader") -> int:
-    from fer_core.errors import UsageError
     from fer_core.query.session import rows
-    from fer_core.storage.output_place import refuse_inside
-    from fer_core.storage.store import open_store
+    from fer_core.storage.output_place import file_place, refuse_inside
     from flows.cli.query_result import csv_text, json_lines, table_lines
 
-    folder, _, name = args.to.rpartition("/")
-    if not name:
-        raise UsageError(f"the result needs a file name: {args.to!r}")
-    target = open_store(folder or ("/" if args.to.startswith("/") else "."))
+    target, name = file_place(args.to)
     refuse_inside(target, store, f"the target {target.url()} lies")
     count = 0
 

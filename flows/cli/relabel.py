@@ -56,20 +56,26 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Check what can be checked at once, then run the flow."""
+    from flows.server.garbage_collection import deferred_collection
+    from flows.server.prefect_api import early_api
+
+    with early_api(verbose=args.verbose), deferred_collection():
+        return _relabel(args)
+
+
+def _relabel(args: argparse.Namespace) -> int:
     from fer_core.commit.publish import is_committed
     from fer_core.storage.store import open_store
     from flows.relabel_params import RelabelParams
-    from flows.server.prefect_api import early_api
     from flows.setup.checks import parse_params
     from flows.setup.relabel import check_relabel, committed_summary
 
     params = parse_params(RelabelParams, given_options(args, RelabelParams))
     if params.resume is not None and is_committed(open_store(params.root), params.resume):
         return _answer(args, committed_summary(params))
-    with early_api(verbose=args.verbose):
-        images = check_relabel(params)
-        words = ("relabel", params.root)
-        summary = LabellingRun(params.named(), params.root, images, words, _load_flow, args.verbose, args.json).run()
+    images = check_relabel(params)
+    words = ("relabel", params.root)
+    summary = LabellingRun(params.named(), params.root, images, words, _load_flow, args.verbose, args.json).run()
     return _answer(args, summary)
 
 

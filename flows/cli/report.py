@@ -4,11 +4,13 @@ import argparse
 
 from flows.output import print_result
 
-HELP = """Writes one HTML page about a labels root: its runs, images by status, shares of labels over time, and the distance of each run
-from the reference of its model (population stability index; below 0.10 no drift, from 0.25 on drift). It contains no face and no image
-name.
+HELP = """Writes one HTML page about a labels root: images and labels over time, expressions by folder, confidence against reviews, quality
+and pose, images that could not be processed, reviews still to do, what ran and what it cost, and the distance of each run from the
+reference of its model (population stability index; below 0.10 no drift, from 0.25 on drift). It contains no face and no image name, unless
+asked for.
 
   ferflow report ~/labels --to report.html
+  ferflow report ~/labels --to report.html --with-names --with-faces
   ferflow report ~/labels --to report.html --reference run-20261124-021500-ab12
 
 A model's reference is its first run of at least 200 faces, until --reference names another one; smaller runs are listed without a verdict.
@@ -26,12 +28,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("root", metavar="ROOT", help="labels root")
     parser.add_argument("--to", metavar="FILE.html", required=True, help="file for the page, outside of ROOT; an existing file is replaced")
     parser.add_argument("--reference", metavar="RUN", help="compare the runs under this run's model with it from now on")
+    parser.add_argument("--with-names", action="store_true", help="name folders, and images as examples; protect the page like them")
+    parser.add_argument(
+        "--with-faces", action="store_true", help="show faces as examples, where crops were kept and the policy of ROOT allows them"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Compare the runs, write the page, print a summary. Needs no Prefect server."""
+    from fer_core.monitoring.disclosure import Disclosure
     from fer_core.monitoring.report import report_on, write_report
     from fer_core.storage.store import open_store
     from flows.cli.stage_progress import StageProgress
@@ -40,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     with StageProgress() as progress:
         progress("comparing runs")
         found = report_on(open_store(args.root), reference_run=args.reference)
-        file = write_report(found, args.to)
+        progress("writing the page")
+        file = write_report(found, args.to, Disclosure(args.with_names, args.with_faces))
     print_result(args.json, {**found.to_json(), "file": file}, f"wrote {file}: {len(found.runs):,} runs; {headline(found)}")
     return 0

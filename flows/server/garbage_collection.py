@@ -19,3 +19,9 @@ def deferred_collection() -> Iterator[None]:
         gc.freeze()
         if enabled:
             gc.enable()
+
+
+def resume_collection() -> None:
+    """The end of a `deferred_collection` before that of its block."""
+    gc.freeze()
+    gc.enable()

@@ -34,7 +34,7 @@ Run {{ flow_run.name }} of {{ flow.name }}/{{ deployment.name }}, due {{ (flow_r
 {{ flow_run.state.name }}.
 Where to look: {{ flow_run|ui_url }} (the end of its log says why)
 What to do: correct the cause that the log names, then press Retry on that page; finished shards are not repeated. Otherwise the next \
-scheduled run labels what is missing. Committed runs are unchanged. docs/operations.md lists the likeliest causes.
+scheduled run labels what is missing. Committed runs are unchanged. docs/guides/operations.md lists the likeliest causes.
 """
 """Without the run's own last message: it may name a file."""
 

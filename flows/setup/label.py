@@ -40,11 +40,11 @@ class Pipeline:
 
 def pipeline(params: LabelParams) -> Pipeline:
     """DetectorError or ModelError when something is unknown, absent or damaged."""
-    from fer_core.detect.registry import build, resolve
+    from fer_core.detect.registry import identity, resolve
 
     model = resolve_model(params.model)
     spec = resolve(params.detector)
-    return Pipeline(spec, build(spec).identity, portable_name(params.model, model), model.name, answering(params, model))
+    return Pipeline(spec, identity(spec), portable_name(params.model, model), model.name, answering(params, model))
 
 
 def configure(params: LabelParams, now: datetime | None = None) -> RunConfig:

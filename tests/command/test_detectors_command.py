@@ -30,7 +30,7 @@ def test_the_list_keeps_its_keys_and_tells_what_was_measured(commands):
 
 def test_the_figures_are_those_of_the_benchmarks():
     """By the first words of each row of the table."""
-    document = (REPOSITORY / "docs" / "benchmarks.md").read_text("utf-8")
+    document = (REPOSITORY / "docs" / "benchmarks" / "index.md").read_text("utf-8")
     table = {row.split("|")[1].replace("`", "").strip(): row.split("|")[2:-1] for row in document.splitlines() if row.startswith("| `")}
     for spec, rows in MEASURED.items():
         for row in rows:

@@ -17,7 +17,7 @@ def root(tmp_path):
 def test_the_places_of_an_image(root, call):
     before = tree(root.photos.parent)
     found = json.loads(call("find", root.store.url(), "--image", root.uri, "--json").out)
-    assert list(found) == ["root", "denied", "addresses", "contents", "rows", "places", "outputs"]
+    assert list(found) == ["root", "denied", "addresses", "contents", "rows", "places", "outputs", "expired"]
     assert (found["denied"], found["addresses"], found["contents"]) == (False, [root.uri, root.copy], [root.sha256])
     assert [*found["places"][0]] == ["kind", "run_id", "path", "rows"]
     assert json.loads(call("find", root.store.url(), "--sha256", root.sha256.upper(), "--json").out) == found

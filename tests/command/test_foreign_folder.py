@@ -150,7 +150,7 @@ def _unsafe(tree: ast.AST) -> list[ast.List]:
 
 def test_recipes_keep_it_out():
     """As pages and deployments have them."""
-    pages = [*(REPOSITORY / "docs").glob("*.md"), *(REPOSITORY / "deployments").glob("**/*.*"), REPOSITORY / "README.md"]
+    pages = [*(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "deployments").glob("**/*.*"), REPOSITORY / "README.md"]
     for page in pages:
         for line in page.read_text("utf-8", errors="ignore").splitlines():
             assert not re.search(r"python (-m flows|-c)" if page.suffix == ".md" else "python -m flows", line), f"{page}: {line}"

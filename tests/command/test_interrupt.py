@@ -9,16 +9,14 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
 from fer_core.commit.verify import verify
 from fer_core.storage.store import open_store
 from tests.support.orchestrator import BUILD
-from tests.support.processes import PATIENCE
+from tests.support.processes import PATIENCE, wait_for_a_worker
 
 IMAGES, SHARD = 16, 2
 LIBRARIES = ("_pydantic_core", "orjson", "rpds")
@@ -111,24 +109,6 @@ def test_a_signal_before_anything_began(labelled, on_server, many_pictures, tmp_
     assert err.strip().splitlines()[-1].startswith("ferflow: interrupted")
     assert not visible(tmp_path / "labels")
     commands.wait_until_gone()
-
-
-def wait_for_a_worker(process) -> None:
-    """Until the command has started a process of multiprocessing, which is then loading its libraries."""
-    deadline = time.monotonic() + PATIENCE
-    while not any("spawn_main" in " ".join(words) for words in command_lines(process.pid)):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def command_lines(pid: int) -> list[list[str]]:
-    """Of the processes below one."""
-    found = []
-    for child in psutil.Process(pid).children(recursive=True):
-        with suppress(psutil.Error):
-            found.append(child.cmdline())
-    return found
 
 
 def test_ctrl_c_while_workers_start_is_one_line(on_server, many_pictures, tmp_path):

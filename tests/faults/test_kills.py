@@ -1,6 +1,6 @@
 """Nights that are killed: at every step that has a name, at random, and as whole commands with workers; and what is there in the end.
 
-The campaign (`python -m tests.faults.kills`) does the same outside CI, longer; see docs/faults.md.
+The campaign (`python -m tests.faults.kills`) does the same outside CI, longer; see docs/explanation/faults.md.
 """
 
 import os

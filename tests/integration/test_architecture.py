@@ -1,4 +1,4 @@
-"""docs/architecture.md: its picture has the folders that there are, and its walk is the way that an image goes."""
+"""docs/explanation/architecture.md: its picture has the folders that there are, and its walk is the way that an image goes."""
 
 import re
 import sys
@@ -22,7 +22,7 @@ from flows.label_params import LabelParams
 from flows.setup.label import configure
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGE = (REPOSITORY / "docs" / "architecture.md").read_text("utf-8")
+PAGE = (REPOSITORY / "docs" / "explanation" / "architecture.md").read_text("utf-8")
 WALK = re.findall(r"^\| \d+ \| `([\w/.]+)` \|", PAGE, re.MULTILINE)
 PACKAGES = ("flows", "tasks", "fer_core")
 BACK = {"commit", "storage"}

@@ -1,4 +1,4 @@
-"""A collection of every format and every damage, labelled as a run does it: what docs/formats.md says stands in the tables."""
+"""A collection of every format and every damage, labelled as a run does it: what docs/reference/formats.md says stands in the tables."""
 
 import pyarrow.parquet as pq
 import pytest

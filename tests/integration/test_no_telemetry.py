@@ -141,7 +141,7 @@ def test_whatever_starts_by_other_means_is_told_as_well():
         "deployments/s3-work-pool.json",
         "deployments/docker/cpu.Dockerfile",
         "deployments/docker/cuda.Dockerfile",
-        "docs/deploy.md",
+        "docs/guides/deploy.md",
     ):
         assert "ORT_DISABLE_TELEMETRY" in (REPOSITORY / place).read_text("utf-8"), place
 

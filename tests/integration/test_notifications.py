@@ -97,7 +97,7 @@ def started_by_an_event(served, name):
 
 
 def installed_and_moved_out(served, home):
-    """What docs/notifications.md says for a server that a team has, for two blocks; and what a start after an earlier release does."""
+    """What docs/guides/notifications.md says for a team's server, for two blocks; and what a start after an earlier release does."""
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
     said = []
@@ -249,7 +249,7 @@ def test_what_refuses_is_told_without_its_address(monkeypatch, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # Apprise looks at pictures with it
 def test_mail_over_a_server_of_ones_own():
-    """As docs/notifications.md says: the block for Slack hands the address to Apprise, which knows mail as well."""
+    """As docs/guides/notifications.md says: the block for Slack hands the address to Apprise, which knows mail as well."""
     from prefect.blocks.notifications import SlackWebhook
 
     with mail() as post:

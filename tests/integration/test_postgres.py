@@ -141,7 +141,7 @@ def photographs(two_pictures, port):
 
 
 def restore(database, file):
-    """As docs/deploy.md says."""
+    """As docs/guides/deploy.md says."""
     database.run("pg_dump", "--format=custom", "--file", file, "prefect")
     database.run("createdb", "restored")
     database.run("pg_restore", "--exit-on-error", "--dbname=restored", file)

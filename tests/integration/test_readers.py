@@ -97,7 +97,7 @@ def test_every_engine_gives_them_of_files_of_several_releases(root, mixed, engin
 
 
 def test_the_documented_ways_to_a_column_that_came_later(mixed):
-    document = (REPOSITORY / "docs" / "queries.md").read_text("utf-8")
+    document = (REPOSITORY / "docs" / "guides" / "queries.md").read_text("utf-8")
     code = next(block for block in document.split("```") if block.startswith("python\nschema")).removeprefix("python\n")
     for part in sorted((mixed / "labels").rglob("*.parquet"))[:: len(FACES_IN)]:
         names = {"polars": polars, "pyarrow": pa, "PART": part}

@@ -1,4 +1,4 @@
-"""docs/security.md: each promise names a test, and the test exists."""
+"""docs/explanation/security.md: each promise names a test, and the test exists."""
 
 import ast
 import re
@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.processes import REPOSITORY
 
-PAGE = (REPOSITORY / "docs" / "security.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "docs" / "explanation" / "security.md").read_text(encoding="utf-8")
 ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and "`tests/" in line]
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+(?:::\w+)?))?`", PAGE)))
 LINES = (
@@ -41,5 +41,5 @@ def test_the_named_test_exists(path, name):
 @pytest.mark.parametrize("line", LINES)
 def test_each_line_has_rows_with_a_test(line):
     section = re.search(rf"^### {re.escape(line)}$(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)
-    assert section, f"docs/security.md has no section {line!r}"
+    assert section, f"docs/explanation/security.md has no section {line!r}"
     assert [row for row in section[1].splitlines() if row in ROWS], f"{line!r} names no test"

@@ -76,7 +76,7 @@ def night(two_pictures, tmp_path_factory):
             "--port",
             ports["server"],
         )
-        parts["server"].start("python", "-P", "-m", "uvicorn", *words)  # as docs/deploy.md says
+        parts["server"].start("python", "-P", "-m", "uvicorn", *words)  # as docs/guides/deploy.md says
         scheduler = dask(parts, ports)
         fs = photographs(two_pictures, store, parts["store"])
         parts["server"].wait_for(lambda: answers(f"{server}/api/health"))
@@ -100,7 +100,7 @@ def rows(fs, table):
 
 
 def dask(parts, ports):
-    """Address of a scheduler with two workers, which are there or on their way. They are started as docs/deploy.md says."""
+    """Address of a scheduler with two workers, which are there or on their way. They are started as docs/guides/deploy.md says."""
     file = parts["scheduler"].folder / "work" / "scheduler.json"
     words = ("--host", "127.0.0.1", "--port", 0, "--no-dashboard", "--no-jupyter", "--scheduler-file", file)
     parts["scheduler"].start("dask", "scheduler", *words)
@@ -131,7 +131,7 @@ def photographs(two_pictures, endpoint, store):
 
 
 def deploy(terminal):
-    """As docs/deploy.md says."""
+    """As docs/guides/deploy.md says."""
     file = REPOSITORY / "deployments" / "prefect.yaml"
     for words in (
         ("work-pool", "create", "ferflow", "--type", "process"),

@@ -29,7 +29,7 @@ PICTURES = 12
 HOOK = "http://127.0.0.1:9/T0PSECRET"
 """Nothing listens there."""
 
-PREFECT = (  # as docs/deploy.md says, for a server that a team has
+PREFECT = (  # as docs/guides/deploy.md says, for a server that a team has
     ("work-pool", "create", "ferflow", "--type", "process"),
     ("work-queue", "create", "writers", "--pool", "ferflow", "--limit", "1", "--priority", "1"),
     ("--no-prompt", "deploy", "--all", "--prefect-file", REPOSITORY / "deployments" / "prefect.yaml"),

@@ -73,7 +73,7 @@ def nights(two_pictures, tmp_path_factory):
         pool.start("prefect", "worker", "start", "--pool", "ferflow", "--name", "night-worker")
         crashed = served.finished(run["id"])
         # As Retry on its page does. retry-crashed.yaml does it as well, but a server that has just begun holds back the next state of a
-        # run for 15 minutes where the last is young (docs/notifications.md).
+        # run for 15 minutes where the last is young (docs/guides/notifications.md).
         served.call("POST", f"/flow_runs/{run['id']}/set_state", {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}})
         killed = once_again(served, run["id"])
         states = served.call("GET", f"/flow_run_states/?flow_run_id={run['id']}")[1]
@@ -94,7 +94,7 @@ def free_port():
 
 
 def deploy(terminal, params):
-    """As docs/deploy.md says, with shorter waits."""
+    """As docs/guides/deploy.md says, with shorter waits."""
     text = (REPOSITORY / "deployments" / "prefect.yaml").read_text()
     value = yaml.safe_load(text.replace('HEARTBEAT_FREQUENCY: "60"', f'HEARTBEAT_FREQUENCY: "{BEAT}"'))
     nightly = next(one for one in value["deployments"] if one["name"] == "nightly")

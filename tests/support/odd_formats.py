@@ -1,4 +1,4 @@
-"""One file of every format that is read, and of every damage, with what becomes of it; docs/formats.md has the same rows."""
+"""One file of every format that is read, and of every damage, with what becomes of it; docs/reference/formats.md has the same rows."""
 
 import struct
 import zlib

@@ -12,6 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -142,6 +143,27 @@ class Commands:
             except (psutil.Error, OSError):
                 continue
         return found
+
+
+def wait_for_a_worker(process: "subprocess.Popen[str]", library: str = "") -> None:
+    """Until the command has started a process of multiprocessing, which is loading its libraries.
+
+    library: a file of native code that it has loaded by then, where /proc tells.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while not any("spawn_main" in words and library in loaded for words, loaded in _children(process.pid)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _children(pid: int) -> list[tuple[str, str]]:
+    """Command line and loaded files of each process below one."""
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.Error, OSError):
+            found.append((" ".join(child.cmdline()), Path(f"/proc/{child.pid}/maps").read_text() if sys.platform == "linux" else ""))
+    return found
 
 
 def in_process(capsys: pytest.CaptureFixture[str], *arguments: object) -> Ended:

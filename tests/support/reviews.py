@@ -92,7 +92,7 @@ class Guesser:
 def night(
     root: str | Path, folder: Path, number: int = 0, *, shift: int = 0, model: str = "a", keep_crops: bool = False
 ) -> tuple[Manifest, RunConfig]:
-    """Label the folder on the `number`-th day, with a detector and a model of one's own."""
+    """Label the folder and those in it on the `number`-th day, with a detector and a model of one's own."""
     detector, predictor = DrawnDetector(shift), Guesser(model * 64)
     config = replace(
         fakes.config(root, f"night-{number}", str(folder)),
@@ -103,7 +103,9 @@ def night(
         model_digest=predictor.digest,
         keep_crops=keep_crops,
     )
-    images = fakes.refs(folder)
+    places = [folder, *(place for place in folder.iterdir() if place.is_dir())]
+    files = [ref for place in places for ref in fakes.refs(place) if Path(ref.uri).is_file()]
+    images = sorted(files, key=lambda ref: ref.uri)
     write_plan(open_store(config.root), Plan(config, fakes.plan_table(images, 4), listed=len(images), unchanged=0, deleted=0))
     receipts = [label_shard(job, WorkerModels(detector, predictor)) for job in fakes.jobs(config, images, 4)]
     return publish(open_store(config.root), config, receipts), config

@@ -66,7 +66,7 @@ class Served:
             time.sleep(0.5)
 
     def variables(self) -> dict[str, str]:
-        """With which Prefect's own commands speak to it, as docs/deploy.md says."""
+        """With which Prefect's own commands speak to it, as docs/guides/deploy.md says."""
         found = {"PREFECT_API_URL": f"{self.url}/api"}
         return {**found, "PREFECT_API_AUTH_STRING": self.password} if self.password else found
 

@@ -10,31 +10,27 @@ from numpy.typing import NDArray
 
 from fer_core.detect.base import box_iou, clean_detections, nms
 from fer_core.detect.builtin.decode_outputs import Rows, rows_from
+from fer_core.detect.builtin.identity import LARGEST_SIDE, SCORE_THRESHOLD, identity_of
 from fer_core.detect.builtin.refinement import refine_detections
 from fer_core.detect.builtin.runtime import load_runtime
 from fer_core.detect.builtin.tiling import tile_image
 from fer_core.detect.builtin.weights import SHIPPED
 from fer_core.detect.image_pyramid import Tile
 from fer_core.detect.upright_rule import UprightRule
-from fer_core.hashing import file_sha256
 from fer_core.types import Faces
 
-SCORE_THRESHOLD: Final = 0.6
 SMALL: Final = 32.0
 LENIENCE: Final = 0.04
 """The threshold is lower by this for faces whose side (square root of the area) is below `SMALL` pixels: a score predicts the overlap of
 the box, which is smaller for boxes of few pixels. Chosen with the threshold, on AFW and the eleven WIDER photographs."""
 UPRIGHT: Final = UprightRule(trusted=1.32, spread=2.0, turned_score=0.75)
-"""Chosen on muxspace, AFW and HELEN, upright and turned (docs/detector.md). The network draws the points of other faces together."""
-REVISION: Final = 1
-"""Incremented with every change of a rule or constant, here or in the pyramid, that changes results."""
+"""Chosen on muxspace, AFW and HELEN, upright and turned (docs/explanation/detector.md). The network draws the points of
+other faces together."""
 WEAK: Final = 0.2
 """Score from which a place counts for the position of a face, though not for its existence."""
 NMS_THRESHOLD: Final = 0.4
 AGREEING: Final = 0.6
 """Detections that overlap the best one by so much are averaged with it, weighted by their scores."""
-LARGEST_SIDE: Final = 4096
-"""Longest side of the finest pyramid level."""
 BATCH_PIXELS: Final = 2**22
 """Most pixels of a batch, unless one tile has more: bounds the memory to about half a gigabyte."""
 CANDIDATES: Final = 2000
@@ -52,7 +48,7 @@ class BuiltinDetector:
         self._detector_runtime = load_runtime(file, device)
         self._threshold, self.largest_side = score_threshold, largest_side
         self._lowest = max(0.0, score_threshold - LENIENCE)
-        self.identity = f"builtin-{file_sha256(file)[:12]}-t{score_threshold:g}-s{largest_side}-r{REVISION}"
+        self.identity = identity_of(file, score_threshold, largest_side)
 
     def detect(self, pixels: NDArray[np.uint8], side: int | None = None, /) -> Faces:
         """(H, W, 3) RGB uint8 -> faces in its pixels. side: see `Detector`."""

@@ -1,9 +1,9 @@
-"""Accuracy and speed of each detector: the table of docs/benchmarks.md (`benchmarks/detector/compare.py`), for the choice of one."""
+"""Accuracy and speed of each detector: the table of docs/benchmarks/index.md (`benchmarks/detector/compare.py`), for the choice of one."""
 
 from dataclasses import dataclass
 from typing import Final
 
-WHERE: Final = "docs/benchmarks.md: shares of annotated faces found; images a second at 640 px on one thread of a busy Intel Xeon"
+WHERE: Final = "docs/benchmarks/index.md: shares of annotated faces found; images a second at 640 px on one thread of a busy Intel Xeon"
 
 
 @dataclass(frozen=True, slots=True)

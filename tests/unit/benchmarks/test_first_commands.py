@@ -1,4 +1,4 @@
-"""docs/benchmarks.md names a first command for each folder of benchmarks, and commands in any page are there."""
+"""docs/benchmarks/index.md names a first command for each folder of benchmarks, and commands in any page are there."""
 
 import re
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-BENCHMARKS = (REPOSITORY / "docs" / "benchmarks.md").read_text("utf-8")
+BENCHMARKS = (REPOSITORY / "docs" / "benchmarks" / "index.md").read_text("utf-8")
 TABLE = re.findall(r"^\| `(\w+)/` \| `python -m ([\w.]+) ?([^`]*)` \|", BENCHMARKS, re.MULTILINE)
-PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 
 
 def source(module: str) -> str:

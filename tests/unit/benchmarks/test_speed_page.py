@@ -78,10 +78,10 @@ def test_other_peoples_figures_are_named_and_linked(tmp_path):
     (put(tmp_path / "figures", {"gpu": {}, "orchestration": {}}) / "simulated_cluster.json").write_text("[{}]")
     figures = speed_page.read(tmp_path / "figures")
     text = speed_page.page(figures, {})
-    assert "| One GPU | [gpu.md](gpu.md) | 2026-11-26 |" in text
-    assert "| What Prefect and Dask add to a run | [scale-out.md](scale-out.md) | 2026-11-26 |" in text
-    assert "| Simulated clusters of 64 and 1,000 workers | [scale-out.md](scale-out.md) | measured |" in text
-    assert "| Memory from a thousand images to a million | [scale-out.md](scale-out.md) | not measured |" in text
+    assert "| One GPU | [gpu.md](../explanation/gpu.md) | 2026-11-26 |" in text
+    assert "| What Prefect and Dask add to a run | [scale-out.md](../explanation/scale-out.md) | 2026-11-26 |" in text
+    assert "| Simulated clusters of 64 and 1,000 workers | [scale-out.md](../explanation/scale-out.md) | measured |" in text
+    assert "| Memory from a thousand images to a million | [scale-out.md](../explanation/scale-out.md) | not measured |" in text
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""One file of every format and of every damage, and that docs/formats.md says of each what becomes of it."""
+"""One file of every format and of every damage, and that docs/reference/formats.md says of each what becomes of it."""
 
 import sys
 from io import BytesIO
@@ -18,7 +18,7 @@ from tests.support import odd_formats
 from tests.support.broken_images import UPRIGHT_TURNS, encoded, oriented, portrait
 from tests.support.odd_formats import dng, heic, jxl, jxl_of_jpeg, zeroed
 
-PAGE = (Path(__file__).resolve().parents[4] / "docs" / "formats.md").read_text("utf-8")
+PAGE = (Path(__file__).resolve().parents[4] / "docs" / "reference" / "formats.md").read_text("utf-8")
 LIMITS = DecodeLimits()
 FILES = odd_formats.read_files()
 DAMAGED = odd_formats.damaged_files()

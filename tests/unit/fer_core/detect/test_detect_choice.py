@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from fer_core.detect.registry import YUNET_FILE, build, folder, notice, resolve
+from fer_core.detect.registry import YUNET_FILE, build, folder, identity, notice, resolve
 from fer_core.errors import DetectorError, UsageError
 
 
@@ -31,6 +31,19 @@ def test_the_folder_is_the_variable_then_the_cache(detectors, monkeypatch, tmp_p
     assert folder() == tmp_path / "cache" / "ferflow" / "detectors"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert folder() == tmp_path / "home" / ".cache" / "ferflow" / "detectors"
+
+
+IDENTIFY = """
+import sys
+from fer_core.detect.registry import identity
+print(identity("auto"), *({"cv2", "onnx", "onnxruntime", "torch"} & set(sys.modules)))
+"""
+
+
+def test_a_run_is_planned_without_what_runs_the_builtin_one():
+    """Regression: half a second of every command's start."""
+    done = subprocess.run([sys.executable, "-c", IDENTIFY], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [identity("builtin")] == [build("builtin").identity]
 
 
 def test_files_become_absolute(detectors, monkeypatch):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_core.detect.builtin.detector import LARGEST_SIDE
+from fer_core.detect.builtin.identity import LARGEST_SIDE
 from fer_core.detect.builtin.tiling import _spans, tile_image
 from fer_core.gpu.plan import plan_batch, spans
 from fer_core.gpu.pyramid import batch_tiles

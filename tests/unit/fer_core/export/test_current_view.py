@@ -149,7 +149,7 @@ def test_only_committed_runs_can_be_asked_for(tmp_path):
     for night in nights:
         histories.commit(tmp_path, night)
     (tmp_path / "_meta/runs/b/manifest.json").unlink()
-    document = (REPOSITORY / "docs" / "queries.md").read_text("utf-8")
+    document = (REPOSITORY / "docs" / "guides" / "queries.md").read_text("utf-8")
     committed = next(block for block in document.split("```") if "_meta/runs" in block).removeprefix("sql\n")
     with duckdb.connect() as database:
         database.execute(views(open_store(str(tmp_path))))
@@ -159,7 +159,7 @@ def test_only_committed_runs_can_be_asked_for(tmp_path):
 
 
 def test_the_documentation_shows_the_view_as_it_is():
-    assert CURRENT in (REPOSITORY / "docs" / "queries.md").read_text("utf-8")
+    assert CURRENT in (REPOSITORY / "docs" / "guides" / "queries.md").read_text("utf-8")
 
 
 def test_the_question_in_the_readme_can_be_asked(tmp_path):

@@ -16,7 +16,7 @@ from fer_core.faceset.importers.raw import import_raw
 from fer_core.faceset.staging import PARTIAL, check_target, clear, publish, staged
 from fer_core.labels import EXPRESSIONS
 from tests.support.made_faces import encoded, faces, made_faceset, rows
-from tests.support.processes import Commands
+from tests.support.processes import PATIENCE, Commands, wait_for_a_worker
 
 CARD = FaceSetCard("made", "votes", EXPRESSIONS, "drawn", {"train": 3}, 0, 1.0)
 
@@ -229,4 +229,17 @@ def test_ctrl_c_is_one_line_and_leaves_nothing(stopped: "subprocess.Popen[str]",
     assert again.code == 0, again.err
     assert again.json["counts"] == {"train": 6, "valid": 2}
     assert len(ids(tmp_path / "set")) == 8
+    commands.wait_until_gone()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what a process has loaded")
+def test_ctrl_c_while_detection_processes_start_is_one_line(commands: Commands, source: Path, tmp_path: Path) -> None:
+    """Regression: each of them printed a traceback of its imports."""
+    process = commands.start("dataset", "import", "folder", source, "--to", tmp_path / "set", "--detector", "builtin", "--workers", "2")
+    wait_for_a_worker(process, "_multiarray_umath")
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert err.splitlines()[-1] == "ferflow: interrupted"
+    assert "Traceback" not in err
     commands.wait_until_gone()

@@ -51,7 +51,7 @@ def test_reviews_are_kept_as_the_schema_says(root, tmp_path):
 
 
 def test_the_document_names_every_column():
-    text = (REPOSITORY / "docs" / "review.md").read_text("utf-8")
+    text = (REPOSITORY / "docs" / "guides" / "review.md").read_text("utf-8")
     for field in REVIEWS:
         assert f"| `{field.name}` | {'float32' if str(field.type) == 'float' else field.type} |" in text
         assert field.metadata[b"description"].decode() in text

@@ -3,7 +3,7 @@ from pathlib import Path
 from fer_core.tables.data_dictionary import data_dictionary
 from fer_core.tables.schema import FACES, IMAGES, LABELS
 
-DOCUMENT = Path(__file__).resolve().parents[4] / "docs" / "data-dictionary.md"
+DOCUMENT = Path(__file__).resolve().parents[4] / "docs" / "reference" / "data-dictionary.md"
 
 
 def test_the_document_is_what_the_schemas_say():

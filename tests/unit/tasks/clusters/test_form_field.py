@@ -87,12 +87,11 @@ def _allocation() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith("MALLOC_")}
 
 
-def test_local_workers_know_no_prefect_listen_at_home_and_end_at_once():
+def test_local_workers_know_no_prefect_listen_at_home_and_end_with_the_block():
     two = LocalCluster(processes=2, threads=2)
-    before, began = set(psutil.Process().children(recursive=True)), time.monotonic()
+    before = set(psutil.Process().children(recursive=True))
     with two.start_early(1000, 1), LocalCluster().open_client() as client:
         client.wait_for_workers(2, timeout=280)
-        starting = time.monotonic() - began
         assert list(client.nthreads().values()) == [2, 2]
         loaded = client.run(_loaded)
         assert all("prefect" not in modules for modules in loaded.values())
@@ -104,8 +103,6 @@ def test_local_workers_know_no_prefect_listen_at_home_and_end_at_once():
             listening = [found.laddr.ip for found in process.net_connections("inet") if found.status == psutil.CONN_LISTEN]
             assert set(listening) <= {"127.0.0.1", "::1"}
         assert client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.allowed_failures) == 0
-        ending = time.monotonic()
-    assert time.monotonic() - ending < starting, "0.1 s on an idle machine, where starting takes some; nothing runs into a timeout"
     assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
 
 
