@@ -5,7 +5,6 @@ An image is named by its address only where people can read that in the output t
 
 import html
 import json
-import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -19,7 +18,7 @@ Images = Iterable[tuple[str | None, str | None]]
 """Digest, None where unknown, and address, None where it is not to be named."""
 IMAGES: Final = pa.schema([("image_sha256", pa.string()), ("image_uri", pa.string())])
 
-_HTML: Final = re.compile(rb'<meta name="ferflow-output" content="([^"]*)">')
+_BEGIN, _END = b'<meta name="ferflow-output" content="', b'">'
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _KEYWORD: Final = b"ferflow-output\0"
 
@@ -31,7 +30,7 @@ def by_digest(images: Images) -> list[tuple[str | None, str | None]]:
 
 def html_mark(kind: str, images: Images) -> str:
     """An element for the head of an HTML page, ASCII."""
-    return f'<meta name="ferflow-output" content="{html.escape(_text(kind, images))}">'
+    return f"{_BEGIN.decode()}{html.escape(_text(kind, images))}{_END.decode()}"
 
 
 def png_mark(png: bytes, kind: str, images: Images) -> bytes:
@@ -61,8 +60,8 @@ def _text(kind: str, images: Images) -> str:
 
 
 def _attribute(data: bytes) -> str | None:
-    found = _HTML.search(data)
-    return None if found is None else html.unescape(found[1].decode("ascii", "replace"))
+    text, end, _ = data.partition(_BEGIN)[2].partition(_END)
+    return html.unescape(text.decode("ascii", "replace")) if end else None
 
 
 def _texts(png: bytes) -> Iterator[bytes]:

@@ -14,10 +14,7 @@ from fer_core.errors import ModelError, StoreError
 from fer_core.faceset import read_card, read_rows
 from fer_core.json_reader import parse_object
 from fer_core.models.card import ModelRef
-from fer_core.outputs.registry import register_output
 from fer_core.storage.bounded_file import read_bounded
-from fer_core.storage.paths import RUNS
-from fer_core.storage.store import open_store
 from fer_core.validation import check_entries
 
 REVIEWED_FACES: Final = "reviewed-faces.json"
@@ -57,6 +54,10 @@ def keep_reviewed_faces(folder: Path, facesets: Iterable[Path], models: Iterable
     if not roots:
         return
     write_reviewed_faces(folder, ReviewedFaces(tuple(learned), tuple(roots), forgotten))
+    from fer_core.outputs.registry import register_output  # storages are not there on a machine that only trains, nor are such sets
+    from fer_core.storage.paths import RUNS
+    from fer_core.storage.store import open_store
+
     for url in roots:
         with suppress(StoreError):  # hours of training are not lost because a root does not answer now
             root = open_store(url)

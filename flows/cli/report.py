@@ -2,7 +2,7 @@
 
 import argparse
 
-from flows.output import print_result
+from flows.output import print_result, print_unregistered
 
 HELP = """Writes one HTML page about a labels root: images and labels over time, expressions by folder, confidence against reviews, quality
 and pose, images that could not be processed, reviews still to do, what ran and what it cost, and the distance of each run from the
@@ -48,6 +48,9 @@ def run(args: argparse.Namespace) -> int:
         progress("comparing runs")
         found = report_on(open_store(args.root), reference_run=args.reference)
         progress("writing the page")
-        file = write_report(found, args.to, Disclosure(args.with_names, args.with_faces))
+        disclosure = Disclosure(args.with_names, args.with_faces)
+        file = write_report(found, args.to, disclosure)
+    if disclosure.personal:
+        print_unregistered(open_store(args.root), file)
     print_result(args.json, {**found.to_json(), "file": file}, f"wrote {file}: {len(found.runs):,} runs; {headline(found)}")
     return 0

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import stat
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -92,6 +93,8 @@ def test_what_is_rewritten_stays_whole(made):
     keep = [uri not in {made.root.uri, made.root.copy} for uri in rows["image_uri"].to_pylist()]
     assert left.equals(rows.filter(keep))
     assert left.schema.metadata == rows.schema.metadata
+    for name in ("current/current.parquet", "current.arrow", "current.csv"):
+        assert stat.S_IMODE((made.out / name).stat().st_mode) & 0o077 == 0
     kept = [text for text, stays in zip(texts[1:], keep, strict=True) if stays]
     assert (made.out / "current.csv").read_text().splitlines() == [texts[0], *kept]
     for folder in (made.out / "faceset", made.out / "models" / "reviewed"):
