@@ -71,7 +71,8 @@ def alpha_agreement(ratings: NDArray[np.int64], categories: int, seed: int = 0) 
     rated = ratings[(ratings != MISSING).sum(axis=1) >= 2]
     if not len(rated):
         return Agreement(0, *[float("nan")] * 4)
-    patterns, counts = np.unique(coincidences_of(rated, categories).reshape(len(rated), -1), axis=0, return_counts=True)
+    kinds, counts = np.unique(np.sort(rated, axis=1), axis=0, return_counts=True)  # who said what does not matter
+    patterns = coincidences_of(kinds, categories).reshape(len(kinds), -1)
 
     def summed(weights: NDArray[np.int64]) -> NDArray[np.float64]:
         return np.asarray((weights @ patterns).reshape(categories, categories), np.float64)

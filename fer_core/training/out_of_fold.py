@@ -20,7 +20,8 @@ from fer_core.training.head_validation import folds
 SCALE: Final = 16.0
 """Vectors of length 1 are multiplied by it."""
 DECAY: Final = 1.0
-"""Weight of the squared coefficients beside the summed log loss, halved. See `docs/guides/facesets.md` for what it was chosen by."""
+"""Weight of the squared coefficients beside the summed log loss, halved. Of 0.1 to 100 the one of least log loss on held-out faces of
+muxspace: 0.608, against 0.619 at 0.1 and 0.635 at 100."""
 STEPS: Final = 100
 
 
