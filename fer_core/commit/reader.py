@@ -1,7 +1,6 @@
 """Read a committed run: the newest manifest, and rows of its parts."""
 
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
@@ -11,12 +10,12 @@ from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.errors import CommitError
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
 from fer_core.tables.schema import IMAGES, LABELS
+from fer_core.threads import at_once
 
 
 def committed_manifests(store: Store) -> list[Manifest]:
     """Those of all committed runs. CommitError without any run, or where a manifest is damaged."""
-    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-        manifests = list(pool.map(lambda run_id: read_manifest(store, run_id), committed_runs(store)))
+    manifests = at_once(lambda run_id: read_manifest(store, run_id), committed_runs(store), REQUESTS_AT_ONCE)
     if not manifests:
         raise CommitError(f"no run has been committed under {store.url()} yet")
     return manifests

@@ -2,7 +2,6 @@
 
 import datetime
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -12,6 +11,7 @@ from fer_core.commit.part_reader import read_part
 from fer_core.errors import StoreError
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
 from fer_core.tables.schema import IMAGE_STATUSES, SCHEMAS, TIMESTAMP
+from fer_core.threads import at_once
 
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
@@ -75,8 +75,7 @@ def verified(store: Store, manifests: Sequence[Manifest], table: str) -> "Datase
         return found.append_column(RUN_DATE, pa.repeat(_day(manifest), found.num_rows))
 
     parts = [(manifest, part) for manifest in manifests for part in manifest.parts_of(table)]
-    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-        return ds.dataset(pa.concat_tables([columns_of(table).empty_table(), *pool.map(rows, parts)]))
+    return ds.dataset(pa.concat_tables([columns_of(table).empty_table(), *at_once(rows, parts, REQUESTS_AT_ONCE)]))
 
 
 def runs_table(manifests: Iterable[Manifest]) -> pa.Table:

@@ -1,6 +1,7 @@
 """The tables of a labels root for scripts and notebooks, of committed runs only."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,7 @@ from fer_core.errors import CommitError, UsageError
 from fer_core.export.current_view import CURRENT
 from fer_core.isolation import OFFLINE
 from fer_core.query.committed_tables import columns_of, committed, models_table, runs_table, verified
+from fer_core.query.interruptible import interruptible
 from fer_core.storage.store import open_store
 from fer_core.storage.uri import error_text
 from fer_core.tables.schema import SCHEMAS
@@ -42,7 +44,8 @@ def read_labels(
     where: rows to keep, such as `pyarrow.compute.field("confidence") > 0.9`. Parts that cannot hold any are not read.
     verify: whether to check each part's digest first; then every part that is needed is read whole.
 
-    `.to_pandas()` and `polars.from_arrow` take the result. UsageError: no such table or column. CommitError: no committed run, or a part
+    Ctrl-C ends it at once, with a KeyboardInterrupt. `.to_pandas()` and `polars.from_arrow` take the result.
+    UsageError: no such table or column. CommitError: no committed run, or a part
     that is missing or damaged. StoreError: the root cannot be read.
     """
     if table not in TABLES:
@@ -83,12 +86,13 @@ def _ordered(rows: "Dataset", images: "Dataset | None", columns: Sequence[str], 
     needed = pa.schema([schema.field(name) for name in dict.fromkeys([*columns, *order])])
     with _fitting():
         wanted = rows.scanner(columns=needed.names, filter=where).to_reader()
-    with duckdb.connect(config=OFFLINE) as database:
+    with duckdb.connect(config=OFFLINE) as database, ThreadPoolExecutor(1, "read-labels") as thread:
         database.register("labels", wanted)
         if images is not None:
             database.register("images", images.scanner(columns=list(_ANSWERS)).to_reader())
         chosen = "SELECT * FROM labels" if images is None else CURRENT
-        return database.sql(f"{chosen} ORDER BY {', '.join(order)}").to_arrow_table().cast(needed)
+        sorted_rows = f"{chosen} ORDER BY {', '.join(order)}"
+        return interruptible(database, thread, lambda: database.sql(sorted_rows).to_arrow_table()).cast(needed)
 
 
 @contextmanager

@@ -1,12 +1,12 @@
 """SQL over the committed runs of a root, in a DuckDB that reaches nothing else: no file, no network, no extension, no setting."""
 
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor, wait
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
-from typing import Final, TypeVar
+from typing import Final
 
 import duckdb
 import pyarrow as pa
@@ -16,14 +16,12 @@ from fer_core.errors import QueryError, UsageError
 from fer_core.export.current_view import CURRENT
 from fer_core.isolation import OFFLINE
 from fer_core.query.committed_tables import committed, models_table, runs_table
+from fer_core.query.interruptible import interruptible
 from fer_core.review.history import history
 from fer_core.storage.store import Store
 
-T = TypeVar("T")
-
 VIEWS: Final = ("labels", "images", "current", "runs", "reviews", "models")
 ROWS_AT_ONCE: Final = 10_000
-RETRY_SECONDS: Final = 0.1
 _READING: Final = ("SELECT", "EXPLAIN")
 """Kinds of statements that are run. DESCRIBE, SUMMARIZE, SHOW, FROM and WITH are SELECTs to DuckDB."""
 
@@ -58,7 +56,7 @@ class QuerySession:
             kind = statements[0].type.name
             if kind not in _READING:
                 raise UsageError(f"only queries are run (SELECT, FROM, WITH, DESCRIBE, SUMMARIZE, SHOW, EXPLAIN), not {kind}")
-            reader = self._apart(lambda: self._database.sql(statements[0]).to_arrow_reader(ROWS_AT_ONCE))
+            reader = interruptible(self._database, self._thread, lambda: self._database.sql(statements[0]).to_arrow_reader(ROWS_AT_ONCE))
         return pa.RecordBatchReader.from_batches(reader.schema, self._batches(reader))
 
     def columns(self) -> list[str]:
@@ -68,19 +66,8 @@ class QuerySession:
         return [name for (name,) in found]
 
     def _batches(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-        while (batch := self._apart(lambda: next(reader, None))) is not None:
+        while (batch := interruptible(self._database, self._thread, lambda: next(reader, None))) is not None:
             yield batch
-
-    def _apart(self, work: Callable[[], T]) -> T:
-        """What DuckDB computes for minutes, in another thread: there, Python handles no signal meanwhile. An interrupt here ends it."""
-        future = self._thread.submit(work)
-        try:
-            return future.result()
-        except BaseException:
-            while not future.done():
-                self._database.interrupt()
-                wait([future], timeout=RETRY_SECONDS)
-            raise
 
 
 def rows(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:

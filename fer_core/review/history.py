@@ -6,7 +6,6 @@ its own, in one step.
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 from fer_core.errors import ReviewError
 from fer_core.review.record import REVIEWS, REVIEWS_VERSION, Correction
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
+from fer_core.threads import at_once
 
 FOLDER: Final = "_meta/reviews"
 _KEY: Final = ("image_sha256", "box_x", "box_y", "box_w", "box_h", "verdict", "reviewed_at", "export_id")
@@ -25,8 +25,7 @@ _KEY: Final = ("image_sha256", "box_x", "box_y", "box_w", "box_h", "verdict", "r
 def history(store: Store) -> pa.Table:
     """Every review that ever came in, `record.REVIEWS`, oldest first. ReviewError where a file is damaged."""
     paths = [path for path in store.list_files(FOLDER) if path.endswith(".parquet")]
-    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-        tables = list(pool.map(lambda path: _read(store, path), paths))
+    tables = at_once(lambda path: _read(store, path), paths, REQUESTS_AT_ONCE)
     order = [(name, "ascending") for name in ("reviewed_at", "imported_at", "image_sha256", "box_x", "box_y", "verdict")]
     return pa.concat_tables([REVIEWS.empty_table(), *tables]).sort_by(order)
 

@@ -1,6 +1,6 @@
 """The `ferflow` command. Assembles the commands, one module each, and turns errors into one line and an exit code.
 
-Worker processes import the main module of their parent, which is this one: it must stay light.
+`entry` calls it. Started with `-m`, as by torchrun, it is the main module, which worker processes import: it must stay light.
 """
 
 import argparse
