@@ -46,7 +46,7 @@ export DO_NOT_TRACK := 1
 export ORT_DISABLE_TELEMETRY := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help label quick test test-long lint format docs lock audit clean
+.PHONY: help label quick test test-long lint format site docs lock audit clean
 
 help: ## this list
 	@echo "make label                               label two demonstration pictures and show the result"
@@ -81,6 +81,10 @@ format: $(VENV)/dev.stamp ## write the code in the house style
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
+site: $(VENV)/docs.stamp ## build the documentation site into build/site; nothing is fetched
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
+
 docs: $(VENV)/runtime.stamp ## write docs/reference/data-dictionary.md from the schemas
 	$(VENV)/bin/python -P -m fer_core.tables.data_dictionary docs/reference/data-dictionary.md
 
@@ -107,7 +111,12 @@ $(VENV)/runtime.stamp: pyproject.toml constraints.txt locks/torch.txt locks/cuda
 	@$(VENV)/bin/python -m pip check --disable-pip-version-check >/dev/null || $(VENV)/bin/python -m pip check --disable-pip-version-check
 	@touch $@
 
-$(VENV)/dev.stamp: $(VENV)/runtime.stamp locks/dev.txt
+$(VENV)/docs.stamp: $(VENV)/runtime.stamp locks/docs.txt
+	@echo "Adding the tools of the documentation..."
+	@$(LOCKED) locks/docs.txt
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/runtime.stamp locks/dev.txt locks/docs.txt
 	@echo "Adding the development tools..."
-	@$(LOCKED) locks/dev.txt
+	@$(LOCKED) locks/dev.txt --requirement locks/docs.txt
 	@touch $@

@@ -4,6 +4,7 @@
     locks/torch.txt    PyTorch alone: PyPI's files and those of PyTorch's index of CPU builds, so that one index is enough
     locks/cuda.txt     what PyPI's PyTorch for Linux needs besides: CUDA's libraries
     locks/delta.txt    what the extra `delta` adds
+    locks/docs.txt     what `make site` adds
     locks/dev.txt      what the tests, the checks of style and this program add
 
 and to deployments/swift/requirements.txt, which lists releases by hand, the digests of their files.
@@ -39,6 +40,7 @@ _HEADS: Final = {
     "locks/torch.txt": "PyTorch: the files of PyPI and of PyTorch's index of CPU builds.",
     "locks/cuda.txt": "What PyPI's PyTorch for Linux needs besides.",
     "locks/delta.txt": "What ferflow's extra `delta` adds.",
+    "locks/docs.txt": "What the documentation site adds.",
     "locks/dev.txt": "What tests and checks add.",
 }
 
@@ -63,12 +65,15 @@ def main() -> int:
         known.write_text("\n".join(_line(one) for one in every.values()), "utf-8")
         runtime = resolved(wanted, known)
         delta = resolved([*wanted, *extras["delta"]], known)
+        docs = resolved([*wanted, *extras.pop("docs")], known)
+        dev = resolved([*wanted, *(one for extra in extras.values() for one in extra)], known)
     cuda = {name: one for name, one in runtime.items() if _CUDA.match(name)}
     written("constraints.txt", {name: one for name, one in runtime.items() if name != "torch" and name not in cuda})
     written("locks/torch.txt", {"torch": with_digests(runtime["torch"], cpu_digests(torch))})
     written("locks/cuda.txt", cuda)
     written("locks/delta.txt", added(delta, runtime))
-    written("locks/dev.txt", added(every, runtime))
+    written("locks/docs.txt", added(docs, runtime))
+    written("locks/dev.txt", added(dev, runtime))
     _digest_swift()
     return 0
 

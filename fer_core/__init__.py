@@ -18,7 +18,7 @@ training    face sets (with `losses`)      -> models, gated against the champion
 models      networks as files; evaluation measures them; gpu runs detector and network on a GPU
 storage     all reads and writes
 run         configuration, jobs and receipts of a run
-api         `label_images` and `Labeler`: the pipeline as a call, for scripts and notebooks
+api         `label_images`, `Labeler` and `show`: the pipeline as a call, for scripts and notebooks
 
 The modules at the root are the shared vocabulary: `labels`, `types`, `errors` and small helpers without state.
 """
@@ -30,9 +30,10 @@ from fer_core.isolation import silence_libraries
 
 if TYPE_CHECKING:
     from fer_core.api.labeler import Labeler, label_images
+    from fer_core.api.shown_images import show
     from fer_core.query.read_labels import read_labels
 
-__all__ = ["Labeler", "label_images", "read_labels"]
+__all__ = ["Labeler", "label_images", "read_labels", "show"]
 
 silence_libraries()  # here, because every module that loads ONNX Runtime or OpenCV is below this package
 
@@ -40,6 +41,7 @@ _LAZY: Final = {
     "Labeler": "fer_core.api.labeler",
     "label_images": "fer_core.api.labeler",
     "read_labels": "fer_core.query.read_labels",
+    "show": "fer_core.api.shown_images",
 }
 """Names for scripts and notebooks, and the modules that they load when they are first used."""
 

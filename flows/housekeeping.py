@@ -1,4 +1,6 @@
-"""Flow `housekeeping`: finishes interrupted commits, removes old staging, verifies a labels root."""
+"""Flow `housekeeping`: finishes interrupted commits, removes old staging and what is past its age, verifies a labels root."""
+
+from dataclasses import replace
 
 from prefect import flow
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,11 +27,10 @@ class HousekeepingParams(BaseModel):
 
 @flow(name="housekeeping", persist_result=False, result_serializer="json")  # a retry writes down what failed
 def housekeeping(params: HousekeepingParams) -> Housekeeping:
-    """Finish interrupted commits, remove old staging, verify. LeaseError at once while another run is active."""
+    """Finish interrupted commits, remove old staging and what is past its age, verify. LeaseError at once while another run is active."""
     store = open_store(params.root)
     if not store.list_files(RUNS):
         raise StoreError(f"there is no run in {store.url()}")
     with lease(store, "housekeeping") as held:
-        finished, collected = collect(params.root, params.keep_days, held)
-    report = verify_root(params.root) if params.verify else None
-    return conclude(Housekeeping(finished, collected, report))
+        done = collect(params.root, params.keep_days, held)
+    return conclude(replace(done, report=verify_root(params.root)) if params.verify else done)

@@ -3,6 +3,7 @@
 from prefect import flow
 
 from fer_core.commit.lease import lease
+from fer_core.commit.policy import read_policy
 from fer_core.commit.publish import is_committed
 from fer_core.erasure.forget import finish_forgetting
 from fer_core.storage.file_mode import BY_NAME
@@ -32,6 +33,8 @@ def label_collection(params: LabelParams) -> Summary:
     """
     params = under_known_source(named_run(params, params.to))
     store, cluster = open_store(params.to), params.workers_wanted
+    if params.resume is None:
+        read_policy(store).check(params.purpose, keep_crops=params.keep_crops)
     if params.resume is not None and is_committed(store, params.resume):
         load_resumable_plan(params)
         return enforce_quarantine_limit(committed_summary(params.to, params.resume), params)

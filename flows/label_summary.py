@@ -44,6 +44,7 @@ def as_json(summary: Summary, started_at: float) -> dict[str, object]:
         "excluded": manifest.excluded,
         "ignored": manifest.ignored,
         "denied": manifest.denied,
+        "expired": manifest.expired,
         "faces": manifest.faces,
         "expressions": manifest.expressions,
         "seconds": round(seconds, 3),
@@ -73,6 +74,8 @@ def as_text(summary: Summary, started_at: float, first_line: str) -> list[str]:
     lines += unlisted_lines(manifest.excluded, manifest.ignored)
     if manifest.denied:
         lines.append(f"{manifest.denied:,} images were forgotten and are left out (see ferflow forget)")
+    if manifest.expired:
+        lines.append(f"{manifest.expired:,} images are past the age of the root's policy, and have not changed (see ferflow policy)")
     if not summary.images:
         lines.append("nothing was new")
     if manifest.reused:

@@ -10,13 +10,16 @@ from prefect.cache_policies import NO_CACHE
 from fer_core.commit.lease import Lease
 from fer_core.commit.recovery import finish_interrupted_commits, gc_staging
 from fer_core.commit.verify import VerifyReport, verify
+from fer_core.erasure.audit import AuditRecord
 from fer_core.erasure.forget import finish_forgetting
+from fer_core.erasure.retention import finish_retention
 from fer_core.errors import CommitError
 from fer_core.storage.store import open_store
 from tasks.artifacts.markdown import Markdown, lines
 from tasks.artifacts.publication import publish
 from tasks.execution.progress import Tenths, counted
 from tasks.execution.signals import raise_if_stop_requested
+from tasks.retention import enforce_ages, removed_text
 from tasks.task_log import log_found
 
 SHOWN = 50
@@ -33,18 +36,23 @@ class Housekeeping:
     """Runs whose staging was removed."""
     report: VerifyReport | None
     """None where it was not requested."""
+    removed: AuditRecord | None = None
+    """What was removed because it was older than the policy of the root allows; None where nothing was."""
 
 
 @task(name="collect", cache_policy=NO_CACHE, persist_result=False)
-def collect(root: str, keep_days: int, held: Lease) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Finish interrupted removals and commits, then remove staging without a write for `keep_days` days. Ids of both kinds of runs."""
+def collect(root: str, keep_days: int, held: Lease) -> Housekeeping:
+    """Finish interrupted removals and commits, remove what is past its age, and staging without a write for `keep_days` days."""
     raise_if_stop_requested()
     store = open_store(root)
+    earlier = finish_retention(store, held.check)
     if finish_forgetting(store, held.check) is not None:
         log_found("finished an interrupted removal of images")
-    finished, collected = tuple(finish_interrupted_commits(store, held.check)), tuple(gc_staging(store, timedelta(days=keep_days)))
+    finished = tuple(finish_interrupted_commits(store, held.check))
+    removed = enforce_ages(store, held) or earlier
+    collected = tuple(gc_staging(store, timedelta(days=keep_days)))
     log_found(f"finished {len(finished):,} interrupted commits, removed the staging of {len(collected):,} runs")
-    return finished, collected
+    return Housekeeping(finished, collected, None, removed)
 
 
 @task(name="verify", cache_policy=NO_CACHE, persist_result=False)
@@ -80,6 +88,8 @@ def headline(done: Housekeeping) -> str:
     if done.report is not None and not done.report.ok:
         return f"{len(done.report.problems)} problems; the first: {done.report.problems[0]}"
     parts = [f"{len(done.finished)} commits finished, staging of {len(done.collected)} runs collected"]
+    if done.removed is not None:
+        parts.append(removed_text(done.removed))
     if done.report is not None:
         parts.append(f"{done.report.runs} runs, {done.report.parts} parts and {done.report.rows:,} rows verified")
     return "; ".join(parts)
@@ -94,6 +104,13 @@ def page(done: Housekeeping) -> Markdown:
         "Commits finished": done.finished,
         "Staging collected": done.collected,
     }
+    if done.removed is not None:
+        written += [
+            Markdown("## Past their age\n"),
+            *(Markdown("- {}: {:,}").format(kind, count) for kind, count in done.removed.rows.items()),
+        ]
+        written += [Markdown("- Delta table {}: {}").format(table, state) for table, state in done.removed.delta.items()]
+        written += [Markdown("\nAudit record: {}\n").format(done.removed.path)]
     for title, entries in lists.items():
         if entries:
             written += [Markdown("## {}\n").format(title), *(Markdown("- {}").format(entry) for entry in entries), Markdown()]

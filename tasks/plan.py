@@ -41,7 +41,7 @@ def open_root(root: str, held: Lease) -> Store:
 def planned(plan: Plan) -> str:
     """`planned run first: 120 listed, 100 unchanged, 20 new in 3 shards, 0 deleted, 0 folders excluded`."""
     shards = pc.count_distinct(plan.images["shard"]).as_py()
-    denied = f", {plan.denied:,} denied" if plan.denied else ""
+    denied = "".join(f", {count:,} {why}" for why, count in (("denied", plan.denied), ("expired", plan.expired)) if count)
     counts = f"{plan.listed:,} listed, {plan.unchanged:,} unchanged, {plan.images.num_rows:,} new in {shards:,} shards"
     ignored = f", {sum(plan.ignored.values()):,} files ignored" if plan.ignored else ""
     return f"planned run {plan.config.run_id}: {counts}, {plan.deleted:,} deleted, {plan.excluded:,} folders excluded{denied}{ignored}"

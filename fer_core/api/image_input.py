@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from fer_core.api.pixels import array_pixels, is_tensor, pil_pixels, tensor_pixe
 from fer_core.collection.inventory import local_source
 from fer_core.errors import UsageError
 from fer_core.storage.uri import cut_short, holds_credentials, is_too_long, local_uri, scheme, without_credentials
+
+SHAPE: Final = np.dtype("<i8")
+"""Of height and width before pixels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +28,14 @@ class GivenImage:
     """The encoded file."""
     pixels: NDArray[np.uint8] | None = None
     """(H, W, 3) RGB."""
+
+    @property
+    def content(self) -> bytes:
+        """What `image_sha256` is over, if there is no address: the file, or height and width (8 bytes each) and the pixels."""
+        if self.data is not None:
+            return self.data
+        assert self.pixels is not None
+        return np.array(self.pixels.shape[:2], SHAPE).tobytes() + self.pixels.tobytes()
 
     @property
     def held(self) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fer_core.api.image_input import GivenImage, count_of, each_image
+from fer_core.api.image_input import SHAPE, GivenImage, count_of, each_image
 from fer_core.api.label_rows import MODEL, PREDICTED, ROWS, as_frame, label_rows, prediction_frame
 from fer_core.decode.min_face import DEFAULT as DEFAULT_MIN_FACE
 from fer_core.decode.min_face import MinFace
@@ -42,7 +42,6 @@ HELD_BYTES: Final = 128 * 2**20
 """Of images that are given as bytes or arrays and wait; a larger one waits alone."""
 OBJECT_BYTES: Final = 4 * 2**20
 """Assumed of an image in an object store, whose size is not known before it is read: so many are requested ahead."""
-_SHAPE: Final = np.dtype("<i8")
 
 
 class Labeler:
@@ -225,26 +224,23 @@ def _assumed_size(uri: str | None) -> int | None:
 
 
 def _content(given: dict[str, GivenImage], uri: str, limit: int, listed: int | None) -> bytes:
-    """The bytes of an image; of pixels, their height and width before them, so that the digest is over both."""
+    """The bytes of an image."""
     image = given.get(uri)
     if image is None:
         try:
             return read_uri(uri, limit)
         except AccessError as error:  # denied for one address: the others are not affected
             raise ImageError(MISSING, str(error)) from error
-    if image.data is not None:
-        return image.data
-    assert image.pixels is not None
-    return np.array(image.pixels.shape[:2], _SHAPE).tobytes() + image.pixels.tobytes()
+    return image.content
 
 
 def _picture(max_pixels: int, data: bytes, admit: Callable[[int], None]) -> Picture:
-    """The inverse of `_content` for pixels."""
-    height, width = (int(side) for side in np.frombuffer(data, _SHAPE, 2))
+    """The inverse of `GivenImage.content` for pixels."""
+    height, width = (int(side) for side in np.frombuffer(data, SHAPE, 2))
     if height * width > max_pixels:
         raise ImageError(TOO_LARGE, f"{width:,} x {height:,} pixels, more than {max_pixels:,}")
     admit(height * width)
-    pixels = np.frombuffer(data, np.uint8, offset=2 * _SHAPE.itemsize).reshape(height, width, 3)
+    pixels = np.frombuffer(data, np.uint8, offset=2 * SHAPE.itemsize).reshape(height, width, 3)
     return Picture(pixels, "", len(data), height, width)
 
 

@@ -1,7 +1,8 @@
-"""Staged shards without the rows that the deny list names, before anything of a run is visible.
+"""Staged shards without the rows that the deny list names, or the list of expired images, before anything of a run is visible.
 
-The address of a denied image is left out when a run is planned. A copy under another name is known only by its content, which the shard has
-read; a denied face only once it was detected. Their rows leave the staged parts here, under new receipts.
+The address of a denied or expired image is left out when a run is planned. A copy under another name, or a file that was written again, is
+known only by its content, which the shard has read; a denied face only once it was detected. Their rows leave the staged parts here, under
+new receipts.
 """
 
 import hashlib
@@ -11,9 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fer_core.commit.coalesce import staged_rows
 from fer_core.commit.deny_list import DenyList, read_deny_list, write_deny_list
+from fer_core.commit.expired_list import SEEN, read_expired_list, write_expired_list
 from fer_core.commit.row_filter import FACE_KEYS, RowFilter, touches
 from fer_core.run.configuration import RunConfig
 from fer_core.run.receipts import PartReceipt, ShardReceipt
@@ -30,29 +33,39 @@ class AllowedReceipts:
     receipts: list[ShardReceipt]
     copies: list[str]
     """Addresses of images with a denied content. They are denied from now on, and no receipt counts them."""
+    expired: list[str]
+    """Addresses of other images with an expired content, which no receipt counts either. As they are listed now, they have expired too."""
 
 
 def allowed_receipts(
     store: Store, config: RunConfig, receipts: Sequence[ShardReceipt], assert_lease: Callable[[], None]
 ) -> AllowedReceipts:
-    """The receipts without what is denied. Addresses of copies enter the deny list first. Idempotent, also with the earlier receipts."""
-    deny = read_deny_list(store)
-    if deny.empty:
-        return AllowedReceipts(list(receipts), [])
-    touched, copies = set(), list[str]()
+    """The receipts without what is denied or has expired. Addresses of copies enter those lists first. Idempotent, also with the earlier
+    receipts."""
+    deny, aged = read_deny_list(store), read_expired_list(store)
+    if deny.empty and aged.empty:
+        return AllowedReceipts(list(receipts), [], [])
+    touched, copies, expired = set(), list[str](), [SEEN.empty_table()]
     for receipt in receipts:
         for part in receipt.parts:
             if part.table == "images":
                 rows = staged_rows(store, config, part)
-                copies += rows.filter(deny.denies(rows))["image_uri"].to_pylist()
-                if any(touches(deny, rows).to_pylist()):
+                denied = deny.denies(rows)
+                again = pc.and_not(aged.has_content(rows), denied)
+                copies += rows.filter(denied)["image_uri"].to_pylist()
+                expired.append(rows.filter(again).select(SEEN.names).cast(SEEN))
+                if pc.any(pc.or_(touches(deny, rows), again), min_count=0).as_py():
                     touched.add(receipt.part)
     if copies and (named := deny.extended(copies)) != deny:
         assert_lease()
         write_deny_list(store, named)
-    return AllowedReceipts(
-        [_allowed(store, config, receipt, deny, assert_lease) if receipt.part in touched else receipt for receipt in receipts], copies
-    )
+    uris = [uri for rows in expired for uri in rows["image_uri"].to_pylist()]
+    if uris and (more := aged.extended(expired)).images != aged.images:
+        assert_lease()
+        write_expired_list(store, more)
+    without = deny.extended(uris)  # not written: these images are not denied
+    left = [_allowed(store, config, receipt, without, assert_lease) if receipt.part in touched else receipt for receipt in receipts]
+    return AllowedReceipts(left, copies, uris)
 
 
 def _allowed(store: Store, config: RunConfig, receipt: ShardReceipt, deny: DenyList, assert_lease: Callable[[], None]) -> ShardReceipt:

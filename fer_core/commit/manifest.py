@@ -97,6 +97,11 @@ class Manifest:
     """Images whose rows were removed from the run after its commit; they are not part of `listed` any more."""
     forgotten_faces: int = 0
     """Faces whose rows were removed from the run after its commit."""
+    expired: int = 0
+    """Images of the source whose rows were removed for their age, and that have not changed since, not part of `listed`. Earlier releases
+    did not write it."""
+    removed_for_age: dict[str, int] = field(default_factory=dict)
+    """Rows that were removed from the run after its commit for their age, by table; those of `faces` lost their crop before, or alone."""
     timezone: str = "UTC"
     """Of `run_date`. Earlier releases took the day in UTC and did not write this."""
     failed_again: int = 0
@@ -120,6 +125,11 @@ class Manifest:
         if rows["images"] != processed or rows["labels"] != self.faces or sum(self.expressions.values()) != self.faces:
             counted, held = f"{processed} images and {self.faces} faces", f"{rows['images']} and {rows['labels']} rows"
             raise CommitError(f"run {self.run_id} counts {counted}, its parts hold {held}")
+
+    @property
+    def has_crops(self) -> bool:
+        """Whether the crops of its faces are in its parts."""
+        return bool(self.parts_of("faces")) and "faces" not in self.removed_for_age
 
     def parts_of(self, table: str) -> Sequence[Part]:
         """The parts of one table."""

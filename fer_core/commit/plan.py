@@ -30,6 +30,7 @@ class Plan:
     deleted: int
     excluded: int = 0
     denied: int = 0
+    expired: int = 0
     ignored: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -48,7 +49,7 @@ def write_plan(store: Store, plan: Plan) -> Plan:
 
 def replace_plan(store: Store, plan: Plan) -> None:
     """Write a plan in the place of the run's. The caller holds the root's lease."""
-    counts = ("listed", "unchanged", "deleted", "excluded", "denied")
+    counts = ("listed", "unchanged", "deleted", "excluded", "denied", "expired")
     metadata = {
         "fer.config": json.dumps(plan.config.to_json(), sort_keys=True, ensure_ascii=False),
         **{f"fer.{name}": str(getattr(plan, name)) for name in counts},
@@ -76,7 +77,7 @@ def read_plan(store: Store, run_id: str) -> Plan:
             raise ValueError("images without a name or a shard")
         config = RunConfig.from_json(parse_object(said["fer.config"]))
         counts = (int(said["fer.listed"]), int(said["fer.unchanged"]), int(said["fer.deleted"]))
-        left_out = {name: int(said.get(f"fer.{name}", 0)) for name in ("excluded", "denied")}
+        left_out = {name: int(said.get(f"fer.{name}", 0)) for name in ("excluded", "denied", "expired")}
         ignored = {str(kind): int(count) for kind, count in parse_object(said.get("fer.ignored", "{}")).items()}
         return Plan(config, images, *counts, **left_out, ignored=ignored)
     except (pa.ArrowException, ValueError, KeyError, TypeError) as error:

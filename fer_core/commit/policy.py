@@ -12,6 +12,7 @@ from fer_core.validation import check_entries
 
 FILE: Final = f"{META}/policy.json"
 MOST_BYTES: Final = 2**20
+MOST_DAYS: Final = 36_500
 
 Crops = Literal["allowed", "never"]
 
@@ -26,6 +27,15 @@ class Policy:
     """Whether runs may keep the crops of faces."""
     allowed_purposes: tuple[str, ...] = ()
     """The only purposes of runs; empty: any."""
+    keep_crops_days: int | None = None
+    """How long the crops of a run are kept, from its plan on, which is `labeled_at` of its rows. None: until they are forgotten."""
+    keep_labels_days: int | None = None
+    """The same for all its rows."""
+
+    def __post_init__(self) -> None:
+        for days in (self.keep_crops_days, self.keep_labels_days):
+            if type(days) is int and not 1 <= days <= MOST_DAYS:
+                raise ValueError(f"an age is between 1 and {MOST_DAYS:,} days, not {days}")
 
     def check(self, purpose: str, *, keep_crops: bool) -> None:
         """UsageError, in one line, unless a run of that purpose is allowed."""
@@ -39,8 +49,9 @@ class Policy:
             raise UsageError("the policy of this root does not allow keeping crops: leave out --keep-crops, or Keep aligned faces")
 
     def to_bytes(self) -> bytes:
-        """JSON, UTF-8."""
-        return (json.dumps({"version": 1, **asdict(self)}, indent=1, ensure_ascii=False) + "\n").encode()
+        """JSON, UTF-8. An age that is not set is not written: releases that have no ages can read the rest."""
+        rules = {name: rule for name, rule in asdict(self).items() if rule is not None}
+        return (json.dumps({"version": 1, **rules}, indent=1, ensure_ascii=False) + "\n").encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:

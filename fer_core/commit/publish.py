@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from fer_core.commit.begun import note_begun, read_begun
 from fer_core.commit.coalesce import LARGEST_PART, coalesce, part_exists
-from fer_core.commit.denied_receipts import allowed_receipts
+from fer_core.commit.denied_receipts import AllowedReceipts, allowed_receipts
 from fer_core.commit.manifest import Manifest, Part
 from fer_core.commit.plan import Plan, read_plan, replace_plan
 from fer_core.errors import CommitError, StoreError
@@ -103,13 +103,13 @@ def publish(
     After an interruption, call it again with the same receipts or with `staged_receipts`. For a committed run it only removes staging.
     committed_at: UTC, now if None. assert_lease: called before each step that readers see; raises if another process holds the lease.
     largest_part: bytes of a file of coalesced parts; 0 keeps the parts of the shards. CommitError unless the receipts cover each planned
-    image exactly once. What the deny list names is left out, see `denied_receipts`.
+    image exactly once. What the deny list or the list of expired images names is left out, see `denied_receipts`.
     """
     if is_committed(store, config.run_id):
         remove_staging(store, config.run_id)
         return read_manifest(store, config.run_id)
     allowed = allowed_receipts(store, config, final_receipts(receipts), assert_lease)
-    plan, chosen = _without(store, read_plan(store, config.run_id), allowed.copies), allowed.receipts
+    plan, chosen = _without(store, read_plan(store, config.run_id), allowed), allowed.receipts
     _check_cover(plan, chosen)
     begun = read_begun(store, config.run_id)
     parts = _to_publish(store, config, chosen, begun, assert_lease, largest=largest_part)
@@ -130,13 +130,19 @@ def remove_staging(store: Store, run_id: str) -> None:
     store.remove_tree(staging_folder(run_id))
 
 
-def _without(store: Store, plan: Plan, copies: Sequence[str]) -> Plan:
-    """The plan without images whose content turned out to be denied, in the place of the run's."""
-    left = plan.images.filter(pc.invert(pc.is_in(plan.images["image_uri"], value_set=pa.array(copies, pa.string()))))
-    count = plan.images.num_rows - left.num_rows
-    if count:
-        plan = replace(plan, images=left, listed=plan.listed - count, denied=plan.denied + count)
-        replace_plan(store, plan)
+def _without(store: Store, plan: Plan, allowed: AllowedReceipts) -> Plan:
+    """The plan without images whose content turned out to be denied or to have expired, in the place of the run's."""
+
+    def planned(uris: Sequence[str]) -> pa.ChunkedArray:
+        return pc.is_in(plan.images["image_uri"], value_set=pa.array(uris, pa.string()))
+
+    denied, expired = planned(allowed.copies), planned(allowed.expired)
+    if not pc.any(pc.or_(denied, expired), min_count=0).as_py():
+        return plan
+    counts = [pc.sum(mask).as_py() for mask in (denied, expired)]
+    left = plan.images.filter(pc.invert(pc.or_(denied, expired)))
+    plan = replace(plan, images=left, listed=plan.listed - sum(counts), denied=plan.denied + counts[0], expired=plan.expired + counts[1])
+    replace_plan(store, plan)
     return plan
 
 
@@ -212,6 +218,7 @@ def _manifest(plan: Plan, receipts: Sequence[ShardReceipt], published: Iterable[
         deleted=plan.deleted,
         excluded=plan.excluded,
         denied=plan.denied,
+        expired=plan.expired,
         ignored=dict(plan.ignored),
         statuses={status: statuses[status] for status in IMAGE_STATUSES},
         faces=sum(receipt.faces for receipt in receipts),

@@ -1,6 +1,6 @@
 """Read a committed run: the newest manifest, and rows of its parts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
@@ -20,6 +20,13 @@ def committed_manifests(store: Store) -> list[Manifest]:
     if not manifests:
         raise CommitError(f"no run has been committed under {store.url()} yet")
     return manifests
+
+
+def purposes_of(store: Store, run_ids: Collection[str] | None = None) -> tuple[str, ...]:
+    """What committed runs are for, as far as they say so: each purpose once, in alphabetical order. run_ids: all runs, if None."""
+    known = committed_runs(store)
+    manifests = (read_manifest(store, run_id) for run_id in known if run_ids is None or run_id in run_ids)
+    return tuple(sorted({manifest.purpose for manifest in manifests} - {""}))
 
 
 def newest_run(store: Store) -> Manifest:

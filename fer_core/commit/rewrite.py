@@ -9,7 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 import pyarrow as pa
 
@@ -38,6 +38,18 @@ class Rewritten:
     """Its bytes; None where the file is so already."""
 
 
+class Kept(Protocol):
+    """What remains of the rows of one run."""
+
+    def kept(self, table: str, rows: pa.Table) -> pa.Table:
+        """The rows as they are to be, in their order and schema. rows: of one table."""
+        ...
+
+    def counted(self, manifest: Manifest, images: int, faces: int) -> Manifest:
+        """The manifest with what it says of rows that were removed. images, faces: how many of `images` and of `labels`."""
+        ...
+
+
 def rewrite_run(store: Store, run_id: str, deny: DenyList, assert_lease: Callable[[], None] = lambda: None) -> bool:
     """Remove what is denied from the parts of a committed run, and lower what its manifest promises. Returns whether it had to.
 
@@ -45,9 +57,13 @@ def rewrite_run(store: Store, run_id: str, deny: DenyList, assert_lease: Callabl
     """
     manifest = replace(read_manifest(store, run_id), compacting=())  # its parts are those that are there
     touched = touched_parts(store, manifest, deny)
-    if not touched and not manifest.forgetting:
-        return False
-    keep = row_filter(store, manifest, deny, touched)
+    return bool(touched or manifest.forgetting) and replace_parts(
+        store, manifest, touched, row_filter(store, manifest, deny, touched), assert_lease
+    )
+
+
+def replace_parts(store: Store, manifest: Manifest, touched: Sequence[Part], keep: Kept, assert_lease: Callable[[], None]) -> bool:
+    """Replace parts of a committed run by what remains of them. Returns whether one had to be. touched: all that may have to be."""
     new = {part.path: rewritten(store, part, keep).part for part in touched}
     changed = tuple(new[part.path] for part in touched if new[part.path] != part)
     if changed or manifest.forgetting:
@@ -55,11 +71,11 @@ def rewrite_run(store: Store, run_id: str, deny: DenyList, assert_lease: Callabl
         for part in sorted(touched, key=lambda part: -TABLES.index(part.table)):
             again = rewritten(store, part, keep)  # made twice: no copy of the rows lies anywhere meanwhile
             if again.part != new[part.path]:
-                raise CommitError(f"a part of the committed run {run_id} has changed: {part.path}")
+                raise CommitError(f"a part of the committed run {manifest.run_id} has changed: {part.path}")
             if again.data is not None:
                 assert_lease()
                 store.write_bytes(part.path, again.data)
-        _write(store, _lowered(store, manifest, [new.get(part.path, part) for part in manifest.parts]), assert_lease)
+        _write(store, _lowered(store, manifest, [new.get(part.path, part) for part in manifest.parts], keep), assert_lease)
     return bool(changed)
 
 
@@ -82,7 +98,7 @@ def row_filter(store: Store, manifest: Manifest, deny: DenyList, parts: Sequence
     return RowFilter(deny, (read_part(store, part, FACE_KEYS, manifest.run_id) for part in parts if part.table == "labels"))
 
 
-def rewritten(store: Store, part: Part, keep: RowFilter) -> Rewritten:
+def rewritten(store: Store, part: Part, keep: Kept) -> Rewritten:
     """A part without what is denied. Some row groups are in memory at a time, and the file."""
     data = part_bytes(store, part)
     schema, metadata, rows, same = SCHEMAS[part.table], _metadata(data), 0, True
@@ -127,7 +143,7 @@ def _described(part: Part, rows: int, data: bytes) -> Part:
     return replace(part, rows=rows, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
-def _lowered(store: Store, manifest: Manifest, parts: Sequence[Part]) -> Manifest:
+def _lowered(store: Store, manifest: Manifest, parts: Sequence[Part], keep: Kept) -> Manifest:
     """The manifest of the parts as they are now. Counted from the rows, so that it does not matter which parts were replaced before."""
     counts = {
         "images": _counted(store, manifest.run_id, parts, "images", _STATUS),
@@ -143,9 +159,8 @@ def _lowered(store: Store, manifest: Manifest, parts: Sequence[Part]) -> Manifes
         expressions={name: counts["labels"][name] for name in EXPRESSIONS},
         faces=faces,
         listed=manifest.listed - images_gone,
-        forgotten=manifest.forgotten + images_gone,
-        forgotten_faces=manifest.forgotten_faces + faces_gone,
     )
+    lowered = keep.counted(lowered, images_gone, faces_gone)
     lowered.check()
     return lowered
 

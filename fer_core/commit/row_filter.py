@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer_core.commit.deny_list import BOX, DenyList
+from fer_core.commit.manifest import Manifest
 from fer_core.tables.schema import LABELED, LABELS, NO_FACE
 
 FACE_KEYS: Final = pa.schema([LABELS.field(name) for name in ("image_uri", "image_sha256", "face_index", *BOX)])
@@ -40,6 +42,10 @@ class RowFilter:
         if not pc.any(with_faces, min_count=0).as_py():
             return rows
         return self._images(rows, with_faces) if table == "images" else self._faces(rows, with_faces)
+
+    def counted(self, manifest: Manifest, images: int, faces: int) -> Manifest:
+        """Those rows are forgotten. images, faces: how many were removed."""
+        return replace(manifest, forgotten=manifest.forgotten + images, forgotten_faces=manifest.forgotten_faces + faces)
 
     def _faces(self, rows: pa.Table, with_faces: pa.Array) -> pa.Table:
         keys = zip(with_faces.to_pylist(), rows["image_uri"].to_pylist(), rows["face_index"].to_pylist(), strict=True)

@@ -31,7 +31,7 @@ class AuditRecord:
     reason: str
     """In the user's words."""
     asked: dict[str, int]
-    """How many addresses, contents and faces were named: `image`, `sha256`, `face`."""
+    """How many addresses, contents and faces were named: `image`, `sha256`, `face`; empty of a removal from outputs."""
     rows: dict[str, int]
     """Rows that were removed, by table or kind of file, see `Place.kind`. Of an image with a denied face, only the face's rows count."""
     runs: int

@@ -18,12 +18,12 @@ from fer_core.commit.rewrite import rewrite_run
 from fer_core.erasure.audit import AuditRecord
 from fer_core.erasure.named import Named, named_faces, named_images
 from fer_core.erasure.places import Place, of_rows, places_of, planned_runs
+from fer_core.erasure.registered import refresh_delta
 from fer_core.erasure.request import Request
-from fer_core.erasure.staged import of_staged, purge_staging, staged_tables
-from fer_core.errors import CommitError, StoreError
-from fer_core.export.delta import SCHEMAS, refresh
+from fer_core.erasure.retention import finish_retention
+from fer_core.erasure.staged import of_staged, purge_staging, remove_unfinished, staged_tables
+from fer_core.errors import CommitError
 from fer_core.review.history import remove_reviews
-from fer_core.storage.paths import RUNS, TABLES
 from fer_core.storage.store import Store
 
 AssertLease = Callable[[], None]
@@ -67,10 +67,12 @@ def forget(store: Store, request: Request, by: str, reason: str = "", assert_lea
 
 
 def finish_forgetting(store: Store, assert_lease: AssertLease = lambda: None) -> AuditRecord | None:
-    """Finish a removal that was interrupted, and clear what killed runs have staged of denied images since. For the start of every run.
+    """Finish a removal that was interrupted, also one for age, and clear what killed runs have staged of denied images since. For the start
+    of every run.
 
-    Returns the audit record of the removal; None where there is none.
+    Returns the audit record of a removal that was asked for; None where there is none.
     """
+    finish_retention(store, assert_lease)
     deny = read_deny_list(store)
     if not deny.pending:
         if not deny.empty:
@@ -82,7 +84,7 @@ def finish_forgetting(store: Store, assert_lease: AssertLease = lambda: None) ->
         raise CommitError(f"the deny list of {store.url()} does not say which removal was interrupted") from error
     remove_denied(store, deny, assert_lease)
     assert_lease()
-    record = replace(record, delta=_refresh_delta(store))
+    record = replace(record, delta=refresh_delta(store))
     record.write(store)
     write_deny_list(store, replace(deny, pending={}))
     return record
@@ -99,9 +101,7 @@ def remove_denied(store: Store, deny: DenyList, assert_lease: AssertLease = lamb
     purge_staging(store, deny, assert_lease)
     for run_id in planned_runs(store):
         _remove_from_plan(store, run_id, deny, assert_lease)
-    for folder in (*TABLES, RUNS):
-        for path in store.list_unfinished(folder):  # of a killed removal: it holds rows that this one removes
-            store.remove_file(path)
+    remove_unfinished(store)
     assert_lease()
     remove_reviews(store, lambda rows: of_rows(deny, rows))
 
@@ -134,20 +134,6 @@ def _clear_staging(store: Store, deny: DenyList, assert_lease: AssertLease) -> N
     for run_id in planned_runs(store):
         if not is_committed(store, run_id):
             _remove_from_plan(store, run_id, deny, assert_lease)
-
-
-def _refresh_delta(store: Store) -> dict[str, str]:
-    """Correct the registered Delta tables. Where that fails, the removal counts all the same: no log names an image."""
-    found = {}
-    for table in SCHEMAS:
-        try:
-            version = refresh(store, table)
-        except StoreError as error:
-            found[table] = f"not updated: {error}"
-            continue
-        if version is not None:
-            found[table] = f"version {version}"
-    return found
 
 
 def undo(store: Store, request: Request, by: str, reason: str = "", assert_lease: AssertLease = lambda: None) -> AuditRecord:

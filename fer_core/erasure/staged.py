@@ -10,7 +10,7 @@ from fer_core.commit.deny_list import DenyList
 from fer_core.commit.part_reader import UNREADABLE
 from fer_core.commit.publish import is_committed, remove_staging
 from fer_core.run.part_name import PartName
-from fer_core.storage.paths import COMPACTION, STAGING, coalesced_receipt_file, is_run_id, receipt_file
+from fer_core.storage.paths import COMPACTION, RUNS, STAGING, TABLES, coalesced_receipt_file, is_run_id, receipt_file
 from fer_core.storage.store import Store
 
 _COLUMNS = ("image_uri", "image_sha256", "face_index", "box_x", "box_y", "box_w", "box_h")
@@ -69,6 +69,13 @@ def purge_staging(store: Store, deny: DenyList, assert_lease: Callable[[], None]
         store.remove_file(staged.path)
     for path in store.list_unfinished(STAGING):
         store.remove_file(path)
+
+
+def remove_unfinished(store: Store) -> None:
+    """Remove files that a killed removal was writing: they hold rows that it removes."""
+    for folder in (*TABLES, RUNS):
+        for path in store.list_unfinished(folder):
+            store.remove_file(path)
 
 
 def of_staged(deny: DenyList, staged: StagedTable) -> pa.Array:

@@ -1,5 +1,6 @@
 """The view `current` written down: one file of each face's newest label, as Parquet, CSV or Arrow, sorted, whole or not at all."""
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -121,8 +122,10 @@ def export_current(
     if register:
         register_output(store, target.url(file_name), "current", (manifest.run_id for manifest in manifests))
     tables = _sorted_tables(store, manifests, on_progress, limits)
+    purposes = sorted({manifest.purpose for manifest in manifests} - {""})
+    metadata = {**_MARK, "fer.purposes": json.dumps(purposes, ensure_ascii=False)}
     with target.replacing(file_name) as file:
-        faces, images, size = _write(tables, file, _ending(file_name), on_progress, limits.merged)
+        faces, images, size = _write(tables, file, _ending(file_name), on_progress, limits.merged, metadata)
     return CurrentExport(target.url(file_name), faces, images, len(manifests), _deleted(manifests), size)
 
 
@@ -208,8 +211,8 @@ def _batches(path: str, data: bytes, schema: pa.Schema) -> Iterator[pa.Table]:
         raise CommitError(f"a part of a committed run is damaged: {path} ({' '.join(str(error).split())[:200]})") from error
 
 
-def _writer(file: str, ending: str) -> "ParquetWriter | CSVWriter | RecordBatchFileWriter":
-    schema = LABELS.with_metadata(_MARK)
+def _writer(file: str, ending: str, metadata: Mapping[str, str]) -> "ParquetWriter | CSVWriter | RecordBatchFileWriter":
+    schema = LABELS.with_metadata(metadata)
     if ending == ".csv":
         from pyarrow.csv import CSVWriter
 
@@ -222,16 +225,21 @@ def _writer(file: str, ending: str) -> "ParquetWriter | CSVWriter | RecordBatchF
     return pq.ParquetWriter(file, schema, compression="zstd", sorting_columns=order)
 
 
-def _write(
-    tables: Mapping[str, Sequence[pa.Table]], file: str, ending: str, on_progress: Progress, limits: RowLimits
+def _write(  # noqa: PLR0917  (what the file is made of, once)
+    tables: Mapping[str, Sequence[pa.Table]],
+    file: str,
+    ending: str,
+    on_progress: Progress,
+    limits: RowLimits,
+    metadata: Mapping[str, str],
 ) -> tuple[int, int, int]:
-    """Rows, different images, bytes. tables: pieces of each table, every one sorted by URI."""
+    """Rows, different images, bytes. tables: pieces of each table, every one sorted by URI. metadata: of the file, where it has any."""
     import duckdb
 
     names = [name for name, pieces in tables.items() for _ in pieces]
     faces = images = done = 0
     total = sum(piece.num_rows for pieces in tables.values() for piece in pieces)
-    with duckdb.connect(config=OFFLINE) as database, _writer(file, ending) as out:
+    with duckdb.connect(config=OFFLINE) as database, _writer(file, ending, metadata) as out:
         for slices in merge_by_key([piece for pieces in tables.values() for piece in pieces], limits):
             for table, schema in _READ.items():
                 of_table = [piece for name, piece in zip(names, slices, strict=True) if name == table]

@@ -113,7 +113,7 @@ def _register(store: Store, table: str, manifests: Sequence[Manifest], schema: p
             same = sum(held[url] for url in old) == sum(part.rows for part in news)
             log.replace(manifest.run_id, old, [log.add(manifest, part, not same) for part in news], not same)
         elif news:
-            log.append(manifest.run_id, [log.add(manifest, part, True) for part in news])
+            log.append(manifest, [log.add(manifest, part, True) for part in news])
             added.append(manifest.run_id)
     for run_id, old in gone.items():
         log.replace(run_id, old, [], True)
@@ -151,12 +151,12 @@ class _Log:
                 properties = _properties({"fer.run_id": manifest.run_id, "fer.rewritten_parts": len(parts)})
                 self._commit([self.add(manifest, part, True) for part in parts], properties)
 
-    def append(self, run_id: str, adds: "Sequence[AddAction]") -> None:
+    def append(self, manifest: Manifest, adds: "Sequence[AddAction]") -> None:
         """One version with the parts of one run, the first of which makes the table."""
         from deltalake import Schema
         from deltalake.transaction import create_table_with_add_actions
 
-        properties = _properties({"fer.run_id": run_id})
+        properties = _properties({"fer.run_id": manifest.run_id, "fer.purpose": manifest.purpose})
         if self.version() >= 0:
             self._commit(adds, properties)
             return

@@ -6,7 +6,7 @@ FACESET/faces-<split>.parquet   one row a face, `SCHEMA`
 Training and evaluation import everything from here; modules that write a face set also import `staging` and `writer`.
 """
 
-from fer_core.faceset.card import FaceSetCard, faceset_digest, read_card, write_card
+from fer_core.faceset.card import FaceSetCard, card_for_model, faceset_digest, read_card, write_card
 from fer_core.faceset.reader import held_out_pictures, read_rows, read_split
 from fer_core.faceset.schema import SCHEMA, SPLITS, VOTE_COLUMNS, Kind, Row, split_file
 from fer_core.faceset.split import UNANIMOUS, FaceSplit, carve_dev, join, vote_targets
@@ -21,6 +21,7 @@ __all__ = [
     "FaceSplit",
     "Kind",
     "Row",
+    "card_for_model",
     "carve_dev",
     "faceset_digest",
     "held_out_pictures",

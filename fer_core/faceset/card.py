@@ -45,11 +45,15 @@ class FaceSetCard:
     """Split -> expression -> faces: by label or by most votes, ties to the first; faces without a vote for an expression are in none."""
     digests: dict[str, str] = field(default_factory=dict)
     """Split -> SHA-256 of its file."""
+    purposes: tuple[str, ...] = ()
+    """Of reviewed faces: what the runs that labelled them were for, as far as they say so."""
+    origin: str = ""
+    """Of reviewed faces: the labels root. It stays in the face set, in no card of a model."""
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """What `write_card` wrote; anything else is a ValueError, TypeError or KeyError."""
-        card = cls(**{**value, "classes": tuple(value["classes"])})
+        card = cls(**{**value, "classes": tuple(value["classes"]), "purposes": tuple(value.get("purposes", ()))})
         check_entries(card)
         if not set(card.classes) <= set(EXPRESSIONS):
             raise ValueError("unknown classes")
@@ -59,8 +63,15 @@ class FaceSetCard:
 
 
 def card_text(card: FaceSetCard) -> str:
-    """The content of the card's file."""
-    return json.dumps(asdict(card), indent=2) + "\n"
+    """The content of the card's file. Entries that only sets of reviewed faces have are left out of others."""
+    value = asdict(card)
+    return json.dumps({name: value[name] for name in value if value[name] or name not in {"purposes", "origin"}}, indent=2) + "\n"
+
+
+def card_for_model(card: FaceSetCard) -> dict[str, Any]:
+    """What the card of a model says of a set that it learned from."""
+    value = asdict(card)
+    return {name: value[name] for name in value if name != "origin" and (value[name] or name != "purposes")}
 
 
 def write_card(folder: Path, card: FaceSetCard) -> None:

@@ -87,23 +87,36 @@ def load_photo(image: Mapping[str, Any], labels: pa.Table, config: RunConfig) ->
     image: one row of the images table. labels: its rows of the labels table. A photograph that has moved, changed or cannot be read has a
     note in its place, so that no boxes stand on another picture.
     """
-    shown = tuple(_face(row) for row in labels.to_pylist())
     try:
         picture = read_labelled(image, DecodeLimits(max_bytes=config.max_bytes, max_pixels=config.max_pixels))
     except (ImageError, StoreError) as error:
-        return _blank(image, shown, str(error))
+        return blank_photo(image["image_uri"], (image["width"] or 0, image["height"] or 0), labels, str(error))
+    return labelled_photo(image["image_uri"], picture, labels)
+
+
+def labelled_photo(uri: str, picture: Picture, labels: pa.Table) -> GalleryPhoto:
+    """A photograph, decoded in full, with its rows of the labels table."""
     faces = _faces(labels)
     scale = min(1.0, PHOTO_SIDE / max(picture.width, picture.height))
     return GalleryPhoto(
-        uri=image["image_uri"],
+        uri=uri,
         note="",
         size=(picture.width, picture.height),
         pixels=_scaled(picture.pixels, scale),
         boxes=faces.boxes * np.float32(scale),
         points=faces.points * np.float32(scale),
         crops=align(picture.pixels, faces),
-        faces=shown,
+        faces=tuple(_face(row) for row in labels.to_pylist()),
     )
+
+
+def blank_photo(uri: str, size: tuple[int, int], labels: pa.Table, note: str) -> GalleryPhoto:
+    """One that cannot be shown, and why. size: width and height, zeros when unknown."""
+    nothing = Faces.none()
+    crops = np.zeros((0, CROP_SIZE, CROP_SIZE, 3), np.uint8)
+    pixels = np.zeros((0, 0, 3), np.uint8)
+    faces = tuple(_face(row) for row in labels.to_pylist())
+    return GalleryPhoto(uri, note, size, pixels, nothing.boxes, nothing.points, crops, faces)
 
 
 def read_labelled(row: Mapping[str, Any], limits: DecodeLimits) -> Picture:
@@ -118,14 +131,6 @@ def read_labelled(row: Mapping[str, Any], limits: DecodeLimits) -> Picture:
     if hashlib.sha256(data).hexdigest() != row["image_sha256"]:
         raise ImageError(MISSING, "the file has changed since it was labelled")
     return decode(data, limits)
-
-
-def _blank(image: Mapping[str, Any], faces: tuple[GalleryFace, ...], note: str) -> GalleryPhoto:
-    size = (image["width"] or 0, image["height"] or 0)
-    nothing = Faces.none()
-    crops = np.zeros((0, CROP_SIZE, CROP_SIZE, 3), np.uint8)
-    pixels = np.zeros((0, 0, 3), np.uint8)
-    return GalleryPhoto(image["image_uri"], note, size, pixels, nothing.boxes, nothing.points, crops, faces)
 
 
 def _faces(labels: pa.Table) -> Faces:

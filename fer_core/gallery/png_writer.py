@@ -5,7 +5,8 @@ from typing import Final
 
 from PIL import Image, ImageDraw
 
-from fer_core.gallery.drawing import CARD, INK, MAT, PAGE, SOFT, WARN, bar, draw_rectangle, truncate_to_width, width, write
+from fer_core.gallery.drawing import CARD, INK, MAT, PAGE, SOFT, WARN, bar, truncate_to_width, width, write
+from fer_core.gallery.drawn_photo import draw_photo
 from fer_core.gallery.label_placement import COLOURS, LabelBox
 from fer_core.gallery.page import LAW, Card, GalleryPage
 from fer_core.gallery.photo import GalleryPhoto
@@ -23,8 +24,6 @@ _INNER: Final = _WIDTH - 2 * _MARGIN
 _HEAD, _TITLE, _FOOT = 236, 54, 76
 _ZOOM: Final = 1.2
 """Pixels of the PNG for one of the screen."""
-_FINE: Final = 2
-"""Photographs are drawn so many times larger and shrunk, which makes lines, points and letters smooth."""
 _ACROSS, _CELL, _CROP = 4, (416, 200), 132
 """Faces side by side below a photograph; width and height of one; side of its crop."""
 
@@ -63,7 +62,7 @@ def _draw_card(card: Card) -> Image.Image:
     """Up to `page.BESIDE` faces stand beside the photograph, in the middle of its height; more stand in rows below it."""
     count, name = len(card.photo.faces), truncate_to_width(card.photo.name, 20, 1000)
     shown, columns = min(FACES, count), 1 if card.beside else _ACROSS
-    photo = None if card.photo.note else _draw_photo(card)
+    photo = None if card.photo.note else draw_photo(card.photo, card.annotations, card.scale * _ZOOM)
     rows, body = -(-shown // columns) * _CELL[1], 120 if photo is None else photo.height
     if shown and card.beside:
         mat, left, body = _INNER - _CELL[0] - _GAP, _INNER - _CELL[0], max(body, rows)
@@ -87,26 +86,6 @@ def _draw_card(card: Card) -> Image.Image:
     if count > shown:
         write(draw, (_MARGIN, height - 34), f"and {counted(count - shown, 'more face')}", 15, SOFT)
     return drawn
-
-
-def _draw_photo(card: Card) -> Image.Image:
-    """The photograph with its annotations."""
-    height, wide = card.photo.pixels.shape[:2]
-    size = (max(1, round(wide * card.scale * _ZOOM)), max(1, round(height * card.scale * _ZOOM)))
-    photo = Image.fromarray(card.photo.pixels).resize((_FINE * size[0], _FINE * size[1]), Image.Resampling.BICUBIC)
-    draw, scale = ImageDraw.Draw(photo, "RGBA"), _FINE * size[0] / wide
-    for mark in card.annotations:
-        for shape in mark.box:
-            draw_rectangle(draw, shape, scale)
-        for x, y in mark.points:
-            draw.circle((scale * x, scale * y), scale * mark.dot, "#fff", "#0009", max(1, round(0.35 * scale * mark.dot)))
-    for mark in card.annotations:
-        for shape in mark.tag:
-            draw_rectangle(draw, shape, scale)
-        if mark.tag:
-            at = mark.text_place
-            write(draw, (scale * at.x, scale * at.y), mark.text, scale * mark.letter, anchor="ls")
-    return photo.reduce(_FINE)
 
 
 def _draw_face(drawn: Image.Image, photo: GalleryPhoto, index: int, at: tuple[int, int]) -> None:

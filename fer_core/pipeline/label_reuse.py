@@ -65,6 +65,8 @@ def _from_part(
         earlier = {name: part_rows(store.read_bytes(path), path, SCHEMAS[name], uris=uris) for name, path in paths.items()}
     except FerflowError:
         return None
+    if "faces" in earlier:  # a crop that was removed for its age is made again where one is to be kept
+        earlier["faces"] = earlier["faces"].filter(earlier["faces"]["crop_png"].is_valid())
     answers = {row["image_uri"]: row for row in earlier["images"].to_pylist()}
     faces = {name: _counts(rows) for name, rows in earlier.items() if name != "images"}
     possible = [

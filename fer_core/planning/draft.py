@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from fer_core.collection.inventory import Collection
 from fer_core.commit.deny_list import DenyList, read_deny_list
+from fer_core.commit.expired_list import ExpiredList, read_expired_list
 from fer_core.commit.plan import Plan
 from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.planning.cost_model import CostRate, ShardSizing, listed_sizes
@@ -42,10 +43,12 @@ def draft(store: Store, config: RunConfig, inventory: pa.Table | Collection, *, 
     """Decide what to read. inventory: `schema.INVENTORY`, or what was listed and left out. force: read everything.
 
     With a shard size of 0 in the configuration, shards are cut by the expected cost of images: half a minute, shorter towards the end. The
-    configuration then has the number of images of the largest one. Images whose address is denied are not listed.
+    configuration then has the number of images of the largest one. Images whose address is denied, and those whose rows were removed for
+    their age and that have not changed since, are not listed.
     """
     listed = inventory if isinstance(inventory, Collection) else Collection(inventory)
-    allowed = _allowed(listed.images, read_deny_list(store))
+    undenied = _undenied(listed.images, read_deny_list(store))
+    allowed = _unexpired(undenied, read_expired_list(store))
     known = load_processed_index(store, config.source, config.pipeline_digest, decoding=config.decoding)
     unlisted = (*listed.left_out, *listed.names.folders)
     selection = select_changed(allowed, known, unlisted, force=force, is_unlisted=listed.names.leaves_out)
@@ -54,16 +57,26 @@ def draft(store: Store, config: RunConfig, inventory: pa.Table | Collection, *, 
     if isinstance(size, ShardSizing):
         size = int(np.bincount(images["shard"].to_numpy()).max()) if images.num_rows else size.smallest
     left_out = len(listed.left_out) + listed.names.excluded
-    counts = (allowed.num_rows, selection.unchanged, selection.deleted, left_out, listed.images.num_rows - allowed.num_rows)
-    return Plan(replace(config, shard_size=size), images, *counts, dict(listed.names.ignored))
+    removed = (listed.images.num_rows - undenied.num_rows, undenied.num_rows - allowed.num_rows)
+    counts = (allowed.num_rows, selection.unchanged, selection.deleted, left_out, *removed)
+    return Plan(replace(config, shard_size=size), images, *counts, ignored=dict(listed.names.ignored))
 
 
-def _allowed(inventory: pa.Table, deny: DenyList) -> pa.Table:
+def _undenied(inventory: pa.Table, deny: DenyList) -> pa.Table:
     """The listed images that are not denied by their address, some in memory at a time."""
     if deny.empty:
         return inventory
     batches = (pa.Table.from_batches([batch]) for batch in inventory.to_batches(ROW_LIMITS.rows))
     return spill_tables((rows.filter(pc.invert(deny.denies(rows))) for rows in batches), inventory.schema)
+
+
+def _unexpired(inventory: pa.Table, expired: ExpiredList) -> pa.Table:
+    """The listed images that have not expired as they are listed, some in memory at a time."""
+    if expired.empty:
+        return inventory
+    keep, size = pc.invert(expired.has_listing(inventory)), ROW_LIMITS.rows
+    pieces = (inventory.slice(start, size).filter(keep.slice(start, size)) for start in range(0, inventory.num_rows, size))
+    return spill_tables(pieces, inventory.schema)
 
 
 def _cut(store: Store, config: RunConfig, known: pa.Table, workers: int) -> ShardSizing:

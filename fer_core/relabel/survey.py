@@ -20,7 +20,7 @@ from fer_core.commit.part_reader import read_part
 from fer_core.commit.plan import as_plan
 from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.errors import CommitError
-from fer_core.run.configuration import Answering, RunConfig
+from fer_core.run.configuration import KEPT_CROPS, Answering, RunConfig
 from fer_core.storage.paths import part_beside
 from fer_core.storage.store import REQUESTS_AT_ONCE, Store
 from fer_core.tables.schema import IMAGES, INVENTORY, LABELED, MISSING, NO_FACE, UNREADABLE
@@ -51,8 +51,7 @@ _ROWS: Final[pa.Schema] = pa.schema(
 _SAME: Final = ("image_uri", "image_sha256", "look", "n_faces")
 """Columns in which two results must agree for the crops of one to belong to the other."""
 
-SOURCE: Final = "relabel:kept-crops"
-"""`RunConfig.source` of a relabelling. No collection has such an address, so no listing makes images of it count as deleted."""
+SOURCE: Final = KEPT_CROPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,7 @@ def survey(store: Store, answering: Answering, before_us: int | None = None) -> 
     """
     manifests = _by_age(store, before_us)
     looks = _looks(manifests)
-    if not any(manifest.parts_of("faces") for manifest in manifests):
+    if not any(manifest.has_crops for manifest in manifests):
         raise CommitError(f"no run under {store.url()} has kept the crops of its faces: label with --keep-crops first")
     parts = [(manifest, part) for manifest in manifests for part in manifest.parts_of("images")]
 
@@ -184,7 +183,7 @@ def _rows(rows: pa.Table, manifest: Manifest, looks: Sequence[RunConfig], answer
 def _kept(status: pa.ChunkedArray, manifest: Manifest) -> pa.Array:
     """Crops are beside faces where the run kept them. A relabelling has no crops, and its rows may be of several looks."""
     without_faces = pc.and_(pc.equal(status, NO_FACE), manifest.source != SOURCE)
-    with_faces = pc.and_(pc.equal(status, LABELED), bool(manifest.parts_of("faces")))
+    with_faces = pc.and_(pc.equal(status, LABELED), manifest.has_crops)
     return pc.fill_null(pc.or_(without_faces, with_faces), False)
 
 

@@ -5,7 +5,7 @@ Faces are biometric data: they are written on request only, and never under a la
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fer_core.commit.reader import purposes_of
 from fer_core.errors import StoreError, UsageError
 from fer_core.gallery.templates import data_uri
 from fer_core.hashing import json_sha256
@@ -118,7 +119,7 @@ def export_review(
         return ReviewExport("", (), 0, len(open_faces), reviewed, gone, {})
     export_id = _export_id(store, shown)
     register_output(store, target.url(), "review")
-    _write(target, shown, export_id, tuning_note(reviewed) if wanted.policy == "tuning" else "")
+    _write(target, shown, export_id, tuning_note(reviewed) if wanted.policy == "tuning" else "", purposes_of(store))
     files = tuple(target.url(name) for name in (PAGE, TASKS, CONFIGURATION))
     reasons = Counter(face.reasons[0].partition(":")[0] for face in shown)
     return ReviewExport(export_id, files, len(shown), len(open_faces), reviewed, gone, dict(sorted(reasons.items())))
@@ -255,8 +256,8 @@ def _export_id(store: Store, shown: list[ShownFace]) -> str:
     return json_sha256({"root": store.url(), "asked": selection})[:16]
 
 
-def _write(target: Store, shown: list[ShownFace], export_id: str, note: str) -> None:
+def _write(target: Store, shown: list[ShownFace], export_id: str, note: str, purposes: Sequence[str]) -> None:
     target.write_bytes(CONFIGURATION, label_studio.configuration().encode())
     tasks = json.dumps(label_studio.tasks(shown, export_id), indent=1, ensure_ascii=False, allow_nan=False)
     target.write_bytes(TASKS, tasks.encode(errors="backslashreplace"))  # what is no UTF-8 becomes an escape of JSON
-    target.write_bytes(PAGE, write_page([asdict(face) for face in shown], export_id, note).encode(errors="backslashreplace"))
+    target.write_bytes(PAGE, write_page([asdict(face) for face in shown], export_id, note, purposes).encode(errors="backslashreplace"))

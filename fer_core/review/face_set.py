@@ -7,7 +7,7 @@ with others (`faceset.split.join`) or trained on alone.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fer_core.align.aligner import align_one
+from fer_core.commit.reader import purposes_of
 from fer_core.decode.crop_image import colour_crop
 from fer_core.errors import FaceSetError, ImageError
 from fer_core.faceset import VOTE_COLUMNS, FaceSetCard, Row
@@ -99,6 +100,8 @@ def import_reviewed(
         card = _write(faces, partial, splits, _framed(store, faces, usable), progress)
         if not sum(card.counts.values()):
             raise FaceSetError(f"the images of all {len(usable)} reviewed faces under {store.url()} are missing")
+        runs = {faces.labels["run_id"][int(faces.attached[row])].as_py() for row in usable}
+        card = replace(card, purposes=purposes_of(store, runs), origin=store.url())
         publish(partial, card)
     orphans = len(faces.orphans)
     return ReviewedSet(card, len(faces), len(faces) - len(usable) - orphans, orphans, card.undecodable)

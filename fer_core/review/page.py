@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from html import escape
 from importlib.resources import files
 from typing import Final
 
@@ -19,8 +20,8 @@ NO_COLOUR: Final = "#8a8f98"
 """Of verdicts that name no expression."""
 
 
-def write_page(faces: Sequence[Mapping[str, object]], export_id: str, note: str = "") -> str:
-    """The whole page. faces: `ShownFace` as JSON objects. note: a sentence above them."""
+def write_page(faces: Sequence[Mapping[str, object]], export_id: str, note: str = "", purposes: Sequence[str] = ()) -> str:
+    """The whole page. faces: `ShownFace` as JSON objects. note: a sentence above them. purposes: of the runs that labelled them."""
     folder = files("fer_core.review")
     style, script, body = ((folder / f"page.{kind}").read_text("utf-8") for kind in ("css", "js", "html"))
     verdicts = [{"name": name, "spoken": SPOKEN[name], "key": KEYS[name], "colour": COLOURS.get(name, NO_COLOUR)} for name in VERDICTS]
@@ -28,6 +29,7 @@ def write_page(faces: Sequence[Mapping[str, object]], export_id: str, note: str 
     if note:
         value["note"] = note
     images = dict.fromkeys((str(face["image_sha256"]), str(face["image_uri"])) for face in faces)
+    purpose = f"\n<p>Purpose of the labels: {escape('; '.join(purposes))}</p>" if purposes else ""
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{_digest(script)}'"
     return f"""<!doctype html>
 <html lang="en">
@@ -43,7 +45,7 @@ def write_page(faces: Sequence[Mapping[str, object]], export_id: str, note: str 
 {style}</style>
 </head>
 <body>
-{body}
+{body}{purpose}
 <script type="application/json" id="export">{_embedded(value)}</script>
 <script>{script}</script>
 </body>

@@ -17,6 +17,9 @@ QUALITY: Final = "quality-v1"
 TURNED: Final = "quarters-v1"
 """Changes whenever other faces are found in pictures that lie on their side or head."""
 
+KEPT_CROPS: Final = "relabel:kept-crops"
+"""`RunConfig.source` of a relabelling. No collection has such an address, so no listing makes images of it count as deleted."""
+
 MAX_BYTES: Final = 64 * 2**20
 MAX_PIXELS: Final = 100_000_000
 MOST_PIXELS: Final = 700_000_000

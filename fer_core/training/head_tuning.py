@@ -5,7 +5,7 @@ needed. What the collection gains other faces may lose: a tuned model is the mod
 """
 
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fer_core.errors import TrainingError
 from fer_core.evaluation.evaluate import Evaluation, majority_classes, score
-from fer_core.faceset import FaceSplit, faceset_digest, held_out_pictures, join, read_card, read_split
+from fer_core.faceset import FaceSplit, card_for_model, faceset_digest, held_out_pictures, join, read_card, read_split
 from fer_core.labels import EXPRESSIONS
 from fer_core.models.card import ModelRef
 from fer_core.models.network import MultiscaleNet
@@ -27,6 +27,7 @@ from fer_core.predict.answer_rule import USUAL
 from fer_core.training.head_fit import Evidence, Head, face_vectors, fit_head, head_of
 from fer_core.training.head_validation import calibration_error_deviation, hold_out
 from fer_core.training.promotion_gate import GateBounds, GateOutputs, Verdict, judge_tuned
+from fer_core.training.reviewed_faces import keep_reviewed_faces
 
 FEWEST: Final = 20
 """Faces."""
@@ -80,6 +81,7 @@ def tune_head(
     before = begun.prior.posterior(begun.head.logits(vectors), USUAL)
     after = held_out.probabilities(begun.prior, USUAL)
     figures = tuple(score(probabilities, classes, faces.classes) for probabilities in (before, after))
+    keep_reviewed_faces(to / (name or f"{start.name}-tuned"), facesets, (start,))
     model = _save(begun, head, prior, to / (name or f"{start.name}-tuned"), _told(begun, facesets, faces, classes, figures, (head, prior)))
     inside = np.array([expression in faces.classes for expression in EXPRESSIONS])
     outputs = [
@@ -164,7 +166,7 @@ def _told(  # noqa: PLR0917  (parts of one text)
         },
         "tuned": {
             "from": {"name": begun.ref.name, "digest": begun.ref.digest},
-            "on": [asdict(read_card(folder)) for folder in facesets],
+            "on": [card_for_model(read_card(folder)) for folder in facesets],
             "facesets": [faceset_digest(folder) for folder in facesets],
             "faces": len(faces),
             "groups": len(set(faces.groups)),

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from fer_core.evaluation import training_history
 from fer_core.evaluation.evaluate import majority_classes, score
 from fer_core.evaluation.plots import curves_png
 from fer_core.evaluation.training_history import EpochRecord
-from fer_core.faceset import FaceSplit, carve_dev, faceset_digest, held_out_pictures, join, read_card, read_split
+from fer_core.faceset import FaceSplit, card_for_model, carve_dev, faceset_digest, held_out_pictures, join, read_card, read_split
 from fer_core.labels import EXPRESSIONS
 from fer_core.models.calibration import log_loss, softmax
 from fer_core.models.network import MultiscaleNet
@@ -30,6 +30,7 @@ from fer_core.training.class_prior_fit import Cosines, DevSet, Domain, HeldBack,
 from fer_core.training.config import TrainConfig
 from fer_core.training.dataset import TrainingData, distill, training_data
 from fer_core.training.distributed import init_distributed
+from fer_core.training.reviewed_faces import keep_reviewed_faces
 from fer_core.training.run import TrainingRun, log_prior, logits
 from fer_core.training.tensorboard_log import TensorBoardLog
 
@@ -119,6 +120,7 @@ def train(  # noqa: PLR0917  (a table of plain values)
                     log.add(record)
                     listener.epoch(record)
         if ranks.first:
+            keep_reviewed_faces(folder, sources.facesets, [*sources.teachers, *filter(None, [sources.start])])
             _finish(run, dev_set, unlike, folder, sources)
             _draw(folder, run.progress.best_epoch)
         ranks.barrier()
@@ -217,7 +219,7 @@ def _finish(run: TrainingRun, dev_set: DevSet, unlike: Sequence[DevSet], folder:
         "name": run.config.name,
         "task": "apparent facial expression of an aligned 112x112 face",
         "expressions": list(EXPRESSIONS),
-        "trained_on": [asdict(read_card(faceset)) for faceset in sources.facesets],
+        "trained_on": [card_for_model(read_card(faceset)) for faceset in sources.facesets],
         "sources": sources.to_json(),
         "training": run.config.to_json(),
         "development": {

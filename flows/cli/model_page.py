@@ -87,6 +87,8 @@ def _origin(card: Mapping[str, Any]) -> Iterator[str]:
         yield _row("trained on", f"{data['name']}{faces}")
         if data.get("detector"):
             yield _row("", f"{data['framed_by_points']:.1%} framed by {data['detector']}")
+        if data.get("purposes"):
+            yield _row("", f"labelled for: {'; '.join(map(str, data['purposes']))}")
     yield from _tuning(card.get("tuned"))
     training = card.get("training", {})
     words = [f"{word} {training[key]}" for key, word in (("epochs", "epochs"), ("batch", "batch"), ("seed", "seed")) if key in training]

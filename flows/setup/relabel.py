@@ -61,6 +61,8 @@ def check_relabel(params: RelabelParams) -> int:
     else:
         model = resolve_model(params.model)
         check_id(store, params.run_id)
-        images = int(survey(store, answering(params, model)).images.num_rows)
+        found = survey(store, answering(params, model))
+        read_policy(store).check(params.purpose or found.shared_pipeline().purpose, keep_crops=False)
+        images = int(found.images.num_rows)
     check_start(store, params)
     return images

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.fakes import tree
 from tests.support.remembered import remember
+from tests.support.written import written
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def root(tmp_path):
 def test_the_places_of_an_image(root, call):
     before = tree(root.photos.parent)
     found = json.loads(call("find", root.store.url(), "--image", root.uri, "--json").out)
-    assert list(found) == ["root", "denied", "addresses", "contents", "rows", "places"]
+    assert list(found) == ["root", "denied", "addresses", "contents", "rows", "places", "outputs", "expired"]
     assert (found["denied"], found["addresses"], found["contents"]) == (False, [root.uri, root.copy], [root.sha256])
     assert [*found["places"][0]] == ["kind", "run_id", "path", "rows"]
     assert json.loads(call("find", root.store.url(), "--sha256", root.sha256.upper(), "--json").out) == found
@@ -24,6 +25,13 @@ def test_the_places_of_an_image(root, call):
     assert shown.code == 0
     assert f"{found['rows']:,} rows in {len(found['places'])} files of {root.store.url()}; 2 addresses, 1 contents" in shown.out
     assert tree(root.photos.parent) == before
+
+
+def test_outputs_are_searched_where_they_were_written(call, tmp_path):
+    made = written(str(tmp_path / "root"), tmp_path)
+    found = json.loads(call("find", made.root.store.url(), "--image", made.root.uri, "--json").out)
+    assert {output["kind"] for output in found["outputs"]} == {"gallery", "report", "review", "current", "faceset", "reviewed", "model"}
+    assert f"{made.out}/gallery.html: holds" in call("find", made.root.store.url(), "--sha256", made.root.sha256).out
 
 
 def test_wrong_use_is_one_line(root, call, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from fer_core.commit.lease import lease
 from tests.support.fakes import tree
 from tests.support.remembered import remember
+from tests.support.written import written
 
 ROWS = {"faces": 4, "images": 4, "labels": 8, "plan": 6, "reviews": 2, "staging": 10}
 
@@ -51,6 +52,27 @@ def test_wrong_use_is_one_line(root, call, tmp_path):
         refused = call("forget", url, "--image", root.uri)
     assert (refused.code, "another process is writing" in refused.err) == (1, True)
     assert not (tmp_path / "absent").exists()
+
+
+def test_what_was_written_elsewhere_is_listed_and_removed(call, tmp_path):
+    made = written(str(tmp_path / "root"), tmp_path)
+    url = made.root.store.url()
+    tried = json.loads(call("forget", url, "--image", made.root.uri, "--everywhere", "--dry-run", "--json").out)
+    assert len(tried["outputs"]) == 10
+    listed = call("forget", url, "--image", made.root.uri, "--everywhere")
+    assert (listed.code, listed.out.splitlines()[-1]) == (0, "to remove it from them: ferflow forget ROOT --everywhere --yes")
+    assert len(made.traces(made.root.sha256)) == 10
+    done = call("forget", url, "--everywhere", "--yes", "--reason", "request 17")
+    assert f"{made.out}/gallery.html: removed (write it again: ferflow gallery {url} --to {made.out}/gallery.html)" in done.out
+    assert made.traces(made.root.uri, made.root.copy, made.root.sha256) == []
+    [left] = json.loads(call("forget", url, "--everywhere", "--json").out)["outputs"]
+    assert (left["kind"], left["state"]) == ("model", "trained")
+
+
+@pytest.mark.parametrize("words", [("--yes", "--image", "x"), ("--everywhere", "--yes", "--dry-run"), ("--undo", "--everywhere"), ()])
+def test_options_that_do_not_fit_are_refused(root, call, words):
+    ended = call("forget", root.store.url(), *words)
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
 
 
 def test_undo_reads_the_file_that_is_named(root, call):

@@ -18,18 +18,22 @@ SERVER.set_forkserver_preload(["tests.faults.imported"])
 
 
 class Forked:
-    """One night, or another command, that runs in a session of its own.
+    """One night, or another command, that runs in a session of its own, with the object store of this process.
 
-    what: parameters, or the words of a command. how, for parameters: `flow`, as an orchestrator runs it; `workers`, its sentence alone, on
+    what: parameters, the words of a command, or the URL of a labels root that is kept house in. how, for
+    parameters: `flow`, as an orchestrator runs it; `workers`, its sentence alone, on
     the parameters' cluster; `one`, its sentence and its shards in the one process. kind: who dies at `step`, see `steps.KINDS`.
     """
 
-    def __init__(self, what: LabelParams | list[str], log: Path, how: str = "", step: Step | None = None, kind: str = "command") -> None:
+    def __init__(
+        self, what: LabelParams | list[str] | str, log: Path, how: str = "", step: Step | None = None, kind: str = "command"
+    ) -> None:
         self.started = time.monotonic()
         self._log = log
-        target = _command if isinstance(what, list) else _night
-        given = what if isinstance(what, list) else what.model_dump_json()
-        self._process = SERVER.Process(target=target, args=(given, how, str(log), "" if step is None else step.told(), kind))
+        target = _command if isinstance(what, list) else _housekeeping if isinstance(what, str) else _night
+        given = what.model_dump_json() if isinstance(what, LabelParams) else what
+        store = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+        self._process = SERVER.Process(target=target, args=(given, how, str(log), "" if step is None else step.told(), kind, store))
         self._process.start()
 
     @property
@@ -59,8 +63,8 @@ class Forked:
         return max(0.0, time.monotonic() - since)
 
 
-def _night(params: str, how: str, log: str, step: str, kind: str) -> None:
-    _settle(log, step, kind)
+def _night(params: str, how: str, log: str, step: str, kind: str, store: dict[str, str]) -> None:
+    _settle(log, step, kind, store)
     given = LabelParams.model_validate_json(params)
     if how == "flow":
         from flows.label import label_collection
@@ -73,14 +77,23 @@ def _night(params: str, how: str, log: str, step: str, kind: str) -> None:
     _end(0)
 
 
-def _command(words: list[str], _how: str, log: str, step: str, kind: str) -> None:
-    _settle(log, step, kind)
+def _command(words: list[str], _how: str, log: str, step: str, kind: str, store: dict[str, str]) -> None:
+    _settle(log, step, kind, store)
     from tests.faults.deadly import main
 
     _end(main(words))
 
 
-def _settle(log: str, step: str, kind: str) -> None:
+def _housekeeping(root: str, _how: str, log: str, step: str, kind: str, store: dict[str, str]) -> None:
+    _settle(log, step, kind, store)
+    from tests.faults import nights
+
+    nights.housekeeping(root)
+    _end(0)
+
+
+def _settle(log: str, step: str, kind: str, store: dict[str, str]) -> None:
+    os.environ.update(store)
     words = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for stream in (1, 2):
         os.dup2(words, stream)

@@ -115,6 +115,16 @@ def label(params: LabelParams, scheduler: str | None = None) -> None:
         commit_run.fn(plan.config, ShardResults(_receipts(plan, scheduler), 0, 0.0), held)
 
 
+def housekeeping(root: str) -> None:
+    """The flow's task that changes a root."""
+    from prefect.logging import disable_run_logger
+
+    from tasks.housekeeping import collect
+
+    with lease(open_store(root), "housekeeping") as held, disable_run_logger():
+        collect.fn(root, 14, held)
+
+
 def _receipts(plan: Plan, scheduler: str | None) -> tuple[ShardReceipt, ...]:
     """What task `label-shards` does, without its progress bar in the orchestrator."""
     done = staged_receipts(open_store(plan.config.root), plan.config.run_id)

@@ -17,7 +17,7 @@ from packaging.version import Version
 
 from tests.support.processes import REPOSITORY
 
-LOCKS = ("constraints.txt", "locks/torch.txt", "locks/cuda.txt", "locks/delta.txt", "locks/dev.txt")
+LOCKS = ("constraints.txt", "locks/torch.txt", "locks/cuda.txt", "locks/delta.txt", "locks/docs.txt", "locks/dev.txt")
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
 DECLARED = PROJECT["project"]["dependencies"]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
@@ -91,9 +91,10 @@ def needed(wanted):
         (DECLARED, ("constraints.txt", "locks/torch.txt")),
         (PROJECT["build-system"]["requires"], ("constraints.txt",)),
         ([*DECLARED, *EXTRAS["delta"]], ("constraints.txt", "locks/torch.txt", "locks/delta.txt")),
+        ([*DECLARED, *EXTRAS["docs"]], ("constraints.txt", "locks/torch.txt", "locks/docs.txt")),
         ([*DECLARED, *EXTRAS["dev"]], ("constraints.txt", "locks/torch.txt", "locks/dev.txt")),
     ],
-    ids=["runtime", "build", "delta", "dev"],
+    ids=["runtime", "build", "delta", "docs", "dev"],
 )
 def test_the_locks_are_whole_and_fit_pyproject(wanted, files):
     """Nothing is resolved when they are installed, so whatever is needed must be in them."""
@@ -106,7 +107,7 @@ def test_the_locks_are_whole_and_fit_pyproject(wanted, files):
 
 
 def test_the_command_needs_no_tool_of_the_developers():
-    tools = {canonicalize_name(Requirement(one).name) for one in EXTRAS["dev"]}
+    tools = {canonicalize_name(Requirement(one).name) for one in [*EXTRAS["docs"], *EXTRAS["dev"]]}
     assert not tools & (set(lock("constraints.txt")) | set(lock("locks/delta.txt")) - {"deltalake"})
 
 
@@ -134,7 +135,7 @@ def imported(folder):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
             found |= {name.partition(".")[0]: str(file.relative_to(REPOSITORY)) for name in names}
-    ours = {"fer_core", "tasks", "flows", "deployments", "lock", "_typeshed"}
+    ours = {"fer_core", "tasks", "flows", "deployments", "lock", "tests", "_typeshed"}
     return {name: file for name, file in found.items() if name not in sys.stdlib_module_names and name not in ours}
 
 
@@ -142,7 +143,7 @@ def imported(folder):
 def test_whatever_the_product_imports_is_declared(folder):
     declared = {
         canonicalize_name(Requirement(one).name)
-        for one in [*DECLARED, *EXTRAS["delta"], *EXTRAS["slurm"], *EXTRAS["kubernetes"], *EXTRAS["raw"], *EXTRAS["jxl"]]
+        for one in [*DECLARED, *(one for extra in ("delta", "slurm", "kubernetes", "raw", "jxl", "docs") for one in EXTRAS[extra])]
     }
     owners = packages_distributions()
     for name, file in imported(folder).items():

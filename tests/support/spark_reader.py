@@ -13,7 +13,8 @@ from fer_core.export.current_view import CURRENT
 LIKELY = "greatest(p_neutral, p_happiness, p_fear) > 0.6"
 
 
-def main(root: str, day: str, run: str) -> None:
+def session() -> SparkSession:
+    """On one thread, without a web page, in UTC."""
     settings = {
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
@@ -25,7 +26,11 @@ def main(root: str, day: str, run: str) -> None:
     builder = SparkSession.builder.master("local[1]")
     for name, value in settings.items():
         builder = builder.config(name, value)
-    spark = builder.getOrCreate()
+    return builder.getOrCreate()
+
+
+def main(root: str, day: str, run: str) -> None:
+    spark = session()
     for table in ("labels", "images"):
         spark.read.option("mergeSchema", "true").parquet(f"{root}/{table}").createOrReplaceTempView(table)
 

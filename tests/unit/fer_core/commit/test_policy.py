@@ -9,9 +9,12 @@ from fer_core.commit.policy import FILE, Policy, read_policy, write_policy
 from fer_core.errors import CommitError, UsageError
 from fer_core.storage.paths import plan_file
 from fer_core.storage.store import open_store
+from flows.label import label_collection
 from flows.label_params import LabelParams
+from flows.relabel_params import RelabelParams
 from flows.setup.checks import check_label
 from flows.setup.label import load_resumable_plan
+from flows.setup.relabel import check_relabel
 from tests.support import fakes
 
 REFUSED = {
@@ -22,6 +25,7 @@ REFUSED = {
 ALLOWED = [
     (Policy(), {"purpose": "", "keep_crops": True}),
     (Policy(True, "never", ("archive",)), {"purpose": " archive ", "keep_crops": False}),
+    (Policy(keep_crops_days=1, keep_labels_days=36_500), {"keep_crops": True}),
 ]
 
 
@@ -47,6 +51,7 @@ def test_a_run_that_does_not_fit_has_no_plan(store, said):
 @pytest.mark.parametrize(("policy", "changes"), ALLOWED)
 def test_a_run_that_fits_has_one(store, policy, changes):
     write_policy(store, policy)
+    assert read_policy(store) == policy
     plan(store, **changes)
     assert store.exists(plan_file("run-a"))
 
@@ -65,14 +70,48 @@ def test_it_holds_for_options_forms_and_resumed_runs(store, tmp_path):
             refused()
 
 
+def test_a_form_is_refused_before_anything_is_listed(store, tmp_path):
+    """The source is absent: listing it would be another error."""
+    write_policy(store, Policy(require_purpose=True))
+    with pytest.raises(UsageError, match="requires a purpose"):
+        label_collection.fn(LabelParams(source=str(tmp_path / "absent"), to=store.url()))
+    assert (store.list_files(), (tmp_path / "absent").exists()) == ([FILE], False)
+
+
+def test_a_relabelling_is_refused_before_anything_starts(store, tmp_path):
+    """With its own purpose, and with that of the run whose crops it labels."""
+    fakes.write_pictures(tmp_path / "photos", [1])
+    fakes.label(fakes.keeping_crops(fakes.config(store.url())), fakes.refs(tmp_path / "photos"))
+    write_policy(store, Policy(allowed_purposes=("archive",)))
+    for purpose in ("", "marketing"):
+        with pytest.raises(UsageError, match="does not allow the purpose"):
+            check_relabel(RelabelParams(root=store.url(), model="tiny", purpose=purpose))
+    assert check_relabel(RelabelParams(root=store.url(), model="tiny", purpose="archive", workers=1)) == 1
+
+
 @pytest.mark.parametrize(
-    "damaged", [b"{", b"[]", b'{"version": 2}', b'{"version": 1, "crops": "x", "require_purpose": false, "allowed_purposes": []}']
+    "damaged",
+    [
+        b"{",
+        b"[]",
+        b'{"version": 2}',
+        b'{"version": 1, "crops": "x", "require_purpose": false, "allowed_purposes": []}',
+        Policy(keep_labels_days=30).to_bytes().replace(b"30", b"0"),
+        Policy(keep_crops_days=30).to_bytes().replace(b"30", b'"30"'),
+    ],
 )
 def test_a_damaged_or_later_policy_allows_nothing(store, damaged):
     store.write_bytes(FILE, damaged)
     with pytest.raises(CommitError, match="the policy cannot be read"):
         plan(store)
-    later = Policy().to_bytes().replace(b'"crops"', b'"keep_labels_days": 30, "crops"')
+    later = Policy().to_bytes().replace(b'"crops"', b'"keep_names_days": 30, "crops"')
     store.write_bytes(FILE, later)
     with pytest.raises(CommitError, match="that of a later release"):
         read_policy(store)
+
+
+def test_ages_that_are_not_set_are_not_written():
+    """Releases without ages read the other rules."""
+    assert b"days" not in Policy(crops="never").to_bytes()
+    with pytest.raises(ValueError, match=r"an age is between 1 and 36,500 days, not 0"):
+        Policy(keep_labels_days=0)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import dataclass
 
 import duckdb
 import pytest
@@ -21,6 +20,7 @@ from fer_core.storage.paths import STAGING
 from fer_core.storage.store import open_store
 from fer_core.tables.schema import SCHEMAS
 from tests.support import fakes
+from tests.support.every_change import EveryChange
 from tests.support.remembered import Remembered, remember
 
 FIXED = DenyList("ab" * 32)
@@ -125,35 +125,6 @@ def test_what_is_unknown_is_denied(root):
     assert {path for path, data in state(root).items() if before.get(path) != data} == {FILE}
     with pytest.raises(CommitError, match="no committed run has 1 of the faces"):
         done(root, Request(face_ids=["0" * 64]))
-
-
-@dataclass
-class EveryChange(fakes.FaultyStore):
-    """Cut off at any change of a file. seen: called after each."""
-
-    seen: object = None
-
-    def remove_file(self, path):
-        self._change(lambda: self.store.remove_file(path))
-
-    def replacing(self, path):
-        from contextlib import contextmanager
-
-        @contextmanager
-        def replaced():
-            with self.store.replacing(path) as unfinished:
-                yield unfinished
-                if self.done + 1 == self.change and self.moment != "after":
-                    self.done += 1
-                    raise fakes.CutOffError
-            self._change(lambda: None)
-
-        return replaced()
-
-    def _change(self, whole, half=None):
-        super()._change(whole, half)
-        if self.seen is not None:
-            self.seen()
 
 
 def requests(root):

@@ -146,12 +146,16 @@ def test_a_root_without_runs(tmp_path):
         pass
 
 
-def test_in_s3(s3_root, tmp_path):
+@pytest.mark.parametrize("server", ["s3", "swift"])
+def test_in_s3(server, request, tmp_path):
+    s3_root = request.getfixturevalue(f"{server}_root")
     fakes.label(fakes.config(s3_root), fakes.refs(fakes.write_pictures(tmp_path / "photos", [1, 2])))
     with open_session(open_store(s3_root)) as session:
         assert (
             answer(session, "SELECT count(*) AS n, sum(n_faces) AS faces FROM current JOIN images USING (image_uri, run_id)")[0]["n"] == 3
         )
+        counts = [answer(session, f"SELECT count(*) AS n FROM {view}")[0]["n"] for view in VIEWS]
+        assert dict(zip(VIEWS, counts, strict=True)) == {"labels": 3, "images": 2, "current": 3, "runs": 1, "reviews": 0, "models": 1}
         with pytest.raises(QueryError):
             answer(session, f"FROM read_parquet('{s3_root}/labels/*/*/*.parquet')")
 
