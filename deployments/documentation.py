@@ -3,7 +3,7 @@
     index.md, contributing.md, ...   files of the repository outside docs/
     reference/cli.md                 from the parser of the command
     reference/configuration.md       the forms, from the parameters of the flows
-    guides/analysis.md               docs/guides/analysis.ipynb, executed over a labels root that is made for it
+    guides/analysis.md               docs/guides/analysis.ipynb, executed over the labels root of guides/queries.md
 
 Links between pages and files of the repository work in both: on a page they are relative to the file, in the site they lead to its page.
 """
@@ -171,9 +171,11 @@ def notebook(file: Path) -> tuple[str, dict[str, bytes]]:
     from nbclient import NotebookClient
     from traitlets.config import Config
 
+    from tests.support.question_root import question_root
+
     page = nbformat.read(file, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
-        demonstration(Path(folder) / "LABELS")
+        question_root(Path(folder))
         before = dict(os.environ)
         os.environ |= {"LABELS": f"{folder}/LABELS", "PYTHONPATH": str(ROOT), "JUPYTER_RUNTIME_DIR": folder, "IPYTHONDIR": folder}
         try:
@@ -201,14 +203,6 @@ def notebook(file: Path) -> tuple[str, dict[str, bytes]]:
             else:
                 text.append(f"```text\n{data.get('text/plain') or output.get('text', '')}\n```")
     return "\n\n".join(text) + "\n", plots
-
-
-def demonstration(root: Path) -> None:
-    """Eight nights of made-up faces, the last four with another model and a sadder world."""
-    from tests.support.drifting import night
-
-    for day in range(8):
-        night(root, f"night-{day}", day, faces=200 + 20 * day, happy=0.5 if day < 4 else 0.4, size=90 - 5 * day, model=1 if day < 4 else 2)
 
 
 def _code(text: str) -> str:

@@ -1,7 +1,7 @@
 """Score a model on a face set by the field's protocols."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -12,6 +12,7 @@ from fer_core.errors import FaceSetError, UsageError
 from fer_core.evaluation.confusion import confusion_figures, confusion_matrix
 from fer_core.evaluation.intervals import bootstrap_intervals
 from fer_core.evaluation.risk_coverage import RiskCoverage, risk_coverage
+from fer_core.evaluation.slices import SliceFigures, Slicing, crop_slicings, slice_figures
 from fer_core.faceset import FaceSplit, Kind, read_split
 from fer_core.labels import EXPRESSIONS
 from fer_core.models.calibration import ReliabilityBins, reliability_bins
@@ -48,6 +49,8 @@ class Evaluation:
     """Area under it: mean risk over all coverages."""
     intervals: dict[str, tuple[float, float]]
     """95 % bootstrap interval of each of `intervals.FIGURES`; empty where none was asked for."""
+    slices: tuple[SliceFigures, ...] = ()
+    """The same by what the crops show; empty where they were not asked for."""
 
 
 def majority_classes(votes: NDArray[np.float32], kind: Kind) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
@@ -101,10 +104,12 @@ def evaluate(  # noqa: PLR0917  (a table of plain values)
     only: Path | None = None,
     on_scored: Callable[[int, int], None] = lambda done, total: None,
     prior: str | None = None,
+    slices: bool = False,
 ) -> Evaluation:
     """Load a model and score it. A model of eight expressions on a set of fewer has the missing ones masked out.
 
     on_scored: called with the number of faces scored and of all faces. prior: see `models.prior.parse_prior`; None: the model's usual one.
+    slices: with the figures of `slices.crop_slicings`.
     """
     from fer_core.predict.answer_rule import AnswerOptions
     from fer_core.predict.predictor import load_predictor
@@ -117,15 +122,21 @@ def evaluate(  # noqa: PLR0917  (a table of plain values)
     for start in range(0, len(kept), FACES_AT_ONCE):
         parts.append(predictor.probabilities(chosen.crops[kept[start : start + FACES_AT_ONCE]]))
         on_scored(min(start + FACES_AT_ONCE, len(kept)), len(kept))
-    return score(np.concatenate(parts), classes, chosen.classes, absent, intervals=True)
+    slicings = crop_slicings(chosen.crops[kept]) if slices else ()
+    return score(np.concatenate(parts), classes, chosen.classes, absent, intervals=True, slicings=slicings)
 
 
-def score(
-    probabilities: NDArray[np.float64], truth: NDArray[np.int64], present: tuple[str, ...], absent: int = 0, intervals: bool = False
+def score(  # noqa: PLR0917  (a table of plain values)
+    probabilities: NDArray[np.float64],
+    truth: NDArray[np.int64],
+    present: tuple[str, ...],
+    absent: int = 0,
+    intervals: bool = False,
+    slicings: Sequence[Slicing] = (),
 ) -> Evaluation:
     """(N, 8) probabilities and (N,) true classes in the house order -> figures over the set's classes `present`.
 
-    intervals: with bootstrap intervals, which take a second.
+    intervals: with bootstrap intervals, which take a second. slicings: with figures of these parts.
     """
     columns = [EXPRESSIONS.index(name) for name in present]
     place = np.full(len(EXPRESSIONS), -1)
@@ -153,14 +164,15 @@ def score(
         risk_coverage=curve,
         aurc=curve.area,
         intervals=bootstrap_intervals(inside, true) if intervals else {},
+        slices=slice_figures(inside, true, slicings),
     )
 
 
 def report_json(
     evaluation: Evaluation, protocol: Protocol, split: str, name: str, digest: str, *, prior: str = "training"
 ) -> dict[str, Any]:
-    """The contract's JSON object, and what was added to it since: `aurc`, `intervals`, `prior`."""
-    return {
+    """The contract's JSON object, and what was added to it since: `aurc`, `intervals`, `prior`, and `slices` where there are any."""
+    report = {
         "n": evaluation.n,
         "accuracy": evaluation.accuracy,
         "balanced_accuracy": evaluation.balanced_accuracy,
@@ -177,3 +189,4 @@ def report_json(
         "intervals": {name: list(bounds) for name, bounds in evaluation.intervals.items()},
         "prior": prior,
     }
+    return {**report, "slices": [asdict(part) for part in evaluation.slices]} if evaluation.slices else report

@@ -27,6 +27,15 @@ def bootstrap_intervals(probabilities: NDArray[np.float64], truth: NDArray[np.in
     return {name: (float(low[i]), float(high[i])) for i, name in enumerate(FIGURES)}
 
 
+def wilson(right: NDArray[np.int64], count: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Wilson's 95 % score interval (JASA 22, 1927) of a share: lower and upper ends for `right` of `count` > 0."""
+    z = 1.96
+    share = right / count
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    reach = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + z * z / (4 * count**2))
+    return np.maximum(middle - reach, 0.0), np.minimum(middle + reach, 1.0)
+
+
 def _figures(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> tuple[float, ...]:
     said, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     seen = confusion_figures(confusion_matrix(truth, said, probabilities.shape[1]))

@@ -12,7 +12,7 @@ from fer_core.gallery.page import LAW, Card, GalleryPage
 from fer_core.gallery.photo import GalleryPhoto
 from fer_core.gallery.text import counted, percent
 from fer_core.labels import EXPRESSIONS
-from fer_core.outputs.mark import png_mark
+from fer_core.outputs.mark import by_digest, png_mark
 
 CARDS: Final = 6
 """Cards at most."""
@@ -43,7 +43,7 @@ def write_png(page: GalleryPage) -> bytes:
     write(draw, (_MARGIN, top + _FOOT - 46), f"{LAW[0]} Faces are biometric data: protect this image like the photographs.", 15, SOFT)
     stream = io.BytesIO()
     sheet.save(stream, "PNG")
-    return png_mark(stream.getvalue(), "gallery", page.named[:CARDS])
+    return png_mark(stream.getvalue(), "gallery", by_digest(page.named[:CARDS]))
 
 
 def _draw_head(draw: ImageDraw.ImageDraw, page: GalleryPage) -> None:

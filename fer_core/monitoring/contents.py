@@ -12,6 +12,7 @@ from fer_core.monitoring.pipelines import Pipeline, pipelines_of, purposes_of
 from fer_core.monitoring.quarantined import Quarantined, count_quarantined
 from fer_core.monitoring.reviewed import Reviewed, compare_reviews
 from fer_core.monitoring.runs import RunFindings
+from fer_core.outputs.mark import by_digest
 from fer_core.query.session import QueryLimits, open_session
 from fer_core.storage.store import Store
 
@@ -34,11 +35,12 @@ class Contents:
     faces: FaceExamples
 
     @property
-    def named(self) -> list[tuple[str | None, str]]:
-        """Digest and address of each image that the page names or shows."""
+    def named(self) -> list[tuple[str | None, str | None]]:
+        """Digest and address of each image that the page names or shows, without the address where it names none."""
         named = [image for some in self.quarantined.examples for image in some] if self.disclosure.names else []
         shown = [face.image for some in (self.faces.sure, self.faces.unsure) for faces in some.values() for face in faces]
-        return list(dict.fromkeys((image.sha256, image.uri) for image in (*named, *shown)))
+        images = dict.fromkeys((image.sha256, image.uri) for image in (*named, *shown))
+        return list(images) if self.disclosure.names else by_digest(images)
 
 
 def read_contents(store: Store, runs: Sequence[RunFindings], disclosure: Disclosure) -> Contents:

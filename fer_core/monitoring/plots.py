@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.evaluation.plots.reliability import wilson
+from fer_core.evaluation.intervals import wilson
 
 WIDTH: Final = 10.0
 """Of a column and the gap beside it, in units of the drawing, which is 100 high."""

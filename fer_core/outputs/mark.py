@@ -1,4 +1,7 @@
-"""The mark in a page or picture that shows images: what wrote it, and which images they are. Digests and names as the photographs' own."""
+"""The mark in a page or picture that shows images: what wrote it, and which images they are.
+
+An image is named by its address only where people can read that in the output too, or where it has no digest.
+"""
 
 import html
 import json
@@ -12,6 +15,8 @@ import pyarrow as pa
 
 from fer_core.json_reader import parse_object
 
+Images = Iterable[tuple[str | None, str | None]]
+"""Digest, None where unknown, and address, None where it is not to be named."""
 IMAGES: Final = pa.schema([("image_sha256", pa.string()), ("image_uri", pa.string())])
 
 _HTML: Final = re.compile(rb'<meta name="ferflow-output" content="([^"]*)">')
@@ -19,12 +24,17 @@ _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _KEYWORD: Final = b"ferflow-output\0"
 
 
-def html_mark(kind: str, images: Iterable[tuple[str | None, str]]) -> str:
-    """An element for the head of an HTML page, ASCII. images: digest, None where unknown, and URI."""
+def by_digest(images: Images) -> list[tuple[str | None, str | None]]:
+    """Without the addresses of images whose digest is known."""
+    return [(sha256, None if sha256 else uri) for sha256, uri in images]
+
+
+def html_mark(kind: str, images: Images) -> str:
+    """An element for the head of an HTML page, ASCII."""
     return f'<meta name="ferflow-output" content="{html.escape(_text(kind, images))}">'
 
 
-def png_mark(png: bytes, kind: str, images: Iterable[tuple[str | None, str]]) -> bytes:
+def png_mark(png: bytes, kind: str, images: Images) -> bytes:
     """A PNG file with the mark as a chunk of text behind its header."""
     content = b"tEXt" + _KEYWORD + _text(kind, images).encode()
     header = len(_PNG) + 25
@@ -44,9 +54,9 @@ def read_mark(data: bytes) -> tuple[str, pa.Table] | None:
         return None
 
 
-def _text(kind: str, images: Iterable[tuple[str | None, str]]) -> str:
+def _text(kind: str, images: Images) -> str:
     """JSON, ASCII. What is no UTF-8 becomes a backslash escape."""
-    rows = [[sha256, uri.encode(errors="backslashreplace").decode()] for sha256, uri in images]
+    rows = [[sha256, uri and uri.encode(errors="backslashreplace").decode()] for sha256, uri in images]
     return json.dumps({"kind": kind, "images": rows}, separators=(",", ":"))
 
 

@@ -173,7 +173,7 @@
     link.click();
     link.remove();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-    notify("Saved " + given.length + " answers as " + link.download + ". Import them with `ferflow review import`.");
+    notify("Saved " + given.length + " answers as " + link.download + ". Import them with `" + (task.command || "ferflow review import") + "`.");
   }
 
   function pressed(event) {

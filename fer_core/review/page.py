@@ -20,14 +20,18 @@ NO_COLOUR: Final = "#8a8f98"
 """Of verdicts that name no expression."""
 
 
-def write_page(faces: Sequence[Mapping[str, object]], export_id: str, note: str = "", purposes: Sequence[str] = ()) -> str:
-    """The whole page. faces: `ShownFace` as JSON objects. note: a sentence above them. purposes: of the runs that labelled them."""
+def write_page(
+    faces: Sequence[Mapping[str, object]], export_id: str, note: str = "", purposes: Sequence[str] = (), command: str = ""
+) -> str:
+    """The whole page.
+
+    faces: `ShownFace` as JSON objects. note: a sentence above them. purposes: of the runs that labelled them. command: takes the answers.
+    """
     folder = files("fer_core.review")
     style, script, body = ((folder / f"page.{kind}").read_text("utf-8") for kind in ("css", "js", "html"))
     verdicts = [{"name": name, "spoken": SPOKEN[name], "key": KEYS[name], "colour": COLOURS.get(name, NO_COLOUR)} for name in VERDICTS]
     value = {"format": FORMAT, "version": VERSION, "export_id": export_id, "verdicts": verdicts, "faces": faces}
-    if note:
-        value["note"] = note
+    value |= {name: text for name, text in (("note", note), ("command", command)) if text}
     images = dict.fromkeys((str(face["image_sha256"]), str(face["image_uri"])) for face in faces)
     purpose = f"\n<p>Purpose of the labels: {escape('; '.join(purposes))}</p>" if purposes else ""
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{_digest(script)}'"

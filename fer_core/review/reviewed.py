@@ -91,23 +91,24 @@ class _Faces:
         self.rows = list[int]()
         self._boxes, self._exports = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
 
-    def add(self, row: int, box: NDArray[np.float32], export: np.int64) -> None:
-        """Keep it unless it is one of those that are here."""
+    def add(self, row: int, box: NDArray[np.float32], export: np.int64) -> int:
+        """Keep it unless it is one of those that are here. Returns the row that stands for its face, or `NOWHERE` beyond `MOST_FACES`."""
         count = len(self.rows)
         if count == MOST_FACES:
-            return
+            return NOWHERE
         there, exports = self._boxes[:count], self._exports[:count]
-        same = (there == box).all(axis=1) | ((iou(box[None], there)[0] >= SAME_FACE) & (exports != export))
+        same = 2 * (there == box).all(axis=1) + ((iou(box[None], there)[0] >= SAME_FACE) & (exports != export))
         if same.any():
-            return
+            return self.rows[int(same.argmax())]
         if count == len(self._boxes):  # twice the room each time, so that few reviews need little
             self._boxes, self._exports = np.resize(self._boxes, (2 * count + 1, 4)), np.resize(self._exports, 2 * count + 1)
         self._boxes[count], self._exports[count] = box, export
         self.rows.append(row)
+        return row
 
 
-def latest_reviews(reviews: pa.Table) -> pa.Table:
-    """The last review of each face. reviews: `record.REVIEWS`, oldest first.
+def faces_of(reviews: pa.Table) -> NDArray[np.int64]:
+    """(N,) for each review the row of the last review of the same face, or `NOWHERE`. reviews: `record.REVIEWS`, oldest first.
 
     The same box is the same face. Boxes of different exports are, too, where they overlap by `SAME_FACE`, since the detector may have
     changed in between; within an export they are different faces. Of one image the newest `MOST_FACES` faces count: no detector finds
@@ -115,9 +116,15 @@ def latest_reviews(reviews: pa.Table) -> pa.Table:
     """
     boxes, exports = boxes_of(reviews), reviews["export_id"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
     kept: dict[str, _Faces] = {}
+    found = np.full(reviews.num_rows, NOWHERE, np.int64)
     for row, image in zip(reversed(range(reviews.num_rows)), reversed(reviews["image_sha256"].to_pylist()), strict=True):
-        kept.setdefault(image, _Faces()).add(row, boxes[row], exports[row])
-    numbers = sorted(row for faces in kept.values() for row in faces.rows)
+        found[row] = kept.setdefault(image, _Faces()).add(row, boxes[row], exports[row])
+    return found
+
+
+def latest_reviews(reviews: pa.Table) -> pa.Table:
+    """The last review of each face (`faces_of`), by image and box. reviews: `record.REVIEWS`, oldest first."""
+    numbers = np.flatnonzero(faces_of(reviews) == np.arange(reviews.num_rows))
     order = [(name, "ascending") for name in ("image_sha256", "box_x", "box_y", "box_w", "box_h")]
     return reviews.take(pa.array(numbers, pa.int64())).sort_by(order)
 

@@ -19,17 +19,17 @@ from fer_core.models.review_thresholds import fit_review_rule
 from fer_core.training.head_fit import PULL, Evidence, Head, fit_head, sample_shares
 
 FOLDS: Final = 5
-FEW_GROUPS: Final = 10
-"""Below so many groups each is a fold of its own."""
+GROUPS_A_FOLD: Final = 2
+"""With fewer, each group is a fold of its own."""
 FEW_FACES: Final = 200
 """Below so many faces the review limits of the start are kept: they are read off neighbourhoods of 20 faces."""
 DRAWS: Final = 1000
 
 
-def folds(groups: Sequence[str]) -> NDArray[np.int64]:
-    """(N,) number of each face's fold, by its group alone: groups are dealt out in the order of their digests."""
-    known = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).hexdigest())
-    count = FOLDS if len(known) >= FEW_GROUPS else len(known)
+def folds(groups: Sequence[str], most: int = FOLDS, salt: str = "") -> NDArray[np.int64]:
+    """(N,) number of each face's fold, by its group alone: groups are dealt out in the order of their digests. salt: draws others."""
+    known = sorted(set(groups), key=lambda group: hashlib.sha256((salt + group).encode()).hexdigest())
+    count = most if len(known) >= GROUPS_A_FOLD * most else len(known)
     fold_of = {group: number % count for number, group in enumerate(known)}
     return np.array([fold_of[group] for group in groups], np.int64)
 

@@ -1,4 +1,4 @@
-"""`ferflow dataset`: a data set in its official layout -> a face set, aligned at once or later."""
+"""`ferflow dataset`: a data set in its official layout -> a face set, aligned at once or later; its labels checked and corrected."""
 
 import argparse
 import os
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_core.errors import FaceSetError, UsageError
-from flows.cli.option_types import typed_output, typed_path
+from flows.cli import dataset_audit
+from flows.cli.option_types import positive, typed_output, typed_path
 from flows.output import print_result, print_unregistered
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ PREPARE = """Aligns a raw face set (`ferflow dataset import --raw`) as `ferflow 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    group = subparsers.add_parser("dataset", help="convert a data set to ferflow's format")
+    group = subparsers.add_parser("dataset", help="convert a data set to ferflow's format, and check its labels")
     inner = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     parser = inner.add_parser("import", help="import and align a data set", description=IMPORT, formatter_class=RAW)
     parser.add_argument("kind", choices=KINDS)
@@ -51,12 +52,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("source", metavar="RAWSET", type=typed_path, help="made by `ferflow dataset import --raw`")
     _add_common(parser)
     parser.set_defaults(run=run_prepare)
+    dataset_audit.add_parsers(inner)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", metavar="FACESET", type=typed_output, required=True, help="folder to write; must be new or empty")
     parser.add_argument("--detector", metavar="SPEC", help="as for label (default: auto)")
-    parser.add_argument("--workers", metavar="N", type=_positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--workers", metavar="N", type=positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
@@ -181,9 +183,3 @@ def _table(card: "FaceSetCard") -> list[str]:
     if card.kind == "votes":
         lines.append("(by most votes, ties to the first; faces without a vote for an expression are in no class)")
     return lines
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"not a positive number: {text}")
-    return int(text)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fer_core.models.store import DEFAULT
 from flows.cli.answer_options import add_prior, read_prior
 from flows.cli.option_types import typed_output, typed_path
+from flows.cli.slice_table import slice_lines
 from flows.output import print_result
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ HELP = """Scores a model on one split of a face set.
   majority  FER+: single votes count as none; a face stays if over half of the rest agree on one of the eight expressions
   argmax    the expression with most votes, ties to the first in the order of the columns; faces without such a vote are dropped
 Sets with one label a face accept both. On a set of fewer expressions the model's others are masked out.
-Figures come with 95 % bootstrap intervals over the faces. Several face sets make one table."""
+Figures come with 95 % bootstrap intervals over the faces. Several face sets make one table. With --slices the faces are also scored by
+sharpness and colour of their crops; a face set holds neither size nor pose (`ferflow review agreement` has them for a labels root)."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -33,6 +35,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--model", metavar="NAME|DIR", default=DEFAULT, help=f"shipped name or model folder (default: {DEFAULT})")
     add_prior(parser)
     parser.add_argument("--only", metavar="FILE", type=typed_path, help="score only the sample ids in this file, one a line")
+    parser.add_argument("--slices", action="store_true", help="also score by sharpness of the crop, and grey or coloured")
     pictures = "confusion.png, reliability.png and risk_coverage.png"
     parser.add_argument(
         "--plots", metavar="FOLDER", type=typed_output, help=f"write {pictures} to this folder; of several sets, to one each"
@@ -61,9 +64,9 @@ def run(args: argparse.Namespace) -> int:
     title = f"{ref.name} {ref.digest[:12]} on {args.split}, {args.protocol} protocol, prior {used}"
     if len(found) == 1:
         (name,) = found
-        print_result(args.json, reports[name], _lines(title, found[name], args) + _paths(reports))
+        print_result(args.json, reports[name], _lines(title, found[name], args) + _slices(found) + _paths(reports))
     else:
-        print_result(args.json, {"sets": reports}, _table(title, found) + _paths(reports))
+        print_result(args.json, {"sets": reports}, _table(title, found) + _slices(found) + _paths(reports))
     return 0
 
 
@@ -98,7 +101,7 @@ def _scored(faceset: Path, prior: str | None, args: argparse.Namespace) -> "Eval
 
     with StageProgress() as progress:
         progress("reading the face set")
-        return evaluate(faceset, args.model, args.split, args.protocol, args.only, partial(progress, "scored faces"), prior)
+        return evaluate(faceset, args.model, args.split, args.protocol, args.only, partial(progress, "scored faces"), prior, args.slices)
 
 
 def _lines(title: str, figures: "Evaluation", args: argparse.Namespace) -> list[str]:
@@ -142,6 +145,15 @@ def _table(title: str, found: dict[str, "Evaluation"]) -> list[str]:
             low, high = figures.intervals[figure]
             cells.append(f"{f'{getattr(figures, figure):{form}} ({low:{form}}-{high:{form}})':>{space}}")
         lines.append(f"{name:{width}}  {figures.n:5d}  {'  '.join(cells)}")
+    return lines
+
+
+def _slices(found: dict[str, "Evaluation"]) -> list[str]:
+    """One table a set, where slices were asked for."""
+    lines = list[str]()
+    for name, figures in found.items():
+        if figures.slices:
+            lines += ["", *([name] if len(found) > 1 else []), *slice_lines(figures.slices)]
     return lines
 
 

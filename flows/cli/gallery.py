@@ -2,7 +2,7 @@
 
 import argparse
 
-from flows.cli.option_types import typed_output
+from flows.cli.option_types import positive, typed_output
 from flows.output import print_result, print_unregistered
 
 HELP = """Draws the newest run's photographs with boxes, points, expressions and probabilities into one self-contained HTML page.
@@ -21,7 +21,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("root", metavar="ROOT", help="labels root")
     parser.add_argument("--to", metavar="FILE.html", type=typed_output, required=True, help="page to write")
     parser.add_argument("--png", metavar="FILE.png", type=typed_output, help="also write the page as one image")
-    parser.add_argument("--limit", metavar="N", type=_positive, default=24, help="most photographs to show (default: 24)")
+    parser.add_argument("--limit", metavar="N", type=positive, default=24, help="most photographs to show (default: 24)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=run)
 
@@ -41,9 +41,3 @@ def run(args: argparse.Namespace) -> int:
     print_unregistered(open_store(args.root), files[0])
     print_result(args.json, {**asdict(summary), "files": files}, "wrote " + " and ".join(files))
     return 0
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"not a positive number: {text}")
-    return int(text)

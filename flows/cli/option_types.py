@@ -47,3 +47,10 @@ def typed_text(argument: str) -> str:
     except UnicodeEncodeError:
         return os.fsencode(argument).decode(locale.getencoding(), "surrogateescape")
     return argument
+
+
+def positive(argument: str) -> int:
+    """A whole number from 1 on."""
+    if not argument.isdecimal() or int(argument) < 1:
+        raise argparse.ArgumentTypeError(f"not a positive number: {argument}")
+    return int(argument)

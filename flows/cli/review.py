@@ -1,10 +1,11 @@
-"""`ferflow review`: exports the faces that most need review, and imports the corrections."""
+"""`ferflow review`: exports the faces that most need review, imports the corrections, and says how far reviewers agree."""
 
 import argparse
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flows.cli.option_types import typed_path
+from flows.cli import review_agreement
+from flows.cli.option_types import positive, typed_path
 from flows.output import print_result, print_unregistered
 
 if TYPE_CHECKING:
@@ -32,12 +33,12 @@ box, also after a change of the detector; those without a match are listed as or
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    group = subparsers.add_parser("review", help="export faces for review, and import reviews")
+    group = subparsers.add_parser("review", help="export faces for review, import reviews, and measure agreement")
     inner = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     parser = inner.add_parser("export", help="write a page with the faces to review", description=EXPORT, formatter_class=RAW)
     parser.add_argument("root", metavar="ROOT", help="labels root")
     parser.add_argument("--to", metavar="FOLDER|URL", required=True, help="where to write; must be new, empty or an earlier export")
-    parser.add_argument("--budget", metavar="N", type=_positive, default=100, help="most faces to export (default: 100)")
+    parser.add_argument("--budget", metavar="N", type=positive, default=100, help="most faces to export (default: 100)")
     policy = "how faces are chosen: those that most need review, a spread to tune a model by, or at random (default: worth)"
     parser.add_argument("--policy", choices=("worth", "tuning", "random"), default="worth", help=policy)
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="seed of the random policy (default: 0)")
@@ -50,6 +51,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--reviewer", metavar="NAME", help="name of the reviewer, instead of the one in the file")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=run_import)
+    review_agreement.add_parser(inner)
 
 
 def run_export(args: argparse.Namespace) -> int:
@@ -126,9 +128,3 @@ def _imported(found: "ReviewImport") -> list[str]:
 def _place(box: tuple[float, float, float, float]) -> str:
     x, y, width, height = (round(value) for value in box)
     return f"{x}, {y} ({width} x {height})"
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"not a positive number: {text}")
-    return int(text)

@@ -1,8 +1,8 @@
 """Every code block of README and docs: Python and SQL run over one labelled root, commands are parsed, JSON is read.
 
 A block may use what its text names: `LABELS` is the root, `PART` a file of it, `ferplus` and `rafdb` are face sets, `rgb_array`,
-`pil_image` and `frame` pictures, `crops` faces. A question of docs/queries.md, SQL that begins with a comment, has its answer in the block
-of text behind it, over the root of `question_root`; blocks that compute `five` give the answers of five of them in other programs.
+`pil_image` and `frame` pictures, `crops` faces. A question of docs/guides/queries.md, SQL that begins with a comment, has its answer in the
+block of text behind it, over the root of `question_root`; blocks that compute `five` give the answers of five of them in other programs.
 """
 
 import importlib.util

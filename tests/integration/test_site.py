@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+import fer_core
 from flows.cli.main import COMMANDS
 from flows.label_params import LabelParams
 from tests.support.processes import REPOSITORY
@@ -102,7 +103,7 @@ def test_the_forms_have_every_field(site):
 
 def test_the_python_calls_have_signature_and_text(site):
     page = text(site, "reference/python-api.html")
-    for name in ("label_images", "Labeler", "read_labels"):
+    for name in fer_core.__all__:
         assert re.search(rf'id="fer_core\.[\w.]+\.{name}"', page)
     assert "min_face" in page
 
@@ -134,3 +135,7 @@ def test_paths_of_pages_that_files_name_are_there():
                 if not Path(REPOSITORY / page).is_file():
                     missing.append((name, page))
     assert missing == []
+
+
+def test_the_readme_is_short():
+    assert len((REPOSITORY / "README.md").read_text("utf-8").splitlines()) < 200

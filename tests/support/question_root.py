@@ -1,4 +1,4 @@
-"""The root that docs/queries.md answers its questions on: eight nights of two models, and reviews of two people."""
+"""The root that docs/guides/queries.md answers its questions on: eight nights of two models, and reviews of two people."""
 
 from pathlib import Path
 

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fer_core.evaluation.evaluate import Evaluation
+from fer_core.evaluation.intervals import wilson
 from fer_core.evaluation.plots.paper import LINE, SERIES, SOFT, heading, inches, percent, sheet
 from fer_core.evaluation.plots.scored import Scored
 from fer_core.models.calibration import BINS, ReliabilityBins
@@ -56,12 +56,3 @@ def _counts(axes: "Axes", bins: ReliabilityBins) -> None:
     axes.set_yticks([])
     axes.xaxis.set_major_formatter(percent)
     axes.set_xticks(np.linspace(0, 1, 6))
-
-
-def wilson(right: NDArray[np.int64], count: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Wilson's 95 % score interval (JASA 22, 1927) of a share: lower and upper ends for `right` of `count` > 0."""
-    z = 1.96
-    share = right / count
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    reach = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + z * z / (4 * count**2))
-    return np.maximum(middle - reach, 0.0), np.minimum(middle + reach, 1.0)

@@ -16,9 +16,9 @@ from PIL import Image
 from fer_core.errors import StoreError, TrainingError
 from fer_core.evaluation.corruption import CORRUPTIONS
 from fer_core.evaluation.evaluate import Evaluation, score
+from fer_core.evaluation.intervals import wilson
 from fer_core.evaluation.plots import Scored, Trial, confusion_png, curves_png, make_folder, reliability_png, robustness_png
 from fer_core.evaluation.plots.paper import printed
-from fer_core.evaluation.plots.reliability import wilson
 from fer_core.evaluation.training_history import EpochRecord
 from fer_core.labels import EXPRESSIONS
 from fer_core.models.calibration import softmax

@@ -191,7 +191,7 @@ def test_faces_are_kept_crops_of_each_expression(drawn, tmp_path):
     page = file.read_text("utf-8")
     expressions = Counter(row["expression"] for row in read_labels(str(drawn)).to_pylist())
     assert page.count('<img alt="a face"') == sum(min(count, 8) for count in expressions.values())
-    assert "anna" not in page.replace(read_mark_text(page), "")
+    assert "anna" not in page
     assert read_mark(file.read_bytes())[1].num_rows > 5
     assert "biometric" in page
 
@@ -234,10 +234,6 @@ def test_the_options_of_the_command(drawn, tmp_path, capsys):
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "anna" in page
     assert "data:image/png" in page
-
-
-def read_mark_text(page):
-    return page.partition('name="ferflow-output"')[2].partition(">")[0]
 
 
 def _correction(row, verdict, at):

@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from fer_core.outputs.mark import html_mark, png_mark, read_mark
+from fer_core.outputs.mark import by_digest, html_mark, png_mark, read_mark
 
 IMAGES = [("a" * 64, "/photos/<b>\"&'é%.png"), (None, "/photos/gone\ud800.png")]
 READ = [{"image_sha256": "a" * 64, "image_uri": IMAGES[0][1]}, {"image_sha256": None, "image_uri": "/photos/gone\\ud800.png"}]
@@ -21,6 +21,11 @@ def test_a_page_and_a_picture_say_it():
     for data in (f"<head>{html_mark('gallery', IMAGES)}</head>".encode(), png_mark(png(), "gallery", IMAGES)):
         kind, images = read_mark(data)
         assert (kind, images.to_pylist()) == ("gallery", READ)
+
+
+def test_what_is_not_named_is_known_by_its_digest():
+    _, images = read_mark(png_mark(png(), "gallery", by_digest(IMAGES)))
+    assert images.to_pylist() == [{**READ[0], "image_uri": None}, READ[1]]
 
 
 def test_the_picture_is_the_same():

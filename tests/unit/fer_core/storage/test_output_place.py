@@ -65,6 +65,8 @@ def test_every_command_that_writes_keeps_to_it(root, tmp_path, capsys):
         ("retrain", inside, "--reviewed", str(root)),
         ("dataset", "import", "folder", other, "--to", inside),
         ("dataset", "prepare", other, "--to", inside),
+        ("dataset", "audit", other, "--to", inside),
+        ("dataset", "correct", other, f"{other}.json", "--to", inside),
         ("models", "promote", "tiny", "--to", inside),
         ("detectors", "pull", "yunet", "--to", inside),
         ("label", str(tmp_path), "--to", inside, "--dry-run"),
