@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from fer_core.errors import CommitError, QueryError
 from fer_core.monitoring.current_labels import CurrentLabels, count_current
 from fer_core.monitoring.disclosure import Disclosure
 from fer_core.monitoring.face_examples import FaceExamples, choose_faces, no_examples
@@ -44,7 +45,14 @@ class Contents:
 
 
 def read_contents(store: Store, runs: Sequence[RunFindings], disclosure: Disclosure) -> Contents:
-    """runs: oldest first. CommitError, QueryError: a part is missing or damaged; ReviewError: reviews are."""
+    """runs: oldest first. CommitError: a part is missing or damaged; ReviewError: reviews are."""
+    try:
+        return _read(store, runs, disclosure)
+    except QueryError as error:
+        raise CommitError(f"a part below {store.url()} cannot be read ({error}): see ferflow verify") from error
+
+
+def _read(store: Store, runs: Sequence[RunFindings], disclosure: Disclosure) -> Contents:
     with open_session(store, LIMITS) as session:
         labels = count_current(session)
         return Contents(

@@ -68,8 +68,7 @@ def report_on(store: Store, limits: Limits | None = None, reference_run: str | N
 def write_report(report: Report, file: str, disclosure: Disclosure | None = None) -> str:
     """Write the page to a local path or an object store, replacing what is there; returns where it lies. UsageError inside the root.
 
-    disclosure: what it may show of persons, by default nothing. CommitError, QueryError: a part is missing or damaged; ReviewError: reviews
-    are.
+    disclosure: what it may show of persons, by default nothing. CommitError: a part is missing or damaged; ReviewError: reviews are.
     """
     folder, _, name = file.rpartition("/")
     if not name:

@@ -115,4 +115,6 @@ def test_the_newest_run_is_an_artifact(said):
     text = said["artifacts"][0]
     assert "run odd has" in text
     assert "| expression |" in text
+    assert "](data:image/png;base64," in text
+    assert "report.html" in text
     assert "secret" not in text

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fer_core.commit.policy import Policy, write_policy
+from fer_core.errors import CommitError
 from fer_core.labels import EXPRESSIONS
 from fer_core.monitoring.contents import read_contents
 from fer_core.monitoring.current_labels import FOLDERS, STEPS
@@ -234,6 +235,16 @@ def test_the_options_of_the_command(drawn, tmp_path, capsys):
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "anna" in page
     assert "data:image/png" in page
+
+
+def test_a_missing_part_is_one_line(tmp_path):
+    store = open_store(str(tmp_path / "labels"))
+    manifest = night(str(tmp_path / "labels"), "first", 0, faces=10)
+    report = report_on(store)
+    store.remove_file(manifest.parts_of("labels")[0].path)
+    with pytest.raises(CommitError, match="see ferflow verify"):
+        write_report(report, str(tmp_path / "report.html"))
+    assert not (tmp_path / "report.html").exists()
 
 
 def _correction(row, verdict, at):
