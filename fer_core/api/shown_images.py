@@ -5,6 +5,7 @@ import hashlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Final, overload
 
 import pyarrow as pa
@@ -101,7 +102,7 @@ def show(faces: "DataFrame | pa.Table", images: object = None, *, limit: int = L
         if frame.index.name != IMAGE:
             raise UsageError("with images, the faces are those that label_images returned, with its index")
         groups = frame.groupby(level=IMAGE, sort=False)
-    rows = [group for number, (_, group) in enumerate(groups) if number < limit]
+    rows = [group for _, group in islice(groups, limit)]
     given = None if images is None else _given(images, [int(group.index[0]) for group in rows])
     photos = [_photo(group, None if given is None else given[int(group.index[0])]) for group in rows]
     return ShownImages(tuple(map(_drawn, photos)), tuple(photos), groups.ngroups - len(rows))
