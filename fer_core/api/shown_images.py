@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 LIMIT: Final = 12
 """Pictures."""
+NAMED_FACES: Final = 4
+"""Of one image, in words; of more, expressions are counted."""
 SIDE, ENLARGED = 800, 2.0
 """Longest side of a picture, and how much a small one is enlarged."""
 _FACE: Final = (
@@ -151,8 +154,10 @@ def _drawn(photo: GalleryPhoto) -> Image.Image:
 
 
 def _line(photo: GalleryPhoto) -> str:
-    said = photo.note or ", ".join([photo.details, *(face.title for face in photo.faces)])
-    return visible(f"{photo.name}: {said}")
+    titles = [face.title for face in photo.faces]
+    if len(titles) > NAMED_FACES:
+        titles = [f"{count} {name}" for name, count in Counter(face.expression for face in photo.faces).most_common()]
+    return visible(f"{photo.name}: {photo.note or ', '.join([photo.details, *titles])}")
 
 
 def _figure(photo: GalleryPhoto, picture: Image.Image) -> str:
