@@ -3,8 +3,10 @@
 import base64
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Final, overload
 
 import pyarrow as pa
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 LIMIT: Final = 12
 """Pictures."""
+NAMED_FACES: Final = 4
+"""Of one image, in words; of more, expressions are counted."""
 SIDE, ENLARGED = 800, 2.0
 """Longest side of a picture, and how much a small one is enlarged."""
 _FACE: Final = (
@@ -101,7 +105,7 @@ def show(faces: "DataFrame | pa.Table", images: object = None, *, limit: int = L
         if frame.index.name != IMAGE:
             raise UsageError("with images, the faces are those that label_images returned, with its index")
         groups = frame.groupby(level=IMAGE, sort=False)
-    rows = [group for number, (_, group) in enumerate(groups) if number < limit]
+    rows = [group for _, group in islice(groups, limit)]
     given = None if images is None else _given(images, [int(group.index[0]) for group in rows])
     photos = [_photo(group, None if given is None else given[int(group.index[0])]) for group in rows]
     return ShownImages(tuple(map(_drawn, photos)), tuple(photos), groups.ngroups - len(rows))
@@ -150,8 +154,10 @@ def _drawn(photo: GalleryPhoto) -> Image.Image:
 
 
 def _line(photo: GalleryPhoto) -> str:
-    said = photo.note or ", ".join([photo.details, *(face.title for face in photo.faces)])
-    return visible(f"{photo.name}: {said}")
+    titles = [face.title for face in photo.faces]
+    if len(titles) > NAMED_FACES:
+        titles = [f"{count} {name}" for name, count in Counter(face.expression for face in photo.faces).most_common()]
+    return visible(f"{photo.name}: {photo.note or ', '.join([photo.details, *titles])}")
 
 
 def _figure(photo: GalleryPhoto, picture: Image.Image) -> str:

@@ -60,8 +60,9 @@ def _text(kind: str, images: Images) -> str:
 
 
 def _attribute(data: bytes) -> str | None:
-    text, end, _ = data.partition(_BEGIN)[2].partition(_END)
-    return html.unescape(text.decode("ascii", "replace")) if end else None
+    _, begin, rest = data.partition(_BEGIN)
+    value, end, _ = rest.partition(_END)
+    return html.unescape(value.decode("ascii", "replace")) if begin and end else None
 
 
 def _texts(png: bytes) -> Iterator[bytes]:

@@ -2,22 +2,27 @@
 
 import argparse
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from flows.output import print_result
+from flows.output import print_line, print_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyarrow import RecordBatch, RecordBatchReader
 
+    from fer_core.query.session import QuerySession
     from fer_core.storage.store import Store
+
+SHOWN_ROWS: Final = 1_000
+"""Of a table at the prompt."""
 
 HELP = """Asks the committed runs of a labels root in SQL (DuckDB's).
 
   ferflow query ~/labels "SELECT expression, count(*) AS faces FROM current WHERE NOT needs_review GROUP BY ALL ORDER BY faces DESC"
   ferflow query ~/labels "FROM images WHERE status = 'unreadable'" --format csv
   ferflow query ~/labels "FROM current" --to newest.parquet
+  ferflow query ~/labels                                     a prompt with history and completion, on a terminal
 
 Views: labels (a row a face and run), images (a row an image and run), current (the newest label of each face), runs, reviews, models.
 DESCRIBE current lists columns; docs/guides/queries.md has questions to start from. A query reads: it reaches no file, no network and no
@@ -30,7 +35,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "query", help="ask the tables in SQL", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("root", metavar="ROOT", help="labels root")
-    parser.add_argument("sql", metavar="SQL", nargs="?", help="one query")
+    parser.add_argument("sql", metavar="SQL", nargs="?", help="one query; without it, a prompt on a terminal")
     parser.add_argument(
         "--format", choices=("table", "csv", "json", "parquet"), help="default: by the ending of --to, else a table; parquet needs --to"
     )
@@ -42,8 +47,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Run the query and print or write its result. Needs no Prefect server."""
     from fer_core.errors import UsageError
+    from flows.cli.query_prompt import on_terminal
 
-    if not (args.sql or "").strip():
+    sql = (args.sql or "").strip()
+    if not sql and (args.sql is not None or args.to is not None or args.json or not on_terminal()):
         raise UsageError('no query: ferflow query ROOT "SELECT expression, count(*) FROM current GROUP BY expression"')
     kind = args.format or _of_name(args.to)
     if kind == "parquet" and args.to is None:
@@ -53,11 +60,47 @@ def run(args: argparse.Namespace) -> int:
 
     store = open_store(args.root)
     with open_session(store) as session:
-        reader = session.run(args.sql)
-        if args.to is not None:
-            return _write(args, kind, store, reader)
-        _print(args.json, kind, reader)
+        if not sql:
+            _prompt(session, kind)
+        elif args.to is not None:
+            return _write(args, kind, store, session.run(sql))
+        else:
+            _print(args.json, kind, session.run(sql))
     return 0
+
+
+def _prompt(session: "QuerySession", kind: str) -> None:
+    from fer_core.query.session import VIEWS
+    from flows.cli.query_prompt import ask
+
+    def answer(sql: str) -> None:
+        reader = session.run(sql)
+        if kind == "table":
+            _print_first(reader)
+        else:
+            _print(False, kind, reader)
+
+    print_line(f"Views: {', '.join(VIEWS)}. A query ends with ; or an empty line. Ctrl-C ends a query, Ctrl-D leaves.")
+    ask([*VIEWS, *session.columns()], answer)
+
+
+def _print_first(reader: "RecordBatchReader") -> None:
+    import pyarrow as pa
+
+    from fer_core.query.session import rows
+    from flows.cli.query_result import table_lines
+
+    found: list[RecordBatch] = []
+    count = 0
+    for batch in rows(reader):
+        found.append(batch)
+        count += batch.num_rows
+        if count > SHOWN_ROWS:
+            break
+    shown = pa.Table.from_batches(found, reader.schema).slice(0, SHOWN_ROWS)
+    print_result(False, {}, table_lines(reader.schema.names, shown.to_batches()))
+    if count > SHOWN_ROWS:
+        print_line("there are more rows: add LIMIT, or write them all with --to FILE")
 
 
 def _of_name(file: str | None) -> str:

@@ -27,6 +27,19 @@ def test_current_as_a_file(commands, root, tmp_path):
     assert duckdb.connect().sql(f"SELECT count(*), count(DISTINCT run_id) FROM '{file}'").fetchall() == [(5, 2)]
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet", "arrow"])
+def test_current_as_a_file_by_its_ending(call, root, tmp_path, ending):
+    file = tmp_path / f"x.{ending}"
+    for _ in range(2):
+        ended = call("export", "current", root, "--to", file)
+        assert (ended.code, ended.out) == (0, f"wrote {file}: 5 faces in 2 images, from 2 runs\n")
+    assert call("export", "current", root, "--to", file, "--json").json["bytes"] == file.stat().st_size
+    file.write_text("mine")
+    ended = call("export", "current", root, "--to", file)
+    assert (ended.code, ended.err) == (1, f"ferflow: {file} is no earlier export: choose another place\n")
+    assert file.read_text() == "mine"
+
+
 def test_current_as_views(commands, root):
     ended = commands.run("export", "current", root, "--sql")
     assert ended.code == 0

@@ -1,6 +1,7 @@
 """The calls for scripts and notebooks, with the shipped networks."""
 
 import hashlib
+import os
 import threading
 import weakref
 from dataclasses import replace
@@ -27,6 +28,7 @@ from fer_core.tables.schema import LABELS, POINT_NAMES
 from fer_core.types import Faces
 from tests.support import fakes
 
+SHARED = Path(os.environ.get("FERFLOW_SHARED", Path(__file__).resolve().parents[5] / "shared")) / "data" / "photos"
 ASTRONAUT = data.astronaut()
 SAME = [name for name in LABELS.names if name not in {"run_id", "labeled_at"}]
 
@@ -124,6 +126,23 @@ def test_a_path_that_is_decoded_smaller_has_the_faces_of_its_pixels(labeler, pho
         assert overlaps[best] >= 0.9
         matched += one.expression == pixels["expression"].iloc[best]
     assert matched == 6
+
+
+@pytest.mark.shared_data
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data are not beside the repository")
+def test_pixels_of_photographs_have_the_answers_of_their_paths(labeler):
+    """Faces alike within IoU 0.9, expressions of 99 % of them."""
+    files = sorted(SHARED.rglob("*.jpg"))[::10]
+    assert len(files) >= 20
+    paths, pixels = labeler.label(files), labeler.label(np.asarray(Image.open(file).convert("RGB")) for file in files)
+    faces = same = 0
+    for one in paths[paths["status"] == "labeled"].itertuples():
+        others = list(pixels.loc[[one.Index]].itertuples())
+        overlaps = [iou(one, other) for other in others]
+        assert max(overlaps) >= 0.9, files[one.Index]
+        faces, same = faces + 1, same + (others[int(np.argmax(overlaps))].expression == one.expression)
+    assert faces == (pixels["status"] == "labeled").sum() >= 20
+    assert same >= 0.99 * faces
 
 
 def iou(one, other) -> float:

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from skimage import data
@@ -80,11 +81,18 @@ def test_no_boxes_stand_on_another_picture(frames, photo, tmp_path):
 
 def test_rows_of_a_root_and_a_limit(tmp_path):
     fakes.label(fakes.config(tmp_path / "labels"), fakes.refs(fakes.write_pictures(tmp_path / "photos", [1, 2, 3])))
+    whole = repr(fer_core.show(fer_core.read_labels(str(tmp_path / "labels")))).splitlines()
+    assert [line.partition(" · ")[2][:7] for line in whole] == ["1 face,", "2 faces", "3 faces"]
     shown = fer_core.show(fer_core.read_labels(str(tmp_path / "labels")), limit=2)
     assert len(shown) == 2
     assert [len(photo.faces) for photo in shown.photos] == [1, 2]
     assert repr(shown).endswith("\nand 1 more image")
     assert shown._repr_html_().endswith("<p>and 1 more image</p>")
+
+
+def test_many_faces_are_counted(frames, photo):
+    many = pd.concat([frames[0].loc[[0]]] * 5)
+    assert re.fullmatch(r".*: 512 x 512 · 5 faces, 5 \w+", repr(fer_core.show(many)))
 
 
 def test_columns_that_are_needed(frames):
