@@ -2,15 +2,18 @@
 
 import builtins
 import json
+from datetime import UTC, datetime
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fer_core.commit.policy import Policy, write_policy
 from fer_core.commit.verify import verify
 from fer_core.erasure.forget import forget
 from fer_core.erasure.request import Request
+from fer_core.erasure.retention import remove_aged
 from fer_core.errors import CommitError, StoreError
 from fer_core.export import delta
 from fer_core.export.delta import register
@@ -292,6 +295,14 @@ def test_parts_without_forgotten_rows_are_registered_again(tmp_path):
     assert len(rows(root, "images")) == 6
     assert opened(root).version() == register(found.store, "labels").version
     assert found.traces(found.uri, found.copy, found.sha256) == []
+
+
+def test_rows_past_their_age_leave_registered_tables(tmp_path):
+    found = remember(str(tmp_path / "root"), tmp_path / "photos")
+    register(found.store, "labels")
+    write_policy(found.store, Policy(keep_labels_days=1))
+    record = remove_aged(found.store, "operator", datetime.fromtimestamp(fakes.STARTED_US // 10**6 + 86_401, UTC))
+    assert (list(record.delta), rows(found.store.url())) == (["labels"], [])
 
 
 def test_a_table_that_was_never_registered_is_left_alone(tmp_path):
