@@ -83,7 +83,7 @@ format: $(VENV)/dev.stamp ## write the code in the house style
 
 site: $(VENV)/docs.stamp ## build the documentation site into build/site; nothing is fetched
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
-	@echo "build/site/index.html"
+	@echo "build/site/index.html; its search needs a server: $(VENV)/bin/python -m http.server --bind 127.0.0.1 --directory build/site"
 
 docs: $(VENV)/runtime.stamp ## write docs/reference/data-dictionary.md from the schemas
 	$(VENV)/bin/python -P -m fer_core.tables.data_dictionary docs/reference/data-dictionary.md
