@@ -49,7 +49,7 @@ class Terminal:
             assert time.monotonic() < end, self.said
             if select.select([self._own], [], [], 1)[0]:
                 try:
-                    self.said += re.sub(r"\x1b\[\?2004[hl]\r?", "", os.read(self._own, 65536).decode())
+                    self.said += re.sub(r"\x1b\[\?2004[hl]\r?", "", os.read(self._own, 65536).decode(errors="replace"))
                 except OSError as error:  # the command has ended
                     raise AssertionError(self.said) from error
         found, _, self.said = self.said.partition(text)
@@ -70,7 +70,7 @@ class Terminal:
             assert time.monotonic() < end
             if select.select([self._own], [], [], 0.1)[0]:
                 try:
-                    self.said += os.read(self._own, 65536).decode()
+                    self.said += os.read(self._own, 65536).decode(errors="replace")
                 except OSError:
                     break
         return self.process.wait(PATIENCE)
