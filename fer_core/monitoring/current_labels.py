@@ -54,6 +54,8 @@ class Folders:
     """Further folders."""
     others_expressions: NDArray[np.int64]
     """(8,) faces in them."""
+    others_review: int
+    """Those that are marked for review."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,4 +169,4 @@ def _folders(above: str, found: Sequence[Mapping[str, Any]], numbers: Mapping[st
             expressions[number, numbers[row["expression"]]] += row["faces"]
     order = np.argsort(-expressions[:-1].sum(axis=1), kind="stable")
     others = max((row["folders"] for row in found if row["folder"] is None), default=0)
-    return Folders(above, tuple(names[one] for one in order), expressions[order], review[order], others, expressions[-1])
+    return Folders(above, tuple(names[one] for one in order), expressions[order], review[order], others, expressions[-1], int(review[-1]))

@@ -138,11 +138,11 @@ def _folders(contents: Contents) -> list[ShareBar]:
     found = contents.labels.folders
     named = contents.disclosure.names
     names = [(visible(name) or "directly in it") if named else f"folder {number}" for number, name in enumerate(found.names, start=1)]
-    counts = [contents.labels.expressions.faces, *found.expressions]
-    rows = list(zip(["all folders", *names], counts, strict=True))
+    counts, marked = [contents.labels.expressions.faces, *found.expressions], [contents.labels.review, *found.review.tolist()]
+    rows = list(zip(["all folders", *names], counts, marked, strict=True))
     if found.others:
-        rows.append((f"{found.others:,} more", found.others_expressions))
-    return [share_bar(name, some, EXPRESSIONS, tuple(COLOURS.values()), _percent) for name, some in rows]
+        rows.append((f"{found.others:,} more", found.others_expressions, found.others_review))
+    return [share_bar(name, some, EXPRESSIONS, tuple(COLOURS.values()), _percent, part=review) for name, some, review in rows]
 
 
 def _marked(found: Distribution) -> list[Series]:

@@ -99,11 +99,13 @@ class ShareBar:
     total: int
     segments: tuple[Segment, ...]
     cells: tuple[str, ...]
-    """The shares as text."""
+    """The shares as text, and what else the table says."""
 
 
-def share_bar(name: str, counts: NDArray[np.integer], names: Sequence[str], colours: Sequence[str], written: Written) -> ShareBar:
-    """A bar of a drawing that is 100 wide and 10 high."""
+def share_bar(
+    name: str, counts: NDArray[np.integer], names: Sequence[str], colours: Sequence[str], written: Written, *, part: int
+) -> ShareBar:
+    """A bar of a drawing that is 100 wide and 10 high. part: of the total, a share that the table alone has."""
     total = int(counts.sum())
     shares = [int(count) / total if total else 0.0 for count in counts]
     left = np.concatenate([[0.0], np.cumsum(shares)])
@@ -112,7 +114,7 @@ def share_bar(name: str, counts: NDArray[np.integer], names: Sequence[str], colo
         for start, share, what, colour in zip(left, shares, names, colours, strict=False)
         if share
     )
-    return ShareBar(name, total, segments, tuple(written(share) for share in shares))
+    return ShareBar(name, total, segments, tuple(written(share) for share in (*shares, part / total if total else 0.0)))
 
 
 @dataclass(frozen=True, slots=True)

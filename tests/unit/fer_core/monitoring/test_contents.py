@@ -73,6 +73,7 @@ def test_folders_lie_below_the_common_one(drawn):
     assert found.names == ("", "<b>ben", "anna")  # by falling number of faces
     assert found.expressions.sum(axis=1).tolist() == [12, 10, 8]
     assert found.others == 0
+    assert found.review.sum() == contents_of(drawn).labels.review
 
 
 def test_of_many_folders_the_largest_are_listed(tmp_path):

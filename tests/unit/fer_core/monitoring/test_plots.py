@@ -39,10 +39,10 @@ def test_shares_are_one_together_or_unknown():
 
 
 def test_a_bar_of_shares():
-    bar = share_bar("folder", np.array([1, 0, 3]), ("a", "b", "c"), ("red", "green", "blue"), "{:.0%}".format)
-    assert (bar.total, bar.cells) == (4, ("25%", "0%", "75%"))
+    bar = share_bar("folder", np.array([1, 0, 3]), ("a", "b", "c"), ("red", "green", "blue"), "{:.0%}".format, part=2)
+    assert (bar.total, bar.cells) == (4, ("25%", "0%", "75%", "50%"))
     assert [(one.x, one.width, one.title) for one in bar.segments] == [(0.0, 25.0, "a 25%"), (25.0, 75.0, "c 75%")]
-    assert share_bar("empty", np.zeros(2, np.int64), ("a", "b"), ("red", "blue"), str).segments == ()
+    assert share_bar("empty", np.zeros(2, np.int64), ("a", "b"), ("red", "blue"), str, part=0).segments == ()
 
 
 def test_a_strip_is_full_from_its_top_on_and_never_invisible():
