@@ -74,7 +74,7 @@ def one_round(pictures: Path, labels: Path, number: int) -> dict[str, Any]:
 def first_call(picture: Path) -> dict[str, float]:
     """Wall and processor seconds."""
     begin = time.perf_counter()
-    with subprocess.Popen([sys.executable, "-c", FIRST, str(picture)], cwd=REPOSITORY) as process:
+    with subprocess.Popen([sys.executable, "-P", "-c", FIRST, str(picture)], cwd=REPOSITORY) as process:
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
