@@ -34,6 +34,9 @@ DEFAULTS: Final = {
     "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
 }
 
+BUSY_SECONDS: Final = 60.0
+"""How long a server that accepts connections may take for an answer."""
+
 _PLACES: Final = ("PREFECT_HOME", "PREFECT_PROFILES_PATH", "FERFLOW_DETECTORS")
 """Paths that processes with other working folders take from the environment."""
 
@@ -185,13 +188,15 @@ def _check_answers(url: str, profile: Mapping[str, object]) -> None:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise OrchestrationError(f"PREFECT_API_URL is no http:// or https:// address: {shown}")
         path = parts.path.rstrip("/")
-        health = http_get(parts, f"{path}/health", ANSWER_SECONDS)
-        asked = health if _proven_otherwise(parts, profile) else http_get(parts, f"{path}/admin/version", ANSWER_SECONDS, _basic(profile))
+        health = http_get(parts, f"{path}/health", ANSWER_SECONDS, busy=BUSY_SECONDS)
+        asked = health
+        if not _proven_otherwise(parts, profile):
+            asked = http_get(parts, f"{path}/admin/version", ANSWER_SECONDS, _basic(profile), BUSY_SECONDS)
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise OrchestrationError(f"the Prefect server at {shown} (PREFECT_API_URL) does not answer: {explain(error)}") from error
     if health.status == 403 and health.line.startswith("ferflow: "):
         raise OrchestrationError(f"the server at {shown} (PREFECT_API_URL) refuses: {health.line.removeprefix('ferflow: ')}")
-    if health.line.strip() != "true" and http_get(parts, f"{path}/api/health", ANSWER_SECONDS).line.strip() == "true":
+    if health.line.strip() != "true" and http_get(parts, f"{path}/api/health", ANSWER_SECONDS, busy=BUSY_SECONDS).line.strip() == "true":
         raise OrchestrationError(f"{shown} (PREFECT_API_URL) is a Prefect server, its API is {shown.rstrip('/')}/api")
     if health.status in (200, 404) and health.line.strip() != "true" and not _proven_otherwise(parts, profile):
         raise OrchestrationError(

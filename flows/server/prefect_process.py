@@ -138,12 +138,19 @@ class HttpResponse:
     """The first."""
 
 
-def http_get(parts: SplitResult, path: str, timeout: float, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    """Send a GET request to that address. OSError, ValueError or HTTPException without an answer."""
+def http_get(
+    parts: SplitResult, path: str, timeout: float, headers: Mapping[str, str] | None = None, busy: float | None = None
+) -> HttpResponse:
+    """Send a GET request to that address. OSError, ValueError or HTTPException without an answer.
+
+    timeout: seconds to connect, and to wait for the answer unless `busy` gives a longer time for that.
+    """
     assert parts.hostname is not None
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=timeout)
     try:
+        connection.connect()
+        connection.sock.settimeout(busy or timeout)
         connection.request("GET", path, headers=dict(headers or {}))
         answer = connection.getresponse()
         return HttpResponse(answer.status, answer.read(1000).decode(errors="replace").partition("\n")[0])

@@ -3,6 +3,7 @@
 import base64
 import os
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -126,3 +127,25 @@ def test_an_empty_home_is_none(monkeypatch, tmp_path):
     prefect_api.configure(verbose=False)
     assert "PREFECT_HOME" not in os.environ
     assert os.environ["FERFLOW_DETECTORS"] == str(tmp_path / "detectors")
+
+
+def test_a_busy_server_has_time_to_answer(monkeypatch):
+    """Regression: a run failed where the server had connected and took more than five seconds for its answer."""
+    for name in (OURS, "PREFECT_API_KEY", "PREFECT_CLIENT_CUSTOM_HEADERS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(prefect_api, "ANSWER_SECONDS", 0.05)
+
+    class Busy(BaseHTTPRequestHandler):
+        def do_GET(self):
+            time.sleep(0.3)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"true")
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Busy) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        prefect_api._check_answers(f"http://127.0.0.1:{served.server_address[1]}/api", {})
+        served.shutdown()
