@@ -55,6 +55,7 @@ class LabellingRun(Generic[P, S]):
 
     def _run_flow(self) -> S:
         """Everything that is started here is stopped here, whatever happens."""
+        from fer_core.tables.light_arrow import keep_pandas_out
         from flows.cli.progress_bar import Display
         from flows.server.garbage_collection import resume_collection
         from flows.server.prefect_api import prefect_api
@@ -70,6 +71,7 @@ class LabellingRun(Generic[P, S]):
             beginning.callback(resume_collection)
             beginning.enter_context(ending_at_once(lambda: self._end_at_once(display)))
             api = stack.enter_context(prefect_api(verbose=self.verbose))
+            keep_pandas_out()
             if self.images:
                 stack.enter_context(cluster.start_early(self.images, self.params.shard_size, self.verbose))
             flow = self.load_flow()

@@ -70,11 +70,13 @@ def watched(work: Callable[[str], str], text: str, topic: str, seconds: float, r
 
 
 def warm_up() -> None:
-    """Load the libraries that the first shard needs."""
+    """Load the libraries that the first shard needs, in a worker that ferflow started."""
     from fer_core.pipeline.worker_models import prepare_process
+    from fer_core.tables.light_arrow import keep_pandas_out
 
     private_process()
     prepare_process()
+    keep_pandas_out()
 
 
 def release(alignment: str = ALIGNMENT, quality: str = QUALITY) -> dict[str, str | None]:
