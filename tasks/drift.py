@@ -14,17 +14,13 @@ from fer_core.monitoring.reference import FOLDER
 from fer_core.monitoring.report import Report, report_on, write_report
 from fer_core.storage.store import open_store
 from tasks.artifacts.drift import headline, markdown
+from tasks.artifacts.event_resource import resource_of
 from tasks.artifacts.publication import publish
 from tasks.task_log import log_found
 
 EVENT = "fer.drift.detected"
 WATCH_VARIABLE, DRIFT_VARIABLE, FACES_VARIABLE = "fer_drift_watch", "fer_drift_limit", "fer_drift_faces"
 """Prefect variables: index from which on a measure is watched, and has drifted; faces that a run needs for a verdict."""
-
-
-def resource_of(url: str) -> str:
-    """The id of a labels root in events."""
-    return f"ferflow.labels.{url}"
 
 
 @task(name="judge-runs", cache_policy=NO_CACHE, persist_result=False)

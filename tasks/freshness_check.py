@@ -14,7 +14,7 @@ from fer_core.commit.process_identity import is_running_here
 from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.relabel.survey import SOURCE as RELABELLED
 from fer_core.storage.store import Store, open_store
-from tasks.drift import resource_of
+from tasks.artifacts.event_resource import resource_of
 from tasks.task_log import log_found
 
 EVENT: Final = "fer.night.missing"

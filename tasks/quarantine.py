@@ -7,8 +7,8 @@ from prefect.events import emit_event
 
 from fer_core.errors import FerflowError
 from fer_core.tables.schema import QUARANTINE
+from tasks.artifacts.event_resource import resource_of
 from tasks.artifacts.label import Summary
-from tasks.drift import resource_of
 
 EVENT: Final = "fer.quarantine.exceeded"
 

@@ -19,7 +19,8 @@ from prefect.exceptions import ObjectNotFound
 from fer_core.errors import OrchestrationError
 from fer_core.storage.store import open_store
 from flows.output import print_line, print_result
-from tasks.drift import EVENT, resource_of
+from tasks.artifacts.event_resource import resource_of
+from tasks.drift import EVENT
 
 NAME: Final = "retrain on drift"
 

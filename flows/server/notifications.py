@@ -22,7 +22,7 @@ from prefect.exceptions import ObjectNotFound
 from fer_core.errors import OrchestrationError
 from flows.output import print_line, print_result
 from flows.server.automations import upsert_automation
-from tasks.drift import resource_of
+from tasks.artifacts.event_resource import resource_of
 from tasks.freshness_check import EVENT as MISSING
 from tasks.quarantine import EVENT as QUARANTINED
 
