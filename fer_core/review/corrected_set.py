@@ -10,6 +10,7 @@ from fer_core.faceset import UNANIMOUS, VOTE_COLUMNS, FaceSetCard, Row, read_car
 from fer_core.faceset.staging import publish, staged
 from fer_core.faceset.writer import FaceSetWriter, expression_of
 from fer_core.labels import EXPRESSIONS
+from fer_core.outputs.registry import register_derived
 from fer_core.review.corrections import LARGEST, read_corrections
 from fer_core.review.set_faces import Box, face_key
 from fer_core.review.verdicts import NOT_A_FACE, UNSURE
@@ -44,6 +45,8 @@ def correct_faceset(folder: Path, file: Path, to: Path) -> CorrectedSet:
         raise FaceSetError(f"a raw face set has no aligned faces to correct: {folder}")
     if to.resolve() == folder.resolve():
         raise FaceSetError(f"the corrected set is a new one, not {folder} itself")
+    if card.origin:
+        register_derived([card.origin], str(to.absolute()), "faceset")
     verdicts = {(row.image_sha256, row.box): row.verdict for row in read_corrections(_bytes(file), file.name)}
     with staged(to) as partial:
         outcomes, seen = Counter[str](), set[tuple[str, Box]]()

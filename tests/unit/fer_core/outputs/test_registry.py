@@ -4,6 +4,7 @@ import json
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from socket import gethostname
 
 import pytest
 
@@ -24,7 +25,9 @@ def test_an_output_is_one_entry_on_any_storage(any_root):
     assert is_registered(store, "/out/gallery.html")
     register_output(store, "s3://bucket/current/current.parquet", "current", now=NOW)
     found = {output.url: output for _, output in registered_outputs(store)}
-    assert found["/out/gallery.html"] == RegisteredOutput("/out/gallery.html", "gallery", ("c",), "2026-11-24T10:00:00+00:00")
+    assert found["/out/gallery.html"] == RegisteredOutput(
+        "/out/gallery.html", "gallery", ("c",), "2026-11-24T10:00:00+00:00", gethostname()
+    )
     assert (len(found), found["s3://bucket/current/current.parquet"].run_ids) == (2, ())
 
 
