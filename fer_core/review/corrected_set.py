@@ -38,7 +38,7 @@ def correct_faceset(folder: Path, file: Path, to: Path) -> CorrectedSet:
     """Write the face set `to`: `folder` with the answers of a corrections file, which the page of an audit saved.
 
     A label is replaced; votes are, too, by unanimous ones. Copies of a corrected crop are corrected alike. FaceSetError: a raw set, or `to`
-    is `folder`; ReviewError: an invalid file, or one that is about no face of the set.
+    is `folder`, or no face is left; ReviewError: an invalid file, or one that is about no face of the set.
     """
     card = read_card(folder)
     if card.raw:
@@ -56,6 +56,8 @@ def correct_faceset(folder: Path, file: Path, to: Path) -> CorrectedSet:
             if not seen:
                 raise ReviewError(f"{file.name} is about none of the faces of {folder}")
             made = writer.finish(card)
+            if not made.counts:
+                raise FaceSetError(f"no face of {folder} would be left")
         publish(partial, made)
     return CorrectedSet(
         made, outcomes["changed"], outcomes["confirmed"], outcomes[NOT_A_FACE], outcomes[UNSURE], len(verdicts.keys() - seen)
