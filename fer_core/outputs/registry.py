@@ -6,6 +6,7 @@ file of its own, written in one step: two writers never lose an entry of each ot
 
 import hashlib
 import json
+import os
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -84,9 +85,12 @@ def register_output(store: Store, url: str, kind: Kind, run_ids: Iterable[str] =
     where the root cannot be written, as with the rights of a reader, see `is_registered`. OutageError where its storage does not answer.
     """
     at = (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")
-    output = RegisteredOutput(open_store(url).url(), kind, tuple(sorted(set(run_ids))), at, socket.gethostname())
+    place, runs = open_store(url), tuple(sorted(set(run_ids)))
+    linked = [os.path.realpath(place.root)] if place.local and os.path.islink(place.root) else []  # some writers follow it
     try:
-        store.write_bytes(output.path, output.to_bytes())
+        for found in (place.url(), *linked):
+            output = RegisteredOutput(found, kind, runs, at, socket.gethostname())
+            store.write_bytes(output.path, output.to_bytes())
     except AccessError:  # a page for a reader of the root is no less useful
         return
     except OutageError:

@@ -22,8 +22,9 @@ from fer_core.erasure.retention import remove_aged
 from fer_core.export.current_file import export_current
 from fer_core.export.delta import register
 from fer_core.faceset import read_card, read_rows, read_split, write_card
+from fer_core.gallery import draw_gallery
 from fer_core.models.card import ModelRef
-from fer_core.outputs.registry import register_output, registered_outputs
+from fer_core.outputs.registry import RegisteredOutput, register_output, registered_outputs
 from fer_core.review.corrected_set import correct_faceset
 from fer_core.review.export import export_review
 from fer_core.review.set_faces import face_key
@@ -217,6 +218,20 @@ def test_what_is_made_from_a_reviewed_set_is_found(made):
     assert list((made.out / "audit").iterdir()) == []
 
 
+def test_it_is_removed_behind_a_link_that_it_was_written_through(made):
+    shared = made.out.parent / "shared"
+    (shared / "review").mkdir(parents=True)
+    (made.out / "shared.html").symlink_to(shared / "page.html")
+    (made.out / "linked").symlink_to(shared / "review")
+    draw_gallery(made.root.store.url(), made.out / "shared.html", None, 24, "third")
+    export_review(made.root.store, open_store(str(made.out / "linked")))
+    assert made.root.sha256 in (shared / "page.html").read_text()
+    forget(made.root.store, Request(uris=[made.root.uri]), "operator")
+    forget_outputs(made.root.store, "operator")
+    assert not (shared / "page.html").exists()
+    assert list((shared / "review").iterdir()) == []
+
+
 @pytest.mark.parametrize("figures", ["[]", '{"shown": [{"sample_id": 3}]}', '{"shown": 3}', "x"])
 def test_figures_that_no_audit_wrote_stay(made, figures):
     (made.out / "notes").mkdir()
@@ -243,11 +258,12 @@ def hostile(made, tmp_path):
     part = next(path for path in made.root.store.list_files("labels") if path.endswith(".parquet"))
     places = {"notes.html": "gallery", "photo.png": "gallery", "gallery.html": "gallery", "pipe": "gallery", "folder": "review"}
     places |= {"notes.csv": "current", "current.parquet": "current", "linked": "faceset"}
-    for name, kind in places.items():
-        register_output(made.root.store, str(mine / name), kind)
-    for url, kind in {made.root.store.url(part): "current", "/proc/self/environ": "report", "/": "review", str(mine): "faceset"}.items():
-        register_output(made.root.store, url, kind)
-    register_output(made.root.store, made.root.store.url(), "review")
+    everything = {str(mine / name): kind for name, kind in places.items()}
+    everything |= {made.root.store.url(part): "current", "/proc/self/environ": "report", "/": "review", str(mine): "faceset"}
+    everything |= {made.root.store.url(): "review"}
+    for url, kind in everything.items():  # as another process may write them: `register_output` follows links
+        entry = RegisteredOutput(url, kind, (), "2026-11-24T10:00:00+00:00")
+        made.root.store.write_bytes(entry.path, entry.to_bytes())
     return mine
 
 
