@@ -112,8 +112,9 @@ def register_derived(origins: Iterable[str], url: str, kind: Kind) -> None:
 
 
 def is_registered(store: Store, url: str) -> bool:
-    """Whether a root knows of an output."""
-    return store.exists(entry_path(open_store(url).url()))
+    """Whether a root knows of an output, by an entry that can be read: JSON holds no name that is no UTF-8."""
+    path = entry_path(open_store(url).url())
+    return store.exists(path) and _entry(store, path) is not None
 
 
 def registered_outputs(store: Store) -> Iterator[tuple[str, RegisteredOutput | None]]:
@@ -121,9 +122,12 @@ def registered_outputs(store: Store) -> Iterator[tuple[str, RegisteredOutput | N
     for path in store.list_files(FOLDER):
         if not store.exists(path):  # a stale listing
             continue
-        try:
-            output = RegisteredOutput.from_bytes(store.read_bytes(path))
-        except (ValueError, KeyError, TypeError):
-            yield path, None
-        else:
-            yield path, output if output.path == path else None
+        yield path, _entry(store, path)
+
+
+def _entry(store: Store, path: str) -> RegisteredOutput | None:
+    try:
+        output = RegisteredOutput.from_bytes(store.read_bytes(path))
+    except (ValueError, KeyError, TypeError):
+        return None
+    return output if output.path == path else None

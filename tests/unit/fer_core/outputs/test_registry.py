@@ -37,6 +37,13 @@ def test_a_relative_path_is_kept_as_where_it_lies(tmp_path, monkeypatch):
     assert [output.url for _, output in registered_outputs(open_store("root"))] == [f"{tmp_path}/g.html"]
 
 
+def test_a_name_that_no_entry_can_hold_is_not_registered(tmp_path):
+    store = open_store(str(tmp_path / "root"))
+    for url in ("/out/\udcff.html", "s3://bucket/../g.html"):
+        register_output(store, url, "gallery")
+        assert not is_registered(store, url)
+
+
 def test_writers_at_once_lose_nothing(tmp_path):
     store = open_store(str(tmp_path / "root"))
     with ThreadPoolExecutor(8) as pool:
