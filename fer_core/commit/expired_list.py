@@ -66,6 +66,11 @@ class ExpiredList:
         """For each row whether the rows of its address were removed, whatever is there now. rows: with `image_uri`."""
         return self._holds("address", self._digests(rows, "image_uri"))
 
+    def of_addresses(self, uris: Iterable[str]) -> Self:
+        """The images whose rows at these addresses were removed."""
+        asked = self._digests(pa.table({"image_uri": pa.array(uris, pa.string())}), "image_uri")
+        return replace(self, images=self.images.filter(pc.is_in(self.images["address"], value_set=asked.combine_chunks(), skip_nulls=True)))
+
     def extended(self, gone: Iterable[pa.Table], remaining: Iterable[pa.Table] = ()) -> Self:
         """A copy with the images whose rows go. gone: `SEEN`. remaining: `SEEN`, of the rows that stay in the tables."""
         new = pa.concat_tables([KEYED.empty_table(), *(self._keyed(rows) for rows in gone)]).combine_chunks()

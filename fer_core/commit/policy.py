@@ -13,6 +13,7 @@ from fer_core.validation import check_entries
 FILE: Final = f"{META}/policy.json"
 MOST_BYTES: Final = 2**20
 MOST_DAYS: Final = 36_500
+DAY_SECONDS: Final = 86_400
 
 Crops = Literal["allowed", "never"]
 
@@ -47,6 +48,10 @@ class Policy:
             raise UsageError(f"the policy of this root does not allow the purpose {stated!r}; it allows {allowed}")
         if self.crops == "never" and keep_crops:
             raise UsageError("the policy of this root does not allow keeping crops: leave out --keep-crops, or Keep aligned faces")
+
+    def may_show_crops(self, started: float, now: float) -> bool:
+        """Whether crops of a run may be copied out of the root, where no removal for age reaches them. Seconds since the epoch."""
+        return all(now - started < days * DAY_SECONDS for days in (self.keep_crops_days, self.keep_labels_days) if days)
 
     def to_bytes(self) -> bytes:
         """JSON, UTF-8. An age that is not set is not written: releases that have no ages can read the rest."""

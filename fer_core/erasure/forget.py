@@ -17,6 +17,7 @@ from fer_core.commit.recovery import finish_interrupted_commits
 from fer_core.commit.rewrite import rewrite_run
 from fer_core.erasure.audit import AuditRecord
 from fer_core.erasure.named import Named, named_faces, named_images
+from fer_core.erasure.outputs import aged_contents
 from fer_core.erasure.places import Place, of_rows, places_of, planned_runs
 from fer_core.erasure.registered import refresh_delta
 from fer_core.erasure.request import Request
@@ -39,7 +40,7 @@ class Found:
 
 def find(store: Store, request: Request) -> Found:
     """What a removal would remove. CommitError where no run has one of the faces."""
-    images = named_images(store, request.uris, request.contents)
+    images = named_images(store, request.uris, {*request.contents, *aged_contents(store, request.uris)})
     faces = named_faces(store, request.face_ids).faces if request.face_ids else ()
     named = replace(images, faces=faces)
     return Found(named, tuple(places_of(store, named)))

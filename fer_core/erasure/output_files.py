@@ -34,6 +34,7 @@ from fer_core.review.face_set import NAME as REVIEWED
 from fer_core.storage.store import Store, open_store
 from fer_core.storage.system_files import is_system_file
 from fer_core.storage.uri import as_store_error, error_text
+from fer_core.training import audit_page
 from fer_core.training.reviewed_faces import REVIEWED_FACES, ReviewedFaces, read_reviewed_faces, write_reviewed_faces
 
 MOST_HEAD: Final = 64 * 2**20
@@ -201,6 +202,39 @@ class CurrentFile:
             write_kept(stream, self.output.url, new, lambda rows: pc.invert(denied(deny, rows)))
 
 
+@dataclass(frozen=True, slots=True)
+class AuditFolder:
+    """An audit of a set of reviewed faces: a page, a table and figures."""
+
+    output: RegisteredOutput
+    rewritten: ClassVar[bool] = False
+
+    def rows(self) -> Iterator[pa.Table]:
+        """See `OutputFile`. An audit that was interrupted may have the page of an earlier one, and figures of other faces."""
+        place, faces = self._found()
+        yield from [_marked(place, PAGE, "review")] if place.exists(PAGE) else []
+        yield of_samples(faces)
+
+    def remove(self, deny: DenyList) -> None:
+        """Its files, and no other one; the one that it is found by is the last."""
+        place, _ = self._found()
+        for name in (PAGE, audit_page.TABLE, audit_page.FIGURES):
+            place.remove_file(name)
+
+    def _found(self) -> tuple[Store, list[str]]:
+        """The folder, and the faces that its figures name."""
+        located(self.output, folder=True)
+        place = open_store(self.output.url)
+        for name in (audit_page.FIGURES, PAGE, audit_page.TABLE):
+            if name == audit_page.FIGURES or os.path.lexists(f"{place.root}/{name}"):
+                located(RegisteredOutput(place.url(name), "audit", (), ""), folder=False)
+        try:
+            value: Any = parse_json(place.read_bytes(audit_page.FIGURES), MOST_TASKS)
+            return place, [face["sample_id"] for face in value["shown"]]
+        except (ValueError, TypeError, KeyError) as error:
+            raise OutputError("foreign", "it is no audit, or damaged") from error
+
+
 @contextmanager
 def _no_export() -> Iterator[None]:
     try:
@@ -292,7 +326,7 @@ def of_samples(samples: Iterable[str]) -> pa.Table:
     """Digests and boxes, from ids of reviewed faces. OutputError where one is none."""
     rows = []
     for sample in samples:
-        found = _SAMPLE.fullmatch(sample)
+        found = _SAMPLE.fullmatch(str(sample))
         try:
             numbers = [float(number) for number in found[2].split(",")] if found else []
             rows.append({"image_sha256": found[1] if found else None, **dict(zip(BOX, numbers, strict=True))})
@@ -308,6 +342,7 @@ FORMATS: Final[dict[str, Callable[[RegisteredOutput], OutputFile]]] = {
     "current": CurrentFile,
     "faceset": ReviewedFaceSet,
     "reviewed": ReviewedFaceSet,
+    "audit": AuditFolder,
     "model": TrainedModel,
 }
 """By the kind in the registry."""

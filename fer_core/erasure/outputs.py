@@ -1,6 +1,7 @@
 """What the registered outputs of a root hold of denied images and faces, and its removal there."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from shlex import quote
 from typing import Final, Literal
@@ -8,6 +9,7 @@ from typing import Final, Literal
 import pyarrow.compute as pc
 
 from fer_core.commit.deny_list import DenyList, read_deny_list
+from fer_core.commit.expired_list import read_expired_list
 from fer_core.erasure.audit import AuditRecord
 from fer_core.erasure.named import Named
 from fer_core.erasure.output_files import FORMATS, OutputError, OutputFile, TrainedModel, denied
@@ -23,6 +25,7 @@ _AGAIN: Final = {
     "gallery": "ferflow gallery {root} --to {url}",
     "report": "ferflow report {root} --to {url}",
     "review": "ferflow review export {root} --to {url}",
+    "audit": "ferflow dataset audit FACESET --to {url}",
 }
 
 
@@ -55,6 +58,16 @@ def held_outputs(store: Store, deny: DenyList, *, removed: bool = False) -> Iter
         found = _searched(store, path, output, deny, removed)
         if found.rows or found.state != "holds":
             yield found
+
+
+def aged_contents(store: Store, uris: Collection[str]) -> frozenset[str]:
+    """Contents of images whose rows at these addresses were removed for their age: digests that outputs have, and no table any more."""
+    aged, found = read_expired_list(store).of_addresses(uris), set[str]()
+    for _, output in () if aged.empty else registered_outputs(store):
+        with suppress(FerflowError):  # `held_outputs` says what cannot be searched
+            for rows in () if output is None else _file(output).rows():
+                found.update(rows["image_sha256"].filter(aged.has_content(rows)).to_pylist())
+    return frozenset(found)
 
 
 def outputs_of(store: Store, named: Named = _NOTHING) -> list[HeldOutput]:
@@ -99,6 +112,8 @@ def _searched(store: Store, path: str, output: RegisteredOutput | None, deny: De
         if learned:
             return _trained(store, output, learned)
     except OutputError as error:
+        if error.state == "absent" and output.elsewhere:  # its entry stays: nothing was searched
+            return HeldOutput(output.kind, output.url, "unreachable", 0, f"{output.elsewhere} wrote it, and it is not on this machine")
         return HeldOutput(output.kind, output.url, error.state, 0, str(error))
     except FerflowError as error:
         return HeldOutput(output.kind, output.url, "unreachable", 0, str(error))

@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fer_core.commit.deny_list import read_deny_list
 from fer_core.commit.expired_list import SEEN, ExpiredList, read_expired_list, write_expired_list
 from fer_core.commit.manifest import Manifest, Part
 from fer_core.commit.part_reader import read_part
@@ -89,8 +90,11 @@ class _Younger:
 def remove_aged(store: Store, by: str, now: datetime | None = None, assert_lease: AssertLease = lambda: None) -> AuditRecord | None:
     """Remove what is older than the policy of a root allows, and let later runs leave those images out until they change.
 
-    Returns the audit record; None where nothing is too old. now: aware, the present if None. CommitError where a part is damaged.
+    Returns the audit record; None where nothing is too old. now: aware, the present if None. CommitError where a part is damaged, or where
+    an interrupted `forget` is to be finished first.
     """
+    if read_deny_list(store).pending:  # its parts are neither the committed ones nor those that would be left here
+        raise CommitError(f"images are being forgotten in {store.url()}: finish that first, with ferflow forget or the housekeeping flow")
     finished = finish_retention(store, assert_lease)
     now, policy = now or datetime.now(UTC), read_policy(store)
     ages = Ages.of(policy, now)

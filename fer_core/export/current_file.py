@@ -173,8 +173,8 @@ def _is_export(target: Store, name: str) -> bool:
     with as_store_error("read", target.url(name)), fs.open(full, "rb") as stream:
         try:
             if _ending(name) == ".csv":
-                start = f'"{LABELS.names[0]}","{LABELS.names[1]}",'.encode()
-                return bool(stream.read(len(start)) == start)
+                header = (",".join(f'"{name}"' for name in LABELS.names) + "\n").encode()  # a table with further columns is the user's
+                return bool(stream.read(len(header)) == header)
             schema = pq.read_schema(stream) if _ending(name) == ".parquet" else pa.ipc.open_file(stream).schema
         except pa.ArrowInvalid:
             return False

@@ -1,5 +1,6 @@
 """Kept crops that stand for each expression: the surest labels, and the least sure ones."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -55,14 +56,22 @@ def no_examples(reason: str) -> FaceExamples:
     return FaceExamples({}, {}, reason)
 
 
-def choose_faces(store: Store, session: QuerySession, manifests: Sequence[Manifest]) -> FaceExamples:
-    """Where crops were kept and the root's policy allows them. CommitError, QueryError: a part is missing or damaged."""
-    if read_policy(store).crops == "never":
+def choose_faces(store: Store, session: QuerySession, manifests: Sequence[Manifest], now: float | None = None) -> FaceExamples:
+    """Where crops were kept and the root's policy allows them. CommitError, QueryError: a part is missing or damaged.
+
+    now: seconds since the epoch, the present if None.
+    """
+    policy = read_policy(store)
+    if policy.crops == "never":
         return no_examples("The policy of this root does not allow crops.")
-    kept = [f"'{manifest.run_id}'" for manifest in manifests if manifest.parts_of("faces") and is_run_id(manifest.run_id)]
+    kept = [manifest for manifest in manifests if manifest.parts_of("faces") and is_run_id(manifest.run_id)]
     if not kept:
         return no_examples("No run has kept crops of faces.")
-    labels = pa.Table.from_batches(rows(reader := session.run(_SQL.format(runs=", ".join(kept), count=TRIED))), reader.schema)
+    now = time.time() if now is None else now
+    names = [f"'{manifest.run_id}'" for manifest in kept if policy.may_show_crops(manifest.config["started_us"] / 1e6, now)]
+    if not names:
+        return no_examples("All crops are older than the policy of this root allows.")
+    labels = pa.Table.from_batches(rows(reader := session.run(_SQL.format(runs=", ".join(names), count=TRIED))), reader.schema)
     crops = kept_crops(store, labels)
     found = [row for row in labels.to_pylist() if crop_key(row) in crops]
     sure = {name: [row for row in found if row["expression"] == name and not row["unsure"]][:SHOWN] for name in EXPRESSIONS}

@@ -6,23 +6,27 @@ file of its own, written in one step: two writers never lose an entry of each ot
 
 import hashlib
 import json
+import os
+import socket
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, Self
 
 from fer_core.errors import AccessError, OutageError, StoreError
 from fer_core.json_reader import parse_object
-from fer_core.storage.paths import META, is_run_id
+from fer_core.storage.paths import META, RUNS, is_run_id
 from fer_core.storage.store import Store, open_store
 from fer_core.storage.uri import holds_credentials, is_too_long, scheme
 from fer_core.validation import check_entries
 
 FOLDER: Final = f"{META}/outputs"
 MOST_BYTES: Final = 2**24
-Kind = Literal["gallery", "review", "report", "current", "faceset", "reviewed", "model"]
+Kind = Literal["gallery", "review", "report", "current", "faceset", "reviewed", "audit", "model"]
 """`gallery`, `report`: one file. `current`: one Parquet or CSV file. `review`: the folder of an export. `faceset`, `reviewed`: the folder
-of a face set, by itself and in a folder of models. `model`: the folder of a model that was trained on such a set."""
+of a face set, by itself and in a folder of models. `audit`: the folder of an audit of such a set. `model`: the folder of a model that was
+trained on one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,18 @@ class RegisteredOutput:
     """Runs whose images it shows or names; empty: any of the root's."""
     written_at: str
     """When its writing began, ISO 8601, UTC."""
+    host: str = ""
+    """The machine that wrote it: whose disk a local path is on. Empty: any."""
 
     @property
     def path(self) -> str:
         """Where the entry lies, relative to the labels root."""
         return entry_path(self.url)
+
+    @property
+    def elsewhere(self) -> str:
+        """The machine whose disk it is on, where that is another one; else empty."""
+        return self.host if self.url.startswith("/") and self.host != socket.gethostname() else ""
 
     def to_bytes(self) -> bytes:
         """JSON."""
@@ -74,9 +85,12 @@ def register_output(store: Store, url: str, kind: Kind, run_ids: Iterable[str] =
     where the root cannot be written, as with the rights of a reader, see `is_registered`. OutageError where its storage does not answer.
     """
     at = (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")
-    output = RegisteredOutput(open_store(url).url(), kind, tuple(sorted(set(run_ids))), at)
+    place, runs = open_store(url), tuple(sorted(set(run_ids)))
+    linked = [os.path.realpath(place.root)] if place.local and os.path.islink(place.root) else []  # some writers follow it
     try:
-        store.write_bytes(output.path, output.to_bytes())
+        for found in (place.url(), *linked):
+            output = RegisteredOutput(found, kind, runs, at, socket.gethostname())
+            store.write_bytes(output.path, output.to_bytes())
     except AccessError:  # a page for a reader of the root is no less useful
         return
     except OutageError:
@@ -85,9 +99,22 @@ def register_output(store: Store, url: str, kind: Kind, run_ids: Iterable[str] =
         return
 
 
+def register_derived(origins: Iterable[str], url: str, kind: Kind) -> None:
+    """Register what is about to be made from reviewed faces. origins: the labels roots that these are from.
+
+    Nothing happens in a root that is gone, which would begin again, or that does not answer: what was made took a person's hours.
+    """
+    for origin in origins:
+        with suppress(StoreError):
+            root = open_store(origin)
+            if root.list_files(RUNS):
+                register_output(root, url, kind)
+
+
 def is_registered(store: Store, url: str) -> bool:
-    """Whether a root knows of an output."""
-    return store.exists(entry_path(open_store(url).url()))
+    """Whether a root knows of an output, by an entry that can be read: JSON holds no name that is no UTF-8."""
+    path = entry_path(open_store(url).url())
+    return store.exists(path) and _entry(store, path) is not None
 
 
 def registered_outputs(store: Store) -> Iterator[tuple[str, RegisteredOutput | None]]:
@@ -95,9 +122,12 @@ def registered_outputs(store: Store) -> Iterator[tuple[str, RegisteredOutput | N
     for path in store.list_files(FOLDER):
         if not store.exists(path):  # a stale listing
             continue
-        try:
-            output = RegisteredOutput.from_bytes(store.read_bytes(path))
-        except (ValueError, KeyError, TypeError):
-            yield path, None
-        else:
-            yield path, output if output.path == path else None
+        yield path, _entry(store, path)
+
+
+def _entry(store: Store, path: str) -> RegisteredOutput | None:
+    try:
+        output = RegisteredOutput.from_bytes(store.read_bytes(path))
+    except (ValueError, KeyError, TypeError):
+        return None
+    return output if output.path == path else None

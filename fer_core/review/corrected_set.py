@@ -10,6 +10,7 @@ from fer_core.faceset import UNANIMOUS, VOTE_COLUMNS, FaceSetCard, Row, read_car
 from fer_core.faceset.staging import publish, staged
 from fer_core.faceset.writer import FaceSetWriter, expression_of
 from fer_core.labels import EXPRESSIONS
+from fer_core.outputs.registry import register_derived
 from fer_core.review.corrections import LARGEST, read_corrections
 from fer_core.review.set_faces import Box, face_key
 from fer_core.review.verdicts import NOT_A_FACE, UNSURE
@@ -37,13 +38,15 @@ def correct_faceset(folder: Path, file: Path, to: Path) -> CorrectedSet:
     """Write the face set `to`: `folder` with the answers of a corrections file, which the page of an audit saved.
 
     A label is replaced; votes are, too, by unanimous ones. Copies of a corrected crop are corrected alike. FaceSetError: a raw set, or `to`
-    is `folder`; ReviewError: an invalid file, or one that is about no face of the set.
+    is `folder`, or no face is left; ReviewError: an invalid file, or one that is about no face of the set.
     """
     card = read_card(folder)
     if card.raw:
         raise FaceSetError(f"a raw face set has no aligned faces to correct: {folder}")
     if to.resolve() == folder.resolve():
         raise FaceSetError(f"the corrected set is a new one, not {folder} itself")
+    if card.origin:
+        register_derived([card.origin], str(to.absolute()), "faceset")
     verdicts = {(row.image_sha256, row.box): row.verdict for row in read_corrections(_bytes(file), file.name)}
     with staged(to) as partial:
         outcomes, seen = Counter[str](), set[tuple[str, Box]]()
@@ -53,6 +56,8 @@ def correct_faceset(folder: Path, file: Path, to: Path) -> CorrectedSet:
             if not seen:
                 raise ReviewError(f"{file.name} is about none of the faces of {folder}")
             made = writer.finish(card)
+            if not made.counts:
+                raise FaceSetError(f"no face of {folder} would be left")
         publish(partial, made)
     return CorrectedSet(
         made, outcomes["changed"], outcomes["confirmed"], outcomes[NOT_A_FACE], outcomes[UNSURE], len(verdicts.keys() - seen)

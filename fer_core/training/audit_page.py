@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from fer_core.errors import StoreError
-from fer_core.faceset import Row, read_rows
+from fer_core.faceset import Row, read_card, read_rows
 from fer_core.hashing import json_sha256
 from fer_core.labels import EXPRESSIONS
 from fer_core.models.card import ModelRef
+from fer_core.outputs.registry import register_derived
 from fer_core.review.page import write_page
 from fer_core.review.set_faces import REVIEWED, shown_face
 from fer_core.storage.store import open_store
@@ -50,7 +51,9 @@ def write_audit(folder: Path, audit: LabelAudit, model: ModelRef, report: dict[s
     Equal labels, probabilities and faces give equal files.
     """
     check_target(to)
-    target, found = open_store(str(to)), audit.found[: len(report["shown"])]
+    target, found, origin = open_store(str(to)), audit.found[: len(report["shown"])], read_card(folder).origin
+    if origin:
+        register_derived([origin], target.url(), "audit")
     target.write_bytes(FIGURES, (json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
     target.write_bytes(TABLE, _table(found).encode())
     rows = _rows(folder, found)

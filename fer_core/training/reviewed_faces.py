@@ -5,12 +5,11 @@ Digests and boxes of photographs of a labels root are no part of the card, which
 
 import json
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from fer_core.errors import ModelError, StoreError
+from fer_core.errors import ModelError
 from fer_core.faceset import read_card, read_rows
 from fer_core.json_reader import parse_object
 from fer_core.models.card import ModelRef
@@ -54,15 +53,9 @@ def keep_reviewed_faces(folder: Path, facesets: Iterable[Path], models: Iterable
     if not roots:
         return
     write_reviewed_faces(folder, ReviewedFaces(tuple(learned), tuple(roots), forgotten))
-    from fer_core.outputs.registry import register_output  # storages are not there on a machine that only trains, nor are such sets
-    from fer_core.storage.paths import RUNS
-    from fer_core.storage.store import open_store
+    from fer_core.outputs.registry import register_derived  # storages are not there on a machine that only trains, nor are such sets
 
-    for url in roots:
-        with suppress(StoreError):  # hours of training are not lost because a root does not answer now
-            root = open_store(url)
-            if root.list_files(RUNS):  # or a root that is gone would begin again
-                register_output(root, str(folder.absolute()), "model")
+    register_derived(roots, str(folder.absolute()), "model")
 
 
 def write_reviewed_faces(folder: Path, faces: ReviewedFaces) -> None:

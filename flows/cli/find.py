@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from fer_core.commit.deny_list import DenyList, read_deny_list
     from fer_core.commit.expired_list import read_expired_list
     from fer_core.erasure.named import image_uri, named_images, sha256_of
-    from fer_core.erasure.outputs import held_outputs
+    from fer_core.erasure.outputs import aged_contents, held_outputs
     from fer_core.erasure.places import places_of
     from fer_core.errors import StoreError
     from fer_core.storage.paths import META
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     uris, contents = (image_uri(args.image),) if args.image else (), (sha256_of(args.sha256),) if args.sha256 else ()
     if not store.list_files(META):
         raise StoreError(f"there is no run in {store.url()}")
-    named = named_images(store, uris, contents)
+    named = named_images(store, uris, {*contents, *aged_contents(store, uris)})
     found = places_of(store, named)
     outputs = list(held_outputs(store, DenyList.new().extended(named.uris, named.contents)))
     deny = read_deny_list(store)

@@ -11,21 +11,28 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_core.commit.deny_list import DenyList
+from fer_core.commit.policy import Policy, write_policy
 from fer_core.commit.verify import verify
 from fer_core.erasure.audit import FOLDER
 from fer_core.erasure.forget import forget
 from fer_core.erasure.named import named_images
 from fer_core.erasure.outputs import forget_outputs, held_outputs
 from fer_core.erasure.request import Request
+from fer_core.erasure.retention import remove_aged
 from fer_core.export.current_file import export_current
 from fer_core.export.delta import register
-from fer_core.faceset import read_card, read_split
+from fer_core.faceset import read_card, read_rows, read_split, write_card
+from fer_core.gallery import draw_gallery
 from fer_core.models.card import ModelRef
-from fer_core.outputs.registry import register_output, registered_outputs
+from fer_core.outputs.registry import RegisteredOutput, register_output, registered_outputs
+from fer_core.review.corrected_set import correct_faceset
 from fer_core.review.export import export_review
+from fer_core.review.set_faces import face_key
 from fer_core.storage.store import open_store
+from fer_core.training.audit_page import report_json, write_audit
+from fer_core.training.label_audit import AuditRequest, Candidate, LabelAudit
 from fer_core.training.reviewed_faces import keep_reviewed_faces, read_reviewed_faces, write_reviewed_faces
-from tests.support import fakes
+from tests.support import fakes, reviews
 from tests.support.remembered import Remembered
 from tests.support.written import written
 
@@ -42,6 +49,8 @@ STATES = {
     "models/tuned": ("model", "trained", 2),
 }
 """By the path below the folder: kind, what becomes of it, and what it holds of the photograph and its copy."""
+
+NO_AUDIT = LabelAudit("0" * 64, ("train",), (), 4, 0, 1.0, (1.0, 1.0), 0.0, (0.0, 0.0), (), (), (), {}, ())
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +176,72 @@ def test_nothing_is_left_of_it_anywhere_on_any_storage(any_root, tmp_path):
     assert verify(store).problems == ()
 
 
+def test_another_machine_searches_nothing_and_drops_no_entry(made):
+    """The path may exist here too, as `/tmp` does; the page is on the disk of the machine that wrote it."""
+    (made.out / "gallery.html").unlink()
+    [(path, output)] = [one for one in registered_outputs(made.root.store) if one[1].url.endswith("gallery.html")]
+    made.root.store.write_bytes(path, replace(output, host="laptop").to_bytes())
+    forget(made.root.store, Request(uris=[made.root.uri]), "operator")
+    found = {one.url: (one.state, one.note) for one in forget_outputs(made.root.store, "operator")}
+    assert found[output.url] == ("unreachable", "laptop wrote it, and it is not on this machine")
+    assert path in [path for path, _ in registered_outputs(made.root.store)]
+
+
+def test_what_was_removed_for_its_age_is_forgotten_elsewhere_too(made):
+    """No table has the digest any more by which pages and face sets name the photograph."""
+    write_policy(made.root.store, Policy(keep_labels_days=1))
+    remove_aged(made.root.store, "operator")
+    assert made.root.traces(made.root.uri) == []
+    forget(made.root.store, Request(uris=[made.root.uri, made.root.copy]), "operator")
+    assert by_place(made, forget_outputs(made.root.store, "operator")) == STATES
+    assert made.traces(made.root.uri, made.root.copy, made.root.sha256) == []
+
+
+def test_what_is_made_from_a_reviewed_set_is_found(made):
+    """A corrected copy, and an audit, whose page shows the faces."""
+    old, store = made.out / "faceset", made.root.store
+    write_card(old, replace(read_card(old), origin=store.url()))
+    rows = list(read_rows(old, "train"))
+    digest, box = next(face_key(row) for row in rows if row["sample_id"].startswith(made.root.sha256))
+    answer = {"image_sha256": digest, "box": list(box), "verdict": "fear", "previous_expression": "happiness"}
+    answer |= {"image_uri": made.root.uri, "previous_model": "c" * 64, "reviewed_at": "2026-02-01T10:00:00.000Z"}
+    correct_faceset(old, reviews.written(made.out.parent / "c.json", reviews.corrections([answer])), made.out / "corrected")
+    found = [Candidate("train", at, row["sample_id"], "happiness", "fear", "fear", 0.1, -0.8, (0.1,) * 8) for at, row in enumerate(rows)]
+    audit = replace(NO_AUDIT, found=tuple(found))
+    model, asked = ModelRef(made.out, "m", "0" * 64, {}), AuditRequest()
+    write_audit(old, audit, model, report_json(audit, model, asked, 10), made.out / "audit")
+    forget(store, Request(uris=[made.root.uri]), "operator")
+    states = by_place(made, forget_outputs(store, "operator"))
+    assert states["corrected"] == ("faceset", "rewritten", 2)
+    assert states["audit"][:2] == ("audit", "removed")
+    assert made.traces(made.root.uri, made.root.sha256) == []
+    assert list((made.out / "audit").iterdir()) == []
+
+
+def test_it_is_removed_behind_a_link_that_it_was_written_through(made):
+    shared = made.out.parent / "shared"
+    (shared / "review").mkdir(parents=True)
+    (made.out / "shared.html").symlink_to(shared / "page.html")
+    (made.out / "linked").symlink_to(shared / "review")
+    draw_gallery(made.root.store.url(), made.out / "shared.html", None, 24, "third")
+    export_review(made.root.store, open_store(str(made.out / "linked")))
+    assert made.root.sha256 in (shared / "page.html").read_text()
+    forget(made.root.store, Request(uris=[made.root.uri]), "operator")
+    forget_outputs(made.root.store, "operator")
+    assert not (shared / "page.html").exists()
+    assert list((shared / "review").iterdir()) == []
+
+
+@pytest.mark.parametrize("figures", ["[]", '{"shown": [{"sample_id": 3}]}', '{"shown": 3}', "x"])
+def test_figures_that_no_audit_wrote_stay(made, figures):
+    (made.out / "notes").mkdir()
+    (made.out / "notes" / "audit.json").write_text(figures)
+    register_output(made.root.store, str(made.out / "notes"), "audit")
+    forget(made.root.store, Request(uris=[made.root.uri]), "operator")
+    assert by_place(made, forget_outputs(made.root.store, "operator"))["notes"] == ("audit", "foreign", 0)
+    assert (made.out / "notes" / "audit.json").read_text() == figures
+
+
 @pytest.fixture
 def hostile(made, tmp_path):
     """A registry that names what ferflow did not write there, with the names and digests of the forgotten photograph in it."""
@@ -183,11 +258,12 @@ def hostile(made, tmp_path):
     part = next(path for path in made.root.store.list_files("labels") if path.endswith(".parquet"))
     places = {"notes.html": "gallery", "photo.png": "gallery", "gallery.html": "gallery", "pipe": "gallery", "folder": "review"}
     places |= {"notes.csv": "current", "current.parquet": "current", "linked": "faceset"}
-    for name, kind in places.items():
-        register_output(made.root.store, str(mine / name), kind)
-    for url, kind in {made.root.store.url(part): "current", "/proc/self/environ": "report", "/": "review", str(mine): "faceset"}.items():
-        register_output(made.root.store, url, kind)
-    register_output(made.root.store, made.root.store.url(), "review")
+    everything = {str(mine / name): kind for name, kind in places.items()}
+    everything |= {made.root.store.url(part): "current", "/proc/self/environ": "report", "/": "review", str(mine): "faceset"}
+    everything |= {made.root.store.url(): "review"}
+    for url, kind in everything.items():  # as another process may write them: `register_output` follows links
+        entry = RegisteredOutput(url, kind, (), "2026-11-24T10:00:00+00:00")
+        made.root.store.write_bytes(entry.path, entry.to_bytes())
     return mine
 
 

@@ -115,6 +115,18 @@ def test_only_old_runs_lose_rows_and_what_a_younger_run_has_does_not_expire(root
     assert (plan.expired, plan.unchanged) == (0, 5)
 
 
+def test_it_waits_for_an_interrupted_forget(root):
+    """A part that was replaced by then is neither what the manifest has committed nor what would be left of it."""
+    with pytest.raises(fakes.CutOffError):
+        forget(fakes.FaultyStore(root.store, 4, "after"), Request(uris=[root.uri]), "operator")
+    assert read_manifest(root.store, "first").forgetting
+    with pytest.raises(CommitError, match="images are being forgotten"):
+        done(root, ALL)
+    finish_forgetting(root.store)
+    done(root, ALL)
+    assert (verify(root.store).problems, counts(root)) == ((), {"images": 0, "labels": 0, "faces": 0})
+
+
 def test_crops_go_and_their_rows_stay(root):
     write_policy(root.store, CROPS)
     labels = sorted(map(str, root.rows("labels")))

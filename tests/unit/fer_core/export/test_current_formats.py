@@ -19,6 +19,8 @@ from tests.support import fakes, histories
 from tests.support.histories import Night, labeled
 
 NAMES = ('/photos/a, "b".jpg', "/photos/naïve\n\r\t🙂.jpg", "/photos/=1+1.jpg", "/photos/,,", "/photos/''", '/photos/"')
+ANNOTATED = (",".join(f'"{name}"' for name in [*LABELS.names, "notes"]) + "\n").encode()
+"""The header of an export to which a user has added a column."""
 NIGHTS = [
     Night("a", 0, {name: labeled(number % 3 + 1) for number, name in enumerate(NAMES)}),
     Night("b", 1, {NAMES[0]: labeled(2)}),
@@ -86,7 +88,7 @@ def test_in_each_storage(root, any_root):
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-@pytest.mark.parametrize("theirs", [b"", b"mine", b'"image_uri","face_id"\n', b"PAR1" * 9, b"ARROW1\0\0" * 9])
+@pytest.mark.parametrize("theirs", [b"", b"mine", b'"image_uri","face_id"\n', ANNOTATED, b"PAR1" * 9, b"ARROW1\0\0" * 9])
 def test_what_is_no_export_stays(root, tmp_path, ending, theirs):
     file = tmp_path / f"x{ending}"
     file.write_bytes(theirs)

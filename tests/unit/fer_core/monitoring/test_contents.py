@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from fer_core.commit.policy import Policy, write_policy
+from fer_core.commit.publish import committed_runs, read_manifest
 from fer_core.errors import CommitError
 from fer_core.labels import EXPRESSIONS
 from fer_core.monitoring.contents import read_contents
 from fer_core.monitoring.current_labels import FOLDERS, STEPS
 from fer_core.monitoring.disclosure import Disclosure
 from fer_core.monitoring.drift import histogram
+from fer_core.monitoring.face_examples import choose_faces, no_examples
 from fer_core.monitoring.nights import Nights
 from fer_core.monitoring.pipelines import pipelines_of
 from fer_core.monitoring.report import report_on, write_report
@@ -22,6 +24,7 @@ from fer_core.monitoring.runs import history
 from fer_core.outputs.mark import read_mark
 from fer_core.outputs.registry import is_registered
 from fer_core.query.read_labels import read_labels
+from fer_core.query.session import open_session
 from fer_core.review.history import record
 from fer_core.review.record import Correction
 from fer_core.storage.store import open_store
@@ -196,6 +199,21 @@ def test_faces_are_kept_crops_of_each_expression(drawn, tmp_path):
     assert "anna" not in page
     assert read_mark(file.read_bytes())[1].num_rows > 5
     assert "biometric" in page
+
+
+def test_crops_past_their_age_are_not_shown(drawn):
+    """Also before housekeeping has removed them: it does not reach the page."""
+    store, days = open_store(str(drawn)), 30
+    manifests = [read_manifest(store, run_id) for run_id in committed_runs(store)]
+    newest = max(manifest.config["started_us"] for manifest in manifests) / 1e6
+    write_policy(store, Policy(keep_crops_days=days))
+    try:
+        with open_session(store) as session:
+            found = [choose_faces(store, session, manifests, newest + days * 86_400 + more) for more in (-1, 0)]
+    finally:
+        write_policy(store, Policy())
+    assert any(found[0].sure.values())
+    assert found[1] == no_examples("All crops are older than the policy of this root allows.")
 
 
 def test_the_policy_forbids_faces(drawn, tmp_path):

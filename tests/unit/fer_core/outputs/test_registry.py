@@ -4,6 +4,7 @@ import json
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from socket import gethostname
 
 import pytest
 
@@ -24,7 +25,9 @@ def test_an_output_is_one_entry_on_any_storage(any_root):
     assert is_registered(store, "/out/gallery.html")
     register_output(store, "s3://bucket/current/current.parquet", "current", now=NOW)
     found = {output.url: output for _, output in registered_outputs(store)}
-    assert found["/out/gallery.html"] == RegisteredOutput("/out/gallery.html", "gallery", ("c",), "2026-11-24T10:00:00+00:00")
+    assert found["/out/gallery.html"] == RegisteredOutput(
+        "/out/gallery.html", "gallery", ("c",), "2026-11-24T10:00:00+00:00", gethostname()
+    )
     assert (len(found), found["s3://bucket/current/current.parquet"].run_ids) == (2, ())
 
 
@@ -32,6 +35,13 @@ def test_a_relative_path_is_kept_as_where_it_lies(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     register_output(open_store(str(tmp_path / "root")), "g.html", "gallery")
     assert [output.url for _, output in registered_outputs(open_store("root"))] == [f"{tmp_path}/g.html"]
+
+
+def test_a_name_that_no_entry_can_hold_is_not_registered(tmp_path):
+    store = open_store(str(tmp_path / "root"))
+    for url in ("/out/\udcff.html", "s3://bucket/../g.html"):
+        register_output(store, url, "gallery")
+        assert not is_registered(store, url)
 
 
 def test_writers_at_once_lose_nothing(tmp_path):

@@ -56,6 +56,14 @@ def test_each_answer_has_its_effect_and_the_old_set_stays(tmp_path: Path) -> Non
     assert list(read_rows(tmp_path / "new", "test")) == list(read_rows(old, "test"))
 
 
+def test_a_set_without_faces_is_not_written(tmp_path: Path) -> None:
+    old = made_faces.made_faceset(tmp_path / "old", {"train": 2}, "single")
+    file = saved(tmp_path, *(answered(row, "not_a_face") for row in read_rows(old, "train")))
+    with pytest.raises(FaceSetError, match=r"no face of .* would be left"):
+        correct_faceset(old, file, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_votes_become_unanimous(tmp_path: Path) -> None:
     old = made_faces.made_faceset(tmp_path / "old", {"valid": 3})
     rows = list(read_rows(old, "valid"))
