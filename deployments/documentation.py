@@ -1,7 +1,7 @@
 """Hooks of MkDocs: pages that are made of the code when the site is built, so no copy of them can grow old. mkdocs.yml names it.
 
     index.md, contributing.md, ...   files of the repository outside docs/
-    reference/cli.md                 from the parser of the command
+    reference/cli.md                 the commands, from their parser
     reference/configuration.md       the forms, from the parameters of the flows
     guides/analysis.md               docs/guides/analysis.ipynb, executed over the labels root of guides/queries.md
 
@@ -57,7 +57,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     sys.path.insert(0, str(ROOT))
     for file, page in OUTSIDE.items():
         files.append(File.generated(config, page, content=(ROOT / file).read_text("utf-8")))
-    files.append(File.generated(config, "reference/cli.md", content="\n".join(command_line())))
     text, plots = notebook(Path(config.docs_dir) / NOTEBOOK)
     page = NOTEBOOK.replace(".ipynb", ".md")
     files.append(File.generated(config, page, content=text))
@@ -67,9 +66,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Fill in the forms, draw the folders, and lead links to pages."""
+    """Fill in commands and forms, draw the folders, and lead links to pages."""
     source = page.file.src_uri
-    if source == "reference/configuration.md":
+    if source == "reference/cli.md":
+        markdown = markdown.replace("<!-- commands -->", "\n".join(command_line()))
+    elif source == "reference/configuration.md":
         markdown = markdown.replace("<!-- forms -->", "\n".join(forms()))
     markdown = _DRAWING.sub(lambda found: drawn(found[1]), markdown)
     fences = [found.span() for found in _FENCE.finditer(markdown)]
@@ -102,7 +103,6 @@ def command_line() -> Iterator[str]:
     """Every command with its text, its options and their help."""
     from flows.cli.main import EPILOG, _parser
 
-    yield "# Command line\n"
     yield f"{EPILOG}\n"
     yield from _commands(_parser([]), 2)
 

@@ -22,8 +22,8 @@ MOST_TOP = 5000
 AUDIT = """Lists the labels of a face set that are probably wrong, by confident learning (Northcutt et al., JAIR 70, 2021): those that
 contradict what a model is confident of. The probabilities have to come from a model that did not learn these labels. Either
 
-  --model M       M's own: honest only where M was not trained on this set; its card is checked for that
-  --folds K       K heads (logistic regression) on M's frozen features, each asked about persons or pictures that it did not learn from
+  --model M       M's own: valid only where M was not trained on this set; its card is checked for that
+  --folds K       K heads (logistic regression) on M's frozen features, each predicts persons or pictures that it did not learn from
 
 --to writes review.html with the faces (the page of `ferflow review`), candidates.csv and audit.json. Save the answers on the page, then:
 

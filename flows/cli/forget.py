@@ -1,6 +1,7 @@
 """`ferflow forget`: removes an image or a face from a labels root, and denies it to later runs."""
 
 import argparse
+import shlex
 from typing import TYPE_CHECKING
 
 from flows.cli.named_image import add_named_image
@@ -90,7 +91,8 @@ def run(args: argparse.Namespace) -> int:
                 outputs = outputs_of(store)
     value, lines = _told(args, store, record)
     if args.everywhere:
-        value, lines = {**value, "outputs": [asdict(output) for output in outputs]}, [*lines, *_outputs_told(outputs, removed=args.yes)]
+        value["outputs"] = [asdict(output) for output in outputs]
+        lines += _outputs_told(store, outputs, removed=args.yes)
     print_result(args.json, value, lines)
     return 0
 
@@ -123,12 +125,12 @@ def _told(args: argparse.Namespace, store: "Store", record: "AuditRecord | None"
     return value, [*lines, *([f"audit     {audit}"] if audit else [])]
 
 
-def _outputs_told(outputs: "list[HeldOutput]", *, removed: bool) -> list[str]:
+def _outputs_told(store: "Store", outputs: "list[HeldOutput]", *, removed: bool) -> list[str]:
     if not outputs:
         return ["no registered output holds what was forgotten"]
     lines = [output.line for output in outputs]
     if not removed and any(output.state == "holds" for output in outputs):
-        lines.append("to remove it from them: ferflow forget ROOT --everywhere --yes")
+        lines.append(f"to remove it from them: ferflow forget {shlex.quote(store.url())} --everywhere --yes")
     return lines
 
 

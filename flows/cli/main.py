@@ -75,6 +75,13 @@ class Parser(argparse.ArgumentParser):
         """What argparse registers, with its own action for single options replaced."""
         super().register(registry_name, value, GivenOnce if registry_name == "action" and value in (None, "store") else object)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401  (as argparse overloads it)
+        """As argparse, but a command refuses an unknown option itself, so that the message names its help."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
         """Exit code 2."""
         self.exit(2, f"ferflow: {visible(message)} (see {self.prog} --help)\n")

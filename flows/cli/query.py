@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SHOWN_ROWS: Final = 1_000
 """Of a table at the prompt."""
+FORMAT_OF_ENDING: Final = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".txt": "table", "": "table"}
+"""Of the file that --to names."""
 
 HELP = """Asks the committed runs of a labels root in SQL (DuckDB's).
 
@@ -105,7 +107,11 @@ def _print_first(reader: "RecordBatchReader") -> None:
 
 def _of_name(file: str | None) -> str:
     ending = "" if file is None else os.path.splitext(file)[1].lower()
-    return {".csv": "csv", ".json": "json", ".parquet": "parquet"}.get(ending, "table")
+    if ending not in FORMAT_OF_ENDING:
+        from fer_core.errors import UsageError
+
+        raise UsageError(f"no format belongs to {ending}: end --to in .csv, .json, .parquet or .txt, or name one with --format")
+    return FORMAT_OF_ENDING[ending]
 
 
 def _print(as_json: bool, kind: str, reader: "RecordBatchReader") -> None:

@@ -43,6 +43,7 @@ def test_the_command_starts_light(commands):
 WRONG_USE = [
     ([], "COMMAND"),
     (["lable", "x"], "invalid choice"),
+    (["label", "x", "--to", "y", "--mdoel", "tiny"], "unrecognized arguments: --mdoel tiny (see ferflow label --help)"),
     (["label"], "SOURCE"),
     (["label", "{source}"], "--to"),
     (["label", "{source}", "--to", "{root}", "--workers", "0"], "--workers"),

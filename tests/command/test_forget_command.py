@@ -60,7 +60,7 @@ def test_what_was_written_elsewhere_is_listed_and_removed(call, tmp_path):
     tried = json.loads(call("forget", url, "--image", made.root.uri, "--everywhere", "--dry-run", "--json").out)
     assert len(tried["outputs"]) == 10
     listed = call("forget", url, "--image", made.root.uri, "--everywhere")
-    assert (listed.code, listed.out.splitlines()[-1]) == (0, "to remove it from them: ferflow forget ROOT --everywhere --yes")
+    assert (listed.code, listed.out.splitlines()[-1]) == (0, f"to remove it from them: ferflow forget {url} --everywhere --yes")
     assert len(made.traces(made.root.sha256)) == 11
     done = call("forget", url, "--everywhere", "--yes", "--reason", "request 17")
     assert f"{made.out}/gallery.html: removed (write it again: ferflow gallery {url} --to {made.out}/gallery.html)" in done.out

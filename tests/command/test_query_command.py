@@ -69,6 +69,7 @@ def test_files(call, root, tmp_path):
         (("FROM labels", "--format", "parquet"), 2, "--to"),
         (("FROM labels", "--to", "{root}/x.csv"), 2, "inside the labels root"),
         (("FROM labels", "--to", "/"), 2, "file name"),
+        (("FROM labels", "--to", "x.xlsx"), 2, "no format belongs to .xlsx: end --to in .csv, .json, .parquet or .txt"),
         (("COPY labels TO 'x.csv'",), 2, "only queries"),
         (("SELEC",), 1, "syntax error"),
         (("FROM read_text('/etc/passwd')",), 1, "disabled"),

@@ -66,7 +66,7 @@ def test_every_page_is_there(site, pages):
     docs = {file.relative_to(REPOSITORY / "docs").with_suffix(".html") for file in (REPOSITORY / "docs").rglob("*.md")}
     made = {file.relative_to(site) for file in pages} - docs
     assert docs <= {file.relative_to(site) for file in pages}
-    assert {file.stem for file in made} == {"index", "cli", "analysis", "contributing", "changelog", "security-policy", "model-card"}
+    assert {file.stem for file in made} == {"index", "analysis", "contributing", "changelog", "security-policy", "model-card"}
 
 
 def test_nothing_is_loaded_from_another_server(site, pages):
