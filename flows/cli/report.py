@@ -38,6 +38,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Compare the runs, write the page, print a summary. Needs no Prefect server."""
+    from fer_core.gallery.text import counted
     from fer_core.monitoring.disclosure import Disclosure
     from fer_core.monitoring.report import report_on, write_report
     from fer_core.storage.store import open_store
@@ -52,5 +53,5 @@ def run(args: argparse.Namespace) -> int:
         file = write_report(found, args.to, disclosure)
     if disclosure.personal:
         print_unregistered(open_store(args.root), file)
-    print_result(args.json, {**found.to_json(), "file": file}, f"wrote {file}: {len(found.runs):,} runs; {headline(found)}")
+    print_result(args.json, {**found.to_json(), "file": file}, f"wrote {file}: {counted(len(found.runs), 'run')}; {headline(found)}")
     return 0
