@@ -43,8 +43,8 @@ def print_unregistered(store: "Store", url: str) -> None:
     from fer_core.outputs.registry import is_registered
 
     if not is_registered(store, url):
-        why = f"{store.url()} cannot be written, or not with this name, so it does not know of {url}"
-        print_line(f"note: {why}: ferflow forget --everywhere will not find it")
+        reason = f"{store.url()} cannot be written, or not with this name, so it does not know of {url}"
+        print_line(f"note: {reason}: ferflow forget --everywhere will not find it")
 
 
 def print_failure(as_json: bool, sentence: str) -> None:
