@@ -155,6 +155,7 @@ def test_what_is_gone_or_not_reachable_is_said(made, tmp_path):
     assert {None, str(tmp_path / "unmounted" / "g.html")} <= left
 
 
+@pytest.mark.parametrize("any_root", ["local", "memory", "s3", pytest.param("swift", marks=pytest.mark.long)], indirect=True)
 def test_nothing_is_left_of_it_anywhere_on_any_storage(any_root, tmp_path):
     """Three runs, crops, reviews, staging, Delta tables, and one output of each kind, two of them in the same store as the root."""
     made = written(any_root, tmp_path)

@@ -44,6 +44,7 @@ EVERYWHERE = {
 """Rows that name the picture or its copy."""
 
 
+@pytest.mark.parametrize("any_root", ["local", "memory", "s3", pytest.param("swift", marks=pytest.mark.long)], indirect=True)
 def test_by_address_by_copy_and_by_digest(any_root, tmp_path):
     root = remember(any_root, tmp_path / "photos")
     for named in (

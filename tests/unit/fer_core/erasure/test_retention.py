@@ -81,6 +81,7 @@ def counts(root):
     return {table: len(root.rows(table)) for table in ("images", "labels", "faces")}
 
 
+@pytest.mark.parametrize("any_root", ["local", "memory", "s3", pytest.param("swift", marks=pytest.mark.long)], indirect=True)
 def test_nothing_names_it_on_any_storage_and_a_night_labels_nothing(any_root, tmp_path):
     root = remember(any_root, tmp_path / "photos")
     write_policy(root.store, Policy(keep_crops_days=7, keep_labels_days=30))
