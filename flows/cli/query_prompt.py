@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Final
 
 from fer_core.errors import FerflowError
@@ -17,6 +17,8 @@ from tasks.execution import signals
 PROMPT, CONTINUED = "ferflow> ", "    ...> "
 LEAVE: Final = ("exit", "quit")
 HISTORY_LINES: Final = 1_000
+LISTEN_SECONDS: Final = 0.2
+"""Longest delay of a signal's answer."""
 KEYWORDS: Final = (
     "SELECT",
     "DISTINCT",
@@ -77,10 +79,28 @@ def history_file() -> Path:
 def _typed() -> str:
     lines = list[str]()
     while True:
-        line = input(CONTINUED if lines else PROMPT).strip()
+        with _listening():
+            line = input(CONTINUED if lines else PROMPT).strip()
         lines += [line] if line else []
         if not line or line.endswith(";") or (lines == [line] and line.lower() in LEAVE):
             return "\n".join(lines).rstrip("; \n")
+
+
+@contextmanager
+def _listening() -> Iterator[None]:
+    """Inside, a signal is answered at once. `readline` waits for a key without an end, and Python would answer a signal that comes between
+    the prompt and that wait at the next key only: a timer ends the wait, which begins again."""
+    before = signal.signal(signal.SIGALRM, _continue)
+    signal.setitimer(signal.ITIMER_REAL, LISTEN_SECONDS, LISTEN_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _continue(_number: int, _frame: FrameType | None) -> None:
+    pass
 
 
 @contextmanager

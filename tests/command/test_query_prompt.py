@@ -148,6 +148,7 @@ def test_a_session_of_a_person(terminal, tmp_path, root):
 
 @pytest.mark.slow
 def test_sigterm_ends_the_prompt(terminal):
+    """Regression: between the prompt and the wait for a key, it was not answered until a key was pressed."""
     asked = terminal()
     asked.until("ferflow> ")
     os.kill(asked.process.pid, signal.SIGTERM)
