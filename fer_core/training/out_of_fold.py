@@ -67,8 +67,8 @@ def fit_logistic(
         optimiser.zero_grad()
         # of the mean, so that the optimiser's tolerances mean the same for few and many faces
         loss = F.cross_entropy(inputs @ weights.T + bias, truth) + decay / 2 * weights.square().sum() / max(len(classes), 1)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's annotation lacks it
         return float(loss.detach())
 
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    optimiser.step(closure)  # type: ignore[no-untyped-call]  # torch's annotation lacks it
     return weights.detach().numpy(), bias.detach().numpy()

@@ -34,7 +34,7 @@ class _Watch:
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
             # a Loader but for its base class, whose import takes 15 ms
-            spec.loader = _Changed(spec.loader)  # type: ignore[assignment]
+            spec.loader = _Changed(spec.loader)  # type: ignore[assignment]  # only what imports call
         return spec
 
 

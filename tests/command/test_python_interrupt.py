@@ -68,7 +68,7 @@ def silent():
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(PATIENCE)
         where = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.getsockname()[1]}", "AWS_DEFAULT_REGION": "us-east-1"}
-        yield server, {**where, "AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "something"}
+        yield server, {**where, "AWS_ACCESS_KEY_ID": "a-user", "AWS_SECRET_ACCESS_KEY": "something"}
 
 
 def test_read_labels_while_an_object_store_does_not_answer(begin, silent):

@@ -129,7 +129,7 @@ class Surroundings:
         self._stack.callback(server.stop)
         self._s3 = {
             "AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port()),
-            "AWS_ACCESS_KEY_ID": "somebody",
+            "AWS_ACCESS_KEY_ID": "a-user",
             "AWS_SECRET_ACCESS_KEY": "something",
             "AWS_DEFAULT_REGION": "us-east-1",
         }
