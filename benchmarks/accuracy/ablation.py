@@ -13,14 +13,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
-from fer_core.evaluation.evaluate import Protocol, evaluate
+from benchmarks.accuracy.paired_seeds import SeedFigures, differences_table, means_table
+from fer_core.evaluation.evaluate import Evaluation, Protocol, evaluate
 from fer_core.faceset import Row, read_card, read_rows, write_card, write_split
 from fer_core.models.store import CARD, resolve_model
 from fer_core.training.config import TrainConfig
@@ -84,7 +84,10 @@ def main() -> None:
     if args.only_train:
         return
     results = [_result(cell, args) for cell in chosen]
-    budget = {"faces": read_card(faceset).counts["train"], "epochs": args.epochs, "network": args.network, "seeds": args.seeds}
+    shared = json.loads(args.base.read_text(encoding="utf-8")) if args.base else {}
+    network = "a narrower `tiny`" if args.base else f"`{args.network}`"
+    epochs = shared.get("epochs", args.epochs)
+    budget = {"faces": read_card(faceset).counts["train"], "epochs": epochs, "network": network, "base": shared, "seeds": args.seeds}
     (args.to / "ablation.json").write_text(json.dumps({"budget": budget, "runs": results}, indent=2) + "\n", encoding="utf-8")
     page = _page(results, budget)
     (args.to / "ablation.md").write_text(page, encoding="utf-8")
@@ -102,6 +105,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--faces", type=int, default=0, help="train on about this many faces only (default: all)")
     parser.add_argument("--network", default="tiny", help="tiny or base")
     parser.add_argument("--base", type=Path, help="JSON of a training that all cells share, instead of --network and --epochs")
+    parser.add_argument("--unseen", nargs="*", default=[], metavar="FACESET:SPLIT", help="further sets to score the models on")
     parser.add_argument("--only-train", action="store_true", help="leave the figures to a later call")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
@@ -151,39 +155,49 @@ def _train(cell: Cell, faceset: Path, args: argparse.Namespace) -> None:
 
 
 def _result(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
-    """Validation figures of one run, kept beside its model."""
+    """Figures of one run, kept beside its model: the validation split by the whole class prior, unseen people by the default one."""
     kept = args.to / cell.name / "scores.json"
+    unseen = {Path(folder).name: (Path(folder), split) for folder, _, split in (place.rpartition(":") for place in args.unseen)}
     if kept.is_file():
-        return dict(json.loads(kept.read_text(encoding="utf-8")))
+        found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        if found.get("unseen") == list(unseen):
+            return found
     folder = str(args.to / cell.name)
-    found = {protocol: evaluate(args.faceset, folder, "valid", protocol) for protocol in PROTOCOLS}
-    figures = {protocol: {"accuracy": each.accuracy, "macro_f1": each.macro_f1, "ece": each.ece} for protocol, each in found.items()}
-    result = {**asdict(cell), "digest": resolve_model(folder).digest, **figures}
+    figures: dict[str, dict[str, float]] = {}
+    for protocol in PROTOCOLS:
+        figures[protocol] = _figures(evaluate(args.faceset, folder, "valid", protocol, prior="training"))
+    away = {name: _figures(evaluate(place, folder, split, "argmax")) for name, (place, split) in unseen.items()}
+    result = {**asdict(cell), "digest": resolve_model(folder).digest, **figures, "unseen": list(away), **away}
     kept.write_text(json.dumps(result), encoding="utf-8")
     return result
 
 
-def _page(results: list[dict[str, Any]], budget: dict[str, Any]) -> str:
-    lines = [
-        f"{budget['network']}, {budget['faces']} training faces, {budget['epochs']} epochs, {budget['seeds']} seed(s); FER+ validation.",
-        "",
-        "| loss | features | majority | argmax | macro F1 (majority) |",
-        "|---|---|---|---|---|",
-    ]
-    for loss in LOSSES:
-        for features in FEATURES:
-            runs = [r for r in results if (r["loss"], r["features"]) == (loss, features)]
-            if runs:
-                majority, argmax = ([r[protocol]["accuracy"] for r in runs] for protocol in PROTOCOLS)
-                f1 = [r["majority"]["macro_f1"] for r in runs]
-                cells_ = (_spread(majority, ".2%"), _spread(argmax, ".2%"), _spread(f1, ".3f"))
-                lines.append(f"| {loss.replace('_', ' ')} | {features} | {' | '.join(cells_)} |")
+def _figures(found: Evaluation) -> dict[str, float]:
+    return {"accuracy": found.accuracy, "balanced": found.balanced_accuracy, "macro_f1": found.macro_f1, "ece": found.ece}
+
+
+def _page(results: Sequence[dict[str, Any]], budget: dict[str, Any]) -> str:
+    """Means of all cells, and what each gains or loses against ours, seed by seed."""
+    sets = ["majority", "argmax", *results[0]["unseen"]]
+    names = {"accuracy": "accuracy", "balanced": "balanced", "macro_f1": "macro F1"}
+    measures = {f"{part}.{name}": f"{part}: {title}" for part in sets for name, title in names.items()}
+    rows = {
+        (loss, features): SeedFigures(f"{loss.replace('_', ' ')} | {features}", seeds)
+        for loss in LOSSES
+        for features in FEATURES
+        if (seeds := {r["seed"]: _flat(r, measures) for r in results if (r["loss"], r["features"]) == (loss, features)})
+    }
+    head = f"{budget['network']}, {budget['faces']} training faces, {budget['epochs']} epochs, {budget['seeds']} seed(s); FER+ validation"
+    lines = [f"{head}{''.join(f', {name}' for name in results[0]['unseen'])}. Percent, mean ± standard deviation over the seeds.", ""]
+    lines += means_table(list(rows.values()), "loss | features", measures)
+    if (ours := rows.get(("center_cosine", FULL))) is not None:
+        lines += ["", f"Less the figures of center cosine with {FULL}, in points: mean ± standard error over the paired seeds.", ""]
+        lines += differences_table(list(rows.values()), ours, "loss | features", measures)
     return "\n".join(lines) + "\n"
 
 
-def _spread(values: list[float], form: str) -> str:
-    """Mean, and the standard deviation where there are several."""
-    return f"{mean(values):{form}}" + (f" ± {stdev(values):{form}}" if len(values) > 1 else "")
+def _flat(result: dict[str, Any], measures: Iterable[str]) -> dict[str, float]:
+    return {measure: float(result[measure.split(".")[0]][measure.split(".")[1]]) for measure in measures}
 
 
 if __name__ == "__main__":
