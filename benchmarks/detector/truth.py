@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.detect.image_pyramid import pyramid_levels
 from fer_core.types import Faces
 
 AFW_SIDE = 640
@@ -82,7 +81,12 @@ def ordered(eyes: Floats) -> NDArray[np.float64]:
 
 def _afw(file: Path, annotated: dict[str, Any]) -> Scene:
     """AFW's yaw has the sign of `quality.head_pose`: mean absolute error of YuNet's points 8 degrees, 54 with the sign turned."""
-    look, back = next(pyramid_levels(_read(file), [AFW_SIDE]))
+    whole = _read(file)
+    scale = AFW_SIDE / max(whole.shape[:2])
+    size = round(whole.shape[1] * scale), round(whole.shape[0] * scale)
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    look = np.asarray(cv2.resize(whole, size, interpolation=method), np.uint8)
+    back = whole.shape[1] / size[0], whole.shape[0] / size[1]
     boxes = np.array(annotated["boxes_xyxy"], np.float64).reshape(-1, 4) / np.tile(back, 2)
     pose = np.array(annotated["pose_yaw_pitch_roll_rad"], np.float64).reshape(-1, 3)
     yaw = np.degrees(pose[:, 0]).round(1)  # whole steps of 15 degrees, whatever radians make of them

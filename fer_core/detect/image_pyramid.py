@@ -19,6 +19,9 @@ OVERLAP: Final = 320
 EDGE: Final = 3.0
 """A box so near to the cut edge of a tile, in pixels, is whole in another tile or level."""
 
+REVISION: Final = 2
+"""Of how levels are made, for the identities of detectors; the first averaged areas of any size."""
+
 Span = tuple[int, int]
 """First pixel of a side, and the one after the last."""
 
@@ -101,15 +104,52 @@ def spans(length: int, tile: int, overlap: int) -> list[Span]:
     return [(int(start), int(start) + tile) for start in starts]
 
 
-def pyramid_levels(pixels: NDArray[np.uint8], sides: list[int]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
-    """The picture at each longest side, and what its x and y are multiplied by to be pixels of the picture again, (2,).
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How one pyramid level is made."""
 
-    Shrinking averages areas, enlarging is bilinear. No side falls below one pixel.
+    height: int
+    width: int
+    cell: int
+    """Side of the squares whose pixels are averaged first; 1 where there are none."""
+    back: tuple[float, float]
+    """What its x and y are multiplied by to be pixels of the picture again."""
+    from_picture: bool
+    """Otherwise it is made from the level before it."""
+
+
+def plan_levels(height: int, width: int, sides: Sequence[int]) -> list[Level]:
+    """The levels of a picture by their longest sides, finest first. No side falls below one pixel.
+
+    Shrinking averages whole squares and then takes bilinear samples, less than two pixels apart: a fifth of the time that averaging areas
+    of any size takes. A level is made from the one before it, unless that was enlarged. Rows and columns that fill no square are dropped.
     """
-    height, width = pixels.shape[:2]
+    found: list[Level] = []
+    rows, columns, back, from_picture = height, width, (1.0, 1.0), True
     for side in sides:
         scale = side / max(height, width)
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        look = pixels if size == (width, height) else np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint8)
-        yield look, np.array([width / size[0], height / size[1]], np.float32)
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        cell = max(1, min(rows // size[0], columns // size[1]))
+        own = (back[0] * (columns // cell * cell) / size[1], back[1] * (rows // cell * cell) / size[0])
+        found.append(Level(*size, cell, own, from_picture))
+        if scale <= 1:
+            (rows, columns), back, from_picture = size, own, False
+    return found
+
+
+def pyramid_levels(pixels: NDArray[np.uint8], sides: Sequence[int]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+    """The picture at each longest side, and what its x and y are multiplied by to be pixels of the picture again, (2,)."""
+    look = pixels
+    for level in plan_levels(pixels.shape[0], pixels.shape[1], sides):
+        look = _resized(pixels if level.from_picture else look, level)
+        yield look, np.array(level.back, np.float32)
+
+
+def _resized(pixels: NDArray[np.uint8], level: Level) -> NDArray[np.uint8]:
+    rows, columns = pixels.shape[0] // level.cell, pixels.shape[1] // level.cell
+    if level.cell > 1:
+        whole = pixels[: rows * level.cell, : columns * level.cell]
+        pixels = np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
+    if (rows, columns) == (level.height, level.width):
+        return pixels
+    return np.asarray(cv2.resize(pixels, (level.width, level.height), interpolation=cv2.INTER_LINEAR), np.uint8)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fer_core.detect.base import clean_detections, nms
 from fer_core.detect.image_pyramid import LIMIT_SIDE, MAX_SIDE, finest_side, halved, pyramid_levels, shrinkable_side, tiles
+from fer_core.detect.image_pyramid import REVISION as PYRAMID
 from fer_core.detect.onnx_file import with_any_size
 from fer_core.detect.upright_rule import UprightRule
 from fer_core.errors import DetectorError
@@ -44,7 +45,7 @@ class Scrfd:
         if not file.is_file():
             raise DetectorError(f"detector file not found: {file}")
         self._model, self.largest_side = _load(file), shrinkable_side()
-        self.identity = f"{name}-{file_sha256(file)[:12]}-t{SCORE_THRESHOLD:g}-n{NMS_THRESHOLD:g}-l{LOOKS}-s{MAX_SIDE}"
+        self.identity = f"{name}-{file_sha256(file)[:12]}-t{SCORE_THRESHOLD:g}-n{NMS_THRESHOLD:g}-l{LOOKS}-s{MAX_SIDE}-p{PYRAMID}"
 
     def detect(self, pixels: NDArray[np.uint8], side: int | None = None, /) -> Faces:
         """(H, W, 3) RGB uint8 -> faces in its pixels. side: see `Detector`."""

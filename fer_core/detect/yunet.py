@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fer_core.detect.base import clean_detections, nms
 from fer_core.detect.image_pyramid import LIMIT_SIDE, MAX_SIDE, finest_side, halved, pyramid_levels, shrinkable_side, tiles
+from fer_core.detect.image_pyramid import REVISION as PYRAMID
 from fer_core.detect.upright_rule import UprightRule
 from fer_core.detect.yunet_network import YuNetNetwork
 from fer_core.errors import DetectorError
@@ -42,7 +43,7 @@ class YuNet:
             self.rows(np.zeros((64, 64, 3), np.uint8), 0)  # a network with other outputs fails only when it runs
         except Exception as error:  # onnx and onnxruntime raise bare exceptions of many kinds for a file they cannot use
             raise DetectorError(f"not a YuNet file that ONNX Runtime can read: {file}") from error
-        self.identity = f"yunet-{file_sha256(file)[:12]}-t{score_threshold:g}-n{NMS_THRESHOLD:g}-m{MARGIN:g}-s{max_side}"
+        self.identity = f"yunet-{file_sha256(file)[:12]}-t{score_threshold:g}-n{NMS_THRESHOLD:g}-m{MARGIN:g}-s{max_side}-p{PYRAMID}"
 
     def detect(self, pixels: NDArray[np.uint8], side: int | None = None, /) -> Faces:
         """(H, W, 3) RGB uint8 -> faces in its pixels. side: see `Detector`.

@@ -160,7 +160,7 @@ class GpuFaceExtractor:
         promising = keep & (found.rows[..., 14] >= self._lowest**2)  # what refinement can raise to the threshold
         index, total = pack_faces(promising, room.faces)
         rows, picture = averaged(found, index)
-        rows = refine_detections(self._graphs, pictures, rows, picture, self._dtype, batch=self._second_looks)
+        rows = refine_detections(self._graphs, pictures, rows, picture, self._lowest, self._dtype, batch=self._second_looks)
         order = ordered(rows)
         rows, picture = rows[order], picture[order]
         good = (picture < count) & self._sure(rows) & rows.isfinite().all(1)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.detect.builtin.tiling import OVERLAP, STEP, TILE, sides
+from fer_core.detect.image_pyramid import Level, plan_levels
 
 Shape = tuple[int, int]
 """Rows and columns."""
@@ -23,6 +24,7 @@ class Group:
     width: int
     side: int | None = None
     """Longest side of the finest level, see `min_face.Look`."""
+    levels: tuple[Level, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,8 @@ class Tile:
     """A tile of one pyramid level, for every picture of a group."""
 
     group: int
-    look: Shape
-    """Size of the level."""
+    level: int
+    """Number of it in the group."""
     top: int
     bottom: int
     left: int
@@ -83,24 +85,19 @@ def plan_batch(shapes: Sequence[Shape], largest: int, finest: Sequence[int | Non
         if groups and (groups[-1].height, groups[-1].width, groups[-1].side) == kind:
             groups[-1] = replace(groups[-1], count=groups[-1].count + 1)
         else:
-            groups.append(Group(start, 1, *kind))
+            groups.append(Group(start, 1, *kind, tuple(_levels(*kind, largest))))
     waiting: dict[Shape, list[tuple[Tile, int]]] = {}
     most = 0
     for number, group in enumerate(groups):
-        tiles = [tile for look in level_sizes(group.height, group.width, largest, group.side) for tile in _tiles(number, look)]
+        tiles = [tile for level, each in enumerate(group.levels) for tile in _tiles(number, level, each)]
         most = max(most, len(tiles))
         for slot, tile in enumerate(tiles):
             waiting.setdefault(tile.shape, []).append((tile, slot))
     return Plan(order, sizes, tuple(groups), tuple(_pass(shape, tiles, groups) for shape, tiles in waiting.items()), most)
 
 
-def level_sizes(height: int, width: int, largest: int, finest: int | None = None) -> list[Shape]:
-    """Rows and columns of each level of a picture, as in `image_pyramid.pyramid_levels`."""
-    found = []
-    for side in sides(height, width, largest, finest):
-        scale = side / max(height, width)
-        found.append((max(1, round(height * scale)), max(1, round(width * scale))))
-    return found
+def _levels(height: int, width: int, finest: int | None, largest: int) -> list[Level]:
+    return plan_levels(height, width, sides(height, width, largest, finest))
 
 
 def spans(length: int) -> list[tuple[int, int]]:
@@ -111,8 +108,8 @@ def spans(length: int) -> list[tuple[int, int]]:
     return [(int(start), int(start) + TILE) for start in np.linspace(0, length - TILE, count).round()]
 
 
-def _tiles(group: int, look: Shape) -> list[Tile]:
-    return [Tile(group, look, *rows, *columns) for rows in spans(look[0]) for columns in spans(look[1])]
+def _tiles(group: int, number: int, level: Level) -> list[Tile]:
+    return [Tile(group, number, *rows, *columns) for rows in spans(level.height) for columns in spans(level.width)]
 
 
 def _pass(shape: Shape, tiles: list[tuple[Tile, int]], groups: Sequence[Group]) -> Pass:
@@ -124,7 +121,8 @@ def _pass(shape: Shape, tiles: list[tuple[Tile, int]], groups: Sequence[Group]) 
 
 
 def _geometry(tile: Tile, group: Group) -> list[float]:
-    (height, width), inf = tile.look, float("inf")
+    level, inf = group.levels[tile.level], float("inf")
     cut = [-inf if tile.left == 0 else 0.0, -inf if tile.top == 0 else 0.0]
-    cut += [inf if tile.right == width else float(tile.right - tile.left), inf if tile.bottom == height else float(tile.bottom - tile.top)]
-    return [float(tile.left), float(tile.top), group.width / width, group.height / height, *cut]
+    cut += [inf if tile.right == level.width else float(tile.right - tile.left)]
+    cut += [inf if tile.bottom == level.height else float(tile.bottom - tile.top)]
+    return [float(tile.left), float(tile.top), *level.back, *cut]

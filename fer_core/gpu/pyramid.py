@@ -7,8 +7,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from fer_core.gpu.plan import Plan, Shape
-from fer_core.gpu.resize import downsample_to, upsample_to
+from fer_core.detect.image_pyramid import Level
+from fer_core.gpu.plan import Plan
+from fer_core.gpu.resize import bilinear_to, downsample_to
 
 GREY: Final = 128.0
 
@@ -29,24 +30,31 @@ def batch_tiles(plan: Plan, flat: Tensor, dtype: torch.dtype) -> Iterator[TileBa
         pixels.fill_(GREY)
         start = 0
         for tile in each.tiles:
-            part = looks[tile.group, tile.look][:, :, tile.top : tile.bottom, tile.left : tile.right]
+            part = looks[tile.group][tile.level][:, :, tile.top : tile.bottom, tile.left : tile.right]
             pixels[start : start + len(part), :, : part.shape[2], : part.shape[3]] = part
             start += len(part)
         yield TileBatch(pixels)
 
 
-def _looks(plan: Plan, flat: Tensor, dtype: torch.dtype) -> dict[tuple[int, Shape], Tensor]:
-    """(B, 3, h, w) whole grey levels, by group and size."""
-    found: dict[tuple[int, Shape], Tensor] = {}
-    wanted = {(tile.group, tile.look) for each in plan.passes for tile in each.tiles}
-    start = 0
-    for number, group in enumerate(plan.groups):
+def _looks(plan: Plan, flat: Tensor, dtype: torch.dtype) -> list[list[Tensor]]:
+    """(B, 3, h, w) whole grey levels, by group and level."""
+    found, start = list[list[Tensor]](), 0
+    for group in plan.groups:
         area = group.count * group.height * group.width
         pictures = flat[start : start + area].view(group.count, group.height, group.width, 3).permute(0, 3, 1, 2)
-        levels = pictures.to(torch.float32, memory_format=torch.contiguous_format)
-        longest = max(group.height, group.width)
-        for height, width in sorted(look for owner, look in wanted if owner == number):
-            resized = upsample_to if max(height, width) > longest else downsample_to
-            found[number, (height, width)] = resized(levels, height, width).to(dtype)
+        look = whole = pictures.to(torch.float32, memory_format=torch.contiguous_format)
+        looks = list[Tensor]()
+        for level in group.levels:
+            look = resized(whole if level.from_picture else look, level)
+            looks.append(look.to(dtype))
+        found.append(looks)
         start += area
     return found
+
+
+def resized(pictures: Tensor, level: Level) -> Tensor:
+    """(B, 3, H, W) float32 of whole grey levels -> the level, as `image_pyramid.pyramid_levels` makes it."""
+    rows, columns = pictures.shape[2] // level.cell, pictures.shape[3] // level.cell
+    if level.cell > 1:
+        pictures = downsample_to(pictures[:, :, : rows * level.cell, : columns * level.cell], rows, columns)
+    return pictures if (rows, columns) == (level.height, level.width) else bilinear_to(pictures, level.height, level.width)

@@ -37,8 +37,8 @@ def downsample_to(pictures: Tensor, height: int, width: int) -> Tensor:
     return whole(mean, half_up=rows == 2 * height and columns == 2 * width)
 
 
-def upsample_to(pictures: Tensor, height: int, width: int) -> Tensor:
-    """(B, 3, H, W) float32 of whole grey levels -> (B, 3, height, width), larger, bilinear, the border repeated.
+def bilinear_to(pictures: Tensor, height: int, width: int) -> Tensor:
+    """(B, 3, H, W) float32 of whole grey levels -> (B, 3, height, width), bilinear, the border repeated.
 
     In OpenCV's whole numbers, which cut off as many bits as fit 16 between rows and columns: a quarter of the pixels would be a level off.
     """

@@ -68,6 +68,11 @@ class Graph:
         """Sum, broadcast."""
         return self.node("Add", [x, y])
 
+    def doubled(self, x: str) -> str:
+        """(B, C, H, W) -> (B, C, 2 H, 2 W): every value four times."""
+        how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return self.node("Resize", [x, "", self.constant(np.array([1, 1, 2, 2], np.float32))], how)
+
     def linear(self, x: str, weight: NDArray[np.float32], bias: NDArray[np.float32] | None = None) -> str:
         """(..., I) -> (..., O); weight (O, I)."""
         product = self.node("MatMul", [x, self.constant(weight.T)])

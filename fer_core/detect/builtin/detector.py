@@ -23,7 +23,7 @@ SMALL: Final = 32.0
 LENIENCE: Final = 0.04
 """The threshold is lower by this for faces whose side (square root of the area) is below `SMALL` pixels: a score predicts the overlap of
 the box, which is smaller for boxes of few pixels. Chosen with the threshold, on AFW and the eleven WIDER photographs."""
-UPRIGHT: Final = UprightRule(trusted=1.32, spread=2.0, turned_score=0.75)
+UPRIGHT: Final = UprightRule(trusted=1.34, spread=2.0, turned_score=0.75)
 """Chosen on muxspace, AFW and HELEN, upright and turned (docs/explanation/detector.md). The network draws the points of
 other faces together."""
 WEAK: Final = 0.2
@@ -43,9 +43,16 @@ class BuiltinDetector:
     upright = UPRIGHT
 
     def __init__(
-        self, file: Path = SHIPPED, score_threshold: float = SCORE_THRESHOLD, largest_side: int = LARGEST_SIDE, device: str = "cpu"
+        self,
+        file: Path = SHIPPED,
+        score_threshold: float = SCORE_THRESHOLD,
+        largest_side: int = LARGEST_SIDE,
+        device: str = "cpu",
+        *,
+        quantized: bool = True,
     ) -> None:
-        self._detector_runtime = load_runtime(file, device)
+        """quantized: whether a CPU searches the pyramid in 8-bit numbers; refinement is in single precision."""
+        self._search, self._refine = load_runtime(file, device, quantized=quantized), load_runtime(file, device)
         self._threshold, self.largest_side = score_threshold, largest_side
         self._lowest = max(0.0, score_threshold - LENIENCE)
         self.identity = identity_of(file, score_threshold, largest_side)
@@ -73,7 +80,7 @@ class BuiltinDetector:
 
     def _look(self, alike: list[tuple[int, Tile]], found: list[list[Rows]]) -> None:
         """Pass tiles of one shape through the network; detections go to their pictures."""
-        rows, pieces_of = rows_from(self._detector_runtime([piece.pixels for _, piece in alike]), min(WEAK, self._lowest**2))
+        rows, pieces_of = rows_from(self._search([piece.pixels for _, piece in alike]), min(WEAK, self._lowest**2))
         for index, (number, piece) in enumerate(alike):
             found[number].append(piece.placed(rows[pieces_of == index]))
 
@@ -84,7 +91,7 @@ class BuiltinDetector:
         rows = rows[np.argsort(-rows[:, 14], kind="stable")[:CANDIDATES]]
         kept = nms(rows[:, :4], rows[:, 14], NMS_THRESHOLD)
         promising = kept[rows[kept, 14] >= self._lowest**2]  # what refinement can raise to the threshold
-        faces = refine_detections(self._detector_runtime, pixels, averaged(rows, promising), self._lowest**2)
+        faces = refine_detections(self._refine, pixels, averaged(rows, promising), self._lowest)
         small = np.sqrt(np.prod(faces[:, 2:4] - faces[:, :2], axis=1)) < SMALL
         faces = faces[faces[:, 14] >= np.where(small, self._lowest, self._threshold)]
         faces = faces[nms(faces[:, :4], faces[:, 14], NMS_THRESHOLD)]  # two that were apart may be one now

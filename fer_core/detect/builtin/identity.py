@@ -6,10 +6,10 @@ from typing import Final
 from fer_core.detect.builtin.weights import SHIPPED, read_detector
 from fer_core.hashing import file_sha256
 
-SCORE_THRESHOLD: Final = 0.6
+SCORE_THRESHOLD: Final = 0.63
 LARGEST_SIDE: Final = 4096
 """Longest side of the finest pyramid level."""
-REVISION: Final = 1
+REVISION: Final = 2
 """Incremented with every change of a rule or constant of the detector or the pyramid that changes results."""
 
 

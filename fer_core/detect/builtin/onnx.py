@@ -8,22 +8,20 @@ from numpy.typing import NDArray
 
 from fer_core.detect.builtin.config import DetectionConfig
 from fer_core.detect.builtin.decode_outputs import Levels, finite
+from fer_core.detect.builtin.graph_layers import GREY, write_layers
 from fer_core.models.onnx_builder import Graph, Model, Session
 
 Floats = NDArray[np.float32]
 Tensors = Mapping[str, Floats]
 
-GREY: Final = 128
-"""What is 0 to the network."""
+INPUT: Final = ("pictures", "height", "width", 3)
 
 
 class OnnxDetectorRuntime:
     """A `DetectorRuntime` with the threads of `onnx_builder.Session`."""
 
-    def __init__(self, config: DetectionConfig, tensors: Tensors) -> None:
-        """tensors: of a network without batch norm, as `weights.read_detector` gives them. KeyError: one is missing."""
-        with np.errstate(over="ignore", invalid="ignore"):  # numbers that are too large are found when the graph is written
-            model = build_onnx(config, tensors)
+    def __init__(self, model: Model) -> None:
+        """model: of `build_onnx` or of `quantized_onnx.build_quantized`."""
         self._session = Session(model)
 
     def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> Levels:
@@ -41,45 +39,49 @@ def framed(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 
 def build_onnx(config: DetectionConfig, tensors: Tensors) -> Model:
-    """The graph from (B, H + 1, W + 1, 3) bytes, framed as `OnnxDetectorRuntime` does it, to `Levels`. KeyError: a tensor is missing."""
-    graph, layers, stages = Graph(), _Layers(tensors), list[str]()
-    x = _first(graph, *layers.of("stem.0.conv"), graph.node("Cast", [graph.permute("x", [0, 3, 1, 2])], {"to": Graph.FLOAT}))
-    x = graph.relu(graph.convolution(x, *layers.of("stem.1.conv"), 2))
-    for stage, blocks in enumerate(config.blocks):
-        x = graph.relu(graph.convolution(x, *layers.of(f"stages.{stage}.down.conv"), 2))
-        for block in range(blocks):
-            name = f"stages.{stage}.blocks.{block}"
-            inner = graph.relu(graph.convolution(x, *layers.of(f"{name}.first.conv")))
-            x = graph.relu(graph.add(x, graph.convolution(inner, *layers.of(f"{name}.second.conv"))))
-        stages.append(x)
-    mixed, seen = "", list[str]()
-    for level in (2, 1, 0):
-        finer = graph.convolution(stages[level], *layers.of(f"lateral.{level}"))
-        mixed = graph.add(finer, _twice(graph, mixed)) if mixed else finer
-        head = graph.relu(graph.convolution(mixed, *layers.of(f"heads.{level}.conv")))
-        seen.insert(0, graph.convolution(head, *layers.of(f"outputs.{level}")))
-    return graph.model(["pictures", "height", "width", 3], seen, np.uint8)
+    """The graph from (B, H + 1, W + 1, 3) bytes, framed as `OnnxDetectorRuntime` does it, to `Levels`.
+
+    tensors: of a network without batch norm, as `weights.read_detector` gives them. KeyError: one is missing.
+    """
+    writer = FloatLayers(tensors)
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers that are too large are found when the graph is written
+        seen = write_layers(config, writer)
+    return writer.graph.model(INPUT, seen, np.uint8)
 
 
-class _Layers:
-    """Weight and bias of convolutions."""
+class FloatLayers:
+    """A `LayerWriter` in single precision."""
 
     def __init__(self, tensors: Tensors) -> None:
+        self.graph = Graph()
         self._tensors = tensors
 
-    def of(self, name: str) -> tuple[Floats, Floats]:
-        """By the name of the module."""
-        return self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"]
+    def first(self, layer: str) -> str:
+        """See `LayerWriter`. Over the bytes of `framed`: strides of 2 never reach beyond the last ones of an even side."""
+        weight, bias = self.of(layer)
+        x = self.graph.node("Cast", [self.graph.permute("x", [0, 3, 1, 2])], {"to": Graph.FLOAT})
+        exact = weight.astype(np.float64)
+        constants = (exact / GREY).astype(np.float32), (bias - exact.sum(axis=(1, 2, 3))).astype(np.float32)
+        inputs = [x, *(self.graph.constant(array) for array in constants)]
+        return self.graph.relu(self.graph.node("Conv", inputs, {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [0, 0, 0, 0]}))
 
+    def convolution(self, x: str, layer: str, stride: int = 1, *, rectified: bool = True) -> str:
+        """See `LayerWriter`."""
+        done = self.graph.convolution(x, *self.of(layer), stride)
+        return self.graph.relu(done) if rectified else done
 
-def _first(graph: Graph, weight: Floats, bias: Floats, x: str) -> str:
-    """Over bytes with a row and a column before them; strides of 2 never reach beyond the last ones of an even side."""
-    exact = weight.astype(np.float64)
-    inputs = [x, graph.constant((exact / GREY).astype(np.float32)), graph.constant((bias - exact.sum(axis=(1, 2, 3))).astype(np.float32))]
-    return graph.relu(graph.node("Conv", inputs, {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [0, 0, 0, 0]}))
+    def residual(self, x: str, inner: str, block: str) -> str:
+        """See `LayerWriter`."""
+        return self.graph.relu(self.graph.add(x, inner))
 
+    def merged(self, finer: str, coarser: str, layer: str) -> str:
+        """See `LayerWriter`."""
+        return self.graph.add(finer, self.graph.doubled(coarser))
 
-def _twice(graph: Graph, x: str) -> str:
-    """Every value four times: nearest neighbours at twice the size."""
-    how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    return graph.node("Resize", [x, "", graph.constant(np.array([1, 1, 2, 2], np.float32))], how)
+    def output(self, x: str, layer: str) -> str:
+        """See `LayerWriter`."""
+        return self.convolution(x, layer, rectified=False)
+
+    def of(self, layer: str) -> tuple[Floats, Floats]:
+        """Weight and bias of a convolution."""
+        return self._tensors[f"{layer}.weight"], self._tensors[f"{layer}.bias"]

@@ -24,7 +24,7 @@ TILE: Final = 1280
 """Longest side of a tile."""
 OVERLAP: Final = 160
 """Pixels that neighbouring tiles share: a face that a tile's edge cuts is whole in its neighbour or in the next smaller level."""
-STEP: Final = 64
+STEP: Final = 32
 """Both sides of a tile are padded to a multiple of it."""
 
 

@@ -1,13 +1,16 @@
 """The built-in detector on disk: one safetensors file, batch norm folded away, half precision, its sizes in the metadata."""
 
 import json
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.detect.builtin.config import DetectionConfig
+from fer_core.detect.builtin.graph_layers import activations
 from fer_core.errors import DetectorError
 from fer_core.json_reader import parse_object
 from fer_core.models.tensor_file import read_tensor_file
@@ -15,11 +18,13 @@ from fer_core.models.tensor_file import read_tensor_file
 if TYPE_CHECKING:
     from fer_core.detect.builtin.network import DetectionNet
 
+SMALLEST_RANGE: Final = 1e-6
+LARGEST_RANGE: Final = 1e6
 SHIPPED: Final = Path(__file__).parents[1] / "weights" / "builtin.safetensors"
 
 
 def save_detector(network: "DetectionNet", file: Path) -> None:
-    """Write a network with batch norm, averaged or not, in the shipped format."""
+    """Write a network with batch norm, averaged or not, in the shipped format, without ranges."""
     from safetensors.torch import save_file
 
     from fer_core.detect.builtin.network import fold_batch_norm
@@ -27,6 +32,17 @@ def save_detector(network: "DetectionNet", file: Path) -> None:
     tensors = {name: tensor.half().contiguous() for name, tensor in fold_batch_norm(network).state_dict().items()}
     file.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, file, metadata={"config": json.dumps(network.config.to_json())})
+
+
+def save_ranges(file: Path, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Add the ranges of the activations to a detector's file, or replace them. DetectorError as `read_detector`."""
+    from safetensors.numpy import load, save_file
+
+    read_detector(file)
+    stored = read_tensor_file(file)
+    save_file(
+        load(stored.data), file, metadata={**stored.metadata, "ranges": json.dumps({name: list(pair) for name, pair in ranges.items()})}
+    )
 
 
 def read_detector(file: Path) -> tuple[DetectionConfig, dict[str, NDArray[np.float32]]]:
@@ -39,6 +55,33 @@ def read_detector(file: Path) -> tuple[DetectionConfig, dict[str, NDArray[np.flo
         return config, stored.tensors(config.tensor_shapes())
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise incompatible_weights(file, error) from error
+
+
+def read_ranges(file: Path) -> dict[str, tuple[float, float]]:
+    """Ranges of the activations for `quantized_onnx`; empty where the file has none. DetectorError as `read_detector`."""
+    config, _ = read_detector(file)
+    stored = read_tensor_file(file).metadata.get("ranges")
+    if stored is None:
+        return {}
+    try:
+        return _ranges(parse_object(stored), activations(config))
+    except (ValueError, TypeError) as error:
+        raise incompatible_weights(file, error) from error
+
+
+def _ranges(stored: dict[str, Any], layers: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """ValueError: not exactly these layers, or not two finite numbers each around 0."""
+    if stored.keys() != set(layers):
+        raise ValueError("ranges of other layers")
+    found = dict[str, tuple[float, float]]()
+    for layer, pair in stored.items():
+        if not isinstance(pair, list) or len(pair) != 2 or not all(type(one) in (int, float) and math.isfinite(one) for one in pair):
+            raise ValueError(f"no range of {layer}")
+        low, high = float(pair[0]), float(pair[1])
+        if not (-LARGEST_RANGE < low <= 0 < high < LARGEST_RANGE and high - low > SMALLEST_RANGE):
+            raise ValueError(f"no range of {layer}")
+        found[layer] = low, high
+    return found
 
 
 def load_detector(file: Path) -> "DetectionNet":

@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fer_core.detect.base import box_iou, clean_detections, nms
-from fer_core.detect.image_pyramid import EDGE, LIMIT_SIDE, MAX_SIDE, OVERLAP, finest_side, halved, pyramid_levels, shrinkable_side, tiles
+from fer_core.detect.image_pyramid import (
+    EDGE,
+    LIMIT_SIDE,
+    MAX_SIDE,
+    OVERLAP,
+    finest_side,
+    halved,
+    plan_levels,
+    pyramid_levels,
+    shrinkable_side,
+    tiles,
+)
 
 anything = st.floats(-200, 200, width=32) | st.sampled_from([np.nan, np.inf, -np.inf])
 findings = st.integers(0, 8).flatmap(
@@ -102,7 +113,51 @@ def test_a_look_knows_the_way_back(height, width, side):
     picture = np.zeros((height, width, 3), np.uint8)
     ((look, back),) = pyramid_levels(picture, [side])
     assert max(look.shape[:2]) == side
-    assert np.allclose([look.shape[1] * back[0], look.shape[0] * back[1]], [width, height])
+    (level,) = plan_levels(height, width, [side])
+    dropped = np.array([width, height]) - [look.shape[1] * back[0], look.shape[0] * back[1]]
+    assert ((dropped > -0.01) & (dropped < level.cell - 0.99)).all()  # rows and columns that fill no square
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(40, 900),
+    st.integers(40, 900),
+    st.floats(0.2, 0.8),
+    st.floats(0.2, 0.8),
+    st.lists(st.integers(20, 700), min_size=1, max_size=3),
+)
+def test_what_is_in_a_picture_is_in_its_place_in_every_level(height, width, x, y, sides):
+    """The middle of a bright spot, to half a pixel of the level."""
+    spread = min(height, width) / 8
+    down, across = np.mgrid[:height, :width]
+    spot = 250 * np.exp(-((across + 0.5 - x * width) ** 2 + (down + 0.5 - y * height) ** 2) / (2 * spread**2))
+    picture = np.repeat(spot.astype(np.uint8)[..., None], 3, 2)
+    for look, back in pyramid_levels(picture, sorted(sides, reverse=True)):
+        if min(look.shape[:2]) < 20:
+            continue
+        weights = look[..., 0].astype(np.float64) ** 4  # little of it lies beyond an edge
+        down, across = np.mgrid[: look.shape[0], : look.shape[1]]
+        found = np.array([((across + 0.5) * weights).sum(), ((down + 0.5) * weights).sum()]) / weights.sum() * back
+        wanted = np.array([x * width, y * height])
+        assert (np.abs(found - wanted) <= np.maximum(0.5 * np.asarray(back), 0.5)).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "side", "cell"), [((480, 640), 640, 1), ((480, 640), 400, 1), ((3000, 4000), 1200, 3), ((3024, 4032), 320, 12)]
+)
+def test_squares_are_averaged_before_samples_are_taken(shape, side, cell):
+    """So that no pixel is left out: stripes of one pixel become grey."""
+    (level,) = plan_levels(*shape, [side])
+    assert level.cell == cell
+    stripes = np.zeros((*shape, 3), np.uint8)
+    stripes[:, ::2] = 255
+    ((look, _),) = pyramid_levels(stripes, [side])
+    if cell % 2 == 0:
+        assert np.abs(look.astype(int) - 128).max() <= 1
+
+
+def test_a_level_is_made_from_the_one_before_unless_that_was_enlarged():
+    assert [level.from_picture for level in plan_levels(300, 400, [640, 320, 160])] == [True, True, False]
 
 
 @given(st.integers(1, 60_000), st.sampled_from([MAX_SIDE, 640, 2000]))

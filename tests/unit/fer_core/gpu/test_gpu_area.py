@@ -7,7 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_core.gpu.resize import area_weights, downsample_to, upsample_to
+from fer_core.detect.image_pyramid import plan_levels, pyramid_levels
+from fer_core.gpu.pyramid import resized
+from fer_core.gpu.resize import area_weights, bilinear_to, downsample_to
 
 CPU = torch.device("cpu")
 
@@ -18,7 +20,7 @@ def picture(height, width, seed=0):
 
 def by_products(pixels, height, width, shrink):
     planar = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
-    return (downsample_to if shrink else upsample_to)(planar, height, width)[0].permute(1, 2, 0).numpy()
+    return (downsample_to if shrink else bilinear_to)(planar, height, width)[0].permute(1, 2, 0).numpy()
 
 
 def differences(pixels, height, width, shrink):
@@ -68,3 +70,15 @@ def test_the_same_size_is_the_same():
 def test_weights_sum_to_one():
     for source, target in ((866, 346), (100, 7), (5, 5), (1, 1)):
         assert torch.allclose(area_weights(source, target, CPU).sum(1), torch.ones(target))
+
+
+@given(st.integers(2, 300), st.integers(2, 300), st.floats(0.05, 2))
+@settings(max_examples=60, deadline=None)
+def test_levels_are_the_references(height, width, scale):
+    side = max(1, round(max(height, width) * scale))
+    pixels, (level,) = picture(height, width), plan_levels(height, width, [side])
+    ((wanted, _),) = pyramid_levels(pixels, [side])
+    got = resized(torch.from_numpy(pixels).permute(2, 0, 1)[None].float(), level)[0].permute(1, 2, 0).numpy()
+    different = np.abs(got - wanted)
+    assert different.max() <= 1
+    assert different.mean() < 0.02 + 4 / different.size

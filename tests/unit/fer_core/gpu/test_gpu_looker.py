@@ -96,7 +96,7 @@ def shown():
 
 @pytest.fixture(scope="module")
 def reference(shown):
-    return look(CpuFaceExtractor(BuiltinDetector()), shown)
+    return look(CpuFaceExtractor(BuiltinDetector(quantized=False)), shown)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_each_picture_is_searched_as_finely_as_it_is_asked_for(shown):
     """Two of one size in different ways, and each with a smallest face of its own."""
     pictures = [*shown[:3], shown[0], shown[0]]
     looks = [Look(10.0, 320), Look(20.0, 500), Look(10.0), Look(10.0, 640), Look(400.0, 320)]
-    wanted = CpuFaceExtractor(BuiltinDetector()).extract(pictures, looks, Stopwatch())
+    wanted = CpuFaceExtractor(BuiltinDetector(quantized=False)).extract(pictures, looks, Stopwatch())
     assert [len(one.faces) > 0 for one in wanted] == [True, True, True, True, False]
     assert not np.array_equal(wanted[0].faces.boxes, wanted[3].faces.boxes)
     same(extractor().extract(pictures, looks, Stopwatch()), wanted)
@@ -145,7 +145,7 @@ def test_small_faces_do_not_count(shown, reference):
 def test_a_crowd_and_a_batch_that_did_not_expect_it():
     """Room is made once, and kept for the pictures that follow."""
     picture = crowd(5, 8, 56)
-    wanted = look(CpuFaceExtractor(BuiltinDetector()), [picture])
+    wanted = look(CpuFaceExtractor(BuiltinDetector(quantized=False)), [picture])
     assert len(wanted[0].faces) > 32
     ours = extractor()
     found = look(ours, [picture])
@@ -167,7 +167,7 @@ def test_too_many_faces_for_a_batch_are_looked_at_in_halves():
 def test_more_candidates_than_any_room_are_cut_as_the_reference_cuts_them(monkeypatch):
     monkeypatch.setattr("fer_core.detect.builtin.detector.CANDIDATES", 20)
     picture = crowd(4, 6, 48)
-    wanted = look(CpuFaceExtractor(BuiltinDetector()), [picture])
+    wanted = look(CpuFaceExtractor(BuiltinDetector(quantized=False)), [picture])
     narrow = extractor()
     narrow._candidates = Capacity(16, 20)
     found = look(narrow, [picture])
@@ -180,7 +180,7 @@ def test_a_picture_of_many_tiles():
     picture = np.stack([60 + x / 40, 120 + y / 60, 200 - x / 60], -1).astype(np.uint8)
     for side, left, top in ((60, 1200, 800), (110, 1260, 1500), (900, 300, 400)):
         picture[top : top + side, left : left + side] = face(side)
-    wanted = look(CpuFaceExtractor(BuiltinDetector()), [picture])
+    wanted = look(CpuFaceExtractor(BuiltinDetector(quantized=False)), [picture])
     assert len(wanted[0].faces) >= 3
     same(look(extractor(), [picture]), wanted)
 

@@ -47,7 +47,7 @@ def test_labels_are_the_references(tmp_path):
     for number, pixels in enumerate(shown):
         (folder / f"{number}.jpg").write_bytes(encoded(np.ascontiguousarray(pixels)))
     (folder / "4.jpg").write_bytes(b"\xff\xd8\xff nothing more")
-    detector, images = BuiltinDetector(), tuple(fakes.refs(folder))
+    detector, images = BuiltinDetector(quantized=False), tuple(fakes.refs(folder))
     reference = WorkerModels(detector, load_predictor("tiny", "cpu"))
     extractor = GpuFaceExtractor(device=CPU, dtype=torch.float16, piece_pixels=1, second_looks=8)
     gpu = WorkerModels(detector, GpuPredictor("tiny", CPU, torch.float16, 16), extractor)

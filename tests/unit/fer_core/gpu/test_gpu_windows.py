@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_core.align.aligner import TEMPLATE, align, similarity
-from fer_core.detect.builtin.refinement import _cut
+from fer_core.detect.builtin.refinement import CONFIRMING, PLACING, _cut
 from fer_core.gpu.alignment import align_faces, similarities
 from fer_core.gpu.integral import Pictures, Windows, area_downsample
 from fer_core.gpu.plan import plan_batch
@@ -72,13 +72,14 @@ BOXES = [
 ]
 
 
+@pytest.mark.parametrize("size", [CONFIRMING, PLACING])
 @pytest.mark.parametrize("number", [0, 1])
-def test_cut_outs_are_the_references(two, number):
+def test_cut_outs_are_the_references(two, number, size):
     pictures = on_device(*two)
     boxes = torch.tensor(BOXES, dtype=torch.float64)
-    cuts = cut_out(pictures, boxes, torch.full((len(BOXES),), number))
+    cuts = cut_out(pictures, boxes, torch.full((len(BOXES),), number), size)
     for index, box in enumerate(BOXES):
-        wanted = _cut(two[number], np.array(box, np.float64))
+        wanted = _cut(two[number], np.array(box, np.float64), size)
         different = np.abs(cuts.pixels[index].permute(1, 2, 0).numpy() - wanted.pixels)
         assert cuts.scale[index].item() == pytest.approx(wanted.scale)
         assert np.allclose(cuts.centre[index].numpy(), wanted.centre)
@@ -142,9 +143,11 @@ def test_tiny_pictures(shape):
     faces = Faces(np.zeros((3, 4), np.float32), points, np.zeros(3, np.float32))
     got = align_faces(pictures, torch.from_numpy(points), torch.zeros(3, dtype=torch.int64)).numpy()
     assert np.abs(got.astype(int) - align(pixels, faces)).mean() < 2
-    cuts = cut_out(pictures, torch.tensor([[-5.0, -5, 8, 8], [0, 0, 1, 1]], dtype=torch.float64), torch.zeros(2, dtype=torch.int64))
+    cuts = cut_out(
+        pictures, torch.tensor([[-5.0, -5, 8, 8], [0, 0, 1, 1]], dtype=torch.float64), torch.zeros(2, dtype=torch.int64), PLACING
+    )
     for index, box in enumerate(([-5.0, -5, 8, 8], [0.0, 0, 1, 1])):
-        assert np.abs(cuts.pixels[index].permute(1, 2, 0).numpy() - _cut(pixels, np.array(box)).pixels).mean() < 2
+        assert np.abs(cuts.pixels[index].permute(1, 2, 0).numpy() - _cut(pixels, np.array(box), PLACING).pixels).mean() < 2
 
 
 def test_the_company_changes_nothing(two):

@@ -31,12 +31,12 @@ SIZES = {"small": (512, 512), "large": (4000, 3000)}
 
 
 def photograph(size: str) -> Image.Image:
-    """The astronaut, or twelve megapixels with her as a face of 250 px, whose crop needs a second decode."""
+    """The astronaut, or twelve megapixels with her as a face of 290 px, whose crop needs a second decode."""
     face = Image.fromarray(data.astronaut())
     if size == "small":
         return face
     canvas = Image.new("RGB", SIZES[size], (90, 120, 150))
-    canvas.paste(face.resize((1400, 1400), Image.Resampling.LANCZOS), (300, 300))
+    canvas.paste(face.resize((1600, 1600), Image.Resampling.LANCZOS), (300, 300))
     return canvas
 
 
