@@ -20,7 +20,7 @@ from fer_core.detect.upright_rule import UprightRule
 from fer_core.types import Faces
 
 SMALL: Final = 32.0
-LENIENCE: Final = 0.04
+LENIENCE: Final = 0.07
 """The threshold is lower by this for faces whose side (square root of the area) is below `SMALL` pixels: a score predicts the overlap of
 the box, which is smaller for boxes of few pixels. Chosen with the threshold, on AFW and the eleven WIDER photographs."""
 UPRIGHT: Final = UprightRule(trusted=1.34, spread=2.0, turned_score=0.75)
