@@ -24,9 +24,18 @@ def write_record(folder: Path, name: str, figures: dict[str, Any], about: dict[s
     ended = time.strftime("%Y-%m-%d", time.gmtime())
     file = folder / f"{name}.json"
     origin = {"command": command, "date": ended, "revision": revision(), "machine": about}
-    file.write_text(json.dumps({**origin, **figures}, indent=1) + "\n", encoding="utf-8")
+    file.write_text(
+        json.dumps({**origin, **{name: _without_places(each) for name, each in figures.items()}}, indent=1) + "\n", encoding="utf-8"
+    )
     print(f"written: {file}")
     return file
+
+
+def _without_places(figures: object) -> object:
+    """The same without the paths of manifests, which say where the benchmark kept its files."""
+    if isinstance(figures, dict):
+        return {name: _without_places(each) for name, each in figures.items() if name != "manifest"}
+    return [_without_places(each) for each in figures] if isinstance(figures, list) else figures
 
 
 def revision() -> str:

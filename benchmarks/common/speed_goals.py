@@ -52,6 +52,17 @@ GOALS = (
         "the same, decoding and detection alone over it", "", "within 1.3", "against_script", _over_alone, "{:.2f}", None, 1.3, smaller=True
     ),
     Goal("the same, images/s", "40", "120", "against_script", _speed, "{:.1f}", 40, 120),
+    Goal("0.7 megapixels, whole job, times decoding and YuNet at 640 px", "1", "1.6", "against_detection", _ratio, "{:.2f}", 1, 1.6),
+    Goal(
+        "12 megapixels, whole job, times decoding in full and YuNet at 1280 px",
+        "2",
+        "4",
+        "against_detection_as_they_are",
+        _ratio,
+        "{:.2f}",
+        2,
+        4,
+    ),
     Goal("1 worker on one core to 2 on two, times as fast", "1.8", "", "workers_speedup", _median("speedup"), "{:.2f}", 1.8, None),
     Goal("relabelling from crops, 2 cores, faces/s", "300", "", "relabel_rate", _median("faces_per_second"), "{:.0f}", 300, None),
     Goal("the same, share of decoding crops and the network alone", "", "1", "relabel_rate", _median("share"), "{:.2f}", None, 1),

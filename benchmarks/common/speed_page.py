@@ -17,6 +17,8 @@ from benchmarks.common.speed_plots import PLOTS, drawn
 NAMES = (
     "against_script",
     "against_script_generated",
+    "against_detection",
+    "against_detection_as_they_are",
     "insightface",
     "fer",
     "stage_limits",
@@ -39,6 +41,8 @@ ELSEWHERE = {
 COMMANDS = {
     "against_script": "throughput.against_script --photos PHOTOS --yunet YUNET.onnx --to FIGURES",
     "against_script_generated": "throughput.against_script --generated --yunet YUNET.onnx --to FIGURES",
+    "against_detection": "throughput.against_detection PHOTOS YUNET.onnx --megapixels 0.7 --side 640 --to FIGURES",
+    "against_detection_as_they_are": "throughput.against_detection COMPOSED YUNET.onnx --as-they-are --side 1280 --to FIGURES",
     "insightface": "throughput.against_others --photos PHOTOS --scrfd SCRFD.onnx --to FIGURES",
     "fer": "throughput.against_others --photos PHOTOS --fer-python ENVIRONMENT/bin/python --muxspace MUXSPACE --to FIGURES",
     "stage_limits": "throughput.stage_limits --photos PHOTOS --to FIGURES",
@@ -143,6 +147,19 @@ def _script(figure: dict[str, Any]) -> list[str]:
         rows = [(name, f"{rate:.1f}", f"{rate / ours:.2f}") for name, rate in alone.items()]
         lines += ["", *table(("alone, one process a core", "images/s", "times the whole job"), rows)]
     return lines
+
+
+def _detection(figure: dict[str, Any]) -> list[str]:
+    rows = []
+    for number, one in enumerate(figure["rounds"], 1):
+        speed, faces = one["images_per_second"], (one["script"]["faces"], one["ferflow"]["faces"])
+        cells = (f"{speed['script']:.1f}", f"{faces[0]:,}", f"{speed['ferflow']:.1f}", f"{faces[1]:,}", f"{one['ratio']:.2f}")
+        rows.append((number, *cells))
+    said = (
+        f"{figure['images']:,} pictures. The script decodes each in full and runs OpenCV's YuNet at {figure['side']} px, in one process "
+        f"with its threads; it does not label. ferflow labels as well, with `{figure['detector']}` and one worker a core."
+    )
+    return [said, "", *table(("round", "script, images/s", "faces", "ferflow, images/s", "faces", "ratio"), rows)]
 
 
 def _insightface(figure: dict[str, Any]) -> list[str]:
@@ -277,6 +294,8 @@ def _agreed(who: str, beside: str, figure: dict[str, Any]) -> tuple[str, ...]:
 SECTIONS: dict[str, tuple[str, Section, str]] = {
     "against_script": ("Against the obvious script", _script, "ratios"),
     "against_script_generated": ("The same, on composed pictures", _script, ""),
+    "against_detection": ("Against decoding and YuNet alone, 0.7 megapixels", _detection, ""),
+    "against_detection_as_they_are": ("The same, 12 megapixels", _detection, ""),
     "insightface": ("Against insightface's loop", _insightface, ""),
     "fer": ("Against the `fer` package", _fer, ""),
     "stage_limits": ("Stage by stage", _stages, "stages"),

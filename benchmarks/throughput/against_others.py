@@ -58,7 +58,7 @@ def main() -> None:
         pictures = repeated(args.photos, place / "p", args.images) if args.photos else varied(place / "p", args.images)
         job = measured(str(pictures), place / "labels", "builtin", args.workers)
         if args.scrfd:
-            scripts = {file.stem: script(HERE / "insightface_script.py", pictures, file) for file in args.scrfd}
+            scripts = {file.stem: script("benchmarks.throughput.insightface_script", pictures, file) for file in args.scrfd}
             write_record(args.to, "insightface", {**settings, "job": job, "scripts": scripts}, about)
         if args.fer_python:
             said = asked(args.fer_python, pictures)
