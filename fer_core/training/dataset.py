@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fer_core.faceset import FaceSplit, vote_targets
-from fer_core.labels import EXPRESSIONS
-from fer_core.predict.predictor import Predictor
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +24,16 @@ class TrainingData:
     """(N,) float32 how much each face counts."""
     skip_teacher: Tensor
     """(N,) bool: faces whose targets no teacher changes."""
+    pictures: tuple[str, ...] = ()
+    """Digests of the N pictures, for teachers that know those."""
 
     def __len__(self) -> int:
         return len(self.weights)
 
     def to(self, device: torch.device) -> Self:
         """All of it on the device: 12.5 KB a face."""
-        moved = (part.to(device) for part in (self.faces, self.targets, self.weights, self.skip_teacher))
-        return type(self)(*moved)
+        faces, targets, weights, skipped = (part.to(device) for part in (self.faces, self.targets, self.weights, self.skip_teacher))
+        return type(self)(faces, targets, weights, skipped, self.pictures)
 
 
 def training_data(split: FaceSplit, smoothing: float, balance: float, skip_teacher: Collection[str] = frozenset()) -> TrainingData:
@@ -49,6 +49,7 @@ def training_data(split: FaceSplit, smoothing: float, balance: float, skip_teach
         torch.from_numpy(targets[kept]),
         torch.from_numpy(balanced(targets[kept], weights[kept], balance)),
         torch.tensor([split.pictures[i] in skip_teacher for i in kept], dtype=torch.bool),
+        tuple(split.pictures[i] for i in kept),
     )
 
 
@@ -64,17 +65,18 @@ def balanced(targets: NDArray[np.float32], weights: NDArray[np.float32], power: 
     return np.asarray(raised * (weights.sum() / max(float(raised.sum()), 1e-12)), np.float32)
 
 
-def distill(own: TrainingData, teachers: Sequence[Predictor], part: float) -> TrainingData:
-    """Targets mixed with the teachers' predictions: `part` of them is their mean calibrated probabilities.
+def distill(own: TrainingData, answers: Sequence[NDArray[np.float64]], part: float) -> TrainingData:
+    """Targets mixed with the teachers' answers: `part` of them is the mean of all that have one for the face.
 
     Raters disagree and are few; a trained model has seen all their votes at once (Hinton et al., 2015; Furlanello et al., ICML 2018).
-    Faces of `skip_teacher` keep their targets: people reviewed them because a model may be wrong there.
+    Faces of `skip_teacher` keep their targets: people reviewed them because a model may be wrong there. answers: (N, 8) each, see
+    `teacher.Teacher`.
     """
-    if not teachers:
+    if not answers:
         return own
-    said = np.zeros((len(own), len(EXPRESSIONS)))
-    for teacher in teachers:
-        for start in range(0, len(own), 4096):
-            said[start : start + 4096] += teacher.probabilities(own.faces[start : start + 4096, 0].numpy()) / len(teachers)
-    parts = torch.where(own.skip_teacher, 0.0, part)[:, None]
+    given = np.stack(answers)
+    known = ~np.isnan(given[..., 0])
+    said = np.where(known[..., None], given, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)[:, None]
+    silent = own.skip_teacher | torch.from_numpy(~known.any(axis=0))
+    parts = torch.where(silent, 0.0, part)[:, None]
     return replace(own, targets=(1 - parts) * own.targets + parts * torch.from_numpy(said).float())

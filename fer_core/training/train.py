@@ -32,6 +32,7 @@ from fer_core.training.dataset import TrainingData, distill, training_data
 from fer_core.training.distributed import init_distributed
 from fer_core.training.reviewed_faces import keep_reviewed_faces
 from fer_core.training.run import TrainingRun, log_prior, logits
+from fer_core.training.teacher import AnswerTable, ModelTeacher, Teacher
 from fer_core.training.tensorboard_log import TensorBoardLog
 
 STATE: Final = "checkpoint"
@@ -52,8 +53,8 @@ class Sources:
 
     facesets: tuple[Path, ...]
     """The held-back faces of the first one are for selection and calibration."""
-    teachers: tuple[ModelRef, ...] = ()
-    """Models whose predictions are mixed into the targets."""
+    teachers: tuple[ModelRef | AnswerTable, ...] = ()
+    """Models, and tables of other models' answers, whose predictions are mixed into the targets."""
     start: ModelRef | None = None
     """Model of the same network whose weights the run starts from."""
     prevailing: tuple[Path, ...] = ()
@@ -107,7 +108,8 @@ def train(  # noqa: PLR0917  (a table of plain values)
             run.progress = load_checkpoint(folder / STATE, run.tensors(), identity)
         if ranks.first:
             _make(folder)
-            keep_reviewed_faces(folder, sources.facesets, [*sources.teachers, *filter(None, [sources.start])])
+            models = [one for one in (*sources.teachers, sources.start) if isinstance(one, ModelRef)]
+            keep_reviewed_faces(folder, sources.facesets, models)
         alone = own_device.type == "cpu" and ranks.world == 1
         keep = (lambda: save_checkpoint(folder / STATE, run.tensors(), run.progress, identity)) if alone else None
         with TensorBoardLog(folder / EVENTS, run.progress.epochs) if ranks.first else nullcontext() as log:
@@ -154,9 +156,13 @@ def _parts(sources: Sources, config: TrainConfig, device: Device) -> tuple[Train
     if len(learned) < config.batch or len(judging.classes) == 0:
         found = f"{len(learned)} for training, {len(judging.classes)} held back"
         raise TrainingError(f"too few faces to train on: {found}, batches of {config.batch}")
-    teachers = [Predictor(model, device, AnswerOptions("training")) for model in sources.teachers]
+    answers = [_teacher(one, device).answers(learned) for one in sources.teachers]
     unlike = [_dev_set(read_card(folder).name, held) for folder, (_, held) in zip(sources.facesets[1:], others, strict=True)]
-    return distill(learned, teachers, config.distill), judging, tuple(one for one in unlike if len(one.classes))
+    return distill(learned, answers, config.distill), judging, tuple(one for one in unlike if len(one.classes))
+
+
+def _teacher(source: ModelRef | AnswerTable, device: Device) -> Teacher:
+    return source if isinstance(source, AnswerTable) else ModelTeacher(Predictor(source, device, AnswerOptions("training")))
 
 
 def _dev_set(name: str, faces: FaceSplit) -> DevSet:

@@ -4,6 +4,7 @@ import argparse
 import os
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_core.errors import TrainingError, UsageError
@@ -40,9 +41,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     recipes = ", ".join(recipe_names())
     parser.add_argument("--config", metavar="FILE", help=f"JSON with fields of TrainConfig, or a recipe of ferflow: {recipes}")
     parser.add_argument("--name", help="name of the model (default: the configuration's, else tiny)")
-    parser.add_argument(
-        "--teacher", metavar="NAME|DIR", action="append", default=[], help="teacher for distillation; may be given several times"
-    )
+    teacher = "teacher for distillation: a model, or a table of another model's answers; may be given several times"
+    parser.add_argument("--teacher", metavar="NAME|DIR|FILE.parquet", action="append", default=[], help=teacher)
     parser.add_argument("--start", metavar="NAME|DIR", help="model of the same network to start from")
     tune = "with --start, what learns: the whole network, or class centers and bias alone, for one collection (default: all)"
     parser.add_argument("--tune", choices=("all", "head"), default="all", help=tune)
@@ -63,10 +63,11 @@ def run(args: argparse.Namespace) -> int:
     """Train, then print the folder of the model."""
     from fer_core.faceset import read_card
     from fer_core.models.store import resolve_model
+    from fer_core.training.teacher import SUFFIX, AnswerTable
 
     for faceset in args.facesets:
         read_card(faceset)
-    teachers = tuple(resolve_model(model) for model in args.teacher)
+    teachers = tuple(AnswerTable.of(Path(one).expanduser()) if one.endswith(SUFFIX) else resolve_model(one) for one in args.teacher)
     start = None if args.start is None else resolve_model(args.start)
     if args.tune == "head":
         return _tune(args, start)

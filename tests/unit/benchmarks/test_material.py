@@ -8,6 +8,7 @@ from fer_core.faceset import read_split
 from fer_core.labels import EXPRESSIONS
 from fer_core.predict.predictor import load_predictor
 from fer_core.training.dataset import balanced, distill, training_data
+from fer_core.training.teacher import ModelTeacher
 from tests.support.made_faces import faces, made_faceset, small_model
 
 
@@ -36,7 +37,7 @@ def test_teachers_are_mixed_in(tmp_path) -> None:
     own = training_data(split, 0.0, 0.0)
     teachers = [load_predictor(str(small_model(tmp_path / name, temperature=t).path), "cpu") for name, t in (("a", 0.5), ("b", 2.0))]
     said = sum(teacher.probabilities(split.crops) for teacher in teachers) / 2
-    mixed = distill(own, teachers, 0.25)
+    mixed = distill(own, [ModelTeacher(teacher).answers(own) for teacher in teachers], 0.25)
     np.testing.assert_allclose(mixed.targets.numpy(), 0.75 * own.targets.numpy() + 0.25 * said, atol=1e-6)
     assert distill(own, [], 0.25) is own
     assert mixed.faces is own.faces
@@ -47,8 +48,8 @@ def test_teachers_have_no_say_in_what_somebody_has_settled(tmp_path) -> None:
     split.votes[2] = 0  # no vote for an expression: the following faces move up
     own = training_data(split, 0.0, 0.0, {split.pictures[5], split.pictures[9]})
     assert own.skip_teacher.nonzero().flatten().tolist() == [4, 8]
-    teacher = load_predictor(str(small_model(tmp_path / "model").path), "cpu")
-    mixed = distill(own, [teacher], 0.5)
+    teacher = ModelTeacher(load_predictor(str(small_model(tmp_path / "model").path), "cpu"))
+    mixed = distill(own, [teacher.answers(own)], 0.5)
     changed = (mixed.targets != own.targets).any(1)
     assert torch.equal(changed, ~own.skip_teacher)
 
