@@ -47,7 +47,7 @@ def _part(folder: str, names: Sequence[str]) -> list[tuple[str, LabelledFaces]]:
 
 def _said(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, LabelledFaces]]:
     detector = BuiltinDetector()
-    detector._detector_runtime = _ExactRuntime()
+    detector._search = detector._refine = _ExactRuntime()
     extractor, watch = CpuFaceExtractor(detector), Stopwatch()
     ref = resolve_model(MODEL)
     network, spec = load_model(ref)

@@ -31,12 +31,11 @@ from PIL import Image
 from benchmarks.throughput.whole_job import generated, machine, resized
 from fer_core.align.aligner import align
 from fer_core.detect.base import box_iou
-from fer_core.detect.builtin import onnx
 from fer_core.detect.builtin.decode_outputs import Levels
 from fer_core.detect.builtin.detector import BuiltinDetector
 from fer_core.detect.builtin.network import DetectionNet
-from fer_core.detect.builtin.tiling import tile_image
-from fer_core.detect.builtin.weights import SHIPPED, load_detector, read_detector
+from fer_core.detect.builtin.runtime import DetectorRuntime, load_runtime
+from fer_core.detect.builtin.weights import SHIPPED, load_detector
 from fer_core.models.network import MultiscaleNet
 from fer_core.models.onnx_builder import Model, Session
 from fer_core.models.store import load_model, read_weights, resolve_model
@@ -81,7 +80,7 @@ def rows(pictures: Sequence[Pixels]) -> list[dict[str, Any]]:
     ref = resolve_model("tiny")
     network, spec = load_model(ref)
     rule = answer_rule(ref, spec)
-    reference = detections(BuiltinDetector(), pictures)
+    reference = detections(BuiltinDetector(quantized=False), pictures)
     logits = dict(zip(WAYS, networks(network, spec.flip, reference[1][:200]), strict=COMPILER is not None))
     scores = {way: rule.probabilities(each(reference[1])) for way, each in logits.items()}
     plain = scores[WAYS[0]]
@@ -89,9 +88,9 @@ def rows(pictures: Sequence[Pixels]) -> list[dict[str, Any]]:
     for way, each in logits.items():
         compared = agreement(plain, scores[way])
         found.append({"network": "tiny, mirrored", "way": way, "ms": timed(partial(each, reference[1][:64])) / 64, **compared})
-    for way, runtime in zip(WAYS, detectors(pictures[::5]), strict=COMPILER is not None):
-        detector = BuiltinDetector()
-        detector._detector_runtime = runtime
+    for way, runtime in zip(WAYS, detectors(), strict=COMPILER is not None):
+        detector = BuiltinDetector(quantized=False)
+        detector._search, detector._refine = runtime
         faces, crops = detections(detector, pictures)
         said = rule.probabilities(logits[WAYS[2]](crops))
         compared = matched(reference[0], faces, scores[WAYS[2]], said)
@@ -139,23 +138,22 @@ def _runtime(session: Session) -> Logits:
     return logits
 
 
-def detectors(calibration: Sequence[Pixels]) -> Iterator[Callable[[Sequence[Pixels]], Levels]]:
-    """Each of `WAYS`."""
+def detectors() -> Iterator[tuple[DetectorRuntime, DetectorRuntime]]:
+    """Each of `WAYS`: the runtime that searches and the one that refines, in 8 bits as labelling has them."""
     for kind in (torch.float32, torch.bfloat16):
-        yield _torch_runtime(load_detector(SHIPPED).to(kind, memory_format=torch.channels_last), kind)  # type: ignore[call-overload]  # torch's stubs
-    stored = read_detector(SHIPPED)
-    yield onnx.OnnxDetectorRuntime(*stored)
-    quick = onnx.OnnxDetectorRuntime(*stored)
-    framed = [onnx.framed([piece.pixels]) for picture in calibration for piece in tile_image(picture, 4096)]
-    quick._session = Session(quantised(onnx.build_onnx(*stored), framed))
-    yield quick
+        runtime = _torch_runtime(load_detector(SHIPPED).to(kind, memory_format=torch.channels_last), kind)  # type: ignore[call-overload]  # torch's stubs
+        yield runtime, runtime
+    single = load_runtime(SHIPPED, "cpu")
+    yield single, single
+    yield load_runtime(SHIPPED, "cpu", quantized=True), single
     if COMPILER:
         network = load_detector(SHIPPED).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
         network.levels = torch.compile(network.levels)
-        yield _torch_runtime(network, torch.float32)
+        runtime = _torch_runtime(network, torch.float32)
+        yield runtime, runtime
 
 
-def _torch_runtime(network: DetectionNet, kind: torch.dtype) -> Callable[[Sequence[Pixels]], Levels]:
+def _torch_runtime(network: DetectionNet, kind: torch.dtype) -> DetectorRuntime:
     @torch.inference_mode()
     def see(pictures: Sequence[Pixels]) -> Levels:
         stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(kind, memory_format=torch.channels_last)
