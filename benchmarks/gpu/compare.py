@@ -7,7 +7,7 @@
 Needs torch, OpenCV, PyArrow and safetensors; neither Prefect nor Dask nor ONNX Runtime. Writes gpu.json and gpu.md into the folder, after
 every section. Sections:
 
-- equality: faces, confidence and expression against the reference path (CPU, single precision) on composed pictures
+- equality: faces, confidence and expression against the reference path (CPU, single precision) on composed pictures; CPUs' 8 bits too
 - network: aligned faces a second of `base`, and its share of the bf16 rate that the card's own matrix products reach here
 - detector: pictures of 640 px a second, with copies and alignment, for few faces and hundreds; the network alone
 - overlap: how much of the copies runs beside kernels, and how often the host waits
@@ -25,6 +25,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def equality(bench: Bench) -> dict[str, Any]:
             *bench.pictures(2, (300,), 1500, 2000),
         ]
     watch = Stopwatch()
-    wanted = CpuFaceExtractor(BuiltinDetector()).extract(pictures, looks(pictures), watch)
+    wanted = CpuFaceExtractor(BuiltinDetector(quantized=False)).extract(pictures, looks(pictures), watch)
     crops = np.concatenate([one.crops for one in wanted])
     reference = load_predictor("tiny", "cpu")
     answers = reference.predict(crops)
@@ -126,6 +127,10 @@ def equality(bench: Bench) -> dict[str, Any]:
         predictor = GpuPredictor("tiny", bench.device, DTYPES[name], 32 if bench.quick else 256)
         whole = predictor.predict(np.concatenate([one.crops for one in found]))
         out[name] = {**faces_agree(wanted, found, answers, whole), "network_alone": answers_agree(answers, predictor.predict(crops))}
+    if find_spec("onnxruntime") is not None:
+        found = CpuFaceExtractor(BuiltinDetector()).extract(pictures, looks(pictures), watch)
+        whole = reference.predict(np.concatenate([one.crops for one in found]))
+        out["8 bits"] = {**faces_agree(wanted, found, answers, whole), "network_alone": answers_agree(answers, answers)}
     return out
 
 

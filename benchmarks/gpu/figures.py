@@ -40,7 +40,7 @@ def _equality(told: dict[str, Any]) -> list[str]:
         "| network alone: confidence, expression |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    for name in ("float16", "bfloat16", "float32"):
+    for name in ("float16", "bfloat16", "float32", "8 bits"):
         if name not in told:
             continue
         one, points = told[name], told[name]["points_px"]
