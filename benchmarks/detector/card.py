@@ -24,6 +24,10 @@ GAPS = (
     "the labels it learnt from are another detector's: what YuNet never sees, it was not told of",
 )
 
+VALIDATION_ONLY = (
+    "AFW (103 photographs), HELEN (120), eleven WIDER photographs: thresholds and the sizes of both refinement passes were chosen on them"
+)
+
 
 def main() -> None:
     """See the module's text."""
@@ -44,7 +48,7 @@ def main() -> None:
         "pictures": {kind: count for (kind, kept), count in sorted(pictures.items()) if not kept},
         "held_out": {kind: count for (kind, kept), count in sorted(pictures.items()) if kept},
         "teacher": "YuNet 2023mar and yunet_n_640_640 (Apache-2.0), averaged over sizes and mirror images",
-        "validation_only": "AFW (103 photographs; threshold and second look were chosen on it), HELEN (120), eleven WIDER photographs",
+        "validation_only": VALIDATION_ONLY,
         "figures": next(row for row in json.loads(args.figures.read_text("utf-8"))["detectors"] if row["detector"] == "builtin"),
         "known_gaps": GAPS,
         "licence": "Apache-2.0",

@@ -121,8 +121,9 @@ class Level:
 def plan_levels(height: int, width: int, sides: Sequence[int]) -> list[Level]:
     """The levels of a picture by their longest sides, finest first. No side falls below one pixel.
 
-    Shrinking averages whole squares and then takes bilinear samples, less than two pixels apart: a fifth of the time that averaging areas
-    of any size takes. A level is made from the one before it, unless that was enlarged. Rows and columns that fill no square are dropped.
+    Shrinking averages whole squares and then takes bilinear samples, less than two pixels apart along the side that shrinks less: a fifth
+    of the time that averaging areas of any size takes. A level is made from the one before it, unless that was enlarged. Rows and columns
+    that fill no square are dropped.
     """
     found: list[Level] = []
     rows, columns, back, from_picture = height, width, (1.0, 1.0), True

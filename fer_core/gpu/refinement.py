@@ -49,7 +49,7 @@ def refine_detections(  # noqa: PLR0917  (as the reference's, and what a batch o
         scores = (first[:, 14:] * again[:, 14:]).sqrt()
         both = torch.cat([both[:, :14], scores], 1)
         placed = _found_again(network, pictures, both.float(), owner, dtype, PLACING)
-        sure = (scores >= min_score) & (placed[:, 14:] > 0)
+        sure = (scores >= min_score) & (again[:, 14:] > 0) & (placed[:, 14:] > 0)
         out.append(torch.cat([torch.where(sure, (2 * both + placed) / 3, both)[:, :14], scores], 1).float())
     return torch.cat(out)
 

@@ -1,5 +1,6 @@
 """What a training can learn from beside votes: models of ferflow, and tables of the answers of any other model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -22,6 +23,7 @@ COLUMNS: Final = (PICTURE, *(f"p_{name}" for name in EXPRESSIONS))
 MOST_ROWS: Final = 20_000_000
 SUM_ERROR: Final = 1e-3
 FACES_AT_ONCE: Final = 4096
+ROWS_AT_ONCE: Final = 65_536
 
 
 class Teacher(Protocol):
@@ -58,9 +60,9 @@ class AnswerTable:
         try:
             with pq.ParquetFile(file) as opened:
                 schema = opened.schema_arrow
-                wrong = [name for name in COLUMNS if name not in schema.names or not _fits(name, schema.field(name).type)]
+                wrong = [name for name in COLUMNS if schema.names.count(name) != 1 or not _fits(name, schema.field(name).type)]
                 if wrong:
-                    raise ValueError(f"no column {wrong[0]}, of {'text' if wrong[0] == PICTURE else 'floating-point numbers'}")
+                    raise ValueError(f"not one column {wrong[0]}, of {'text' if wrong[0] == PICTURE else 'floating-point numbers'}")
                 if opened.metadata.num_rows > MOST_ROWS:
                     raise ValueError(f"{opened.metadata.num_rows:,} rows")
                 check_unpacked(opened.metadata, COLUMNS)
@@ -69,26 +71,50 @@ class AnswerTable:
             raise _unusable(file, error) from error
 
     def answers(self, data: TrainingData) -> NDArray[np.float64]:
-        """See `Teacher`. TrainingError: damaged, or a row that is no probability."""
+        """See `Teacher`. TrainingError: damaged, changed, a row that is no probability, a picture twice, or no picture of the faces."""
+        place = {picture: number for number, picture in enumerate(dict.fromkeys(data.pictures))}
+        known = np.full((len(place), len(EXPRESSIONS)), np.nan)
         try:
-            table = pq.read_table(self.file, columns=list(COLUMNS))
-            pictures = table[PICTURE].cast(pa.string()).to_pylist()
-            rows = np.stack([table[name].cast(pa.float64()).to_numpy() for name in COLUMNS[1:]], axis=1)
-            with np.errstate(invalid="ignore"):
-                wrong = ~((rows >= 0).all(axis=1) & (np.abs(rows.sum(axis=1) - 1) <= SUM_ERROR))
-            if wrong.any():
-                raise ValueError(f"row {int(wrong.argmax()):,} holds no probabilities")
+            if file_sha256(self.file) != self.digest:
+                raise ValueError("it changed meanwhile")
+            with pq.ParquetFile(self.file, read_dictionary=[PICTURE]) as opened:
+                for batch in opened.iter_batches(ROWS_AT_ONCE, columns=list(COLUMNS)):
+                    _keep(batch, place, known)
+            if np.isnan(known).all():
+                raise ValueError("none of its pictures is in the face sets")
         except (OSError, ValueError, pa.ArrowException) as error:
             raise _unusable(self.file, error) from error
-        place = {picture: row for row, picture in enumerate(pictures)}
-        found = np.array([place.get(picture, -1) for picture in data.pictures], np.intp)
-        out = np.full((len(found), len(EXPRESSIONS)), np.nan)
-        out[found >= 0] = rows[found[found >= 0]]
-        return out
+        return known[[place[picture] for picture in data.pictures]]
+
+
+def _keep(batch: pa.RecordBatch, place: Mapping[str, int], known: NDArray[np.float64]) -> None:
+    """Copy the rows of pictures that are asked for. ValueError: a row that is no probability, or a second one of a picture.
+
+    Texts stay in their dictionary: one long text that all rows share is not written out for each.
+    """
+    pictures = batch.column(PICTURE)
+    if not pa.types.is_dictionary(pictures.type):
+        pictures = pictures.dictionary_encode()
+    if pictures.null_count:
+        raise ValueError("a row without a picture")
+    rows = np.stack([batch.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False) for name in COLUMNS[1:]], axis=1)
+    with np.errstate(invalid="ignore"):
+        wrong = ~((rows >= 0).all(axis=1) & (np.abs(rows.sum(axis=1) - 1) <= SUM_ERROR))
+    if wrong.any():
+        raise ValueError(f"row {int(wrong.argmax()):,} of a batch holds no probabilities")
+    numbers = np.array([place.get(text, -1) for text in pictures.dictionary.to_pylist()], np.intp)
+    found = numbers[pictures.indices.to_numpy()] if len(numbers) else np.zeros(0, np.intp)
+    wanted = np.flatnonzero(found >= 0)
+    if len(np.unique(found[wanted])) < len(wanted) or not np.isnan(known[found[wanted]]).all():
+        raise ValueError("a picture has two rows")
+    known[found[wanted]] = rows[wanted]
 
 
 def _fits(name: str, kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) if name == PICTURE else pa.types.is_floating(kind))
+    if name != PICTURE:
+        return bool(pa.types.is_floating(kind))
+    text = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(text) or pa.types.is_large_string(text))
 
 
 def _unusable(file: Path, reason: Exception) -> TrainingError:

@@ -64,7 +64,7 @@ def recorded(config: DetectionConfig, tensors: Tensors, pictures: Iterable[NDArr
         for layer, values in zip(layers, session(framed([pixels])), strict=True):
             low, high = found[layer]
             found[layer] = min(low, float(values.min())), max(high, float(values.max()))
-    return found
+    return {layer: (low, high or 1.0) for layer, (low, high) in found.items()}  # of a layer that stayed silent, any
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

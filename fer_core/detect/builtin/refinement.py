@@ -57,7 +57,7 @@ def refine_detections(runtime: DetectorRuntime, pixels: NDArray[np.uint8], rows:
     again = _found_again(runtime, pixels, rows, CONFIRMING)
     out = np.where(again[:, 14:] > 0, (rows + again) / 2, rows)
     out[:, 14] = np.sqrt(rows[:, 14] * again[:, 14])
-    sure = np.flatnonzero(out[:, 14] >= min_score)
+    sure = np.flatnonzero((out[:, 14] >= min_score) & (again[:, 14] > 0))
     placed = _found_again(runtime, pixels, np.asarray(out[sure], np.float32), PLACING)
     seen = placed[:, 14] > 0
     out[sure[seen], :14] = (2 * out[sure[seen], :14] + placed[seen, :14]) / 3

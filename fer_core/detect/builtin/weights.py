@@ -35,14 +35,18 @@ def save_detector(network: "DetectionNet", file: Path) -> None:
 
 
 def save_ranges(file: Path, ranges: Mapping[str, tuple[float, float]]) -> None:
-    """Add the ranges of the activations to a detector's file, or replace them. DetectorError as `read_detector`."""
+    """Add the ranges of the activations to a detector's file, or replace them. DetectorError as `read_detector`, or such ranges."""
     from safetensors.numpy import load, save_file
 
-    read_detector(file)
-    stored = read_tensor_file(file)
-    save_file(
-        load(stored.data), file, metadata={**stored.metadata, "ranges": json.dumps({name: list(pair) for name, pair in ranges.items()})}
-    )
+    config, _ = read_detector(file)
+    stored, told = read_tensor_file(file), {name: list(pair) for name, pair in ranges.items()}
+    try:
+        _ranges(told, activations(config))
+    except ValueError as error:
+        raise incompatible_weights(file, error) from error
+    partial = file.with_name(f"{file.name}.partial")
+    save_file(load(stored.data), partial, metadata={**stored.metadata, "ranges": json.dumps(told)})
+    partial.replace(file)
 
 
 def read_detector(file: Path) -> tuple[DetectionConfig, dict[str, NDArray[np.float32]]]:

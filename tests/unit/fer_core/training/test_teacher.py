@@ -1,5 +1,6 @@
 """Tables of answers: what another kind of model says of the faces of a set."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -72,8 +73,43 @@ def test_what_is_no_probability_is_refused(own: TrainingData, tmp_path: Path, ch
     for name, value in change.items():
         rows[3, COLUMNS.index(name) - 1] = value
     table = written(tmp_path / "answers.parquet", list(own.pictures), rows)
-    with pytest.raises(TrainingError, match="row 3 holds no probabilities"):
+    with pytest.raises(TrainingError, match="row 3 of a batch holds no probabilities"):
         table.answers(own)
+
+
+def test_what_says_two_things_or_nothing_is_refused(own: TrainingData, tmp_path: Path) -> None:
+    rows = probabilities(16)
+    twice = written(tmp_path / "twice.parquet", [*own.pictures[:15], own.pictures[0]], rows)
+    with pytest.raises(TrainingError, match="two rows"):
+        twice.answers(own)
+    other = written(tmp_path / "other.parquet", [f"x{i}" for i in range(16)], rows)
+    with pytest.raises(TrainingError, match="none of its pictures"):
+        other.answers(own)
+    changed = written(tmp_path / "changed.parquet", list(own.pictures), rows)
+    written(tmp_path / "changed.parquet", list(own.pictures), probabilities(16, 5))
+    with pytest.raises(TrainingError, match="changed meanwhile"):
+        changed.answers(own)
+
+
+def test_a_text_that_all_rows_share_is_held_once(own: TrainingData, tmp_path: Path) -> None:
+    """Three kilobytes that would unpack to 1.5 GB."""
+    columns = [pa.array(np.full(3000, 1 / 8, np.float32))] * 8
+    texts = pa.DictionaryArray.from_arrays(np.zeros(3000, np.int32), ["x" * 500_000])
+    pq.write_table(pa.table([texts, *columns], names=list(COLUMNS)), tmp_path / "bomb.parquet", compression="zstd")
+    assert (tmp_path / "bomb.parquet").stat().st_size < 100_000
+    tracemalloc.start()
+    with pytest.raises(TrainingError, match="none of its pictures"):
+        AnswerTable.of(tmp_path / "bomb.parquet").answers(own)
+    peak = tracemalloc.get_traced_memory()[1] + pa.default_memory_pool().max_memory()
+    tracemalloc.stop()
+    assert peak < 200 * 2**20
+
+
+def test_a_categorical_column_is_text(own: TrainingData, tmp_path: Path) -> None:
+    rows = probabilities(16)
+    table = pa.table([pa.array(own.pictures).dictionary_encode(), *rows.T.astype(np.float32)], names=list(COLUMNS))
+    pq.write_table(table, tmp_path / "answers.parquet")
+    assert np.allclose(AnswerTable.of(tmp_path / "answers.parquet").answers(own), rows, atol=1e-6)
 
 
 def test_other_files_are_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,7 +117,9 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "text.parquet").write_text("no table")
     pq.write_table(pa.table({"picture": ["a"]}), tmp_path / "columns.parquet")
     pq.write_table(pa.table([["a"], *[["x"]] * 8], names=list(COLUMNS)), tmp_path / "texts.parquet")
-    for name in ("absent", "text", "columns", "texts"):
+    doubled = pa.table([["a"], *[[0.125]] * 9], names=[*COLUMNS, "p_neutral"])
+    pq.write_table(doubled, tmp_path / "doubled.parquet")
+    for name in ("absent", "text", "columns", "texts", "doubled"):
         file = tmp_path / f"{name}.parquet"
         assert main(["train", str(faces), "--to", str(tmp_path / "models"), "--teacher", str(file), "--epochs", "1"]) == 1
         said = capsys.readouterr().err.strip().splitlines()

@@ -144,6 +144,26 @@ class TestQuantized:
         assert len(large) == len(activations(config)) - sum(config.blocks) - 2  # sums have no weights
         assert all(np.abs(weight.astype(int)).max() == WEIGHT_LIMIT for weight in large)
 
+    @pytest.mark.parametrize(("weight", "bias"), [(0.0, 10.0), (6e-8, 1.0), (6e-6, 10.0), (0.0, 0.0), (1e-30, -3.0)])
+    def test_a_channel_of_small_weights_keeps_its_bias(self, weight: float, bias: float) -> None:
+        config, tensors = read_detector(SHIPPED)
+        for name in ("stem.0.conv", "outputs.0"):
+            tensors[f"{name}.weight"][0], tensors[f"{name}.bias"][0] = weight, bias
+        plain, quantized = (
+            OnnxDetectorRuntime(model)(pictures(1, 64, 64))
+            for model in (build_onnx(config, tensors), build_quantized(config, tensors, read_ranges(SHIPPED)))
+        )
+        assert all(np.isfinite(level).all() for level in quantized)
+        assert np.abs(plain[0] - quantized[0]).mean() < 0.25
+
+    def test_ranges_that_no_detector_reads_are_not_saved(self, tmp_path: Path) -> None:
+        file = tmp_path / "own.safetensors"
+        save_detector(DetectionNet(SMALL_CONFIG, norm=True).eval(), file)
+        before = file.read_bytes()
+        with pytest.raises(DetectorError, match="no range of"):
+            save_ranges(file, dict.fromkeys(activations(SMALL_CONFIG), (0.0, 0.0)))
+        assert file.read_bytes() == before
+
     def test_a_file_without_ranges_is_searched_in_single_precision(self, tmp_path: Path) -> None:
         network = DetectionNet(SMALL_CONFIG, norm=True).eval()
         save_detector(network, tmp_path / "own.safetensors")
