@@ -107,6 +107,15 @@ class NetworkConfig:
         shapes |= {**_norm("norm", self.embedding, self.affine), "centers": (len(self.classes), self.embedding)}
         return {**shapes, "class_bias": (len(self.classes),)} if self.class_bias else shapes
 
+    def activations(self) -> tuple[str, ...]:
+        """Layers of the convolutional part, in their order: those whose outputs an 8-bit form rounds."""
+        names = ["stem"]
+        for stage, blocks in enumerate(self.blocks):
+            for block in range(blocks):
+                name = f"stages.{stage}.{block}"
+                names += [f"{name}.conv1", f"{name}.conv2", *([f"{name}.shortcut"] if block == 0 else []), name]
+        return tuple(names)
+
     def _attention(self, channels: int) -> dict[str, tuple[int, ...]]:
         cells, token = self.grid**2, self.token
         return {

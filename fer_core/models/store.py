@@ -22,6 +22,7 @@ from fer_core.models.calibration import check_temperature
 from fer_core.models.card import CARD, DEFAULT, MOST_CARD, SHIPPED, WEIGHTS, ModelRef, read_model
 from fer_core.models.network_config import NetworkConfig
 from fer_core.models.prior import ClassPrior
+from fer_core.models.quantization import checked_ranges
 from fer_core.models.registry import champion, promotions
 from fer_core.models.review_thresholds import ReviewRule
 from fer_core.models.tensor_file import read_tensor_file
@@ -65,18 +66,21 @@ class ModelSpec:
     prior: ClassPrior | None = None
     """The class prior of training and how to answer under others. None: an earlier release's model, which answers by temperature and review
     limits alone."""
+    ranges: dict[str, tuple[float, float]] | None = None
+    """Least and largest activation of each of `network.activations()`, for labelling in eight bits on a CPU. None: single precision."""
 
     def __post_init__(self) -> None:
-        """TypeError: an entry of another kind. ValueError: a temperature that no fit gives."""
+        """TypeError: an entry of another kind. ValueError: a temperature or ranges that no fit gives."""
         check_entries(self)
         check_temperature(self.temperature)
+        if self.ranges is not None:
+            checked_ranges(self.ranges, self.network.activations())
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
         entries = {**asdict(self), "network": self.network.to_json()}
-        if self.prior is None:  # as models of earlier releases are described
-            del entries["prior"]
-        return entries
+        later = ("prior", "ranges")  # models of earlier releases are described without them
+        return {name: value for name, value in entries.items() if name not in later or value is not None}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
@@ -84,6 +88,8 @@ class ModelSpec:
         value = {**value, "network": NetworkConfig.from_json(value["network"])}
         if "review_confidence" in value:  # the format of specs before the entropy limit
             value["review"] = {"confidence": value.pop("review_confidence"), "entropy": 1.0}
+        if "ranges" in value:
+            value["ranges"] = checked_ranges(value["ranges"], value["network"].activations())
         prior = ClassPrior.from_json(value["prior"]) if "prior" in value else None
         return cls(**{**value, "review": ReviewRule(**value["review"]), "prior": prior})
 

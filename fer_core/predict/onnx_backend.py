@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.models.network_config import HEADS, WINDOW_LEFT, WINDOW_SIZE, WINDOW_TOP, NetworkConfig
-from fer_core.models.onnx_builder import RUNTIME, Attributes, Graph, Model, Session
+from fer_core.models.onnx_builder import RUNTIME, Attributes, Model, Session
+from fer_core.models.quantization import Ranges
+from fer_core.models.quantized_graph import QuantizedGraph
 
 LUMA: Final = (np.float32(0.299), np.float32(0.587), np.float32(0.114))
 FLOOR: Final = 4.0
@@ -27,10 +29,13 @@ Tensors = Mapping[str, Floats]
 class NetworkSession:
     """Logits of faces on a CPU. The result of a face does not depend on the others."""
 
-    def __init__(self, config: NetworkConfig, tensors: Tensors, *, mirrored: bool) -> None:
-        """mirrored: average with the mirror image's logits. KeyError or ValueError where the tensors are not those of such a network."""
+    def __init__(self, config: NetworkConfig, tensors: Tensors, ranges: Ranges | None = None, *, mirrored: bool) -> None:
+        """ranges: of the activations, for eight bits. mirrored: average with the mirror image's logits.
+
+        KeyError or ValueError where the tensors are not those of such a network.
+        """
         with np.errstate(over="ignore", invalid="ignore"):  # numbers that are too large are found when the graph is written
-            model = build_onnx(config, tensors, mirrored=mirrored)
+            model = build_onnx(config, tensors, ranges, mirrored=mirrored)
         self._session = Session(model)
         self._classes = len(config.classes)
 
@@ -55,9 +60,12 @@ def network_window(crops: NDArray[np.uint8]) -> Floats:
     return np.asarray(red + green + blue, np.float32)[:, None]
 
 
-def build_onnx(config: NetworkConfig, tensors: Tensors, *, mirrored: bool) -> Model:
-    """The graph from (N, 1, 96, 96) `network_window` to (N, K) logits."""
-    graph = _Network(config, tensors)
+def build_onnx(config: NetworkConfig, tensors: Tensors, ranges: Ranges | None = None, *, mirrored: bool) -> Model:
+    """The graph from (N, 1, 96, 96) `network_window` to (N, K) logits.
+
+    ranges: of `config.activations()`: the convolutions behind the first are computed in eight bits. None: in single precision.
+    """
+    graph = _Network(config, tensors, ranges or {})
     x = graph.standardised()
     if mirrored:
         axis, start, end, step = (graph.constant(np.array([value], np.int64)) for value in (3, -1, np.iinfo(np.int64).min, -1))
@@ -69,11 +77,11 @@ def build_onnx(config: NetworkConfig, tensors: Tensors, *, mirrored: bool) -> Mo
     return graph.model(["faces", 1, WINDOW_SIZE, WINDOW_SIZE], [said])
 
 
-class _Network(Graph):
+class _Network(QuantizedGraph):
     """Its parts, in the order of computation."""
 
-    def __init__(self, config: NetworkConfig, tensors: Tensors) -> None:
-        super().__init__()
+    def __init__(self, config: NetworkConfig, tensors: Tensors, ranges: Ranges) -> None:
+        super().__init__(ranges)
         self._config, self._tensors = config, tensors
 
     def standardised(self) -> str:
@@ -88,7 +96,7 @@ class _Network(Graph):
     def scales(self, x: str) -> list[str]:
         """The features of each tap, (B, length)."""
         side, scales = WINDOW_SIZE // self._config.scale, []
-        x = self.relu(self._folded(x, "stem.0", "stem.1"))
+        x = self.quantized(self.relu(self._folded(x, "stem.0", "stem.1")), "stem")
         for stage, blocks in enumerate(self._config.blocks):
             for block in range(blocks):
                 x = self._block(x, f"stages.{stage}.{block}", 2 if block == 0 else 1)
@@ -113,16 +121,19 @@ class _Network(Graph):
 
     def _block(self, x: str, name: str, stride: int) -> str:
         """See `ResidualBlock`."""
-        y = self.relu(self._folded(x, f"{name}.conv1", f"{name}.norm1", stride))
-        y = self._folded(y, f"{name}.conv2", f"{name}.norm2")
-        through = f"{name}.shortcut.0.weight" in self._tensors
-        return self.relu(self.add(y, self._folded(x, f"{name}.shortcut.0", f"{name}.shortcut.1", stride) if through else x))
+        y = self.quantized(self.relu(self._folded(x, f"{name}.conv1", f"{name}.norm1", stride)), f"{name}.conv1")
+        y = self.quantized(self._folded(y, f"{name}.conv2", f"{name}.norm2"), f"{name}.conv2")
+        if f"{name}.shortcut.0.weight" in self._tensors:
+            x = self.quantized(self._folded(x, f"{name}.shortcut.0", f"{name}.shortcut.1", stride), f"{name}.shortcut")
+        return self.quantized(self.relu(self.add(y, x)), name)
 
     def _folded(self, x: str, convolution: str, norm: str, stride: int = 1) -> str:
         """A convolution without bias and the batch norm behind it, as one convolution."""
         gain, shift = self._affine(norm)
         weight = self._tensors[f"{convolution}.weight"] * gain[:, None, None, None]
-        return self.convolution(x, weight.astype(np.float32), shift.astype(np.float32), stride)
+        size = weight.shape[2]
+        attributes = {"kernel_shape": [size, size], "strides": [stride, stride], "pads": [size // 2] * 4}
+        return self.scaled_convolution(x, weight.astype(np.float32), shift.astype(np.float32), attributes)
 
     def _attention(self, x: str, name: str, side: int) -> str:
         """As `ChannelAttention.forward`; x: (B, C, side, side)."""

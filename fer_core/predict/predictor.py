@@ -56,13 +56,13 @@ class Predictor:
 
 
 def _network(ref: ModelRef, device: Device) -> tuple[Logits, ModelSpec]:
-    """A CPU without ONNX Runtime gets the same results from torch, more slowly."""
+    """A CPU without ONNX Runtime gets the results of single precision from torch, more slowly."""
     if on_cpu(device) and find_spec("onnxruntime") is not None:
         from fer_core.predict.onnx_backend import NetworkSession
 
         tensors, spec = read_weights(ref)
         try:
-            return NetworkSession(spec.network, tensors, mirrored=spec.flip), spec
+            return NetworkSession(spec.network, tensors, spec.ranges, mirrored=spec.flip), spec
         except (LookupError, ValueError, RuntimeError) as error:
             raise incompatible_model(ref, error) from error
     from fer_core.models.store import load_model

@@ -1,6 +1,6 @@
 """The class prior of a trained network and its answers under others, fitted on held-back faces, also on such as are unlike training."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -96,15 +96,17 @@ def calibration_told(held_back: HeldBack, prior: ClassPrior) -> dict[str, Any]:
     return {"calibration": {"faces": {one.name: len(one.classes) for one in (held_back.own, *held_back.others)}, "ece": errors}}
 
 
-def corrupted_domains(logits: Callable[[NDArray[np.uint8]], NDArray[np.float64]], own: DevSet) -> tuple[Domain, ...]:
-    """An even sample of held-back faces under each corruption and strength. logits: the network's, of (N, 112, 112) luma."""
+def corrupted_faces(own: DevSet) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.int64]]]:
+    """An even sample of held-back faces under each corruption and strength: its name, crops (N, 112, 112), true expressions (N,)."""
     some = np.linspace(0, len(own.classes) - 1, min(SPOILT, len(own.classes))).astype(np.intp)
-    crops, classes = own.crops[some], own.classes[some]
-    return tuple(
-        Domain(f"{kind} {strength}", logits(corrupt(crops, kind, strength, 0)), classes)
-        for kind in CORRUPTIONS
-        for strength in range(1, len(STRENGTHS[kind].amounts) + 1)
-    )
+    for kind in CORRUPTIONS:
+        for strength in range(1, len(STRENGTHS[kind].amounts) + 1):
+            yield f"{kind} {strength}", corrupt(own.crops[some], kind, strength, 0), own.classes[some]
+
+
+def corrupted_domains(logits: Callable[[NDArray[np.uint8]], NDArray[np.float64]], own: DevSet) -> tuple[Domain, ...]:
+    """What a network says of `corrupted_faces`. logits: the network's, of (N, 112, 112) luma."""
+    return tuple(Domain(name, logits(crops), classes) for name, crops, classes in corrupted_faces(own))
 
 
 def _temperature(held_back: HeldBack, bias: NDArray[np.float64], name: PriorName) -> float:

@@ -23,10 +23,20 @@ from fer_core.models.calibration import log_loss, softmax
 from fer_core.models.network import MultiscaleNet
 from fer_core.models.prior import ClassPrior
 from fer_core.models.store import ModelRef, ModelSpec, resolve_model, rounded, save_model
+from fer_core.predict.activation_ranges import activation_ranges
 from fer_core.predict.answer_rule import AnswerOptions
 from fer_core.predict.predictor import Device, Predictor, torch_device
 from fer_core.training.checkpoint import load_checkpoint, save_checkpoint
-from fer_core.training.class_prior_fit import Cosines, DevSet, Domain, HeldBack, calibration_told, corrupted_domains, fit_class_prior
+from fer_core.training.class_prior_fit import (
+    Cosines,
+    DevSet,
+    Domain,
+    HeldBack,
+    calibration_told,
+    corrupted_domains,
+    corrupted_faces,
+    fit_class_prior,
+)
 from fer_core.training.config import TrainConfig
 from fer_core.training.dataset import TrainingData, distill, training_data
 from fer_core.training.distributed import init_distributed
@@ -220,7 +230,9 @@ def _finish(run: TrainingRun, dev_set: DevSet, unlike: Sequence[DevSet], folder:
     prior, calibration = _prior(run, network, dev_set, unlike, said)
     own = prior.calibrations["training"]
     figures = score(prior.posterior(said, "training"), dev_set.classes, dev_set.present)
-    spec = ModelSpec(run.config.network, own.temperature, flip=True, review=own.review, prior=prior)
+    seen = (dev_set.crops, *(crops for _, crops, _ in corrupted_faces(dev_set)))
+    ranges = activation_ranges(network, seen, run.device)
+    spec = ModelSpec(run.config.network, own.temperature, flip=True, review=own.review, prior=prior, ranges=ranges)
     card = {
         "name": run.config.name,
         "task": "apparent facial expression of an aligned 112x112 face",

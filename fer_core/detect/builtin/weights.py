@@ -1,10 +1,9 @@
 """The built-in detector on disk: one safetensors file, batch norm folded away, half precision, its sizes in the metadata."""
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +12,12 @@ from fer_core.detect.builtin.config import DetectionConfig
 from fer_core.detect.builtin.graph_layers import activations
 from fer_core.errors import DetectorError
 from fer_core.json_reader import parse_object
+from fer_core.models.quantization import checked_ranges
 from fer_core.models.tensor_file import read_tensor_file
 
 if TYPE_CHECKING:
     from fer_core.detect.builtin.network import DetectionNet
 
-SMALLEST_RANGE: Final = 1e-6
-LARGEST_RANGE: Final = 1e6
 SHIPPED: Final = Path(__file__).parents[1] / "weights" / "builtin.safetensors"
 
 
@@ -41,7 +39,7 @@ def save_ranges(file: Path, ranges: Mapping[str, tuple[float, float]]) -> None:
     config, _ = read_detector(file)
     stored, told = read_tensor_file(file), {name: list(pair) for name, pair in ranges.items()}
     try:
-        _ranges(told, activations(config))
+        checked_ranges(told, activations(config))
     except ValueError as error:
         raise incompatible_weights(file, error) from error
     partial = file.with_name(f"{file.name}.partial")
@@ -68,24 +66,9 @@ def read_ranges(file: Path) -> dict[str, tuple[float, float]]:
     if stored is None:
         return {}
     try:
-        return _ranges(parse_object(stored), activations(config))
+        return checked_ranges(parse_object(stored), activations(config))
     except (ValueError, TypeError) as error:
         raise incompatible_weights(file, error) from error
-
-
-def _ranges(stored: dict[str, Any], layers: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """ValueError: not exactly these layers, or not two finite numbers each around 0."""
-    if stored.keys() != set(layers):
-        raise ValueError("ranges of other layers")
-    found = dict[str, tuple[float, float]]()
-    for layer, pair in stored.items():
-        if not isinstance(pair, list) or len(pair) != 2 or not all(type(one) in (int, float) and math.isfinite(one) for one in pair):
-            raise ValueError(f"no range of {layer}")
-        low, high = float(pair[0]), float(pair[1])
-        if not (-LARGEST_RANGE < low <= 0 < high < LARGEST_RANGE and high - low > SMALLEST_RANGE):
-            raise ValueError(f"no range of {layer}")
-        found[layer] = low, high
-    return found
 
 
 def load_detector(file: Path) -> "DetectionNet":

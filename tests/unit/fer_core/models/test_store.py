@@ -105,6 +105,17 @@ def test_foreign_tensor(ref: ModelRef) -> None:
     refused(ref, "do not fit")
 
 
+RANGES: dict[str, Any] = {layer: [0, 1.5] for layer in SMALL.activations()}
+
+
+def test_ranges_outlive_the_disk(ref: ModelRef) -> None:
+    rewrite(ref, content(ref)[0], {"spec": json.dumps(changed_spec(ranges=RANGES))})
+    _, spec = load_model(resolve_model(str(ref.path)))
+    assert spec.ranges == dict.fromkeys(SMALL.activations(), (0.0, 1.5))
+    assert ModelSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    assert "ranges" not in small_spec().to_json()  # as models of earlier releases are described
+
+
 def changed_spec(**changes: Any) -> dict[str, Any]:
     spec = small_spec().to_json()
     network = {name: changes.pop(name) for name in list(changes) if name in spec["network"]}
@@ -134,6 +145,11 @@ def changed_spec(**changes: Any) -> dict[str, Any]:
                 {"dropout": 7},
                 {"stem": "many"},
                 {"classes": 8},
+                {"ranges": None},
+                {"ranges": {}},
+                {"ranges": [0, 1]},
+                {"ranges": {layer: [0, 1] for layer in SMALL.activations()[1:]}},
+                *({"ranges": {**RANGES, "stem": pair}} for pair in ([0], [0, 0], [1, 2], [0, 1e39], "01", [0, True], [0, float("nan")])),
             )
         ),
     ],

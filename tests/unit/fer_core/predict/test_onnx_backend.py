@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_core.models.network import BASE, TINY, WINDOW_SIZE, MultiscaleNet, NetworkConfig, luma
+from fer_core.models.network import BASE, TINY, WINDOW_SIZE, MultiscaleNet, NetworkConfig, ResidualBlock, luma
+from fer_core.predict.activation_ranges import activation_ranges
 from fer_core.predict.onnx_backend import BATCH, NetworkSession, cells_of, network_window
 from tests.support.made_faces import SMALL, faces
 
@@ -118,6 +119,76 @@ def test_cells_average_as_torch_does(side: int, grid: int) -> None:
     picture = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(side))
     expected = torch.nn.functional.adaptive_avg_pool2d(picture, grid).flatten()
     assert np.allclose(cells_of(side, grid) @ picture.flatten().numpy(), expected, atol=1e-5)
+
+
+@cache
+def eight_bits(kind: str, mirrored: bool) -> tuple[MultiscaleNet, NetworkSession]:
+    network = network_of(KINDS[kind])
+    tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    ranges = activation_ranges(network, [faces(60, seed=6), faces(60, seed=7) // 3])
+    return network, NetworkSession(network.config, tensors, ranges, mirrored=mirrored)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_eight_bits_say_nearly_the_same(kind: str) -> None:
+    network, session = eight_bits(kind, True)
+    crops = faces(60, seed=2)
+    expected, said = by_torch(network, crops, True), session.logits(crops)
+    rounding = np.abs(said - expected).mean() / expected.std()
+    assert 1e-5 < rounding < 0.1  # another arithmetic, the same answers
+    assert (said.argmax(1) == expected.argmax(1)).mean() > 0.9
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(1, 2 * BATCH + 5), st.randoms(use_true_random=False), st.booleans())
+def test_no_answer_in_eight_bits_depends_on_the_others(count: int, chance: object, mirrored: bool) -> None:
+    _, session = eight_bits("tiny", mirrored)
+    crops = faces(40, seed=4, colour=True)
+    chosen = np.random.default_rng(chance.getrandbits(32)).permutation(40)[:count]  # type: ignore[attr-defined]  # hypothesis' random
+    assert np.array_equal(session.logits(crops[chosen]), session.logits(crops)[chosen])
+
+
+def test_flat_faces_in_eight_bits() -> None:
+    _, session = eight_bits("tiny", True)
+    flat = np.repeat(np.array([0, 128, 255], np.uint8), 112 * 112 * 3).reshape(3, 112, 112, 3)
+    assert np.isfinite(session.logits(flat)).all()
+
+
+@pytest.mark.parametrize("kind", ["tiny", "two taps", "linear"])
+def test_ranges_are_those_of_the_values(kind: str) -> None:
+    network = network_of(KINDS[kind])
+    seen: dict[str, tuple[float, float]] = {}
+
+    def watch(name: str, values: torch.Tensor) -> None:
+        low, high = seen.get(name, (0.0, 0.0))
+        seen[name] = min(low, float(values.min())), max(high, float(values.max()))
+
+    network.stem.register_forward_hook(lambda m, i, values: watch("stem", values))
+    for name, block in network.named_modules():
+        if isinstance(block, ResidualBlock):
+            block.register_forward_hook(lambda m, i, values, name=name: watch(name, values))
+            block.norm1.register_forward_hook(lambda m, i, values, name=name: watch(f"{name}.conv1", values.relu()))
+            block.norm2.register_forward_hook(lambda m, i, values, name=name: watch(f"{name}.conv2", values))
+            if len(block.shortcut):
+                block.shortcut.register_forward_hook(lambda m, i, values, name=name: watch(f"{name}.shortcut", values))
+    crops = faces(20, seed=8)
+    by_torch(network, crops, True)
+    found = activation_ranges(network, [crops[:7], crops[7:]])
+    assert tuple(found) == network.config.activations()
+    assert found.keys() == seen.keys()
+    assert all(np.allclose(found[name], seen[name], rtol=1e-3, atol=1e-3) for name in found)
+    assert not network.stem[0].bias  # folded in a copy
+
+
+def test_a_layer_that_gives_only_zeros_has_a_range() -> None:
+    network = network_of(SMALL)
+    torch.nn.init.zeros_(network.stages[0][0].conv2.weight)  # type: ignore[index, union-attr]  # torch's annotations
+    for part in (network.stages[0][0].norm2.weight, network.stages[0][0].norm2.bias):  # type: ignore[index, union-attr]
+        torch.nn.init.zeros_(part)
+    ranges = activation_ranges(network, [faces(5, seed=1)])
+    assert ranges["stages.0.0.conv2"] == (0.0, 1.0)
+    tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    assert np.isfinite(NetworkSession(SMALL, tensors, ranges, mirrored=True).logits(faces(3, seed=1))).all()
 
 
 def test_tensors_of_another_network_are_refused() -> None:

@@ -21,11 +21,12 @@ from fer_core.detect.builtin.decode_outputs import rows_from
 from fer_core.detect.builtin.graph_layers import activations
 from fer_core.detect.builtin.network import STRIDES, DetectionConfig, DetectionNet
 from fer_core.detect.builtin.onnx import OnnxDetectorRuntime, build_onnx
-from fer_core.detect.builtin.quantized_onnx import WEIGHT_LIMIT, build_quantized
+from fer_core.detect.builtin.quantized_onnx import build_quantized
 from fer_core.detect.builtin.runtime import DetectorRuntime, load_runtime
 from fer_core.detect.builtin.torch_runtime import TorchDetectorRuntime
 from fer_core.detect.builtin.weights import SHIPPED, load_detector, read_detector, read_ranges, save_detector, save_ranges
 from fer_core.errors import DetectorError
+from fer_core.models.quantization import WEIGHT_LIMIT
 from fer_core.models.tensor_file import read_tensor_file
 
 SMALL_CONFIG = DetectionConfig(stem=(4, 8), widths=(8, 12, 16), blocks=(2, 1, 3), neck=8)
