@@ -33,7 +33,8 @@ class FaceSearch:
     @classmethod
     def of(cls, config: RunConfig, detector_side: int | None) -> "FaceSearch":
         """The rule of a run. UsageError: its smallest face is none."""
-        return cls(None if config.min_face is None else MinFace.parse(config.min_face), config.min_face_px, detector_side)
+        smallest = None if config.min_face is None else MinFace.of_run(config.min_face, config.finest_px)
+        return cls(smallest, config.min_face_px, detector_side)
 
     @property
     def reduction(self) -> Reduction:

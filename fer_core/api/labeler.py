@@ -71,7 +71,7 @@ class Labeler:
             raise UsageError("a batch has at least one image")
         ref, spec, now = resolve_model(model), resolve(detector), datetime.now(UTC)
         built = build(spec)
-        answer = answering(ref, AnswerOptions(prior, precision))
+        answer, smallest = answering(ref, AnswerOptions(prior, precision)), MinFace.parse(min_face)
         config = RunConfig(
             run_id="python",
             run_date=f"{now:%Y-%m-%d}",
@@ -84,7 +84,8 @@ class Labeler:
             model_digest=ref.digest,
             prior=answer.prior,
             precision=answer.precision,
-            min_face=str(MinFace.parse(min_face)),
+            min_face=str(smallest),
+            finest_px=smallest.finest_px,
             turned=TURNED,
             device=device,
         )

@@ -5,7 +5,7 @@ the detector's image pyramid begins. Pure functions of sizes.
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from fer_core.errors import UsageError
@@ -14,9 +14,13 @@ from fer_core.run.configuration import MIN_FACE_PX
 DEFAULT: Final = "1%"
 LEAST_OF_SHARE: Final = 20.0
 """Pixels that a share of the longest side means at least."""
-LEVEL_LEAST: Final = 10.0
 LEVEL_MOST: Final = 12.0
-"""Pixels that the smallest face has in the finest pyramid level."""
+"""Pixels that a smallest face that is a share has at most in the finest pyramid level, where the picture has more."""
+LEVEL_MOST_OF_PIXELS: Final = 18.0
+"""The same for one that is given in pixels: whoever asks for faces of 20 px wants them found, at half of the speed; a share of the longest
+side balances both (docs/explanation/detector.md). As in `RunConfig.finest_px`."""
+LEVEL_LEAST: Final = 5 / 6
+"""Part of that which it has at least: 10 px of 12."""
 SMALLEST_SIDE: Final = 320
 """The finest level is not made smaller than this, nor a picture decoded: it costs little there, and large faces are found better."""
 REDUCED_FROM: Final = 2000
@@ -41,10 +45,12 @@ class MinFace:
     amount: float
     """Pixels of the original, or per cent of its longest side."""
     relative: bool
+    most: float = LEVEL_MOST
+    """Pixels that it has at most in the finest level, where the picture has more."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """`40` or `1%`. UsageError: neither, below 10 pixels, or no share above 0 and up to 100."""
+        """`40` or `1%`, as new runs search for it. UsageError: neither, below 10 pixels, or no share above 0 and up to 100."""
         found = _TEXT.fullmatch(text.strip())
         if found is None:
             raise UsageError("the smallest face is a number of pixels such as 40, or a share of the longest side such as 1%")
@@ -53,7 +59,17 @@ class MinFace:
             raise UsageError("the smallest face is a share above 0% and up to 100% of the longest side")
         if not relative and not LEAST <= amount <= MOST:
             raise UsageError(f"the smallest face has at least {LEAST:g} and at most {MOST:,.0f} pixels")
-        return cls(amount, relative)
+        return cls(amount, relative, LEVEL_MOST if relative else LEVEL_MOST_OF_PIXELS)
+
+    @classmethod
+    def of_run(cls, text: str, finest_px: float | None) -> Self:
+        """Of a run's configuration, see `RunConfig.min_face` and `RunConfig.finest_px`. UsageError as `parse`."""
+        return replace(cls.parse(text), most=LEVEL_MOST if finest_px is None else finest_px)
+
+    @property
+    def finest_px(self) -> float | None:
+        """What a run's configuration says of it, see `RunConfig.finest_px`."""
+        return None if self.most == LEVEL_MOST else self.most
 
     def __str__(self) -> str:
         """One text for each value: `1%` also of `1.0 %`."""
@@ -67,18 +83,20 @@ class MinFace:
     def reduction(self, longest: int, shortest: int) -> int:
         """1, 2, 4 or 8: the most by which a JPEG picture's sides can be divided while it is decoded.
 
-        The smallest face keeps at least `LEVEL_LEAST` pixels, and the picture `SMALLEST_SIDE`; below `REDUCED_FROM` it is 1.
+        The smallest face keeps at least five sixths of `most`, and the picture `SMALLEST_SIDE`; below `REDUCED_FROM` it is 1.
         """
-        most = min(self.pixels(longest) / LEVEL_LEAST, longest / SMALLEST_SIDE, shortest) if longest >= REDUCED_FROM else 1
+        kept = LEVEL_LEAST * self.most
+        most = min(self.pixels(longest) / kept, longest / SMALLEST_SIDE, shortest) if longest >= REDUCED_FROM else 1
         return next((each for each in REDUCTIONS if each <= most), 1)
 
     def finest_side(self, longest: int, shortest: int) -> int:
         """Longest side of the finest pyramid level, the same for a picture that was decoded in full.
 
-        The picture as it is decoded where the smallest face has 10 to 12 pixels there, else so that it has 12; `SMALLEST_SIDE` at least.
+        The picture as it is decoded where the smallest face has at most `most` pixels there, else so that it has `most`; `SMALLEST_SIDE`
+        at least.
         """
         smallest, factor = self.pixels(longest), self.reduction(longest, shortest)
-        side = -(-longest // factor) if smallest <= factor * LEVEL_MOST else math.ceil(longest * LEVEL_MOST / smallest)
+        side = -(-longest // factor) if smallest <= factor * self.most else math.ceil(longest * self.most / smallest)
         return max(side, min(SMALLEST_SIDE, ENLARGE * longest))
 
 

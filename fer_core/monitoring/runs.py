@@ -115,7 +115,8 @@ def _pipeline(manifest: Manifest) -> str:
     if smallest is None:
         return answering.key
     turned = manifest.config.get("turned")
-    later = {} if turned is None else {"turned": turned}
+    finest = manifest.config.get("finest_px")
+    later = {name: value for name, value in (("turned", turned), ("finest_px", finest)) if value is not None}
     return json_sha256({**later, "answering": answering.key, "min_face": smallest, "detector": manifest.detector})
 
 

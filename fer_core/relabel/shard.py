@@ -100,6 +100,7 @@ def _under_look_of(config: RunConfig, earlier: RunConfig) -> RunConfig:
         max_pixels=earlier.max_pixels,
         min_face_px=earlier.min_face_px,
         min_face=earlier.min_face,
+        finest_px=earlier.finest_px,
         turned=earlier.turned,
         quality_rule=earlier.quality_rule,
     )

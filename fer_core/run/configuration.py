@@ -116,6 +116,9 @@ class RunConfig:
     min_face: str | None = None
     """The smallest face, as `decode.min_face.MinFace` writes it, which also decides how finely images are searched. None: the rule of
     earlier releases, see `align.face_search`."""
+    finest_px: float | None = None
+    """Pixels that the smallest face has at most in the finest level of the image pyramid. None: 12, as of a share of the longest side, and
+    in earlier releases."""
     turned: str | None = None
     """How pictures that lie on their side or head are searched: `TURNED`. None: not at all, as in earlier releases."""
     quality_rule: QualityRule = field(default_factory=QualityRule)
@@ -176,12 +179,13 @@ class RunConfig:
     @property
     def _smallest(self) -> dict[str, Any]:
         """The one of both rules for the smallest face that holds."""
-        return {"min_face_px": self.min_face_px} if self.min_face is None else {"min_face": self.min_face}
+        finest = {"finest_px": self.finest_px} if self.finest_px is not None else {}
+        return {"min_face_px": self.min_face_px} if self.min_face is None else {"min_face": self.min_face, **finest}
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
-        both = ("min_face_px", "min_face")
-        return {name: value for name, value in asdict(self).items() if name not in both or name in self._smallest}
+        rules = ("min_face_px", "min_face", "finest_px")
+        return {name: value for name, value in asdict(self).items() if name not in rules or name in self._smallest}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
@@ -194,6 +198,8 @@ class RunConfig:
             raise ValueError("sizes are at least 1, and times are not before 1970")
         if config.min_face is not None and not _is_min_face(config.min_face):
             raise ValueError("the smallest face is not as it is written")
+        if config.finest_px is not None and not 1 <= config.finest_px <= MIN_FACE_PX[1]:
+            raise ValueError("not the pixels of a smallest face")
         if not _DECODERS.fullmatch(config.decoders):
             raise ValueError("not the release and the extras of decoders")
         if config.turned not in {None, TURNED}:

@@ -12,6 +12,7 @@ from fer_core.commit.policy import read_policy
 from fer_core.commit.publish import committed_runs, is_committed
 from fer_core.decode.extras import installed_decoders
 from fer_core.decode.min_face import DEFAULT as DEFAULT_MIN_FACE
+from fer_core.decode.min_face import MinFace
 from fer_core.errors import UsageError
 from fer_core.models.registry import was_champion
 from fer_core.models.store import portable_name, resolve_model
@@ -70,6 +71,7 @@ def configure(params: LabelParams, now: datetime | None = None) -> RunConfig:
         max_pixels=params.max_pixels,
         decoders=installed_decoders(),
         min_face=params.min_face,
+        finest_px=MinFace.parse(params.min_face).finest_px,
         turned=TURNED,
         purpose=params.purpose,
         keep_crops=params.keep_crops,

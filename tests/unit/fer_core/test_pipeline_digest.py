@@ -28,6 +28,17 @@ def test_the_smallest_face_is_part_of_it_but_that_of_earlier_releases_stays_as_i
     assert {name: value for name, value in asked[0].to_json().items() if name.startswith("min_face")} == {"min_face": "1%"}
 
 
+def test_how_finely_a_run_searches_is_part_of_it():
+    before = replace(CONFIG, min_face="20")
+    now = replace(before, finest_px=18.0)
+    assert now.pipeline_digest != before.pipeline_digest
+    assert RunConfig.from_json(now.to_json()) == now
+    assert "finest_px" not in before.to_json()
+    for wrong in (0.0, float("nan"), 1e9):
+        with pytest.raises((ValueError, TypeError)):
+            RunConfig.from_json({**now.to_json(), "finest_px": wrong})
+
+
 def test_limits_and_decoders_are_no_part_of_it():
     other = replace(CONFIG, max_bytes=1, max_pixels=5, decoders="2 raw")
     assert other.pipeline_digest == EARLIER

@@ -1,7 +1,7 @@
 """What is a smallest face, and what follows from it for the sizes at which a picture is decoded and searched."""
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from fer_core.decode.min_face import (
@@ -11,6 +11,7 @@ from fer_core.decode.min_face import (
     LEAST_OF_SHARE,
     LEVEL_LEAST,
     LEVEL_MOST,
+    LEVEL_MOST_OF_PIXELS,
     MOST,
     REDUCED_FROM,
     REDUCTIONS,
@@ -46,7 +47,7 @@ WRONG = (
     "9" * 12,
 )
 faces = st.one_of(
-    st.floats(LEAST, MOST).map(lambda px: MinFace(round(px, 3), relative=False)),
+    st.floats(LEAST, MOST).map(lambda px: MinFace(round(px, 3), relative=False, most=LEVEL_MOST_OF_PIXELS)),
     st.floats(0.001, 100).map(lambda share: MinFace(max(0.001, round(share, 3)), relative=True)),
 )
 lengths = st.integers(1, 60_000)
@@ -111,7 +112,11 @@ def test_a_share_is_twenty_pixels_at_least_and_pixels_are_what_they_are(text, lo
         ("1%", (1000, 750), 1, 600),
         ("1%", (640, 480), 1, 384),
         ("1%", (500, 400), 1, 320),
-        ("20", (4000, 3000), 2, 2000),
+        ("20", (4000, 3000), 1, 3600),  # 20 px are 18 there
+        ("32", (4000, 3000), 2, 2000),
+        ("40", (4000, 3000), 2, 1800),
+        ("40", (1000, 750), 1, 450),
+        ("20", (1000, 750), 1, 900),
         ("10", (4000, 3000), 1, 4000),
         ("4%", (4000, 3000), 8, 320),  # 300 would do
         ("4%", (10000, 3000), 8, 320),
@@ -127,13 +132,14 @@ def test_sizes_of_some_pictures(text, sizes, reduction, side):
 
 
 @given(faces, lengths, lengths)
-def test_the_smallest_face_has_ten_to_twelve_pixels_in_the_finest_level(face, one, other):
+def test_the_smallest_face_has_what_it_may_in_the_finest_level(face, one, other):
     longest, shortest = sizes_of(one, other)
     side, floor = face.finest_side(longest, shortest), min(SMALLEST_SIDE, ENLARGE * longest)
     there = face.pixels(longest) * side / longest
     assert side >= floor
     if side > floor:
-        assert LEVEL_LEAST - 1e-9 <= there <= LEVEL_MOST + face.pixels(longest) / longest + 1e-9  # sides are whole pixels
+        least = min(LEVEL_LEAST * face.most, face.pixels(longest))  # nothing is enlarged
+        assert least - 1e-9 <= there <= face.most + face.pixels(longest) / longest + 1e-9  # sides are whole pixels
 
 
 @given(faces, lengths, lengths)
@@ -144,7 +150,7 @@ def test_a_picture_is_decoded_as_coarsely_as_that_allows(face, one, other):
 
     def allowed(factor):
         large = longest >= max(REDUCED_FROM, factor * SMALLEST_SIDE) and shortest >= factor
-        return large and face.pixels(longest) / factor >= LEVEL_LEAST
+        return large and face.pixels(longest) / factor >= LEVEL_LEAST * face.most
 
     assert reduction == max((factor for factor in REDUCTIONS if allowed(factor)), default=1)
     # no level is finer than what was decoded, but for pictures that are enlarged
@@ -154,6 +160,7 @@ def test_a_picture_is_decoded_as_coarsely_as_that_allows(face, one, other):
 @given(faces, faces, lengths, lengths)
 def test_a_larger_face_never_costs_more(face, other, one, another):
     sizes = sizes_of(one, another)
+    assume(face.relative == other.relative)
     small, large = sorted((face, other), key=lambda each: each.pixels(sizes[0]))
     assert small.reduction(*sizes) <= large.reduction(*sizes)
 
@@ -173,6 +180,12 @@ def test_the_rule_of_earlier_releases_leaves_a_side_that_is_long_enough(side, on
     reduction = not_above(side)(longest, shortest)
     assert reduction == 1 or (side is not None and longest / reduction >= side)
     assert side is not None or reduction == in_full(longest, shortest) == 1
+
+
+@given(faces)
+def test_a_run_keeps_how_finely_it_searched(face):
+    assert MinFace.of_run(str(face), face.finest_px) == face
+    assert MinFace.of_run(str(face), None).most == LEVEL_MOST  # as runs of earlier releases
 
 
 def test_the_default_is_one_per_cent():
