@@ -50,7 +50,7 @@ from fer_core.labels import EXPRESSIONS
 from fer_core.models.network import BASE, MultiscaleNet, multiply_adds
 from fer_core.models.review_thresholds import ReviewRule
 from fer_core.models.store import ModelSpec, load_model, resolve_model, save_model, shipped_names
-from fer_core.predict.predictor import load_predictor
+from fer_core.predict.predictor import Predictor
 from fer_core.timing import Stopwatch
 
 LEAST_FACE = 16.0
@@ -119,7 +119,7 @@ def equality(bench: Bench) -> dict[str, Any]:
     watch = Stopwatch()
     wanted = CpuFaceExtractor(BuiltinDetector(quantized=False)).extract(pictures, looks(pictures), watch)
     crops = np.concatenate([one.crops for one in wanted])
-    reference = load_predictor("tiny", "cpu")
+    reference, in_use = (Predictor(resolve_model("tiny"), "cpu", quantized=each) for each in (False, True))
     answers = reference.predict(crops)
     out: dict[str, Any] = {"pictures": len(pictures), "faces": len(crops), "faces_from": bench.source, "model": "tiny"}
     for name in ("float16", "float32") if bench.quick else ("float16", "bfloat16", "float32"):
@@ -129,8 +129,8 @@ def equality(bench: Bench) -> dict[str, Any]:
         out[name] = {**faces_agree(wanted, found, answers, whole), "network_alone": answers_agree(answers, predictor.predict(crops))}
     if find_spec("onnxruntime") is not None:
         found = CpuFaceExtractor(BuiltinDetector()).extract(pictures, looks(pictures), watch)
-        whole = reference.predict(np.concatenate([one.crops for one in found]))
-        out["8 bits"] = {**faces_agree(wanted, found, answers, whole), "network_alone": answers_agree(answers, answers)}
+        whole = in_use.predict(np.concatenate([one.crops for one in found]))
+        out["8 bits"] = {**faces_agree(wanted, found, answers, whole), "network_alone": answers_agree(answers, in_use.predict(crops))}
     return out
 
 

@@ -3,10 +3,10 @@
     python -m benchmarks.throughput.cpu_runtimes [PHOTOS] [--pictures 60] [--to FOLDER]
 
 One thread. PHOTOS (a folder, with all below it; generated pictures without it) are brought to half a megapixel. Five ways: torch with
-channels last in float32 and in bfloat16, ONNX Runtime in float32 (what ferflow uses) and with 8-bit convolutions (quantised here, with
-every fifth picture for calibration), and, where there is a C++ compiler, what torch.compile makes of float32. Speeds are CPU milliseconds,
-medians. Labels are compared with those of float32, faces matched by IoU >= 0.5: the detector's ways with the network in float32, the
-network's ways on the same crops. Prints Markdown; --to writes cpu_runtimes.json.
+channels last in float32 and in bfloat16, ONNX Runtime in float32 and with 8-bit convolutions, as ferflow labels (where the files have
+ranges; the detector refines in float32), and, where there is a C++ compiler, what torch.compile makes of float32. Speeds are CPU
+milliseconds, medians. Labels are compared with those of float32, faces matched by IoU >= 0.5: the detector's ways with the network in
+float32, the network's ways on the same crops. Prints Markdown; --to writes cpu_runtimes.json.
 """
 
 import argparse
@@ -20,12 +20,10 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
-import fer_core  # noqa: F401  # isort: skip  (first: it keeps ONNX Runtime silent)
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from PIL import Image
 
 from benchmarks.throughput.whole_job import generated, machine, resized
@@ -37,8 +35,8 @@ from fer_core.detect.builtin.network import DetectionNet
 from fer_core.detect.builtin.runtime import DetectorRuntime, load_runtime
 from fer_core.detect.builtin.weights import SHIPPED, load_detector
 from fer_core.models.network import MultiscaleNet
-from fer_core.models.onnx_builder import Model, Session
-from fer_core.models.store import load_model, read_weights, resolve_model
+from fer_core.models.onnx_builder import Session
+from fer_core.models.store import ModelSpec, load_model, read_weights, resolve_model
 from fer_core.predict.answer_rule import answer_rule
 from fer_core.predict.fusion import fused
 from fer_core.predict.onnx_backend import BATCH, build_onnx, network_window
@@ -81,7 +79,7 @@ def rows(pictures: Sequence[Pixels]) -> list[dict[str, Any]]:
     network, spec = load_model(ref)
     rule = answer_rule(ref, spec)
     reference = detections(BuiltinDetector(quantized=False), pictures)
-    logits = dict(zip(WAYS, networks(network, spec.flip, reference[1][:200]), strict=COMPILER is not None))
+    logits = dict(zip(WAYS, networks(network, spec), strict=COMPILER is not None))
     scores = {way: rule.probabilities(each(reference[1])) for way, each in logits.items()}
     plain = scores[WAYS[0]]
     found = []
@@ -99,15 +97,14 @@ def rows(pictures: Sequence[Pixels]) -> list[dict[str, Any]]:
     return found
 
 
-def networks(network: MultiscaleNet, mirrored: bool, calibration: Pixels) -> Iterator[Logits]:
+def networks(network: MultiscaleNet, spec: ModelSpec) -> Iterator[Logits]:
     """Each of `WAYS`."""
+    mirrored = spec.flip
     for kind in (torch.float32, torch.bfloat16):
         yield _Torch(fused(network).to(kind, memory_format=torch.channels_last), kind, mirrored)  # type: ignore[call-overload]  # torch's stubs
-    model = build_onnx(network.config, read_weights(resolve_model("tiny"))[0], mirrored=mirrored)
-    yield _runtime(Session(model))
-    yield _runtime(
-        Session(quantised(model, [network_window(calibration[start : start + BATCH]) for start in range(0, len(calibration), BATCH)]))
-    )
+    tensors = read_weights(resolve_model("tiny"))[0]
+    for ranges in (None, spec.ranges):
+        yield _runtime(Session(build_onnx(network.config, tensors, ranges, mirrored=mirrored)))
     if COMPILER:
         compiled = fused(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
         compiled.forward = torch.compile(compiled.forward)
@@ -160,25 +157,6 @@ def _torch_runtime(network: DetectionNet, kind: torch.dtype) -> DetectorRuntime:
         return [level.float().numpy() for level in network.levels(stacked)]
 
     return see
-
-
-def quantised(model: Model, inputs: Sequence[NDArray[Any]]) -> Model:
-    """Convolutions in 8 bits, weights for each channel, ranges from `inputs`."""
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime is untyped
-        def __init__(self) -> None:
-            self._left = iter(inputs)
-
-        def get_next(self) -> dict[str, NDArray[Any]] | None:
-            given = next(self._left, None)
-            return None if given is None else {"x": given}
-
-    with tempfile.TemporaryDirectory() as place:
-        before, after = Path(place) / "float.onnx", Path(place) / "integer.onnx"
-        before.write_bytes(model.content)
-        kinds = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
-        quantize_static(before, after, Reader(), QuantFormat.QDQ, ["Conv", "Add"], per_channel=True, **kinds)
-        return Model(after.read_bytes(), model.outputs)
 
 
 def detections(detector: BuiltinDetector, pictures: Sequence[Pixels]) -> tuple[list[Faces], Pixels]:

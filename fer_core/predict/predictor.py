@@ -34,10 +34,13 @@ class Logits(Protocol):
 class Predictor:
     """One model on one device: ONNX Runtime on a CPU, torch elsewhere. Not for several threads at once."""
 
-    def __init__(self, ref: ModelRef, device: Device = "auto", options: AnswerOptions = MODELS_OWN) -> None:
-        """options: see `answer_rule`. ModelError: no such device, or a model that cannot answer so."""
+    def __init__(self, ref: ModelRef, device: Device = "auto", options: AnswerOptions = MODELS_OWN, *, quantized: bool = True) -> None:
+        """options: see `answer_rule`. quantized: whether a CPU computes in eight bits where the model has its ranges.
+
+        ModelError: no such device, or a model that cannot answer so.
+        """
         self.ref, self.digest = ref, ref.digest
-        self._network, self.spec = _network(ref, device)
+        self._network, self.spec = _network(ref, device, quantized)
         if self.spec.network.classes != EXPRESSIONS:
             raise ModelError(f"the model does not have the eight expressions in their order: {ref.path}")
         self.rule = answer_rule(ref, self.spec, options)
@@ -55,14 +58,14 @@ class Predictor:
         return self.rule.predictions(self.logits(crops))
 
 
-def _network(ref: ModelRef, device: Device) -> tuple[Logits, ModelSpec]:
+def _network(ref: ModelRef, device: Device, quantized: bool) -> tuple[Logits, ModelSpec]:
     """A CPU without ONNX Runtime gets the results of single precision from torch, more slowly."""
     if on_cpu(device) and find_spec("onnxruntime") is not None:
         from fer_core.predict.onnx_backend import NetworkSession
 
         tensors, spec = read_weights(ref)
         try:
-            return NetworkSession(spec.network, tensors, spec.ranges, mirrored=spec.flip), spec
+            return NetworkSession(spec.network, tensors, spec.ranges if quantized else None, mirrored=spec.flip), spec
         except (LookupError, ValueError, RuntimeError) as error:
             raise incompatible_model(ref, error) from error
     from fer_core.models.store import load_model

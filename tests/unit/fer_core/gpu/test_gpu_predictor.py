@@ -9,7 +9,7 @@ from skimage import data
 from fer_core.errors import ModelError
 from fer_core.gpu.predictor import GpuPredictor
 from fer_core.models.store import resolve_model
-from fer_core.predict.predictor import load_predictor
+from fer_core.predict.predictor import Predictor
 from tests.support.made_faces import faces
 
 torch.set_num_threads(1)
@@ -34,7 +34,7 @@ def shown():
 
 @pytest.fixture(scope="module")
 def reference(shown):
-    return load_predictor("tiny", "cpu").predict(shown)
+    return Predictor(resolve_model("tiny"), "cpu", quantized=False).predict(shown)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-4), (torch.float16, 0.01), (torch.bfloat16, 0.04)])

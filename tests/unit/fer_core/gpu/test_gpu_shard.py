@@ -13,9 +13,10 @@ from skimage import data
 from fer_core.detect.builtin.detector import BuiltinDetector
 from fer_core.gpu.face_extractor import GpuFaceExtractor
 from fer_core.gpu.predictor import GpuPredictor
+from fer_core.models.store import resolve_model
 from fer_core.pipeline.shard import label_shard
 from fer_core.pipeline.worker_models import WorkerModels
-from fer_core.predict.predictor import load_predictor
+from fer_core.predict.predictor import Predictor
 from fer_core.run.part_name import PartName
 from fer_core.run.shard_job import ShardJob
 from fer_core.storage.paths import staged_file
@@ -48,7 +49,7 @@ def test_labels_are_the_references(tmp_path):
         (folder / f"{number}.jpg").write_bytes(encoded(np.ascontiguousarray(pixels)))
     (folder / "4.jpg").write_bytes(b"\xff\xd8\xff nothing more")
     detector, images = BuiltinDetector(quantized=False), tuple(fakes.refs(folder))
-    reference = WorkerModels(detector, load_predictor("tiny", "cpu"))
+    reference = WorkerModels(detector, Predictor(resolve_model("tiny"), "cpu", quantized=False))
     extractor = GpuFaceExtractor(device=CPU, dtype=torch.float16, piece_pixels=1, second_looks=8)
     gpu = WorkerModels(detector, GpuPredictor("tiny", CPU, torch.float16, 16), extractor)
     wanted, found = (rows(fakes.config(tmp_path / name), images, tools) for name, tools in (("reference", reference), ("gpu", gpu)))
