@@ -31,7 +31,7 @@ Exit codes: 0 labelled and committed, also when nothing was new; 1 failed, or mo
 
 MIN_FACE_HELP = (
     "smallest face to look for, the shorter side of its box: pixels from 10 on, or a share of the longest side, at least 20 pixels "
-    "(default: 1%%); the larger, the faster"
+    "(default: 1%%); the larger, the faster, and pixels are searched more finely than a share"
 )
 
 
