@@ -3,8 +3,8 @@
 python -m benchmarks.accuracy.model_card MODEL FACESET [--unseen FACESET] [--names NAME ...]
 
 --unseen: a set of single labels whose `test` split has no person of the training set; its figures are listed separately.
---names: names of the sets that the model was trained on, in their order; the last is the unseen set's too. Default: the names of their
-layouts.
+--names: names of the sets that the model was trained on, in their order. Default: the names of their layouts.
+--unseen-name: of the unseen set. Default: the last of --names.
 """
 
 import argparse
@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("faceset", type=Path)
     parser.add_argument("--unseen", type=Path)
     parser.add_argument("--names", nargs="+", default=[])
+    parser.add_argument("--unseen-name")
     args = parser.parse_args()
     ref = resolve_model(args.model)
     found = {protocol: evaluate(args.faceset, args.model, "valid", protocol, prior="training") for protocol in PROTOCOLS}
@@ -90,7 +91,7 @@ def main() -> None:
     card["multiply_adds"] = multiply_adds(NetworkConfig.from_json(card["spec"]["network"]))
     card["known_gaps"] = list(GAPS)
     if args.unseen is not None:
-        name = args.names[-1] if args.names else read_card(args.unseen).name
+        name = args.unseen_name or (args.names[-1] if args.names else read_card(args.unseen).name)
         usual = usual_prior_of(ref)
         priors = PRIORS if usual != "training" else PRIORS[:1]
         scored = {prior: _figures(evaluate(args.unseen, args.model, "test", "majority", prior=prior), "test") for prior in priors}
@@ -177,7 +178,7 @@ def _page(card: dict[str, Any], ref: ModelRef) -> str:
         millions=card["multiply_adds"] / 1e6,
         trained=_trained(card),
         loss=f"{training['loss']['kind'].replace('_', ' ')}, " + ", ".join(f"{name} {value:g}" for name, value in loss.items()),
-        teachers=f", {training['distill']:.0%} of the targets from our own `{'`, `'.join(teachers)}`" if teachers else "",
+        teachers=f", {training['distill']:.0%} of the targets from networks of ours, `{'`, `'.join(teachers)}`" if teachers else "",
         start="random weights" if sources["start"] is None else f"our own `{sources['start'][:12]}`",
         faces=FACES,
         prior=_prior(spec, card),
