@@ -2,7 +2,8 @@
 
     python -m benchmarks.accuracy.class_prior --model tiny --ferplus FERPLUS --to MODEL
 
-The class bias is the log of the mean vote targets of FER+ train without its held-back tenth (`carve_dev`). Temperatures, review limits,
+The class bias is the model's own or, where it has none, the log of the mean vote targets of FER+ train without its held-back tenth
+(`carve_dev`). Temperatures, review limits,
 curves of precision and the scale of novelty are fitted on that tenth, as it is and corrupted: on faces that the training did not see, and
 on the answers in eight bits. The shipped `tiny` was made so from the weights 09dd84e8 (figures: docs/explanation/trust.md).
 """
@@ -42,9 +43,12 @@ def main() -> None:
     ref = resolve_model(args.model)
     network, spec = load_model(ref)
     rest, dev = carve_dev(read_split(args.ferplus, "train", luma=True), 0.1)
-    targets, weights = vote_targets(rest.votes, rest.kind)
-    shares = (targets.astype(np.float64) * weights[:, None]).sum(axis=0)
-    bias = np.log(shares / shares.sum())
+    if spec.prior is None:
+        targets, weights = vote_targets(rest.votes, rest.kind)
+        shares = (targets.astype(np.float64) * weights[:, None]).sum(axis=0)
+        bias = np.log(shares / shares.sum())
+    else:
+        bias = np.array(spec.prior.bias)
     classes, kept = majority_classes(dev.votes, dev.kind)
     own = DevSet(OWN, dev.crops[kept], classes, dev.classes)
     ranges = activation_ranges(network, (own.crops, *(crops for _, crops, _ in corrupted_faces(own))))
