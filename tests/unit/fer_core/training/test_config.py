@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -111,3 +112,10 @@ def test_recipes_that_come_along_are_whole() -> None:
     assert found["base.json"].network == BASE
     assert found["tiny.json"] == TrainConfig()
     assert found["tiny-again.json"].network == TINY
+
+
+def test_configurations_of_the_documented_rounds_are_whole() -> None:
+    folder = Path(__file__).parents[4] / "benchmarks" / "accuracy"
+    for name in ("third_round", "fourth_round"):
+        config = TrainConfig.from_json(json.loads((folder / f"{name}.json").read_text()))
+        assert (config.network, f"{config.name}_round") == (TINY, name)
