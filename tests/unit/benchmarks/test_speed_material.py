@@ -13,7 +13,8 @@ from benchmarks.accuracy.matched import LabelledFaces, agreement, of_labels, pai
 from benchmarks.common import pictures
 from benchmarks.throughput import one_by_one
 from fer_core.detect.registry import build
-from fer_core.predict.predictor import load_predictor
+from fer_core.models.store import resolve_model
+from fer_core.predict.predictor import Predictor
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_a_folder_without_pictures_says_so(tmp_path):
 
 def test_one_face_at_a_time_gets_the_pipelines_labels(faces, tmp_path):
     crops = [np.array(Image.fromarray(face).resize((112, 112))) for face in faces]
-    network, said = one_by_one.FaceByFace(), load_predictor("tiny", "cpu").predict(np.stack(crops))
+    network, said = one_by_one.FaceByFace(), Predictor(resolve_model("tiny"), "cpu", quantized=False).predict(np.stack(crops))
     answers = [network.label(crop) for crop in crops]
     assert [name for name, _ in answers] == [one_by_one.EXPRESSIONS[index] for index in said.expression]
     assert [sure for _, sure in answers] == pytest.approx(said.confidence.tolist(), abs=1e-3)
