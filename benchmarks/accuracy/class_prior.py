@@ -25,9 +25,9 @@ from fer_core.training.class_prior_fit import (
     DevSet,
     Domain,
     HeldBack,
+    calibration_crops,
     calibration_told,
     corrupted_domains,
-    corrupted_faces,
     fit_class_prior,
 )
 from fer_core.training.train import OWN
@@ -51,7 +51,7 @@ def main() -> None:
         bias = np.array(spec.prior.bias)
     classes, kept = majority_classes(dev.votes, dev.kind)
     own = DevSet(OWN, dev.crops[kept], classes, dev.classes)
-    ranges = activation_ranges(network, (own.crops, *(crops for _, crops, _ in corrupted_faces(own))))
+    ranges = activation_ranges(network, calibration_crops(own))
     session = NetworkSession(spec.network, read_weights(ref)[0], ranges, mirrored=spec.flip)
     held_back = HeldBack(Domain(OWN, session.logits(own.crops), classes), (), corrupted_domains(session.logits, own))
     prior = fit_class_prior(held_back, bias, Cosines(spec.network.logit_scale, np.zeros_like(bias)))

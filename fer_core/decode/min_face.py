@@ -17,7 +17,7 @@ LEAST_OF_SHARE: Final = 20.0
 LEVEL_MOST: Final = 12.0
 """Pixels that a smallest face that is a share has at most in the finest pyramid level, where the picture has more."""
 LEVEL_MOST_OF_PIXELS: Final = 18.0
-"""The same for one that is given in pixels: whoever asks for faces of 20 px wants them found, at half of the speed; a share of the longest
+"""The same for one that is given in pixels: a size in pixels asks for recall, at half of the speed or less; a share of the longest
 side balances both (docs/explanation/detector.md). As in `RunConfig.finest_px`."""
 LEVEL_LEAST: Final = 5 / 6
 """Part of that which it has at least: 10 px of 12."""

@@ -23,7 +23,7 @@ def activation_ranges(
 ) -> dict[str, tuple[float, float]]:
     """The least, 0 if it is above that, and the largest activation of each of `NetworkConfig.activations()`.
 
-    network: in evaluation mode; it is not changed. faces: arrays (N, 112, 112) of luma; mirror images are looked at, too. device: the CPU
+    network: in evaluation mode; it is not changed. faces: arrays (N, 112, 112) of luma; mirror images count, too. device: the CPU
     unless given.
     """
     device = device or torch.device("cpu")

@@ -104,6 +104,13 @@ def corrupted_faces(own: DevSet) -> Iterator[tuple[str, NDArray[np.uint8], NDArr
             yield f"{kind} {strength}", corrupt(own.crops[some], kind, strength, 0), own.classes[some]
 
 
+def calibration_crops(own: DevSet) -> Iterator[NDArray[np.uint8]]:
+    """(N, 112, 112) luma each: the held-back faces as they are, then `corrupted_faces`."""
+    yield own.crops
+    for _, crops, _ in corrupted_faces(own):
+        yield crops
+
+
 def corrupted_domains(logits: Callable[[NDArray[np.uint8]], NDArray[np.float64]], own: DevSet) -> tuple[Domain, ...]:
     """What a network says of `corrupted_faces`. logits: the network's, of (N, 112, 112) luma."""
     return tuple(Domain(name, logits(crops), classes) for name, crops, classes in corrupted_faces(own))

@@ -32,9 +32,9 @@ from fer_core.training.class_prior_fit import (
     DevSet,
     Domain,
     HeldBack,
+    calibration_crops,
     calibration_told,
     corrupted_domains,
-    corrupted_faces,
     fit_class_prior,
 )
 from fer_core.training.config import TrainConfig
@@ -230,8 +230,7 @@ def _finish(run: TrainingRun, dev_set: DevSet, unlike: Sequence[DevSet], folder:
     prior, calibration = _prior(run, network, dev_set, unlike, said)
     own = prior.calibrations["training"]
     figures = score(prior.posterior(said, "training"), dev_set.classes, dev_set.present)
-    seen = (dev_set.crops, *(crops for _, crops, _ in corrupted_faces(dev_set)))
-    ranges = activation_ranges(network, seen, run.device)
+    ranges = activation_ranges(network, calibration_crops(dev_set), run.device)
     spec = ModelSpec(run.config.network, own.temperature, flip=True, review=own.review, prior=prior, ranges=ranges)
     card = {
         "name": run.config.name,
