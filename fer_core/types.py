@@ -17,11 +17,7 @@ class Picture:
     """One decoded photograph, upright (EXIF orientation applied)."""
 
     pixels: NDArray[np.uint8]
-    """(H, W, 3) RGB."""
-    sha256: str
-    """Hex digest of the encoded bytes, not of the pixels."""
-    size_bytes: int
-    """Length of the encoded bytes."""
+    """(H, W, 3) RGB, or (H, W) where luma alone was decoded."""
     height: int
     """Rows of the photograph; `pixels` has fewer where it was decoded at a part of its size."""
     width: int

@@ -86,8 +86,8 @@ def labelling(detector: CpuFaceExtractor, search: FaceSearch) -> Work:
         picture = decode(data, DecodeLimits(), search.reduction)
         (extracted,) = detector.extract([picture.pixels], [search.look(picture)], watch)
 
-        def again(reduction: int) -> Picture:
-            return decode(data, DecodeLimits(), lambda longest, shortest: reduction)
+        def again(reduction: int, *, luma: bool) -> Picture:
+            return decode(data, DecodeLimits(), lambda longest, shortest: reduction, luma=luma)
 
         return refine_full_size(extracted, picture, search, again, watch).faces.boxes
 

@@ -44,22 +44,23 @@ def similarity(points: NDArray[np.float32], template: NDArray[np.float32] = TEMP
 def align(pixels: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
     """Crop every face of one image.
 
-    pixels: (H, W, 3) RGB uint8. Returns (N, 112, 112, 3) RGB uint8. Pixels outside the image repeat its border.
+    pixels: (H, W, 3) RGB uint8, or (H, W) luma. Returns (N, 112, 112, 3) RGB uint8, or (N, 112, 112). Pixels outside
+    the image repeat its border.
     Faces of more than twice the crop are shrunk by an area filter first, so that the one bilinear resampling does not alias.
     Five points that coincide or are not finite give a black crop.
     """
-    crops = np.empty((len(faces), CROP_SIZE, CROP_SIZE, 3), np.uint8)
+    crops = np.empty((len(faces), CROP_SIZE, CROP_SIZE, *pixels.shape[2:]), np.uint8)
     for index in range(len(faces)):
         crops[index] = align_one(pixels, faces.points[index])
     return crops
 
 
 def align_one(pixels: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Crop one face: (H, W, 3) RGB uint8 and (5, 2) points -> (112, 112, 3) RGB uint8. See `align`."""
+    """Crop one face: (H, W, 3) RGB uint8 or (H, W) luma, and (5, 2) points -> (112, 112, 3) RGB uint8 or (112, 112). See `align`."""
     try:
         matrix = similarity(points)
     except ValueError:
-        return np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)
+        return np.zeros((CROP_SIZE, CROP_SIZE, *pixels.shape[2:]), np.uint8)
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     if scale < 0.5:
         pixels, matrix = _shrunk(pixels, matrix, scale)
@@ -67,6 +68,20 @@ def align_one(pixels: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray
         pixels, matrix = _surroundings(pixels, matrix, scale)
     warped = cv2.warpAffine(pixels, matrix, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped, np.uint8)
+
+
+def with_luma(crops: NDArray[np.uint8], luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(N, 112, 112, 3) RGB and the (N, 112, 112) luma of finer crops of the same faces -> that luma in the colours of the crops.
+
+    As JPEG does, which keeps colours at half the resolution or less: Y, Cb and Cr of ITU-R BT.601. The luma of the result differs from
+    the given one by rounding, and where a colour is cut off at 0 or 255.
+    """
+    finer = np.empty_like(crops)
+    for index, (crop, wanted) in enumerate(zip(crops, luma, strict=True)):
+        parts = cv2.cvtColor(crop, cv2.COLOR_RGB2YCrCb)
+        parts[..., 0] = wanted
+        finer[index] = cv2.cvtColor(parts, cv2.COLOR_YCrCb2RGB)
+    return finer
 
 
 def scales(faces: Faces) -> NDArray[np.float64]:

@@ -44,6 +44,14 @@ class FaceExtractor(Protocol):
         ...
 
 
+class DecodeAgain(Protocol):
+    """Decodes a photograph once more."""
+
+    def __call__(self, reduction: int, /, *, luma: bool) -> Picture:
+        """reduction: what its sides are divided by. luma: see `decoder.decode`."""
+        ...
+
+
 class CpuFaceExtractor:
     """A `FaceExtractor` over a `Detector`."""
 
@@ -74,29 +82,31 @@ def large_enough(faces: Faces, least: float) -> NDArray[np.intp]:
 
 
 def refine_full_size(
-    extracted: ExtractedFaces, picture: Picture, search: FaceSearch, decoded_again: Callable[[int], Picture], watch: Stopwatch
+    extracted: ExtractedFaces, picture: Picture, search: FaceSearch, decoded_again: DecodeAgain, watch: Stopwatch
 ) -> ExtractedFaces:
     """The faces of a picture as it came -> the same in the photograph's pixels, without the faces that are too small there.
 
     Of a picture that came reduced, faces that are large even there keep their crops; for the others it is decoded once more, as fine as
-    they need it. decoded_again: what its sides are divided by then -> the picture.
+    they need it: its luma, which is what expressions and quality are told from, or all of it (`FaceSearch.luma_again`).
     """
     back = np.array(picture.reduction, np.float32)
     faces = Faces(extracted.faces.boxes * np.tile(back, 2), extracted.faces.points * back, extracted.faces.scores)
     kept = large_enough(faces, search.smallest(picture))
     faces, crops = faces.take(kept), extracted.crops[kept]
     if len(kept) and max(picture.reduction) > 1:
-        from fer_core.align.aligner import scales
+        from fer_core.align.aligner import scales, with_luma
 
         coarse = search.coarse(scales(extracted.faces.take(kept)))
         if len(coarse):
             again = search.second_reduction(scales(faces.take(coarse)), picture)
-            crops[coarse] = _cut_again(faces.take(coarse), extracted.turns, partial(decoded_again, again), watch)
+            decoded = partial(decoded_again, again, luma=search.luma_again)
+            cut = _cut_again(faces.take(coarse), extracted.turns, decoded, watch)
+            crops[coarse] = cut if cut.ndim == crops.ndim else with_luma(crops[coarse], cut)
     return ExtractedFaces(faces, crops, extracted.turns)
 
 
 def _cut_again(faces: Faces, turns: int, decoded_again: Callable[[], Picture], watch: Stopwatch) -> NDArray[np.uint8]:
-    """Crops of faces, which are in the photograph's pixels, from another decode of it, turned as they were found."""
+    """Crops of faces, which are in the photograph's pixels, from another decode of it, turned as they were found: of its luma, or RGB."""
     from fer_core.align.aligner import align
 
     with watch.stage("decode"):

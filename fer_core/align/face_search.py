@@ -29,12 +29,14 @@ class FaceSearch:
     """Smallest face of that rule."""
     detector_side: int | None = None
     """With that rule, longer pictures may come reduced to this; see `FaceExtractor.side`."""
+    luma_again: bool = False
+    """Whether a second decode is of luma alone."""
 
     @classmethod
     def of(cls, config: RunConfig, detector_side: int | None) -> "FaceSearch":
         """The rule of a run. UsageError: its smallest face is none."""
         smallest = None if config.min_face is None else MinFace.of_run(config.min_face, config.finest_px)
-        return cls(smallest, config.min_face_px, detector_side)
+        return cls(smallest, config.min_face_px, detector_side, config.second_decode is not None)
 
     @property
     def reduction(self) -> Reduction:

@@ -25,7 +25,7 @@ from fer_core.pipeline.label_images import process_images
 from fer_core.pipeline.worker_models import WorkerModels, group_extractor, predictor_for
 from fer_core.predict.answer_rule import AnswerOptions, answering
 from fer_core.predict.predictor import Device
-from fer_core.run.configuration import TURNED, RunConfig
+from fer_core.run.configuration import LUMA, TURNED, RunConfig
 from fer_core.run.shard_job import ImageRef
 from fer_core.storage.store import read_uri
 from fer_core.storage.uri import scheme
@@ -87,6 +87,7 @@ class Labeler:
             min_face=str(smallest),
             finest_px=smallest.finest_px,
             turned=TURNED,
+            second_decode=LUMA,
             device=device,
         )
         self._config, self._batch, self._lock = config, batch, threading.Lock()
@@ -242,7 +243,7 @@ def _picture(max_pixels: int, data: bytes, admit: Callable[[int], None]) -> Pict
         raise ImageError(TOO_LARGE, f"{width:,} x {height:,} pixels, more than {max_pixels:,}")
     admit(height * width)
     pixels = np.frombuffer(data, np.uint8, offset=2 * SHAPE.itemsize).reshape(height, width, 3)
-    return Picture(pixels, "", len(data), height, width)
+    return Picture(pixels, height, width)
 
 
 def label_images(

@@ -143,7 +143,7 @@ def _picture(uri: str, digest: object, given: GivenImage | None) -> Picture:
     if given.pixels is None:
         return decode(given.content, DecodeLimits())
     height, width = given.pixels.shape[:2]
-    return Picture(given.pixels, "", given.pixels.nbytes, height, width)
+    return Picture(given.pixels, height, width)
 
 
 def _drawn(photo: GalleryPhoto) -> Image.Image:

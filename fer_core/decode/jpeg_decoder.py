@@ -36,7 +36,7 @@ class JpegPicture:
     """One decoded JPEG file."""
 
     pixels: NDArray[np.uint8]
-    """(H, W, 3) RGB, as stored."""
+    """(H, W, 3) RGB, as stored, or (H, W) luma."""
     size: tuple[int, int]
     """Width and height of the photograph, as stored; `pixels` has fewer where it was decoded at a part of its size."""
     turn: Turn | None
@@ -45,8 +45,8 @@ class JpegPicture:
     """What is wrong with it, if anything."""
 
 
-def decode_jpeg(data: bytes, max_pixels: int, reduction: Reduction, admit: Callable[[int], None]) -> JpegPicture:
-    """Decode one file. reduction, admit: see `decoder.decode`. ImageError, or any error of Pillow for what it cannot read."""
+def decode_jpeg(data: bytes, max_pixels: int, reduction: Reduction, admit: Callable[[int], None], *, luma: bool = False) -> JpegPicture:
+    """Decode one file. reduction, admit, luma: see `decoder.decode`. ImageError, or any error of Pillow for what it cannot read."""
     layout = jpeg_layout(data)
     with JpegImageFile(BytesIO(data)) as image:
         check_pixels(image.size, max_pixels)
@@ -55,8 +55,10 @@ def decode_jpeg(data: bytes, max_pixels: int, reduction: Reduction, admit: Calla
         _reduce(image, factor)
         admit(image.width * image.height)
         ended = data if layout.whole else data.rstrip(b"\0").removesuffix(b"\xff") + _END
-        pixels, damage = _decoded(ended, layout, image)
-    if pixels is None or pixels.shape[2] != 3:
+        pixels, damage = _decoded(ended, layout, image, luma=luma)
+    if pixels is not None and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    elif pixels is None or pixels.shape[2] != 3:
         with JpegImageFile(BytesIO(data if pixels is None else ended)) as image:
             _reduce(image, factor)
             pixels = rgb_array(image)
@@ -69,9 +71,9 @@ def _reduce(image: JpegImageFile, factor: int) -> None:
         image.draft(image.mode, (image.width // factor, image.height // factor))
 
 
-def _decoded(data: bytes, layout: JpegLayout, image: JpegImageFile) -> tuple[NDArray[np.uint8] | None, str | None]:
-    """Pixels, RGB or CMYK, and damage. data: has an end marker. No pixels where it fails. ImageError where too little is there."""
-    colours = "RGB" if image.mode in {"RGB", "L"} else "CMYK"
+def _decoded(data: bytes, layout: JpegLayout, image: JpegImageFile, *, luma: bool) -> tuple[NDArray[np.uint8] | None, str | None]:
+    """Pixels, RGB, luma or CMYK, and damage. data: has an end marker. No pixels where it fails. ImageError where too little is there."""
+    colours = "CMYK" if image.mode not in {"RGB", "L"} else "GRAY" if luma else "RGB"
     damage = None
     pixels = _turbo(data, colours, image.size, strict=True)
     if pixels is None:

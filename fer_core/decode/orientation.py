@@ -50,7 +50,7 @@ def exif_turn(image: Image.Image) -> Turn | None:
 
 
 def turned(pixels: NDArray[np.uint8], turn: Turn | None) -> NDArray[np.uint8]:
-    """(H, W, 3) -> the same or (W, H, 3), C-contiguous."""
+    """(H, W, 3) or (H, W) -> the same or (W, H, 3) or (W, H), C-contiguous."""
     import cv2
 
     if turn is None:

@@ -25,8 +25,11 @@ _TURNS: Final[dict[int, Turn]] = {3: Turn.ROTATE_180, 5: Turn.ROTATE_90, 6: Turn
 """LibRaw's `flip`; 0 is upright."""
 
 
-def decode_raw(data: bytes, max_pixels: int, reduction: Reduction, admit: Callable[[int], None]) -> JpegPicture:
-    """The photograph, as stored. reduction, admit: see `decoder.decode`. ImageError, or an error of LibRaw where its pixels are damaged."""
+def decode_raw(data: bytes, max_pixels: int, reduction: Reduction, admit: Callable[[int], None], *, luma: bool = False) -> JpegPicture:
+    """The photograph, as stored. reduction, admit, luma: see `decoder.decode`.
+
+    ImageError, or an error of LibRaw where its pixels are damaged.
+    """
     try:
         import rawpy
     except ImportError:
@@ -42,7 +45,7 @@ def decode_raw(data: bytes, max_pixels: int, reduction: Reduction, admit: Callab
         admit(sensor[0] * sensor[1])
         preview = _preview(raw)
         if preview is not None:
-            picture = decode_jpeg(preview, max_pixels, reduction, admit)
+            picture = decode_jpeg(preview, max_pixels, reduction, admit, luma=luma)
             if max(picture.size) >= PREVIEW_SHARE * max(sensor):
                 turn = _TURNS.get(raw.sizes.flip)
                 # few cameras turn their preview: then its sides are those of the upright picture

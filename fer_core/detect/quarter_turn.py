@@ -14,7 +14,7 @@ Shape = tuple[int, int]
 
 
 def turned_picture(pixels: NDArray[np.uint8], turns: int) -> NDArray[np.uint8]:
-    """(H, W, 3) -> the same turned, in rows of its own."""
+    """(H, W, 3) or (H, W) -> the same turned, in rows of its own."""
     return np.ascontiguousarray(np.rot90(pixels, turns))
 
 

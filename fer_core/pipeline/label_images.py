@@ -277,11 +277,12 @@ def _decoder(config: RunConfig, extractor: FaceExtractor) -> Decode:
     return decoded
 
 
-def _decoded_again(config: RunConfig, data: bytes, reduction: int) -> Picture:
-    """A JPEG picture whose sides are divided by `reduction`."""
+def _decoded_again(config: RunConfig, data: bytes, reduction: int, *, luma: bool) -> Picture:
+    """A JPEG picture whose sides are divided by `reduction`. luma: see `decoder.decode`."""
     from fer_core.decode.decoder import DecodeLimits, decode
 
-    return decode(data, DecodeLimits(max_bytes=config.max_bytes, max_pixels=config.max_pixels), lambda longest, shortest: reduction)
+    limits = DecodeLimits(max_bytes=config.max_bytes, max_pixels=config.max_pixels)
+    return decode(data, limits, lambda longest, shortest: reduction, luma=luma)
 
 
 def _with_copies(seen: Sequence[_Seen], answers: FaceResults) -> tuple[list[_Extracted | ImageFacts], FaceResults]:

@@ -102,6 +102,7 @@ def _under_look_of(config: RunConfig, earlier: RunConfig) -> RunConfig:
         min_face=earlier.min_face,
         finest_px=earlier.finest_px,
         turned=earlier.turned,
+        second_decode=earlier.second_decode,
         quality_rule=earlier.quality_rule,
     )
 

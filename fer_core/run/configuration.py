@@ -17,6 +17,9 @@ QUALITY: Final = "quality-v1"
 TURNED: Final = "quarters-v1"
 """Changes whenever other faces are found in pictures that lie on their side or head."""
 
+LUMA: Final = "luma-v1"
+"""Changes whenever crops of pictures that are decoded twice change."""
+
 KEPT_CROPS: Final = "relabel:kept-crops"
 """`RunConfig.source` of a relabelling. No collection has such an address, so no listing makes images of it count as deleted."""
 
@@ -121,6 +124,8 @@ class RunConfig:
     in earlier releases."""
     turned: str | None = None
     """How pictures that lie on their side or head are searched: `TURNED`. None: not at all, as in earlier releases."""
+    second_decode: str | None = None
+    """What is decoded of pictures that are decoded twice, the second time: `LUMA`. None: all of them, as in earlier releases."""
     quality_rule: QualityRule = field(default_factory=QualityRule)
     """Labelled faces that are worse than this need review, however sure the network is."""
     prior: str = "training"
@@ -161,11 +166,13 @@ class RunConfig:
         later = {"prior": self.prior} if self.prior != "training" else {}
         asked = {"precision": self.precision} if self.precision is not None else {}
         turned = {"turned": self.turned} if self.turned is not None else {}
+        second = {"second_decode": self.second_decode} if self.second_decode is not None else {}
         return json_sha256(
             {
                 **later,
                 **asked,
                 **turned,
+                **second,
                 **self._smallest,
                 "detector": self.detector_identity,
                 "alignment": ALIGNMENT,
@@ -204,4 +211,6 @@ class RunConfig:
             raise ValueError("not the release and the extras of decoders")
         if config.turned not in {None, TURNED}:
             raise ValueError("pictures are turned in a way that this release does not know")
+        if config.second_decode not in {None, LUMA}:
+            raise ValueError("pictures are decoded again in a way that this release does not know")
         return config

@@ -32,7 +32,7 @@ class TrainingRun:
     def __init__(
         self, config: TrainConfig, device: torch.device, ranks: Ranks, material: TrainingData, start: ModelRef | None = None
     ) -> None:
-        """start: a model of the same network to begin from instead of random weights."""
+        """start: a model of the same network, or of one whose head alone differs, to begin from instead of random weights."""
         if config.batch < 2 * ranks.world:
             raise TrainingError(f"a batch of {config.batch} is too small for {ranks.world} processes: each needs two faces")
         self.config, self.device, self.ranks = config, device, ranks
@@ -187,7 +187,10 @@ def repeatable(device: torch.device) -> Iterator[None]:
 
 
 def _weights(start: ModelRef, config: TrainConfig) -> dict[str, Tensor]:
+    """Those that the network to be trained has, too. The norm of its embedding, its class bias and its scale may be others."""
     network, spec = load_model(start)
-    if spec.network != config.network:
+    wanted = config.network
+    head_alike = replace(spec.network, affine=wanted.affine, class_bias=wanted.class_bias, logit_scale=wanted.logit_scale)
+    if head_alike != wanted:
         raise TrainingError(f"cannot start from {start.path}: its network is not the one to be trained")
     return dict(network.state_dict())

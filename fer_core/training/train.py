@@ -66,7 +66,7 @@ class Sources:
     teachers: tuple[ModelRef | AnswerTable, ...] = ()
     """Models, and tables of other models' answers, whose predictions are mixed into the targets."""
     start: ModelRef | None = None
-    """Model of the same network whose weights the run starts from."""
+    """Model whose weights the run starts from: of the same network, but for the norm of its embedding, its class bias and its scale."""
     prevailing: tuple[Path, ...] = ()
     """Sets that take precedence: of a picture in one of them, other sets' rows are left out, and no teacher changes its targets."""
 

@@ -17,7 +17,7 @@ from fer_core.errors import UsageError
 from fer_core.models.registry import was_champion
 from fer_core.models.store import portable_name, resolve_model
 from fer_core.planning.time_zone import day, run_zone
-from fer_core.run.configuration import MAX_BYTES, MAX_PIXELS, TURNED, Answering, RunConfig
+from fer_core.run.configuration import LUMA, MAX_BYTES, MAX_PIXELS, TURNED, Answering, RunConfig
 from fer_core.storage.output_place import partition_above, refuse_in_tables
 from fer_core.storage.store import open_store
 from fer_core.storage.uri import OBJECT_STORES, scheme
@@ -73,6 +73,7 @@ def configure(params: LabelParams, now: datetime | None = None) -> RunConfig:
         min_face=params.min_face,
         finest_px=MinFace.parse(params.min_face).finest_px,
         turned=TURNED,
+        second_decode=LUMA,
         purpose=params.purpose,
         keep_crops=params.keep_crops,
         shard_size=params.shard_size or 0,

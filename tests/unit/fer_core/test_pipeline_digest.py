@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fer_core.run.configuration import TURNED, Answering, Decoding, RunConfig
+from fer_core.run.configuration import LUMA, TURNED, Answering, Decoding, RunConfig
 
 CONFIG = RunConfig("a", "2026-01-01", "/s", "/r", "builtin", "builtin-1", "tiny", "tiny", "0" * 64)
 EARLIER = "7712b5b0ff25c357311c60f1bac0c8d9d4992e93e55d22f9643202a6c1244156"
@@ -78,6 +78,15 @@ def test_turning_pictures_is_part_of_it_but_runs_that_did_not_stay_as_they_were(
     assert RunConfig.from_json({k: v for k, v in CONFIG.to_json().items() if k != "turned"}) == CONFIG
     with pytest.raises(ValueError, match="turned"):
         RunConfig.from_json({**CONFIG.to_json(), "turned": "quarters-v0"})
+
+
+def test_what_a_second_decode_gives_is_part_of_it_but_earlier_runs_stay_as_they_were():
+    luma = replace(CONFIG, second_decode=LUMA)
+    assert luma.pipeline_digest != EARLIER
+    assert RunConfig.from_json(luma.to_json()) == luma
+    assert RunConfig.from_json({k: v for k, v in CONFIG.to_json().items() if k != "second_decode"}) == CONFIG
+    with pytest.raises(ValueError, match="decoded again"):
+        RunConfig.from_json({**CONFIG.to_json(), "second_decode": "luma-v0"})
 
 
 @pytest.mark.parametrize("text", ["5", "0%", "101%", "abc", "1.0%", "", "nan"])

@@ -1,11 +1,12 @@
 """Alignment: the similarity is exact, the pixels follow it to within half a pixel, and no input breaks it."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_core.align.aligner import TEMPLATE, align, align_one, similarity
+from fer_core.align.aligner import TEMPLATE, align, align_one, similarity, with_luma
 from fer_core.types import CROP_SIZE, Faces
 
 
@@ -232,3 +233,27 @@ def test_panoramas_longer_than_opencv_counts_are_cropped(long, upright):
     around = np.ascontiguousarray(picture[max(0, top - 100) : top + 250, max(0, left - 100) : left + 250])
     offset = corner - np.maximum(corner - 100, 0)
     assert apart(align_one(picture, TEMPLATE * 0.7 + corner), align_one(around, (TEMPLATE * 0.7 + offset).astype(np.float32))) <= 1
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 40))
+def test_finer_luma_replaces_that_of_a_crop_and_leaves_its_colours(seed, depth):
+    rng = np.random.default_rng(seed)
+    crops = np.clip(128 + rng.integers(-depth, depth + 1, (2, CROP_SIZE, CROP_SIZE, 3)), 0, 255).astype(np.uint8)
+    luma = rng.integers(70, 186, (2, CROP_SIZE, CROP_SIZE), np.uint8)
+    finer = with_luma(crops, luma)
+    for index in range(2):
+        assert np.abs(cv2.cvtColor(finer[index], cv2.COLOR_RGB2GRAY).astype(int) - luma[index]).max() <= 1
+        before, after = (cv2.cvtColor(each, cv2.COLOR_RGB2YCrCb)[..., 1:].astype(int) for each in (crops[index], finer[index]))
+        assert np.abs(before - after).max() <= 2
+
+
+def test_luma_is_cut_as_colours_are():
+    rng = np.random.default_rng(0)
+    grey = rng.integers(0, 256, (300, 400), np.uint8)
+    faces = Faces(
+        np.zeros((2, 4), np.float32), np.stack([TEMPLATE * 1.5 + 20, np.full((5, 2), np.nan, np.float32)]), np.ones(2, np.float32)
+    )
+    cut = align(grey, faces)
+    assert cut.shape == (2, CROP_SIZE, CROP_SIZE)
+    assert np.array_equal(np.repeat(cut[..., None], 3, 3), align(np.repeat(grey[..., None], 3, 2), faces))

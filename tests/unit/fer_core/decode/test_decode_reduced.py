@@ -13,6 +13,7 @@ from skimage import data
 from fer_core.decode import colour
 from fer_core.decode.decoder import DecodeLimits, decode
 from fer_core.decode.min_face import REDUCTIONS, not_above
+from fer_core.errors import ImageError
 
 TURNED = {1: False, 3: False, 6: True, 8: True}
 """EXIF orientation -> whether width and height change places."""
@@ -51,6 +52,39 @@ def test_it_is_what_shrinking_the_full_picture_gives(factor: int, mode: str) -> 
     assert np.abs(shrunk.astype(int) - reduced.pixels).mean() < 2.5
     moved = np.abs(np.roll(shrunk, 1, 1).astype(int) - reduced.pixels).mean()
     assert moved > np.abs(shrunk.astype(int) - reduced.pixels).mean()  # not shifted by a pixel
+
+
+@pytest.mark.parametrize("factor", [1, *REDUCTIONS])
+@pytest.mark.parametrize("orientation", sorted(TURNED))
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_luma_alone_is_that_of_the_colours(factor: int, orientation: int, mode: str) -> None:
+    content = encoded(808, 643, mode=mode, orientation=orientation)
+    colours, luma = decode(content, DecodeLimits(), lambda *_: factor), decode(content, DecodeLimits(), lambda *_: factor, luma=True)
+    assert luma.pixels.shape == colours.pixels.shape[:2]
+    assert luma.pixels.flags.c_contiguous
+    assert (luma.width, luma.height, luma.reduction, luma.damage) == (colours.width, colours.height, colours.reduction, None)
+    apart = np.abs(cv2.cvtColor(colours.pixels, cv2.COLOR_RGB2GRAY).astype(int) - luma.pixels)
+    assert apart.mean() < (0.5 if mode == "RGB" else 1e-9)  # where red or blue would be beyond 0 or 255, the colours have another luma
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("JPEG", "CMYK"), ("PNG", "RGB"), ("WEBP", "RGB"), ("TIFF", "L")])
+def test_other_pictures_have_their_colours_also_where_luma_was_asked_for(kind: str, mode: str) -> None:
+    content = encoded(200, 150, kind, mode)
+    assert np.array_equal(decode(content, DecodeLimits(), luma=True).pixels, decode(content, DecodeLimits()).pixels)
+
+
+@pytest.mark.parametrize("share", [0.4, 0.8])
+def test_damage_is_the_same_for_luma_alone(share: float) -> None:
+    content = encoded(640, 480)
+    broken = content[: int(share * len(content))]
+    told = []
+    for luma in (False, True):
+        try:
+            told.append(decode(broken, DecodeLimits(), luma=luma).damage)
+        except ImageError as error:
+            told.append(error.reason)
+    assert told[0] == told[1]
+    assert "truncated" in str(told[0])
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])

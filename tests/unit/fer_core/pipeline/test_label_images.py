@@ -192,9 +192,9 @@ class TestLargePhotographs:
     def test_the_photograph_is_decoded_in_full_only_for_small_faces(self, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         again, original = [0], label_images._decoded_again
 
-        def counted(config: RunConfig, content: bytes, reduction: int) -> object:
+        def counted(config: RunConfig, content: bytes, reduction: int, *, luma: bool) -> object:
             again[0] += 1
-            return original(config, content, reduction)
+            return original(config, content, reduction, luma=luma)
 
         monkeypatch.setattr(label_images, "_decoded_again", counted)
         self.look(large, 600)

@@ -4,6 +4,7 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,6 +21,7 @@ from fer_core.detect.base import box_iou
 from fer_core.detect.builtin.detector import BuiltinDetector
 from fer_core.pipeline.label_images import LabelledImages, _spans, process_images
 from fer_core.pipeline.worker_models import WorkerModels
+from fer_core.run.configuration import LUMA
 from fer_core.storage.store import read_uri
 from fer_core.tables.builder import ImageFacts
 from fer_core.timing import Stopwatch
@@ -68,8 +70,8 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Sizes of the pictures that were decoded."""
     seen, original = list[tuple[int, ...]](), decoder.decode
 
-    def noting(*arguments: object) -> Picture:
-        picture: Picture = original(*arguments)  # type: ignore[arg-type]  # whatever they are
+    def noting(*arguments: object, **options: object) -> Picture:
+        picture: Picture = original(*arguments, **options)  # type: ignore[arg-type]  # whatever they are
         seen.append(picture.pixels.shape[:2])
         return picture
 
@@ -77,10 +79,12 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     return seen
 
 
-def run_over(folder: Path, min_face: str | None, predictor: fakes.FakePredictor | None = None) -> LabelledImages:
+def run_over(
+    folder: Path, min_face: str | None, predictor: fakes.FakePredictor | None = None, second_decode: str | None = None
+) -> LabelledImages:
     detector = BuiltinDetector()
     tools = WorkerModels(detector, predictor or fakes.FakePredictor(), CpuFaceExtractor(detector, detector.largest_side))
-    config = replace(fakes.config("/labels"), min_face=min_face)
+    config = replace(fakes.config("/labels"), min_face=min_face, second_decode=second_decode)
     return process_images(fakes.refs(folder), config, tools, Stopwatch(), on_progress=lambda _: None, read=read_uri)
 
 
@@ -113,6 +117,32 @@ def test_faces_are_those_of_the_photograph_and_crops_as_fine_as_it(canvas, tmp_p
         assert np.abs(predictor.crops[one].astype(int) - full.crops[other]).mean() < 12  # a few pixels' shift
     assert facts.quality is not None
     assert facts.quality.face_size_px.max() > 350
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_second_decode_of_luma_gives_the_same_faces_in_colour(canvas, tmp_path, orientation):
+    exif, upright = Image.Exif(), {1: canvas, 6: canvas.transpose(Image.Transpose.ROTATE_90)}
+    exif[0x0112] = orientation
+    folder = saved(upright[orientation], tmp_path / "jpeg", "photo.jpg", quality=92, exif=exif)
+    earlier, now = Predictor(), Predictor()
+    (before,), (after,) = run_over(folder, "1%", earlier).facts, run_over(folder, "1%", now, LUMA).facts
+    assert np.array_equal(found(before), found(after))
+    assert before.quality is not None
+    assert after.quality is not None
+    assert np.abs(before.quality.sharpness - after.quality.sharpness).max() < 0.01
+    changed = [not np.array_equal(*pair) for pair in zip(earlier.crops, now.crops, strict=True)]
+    assert sorted(changed) == [False, True]  # the largest face is fine enough in the first decode
+    one, other = earlier.crops[changed.index(True)], now.crops[changed.index(True)]
+    assert np.abs(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY).astype(int) - cv2.cvtColor(other, cv2.COLOR_RGB2GRAY)).mean() < 1
+    assert np.abs(one.astype(int) - other).mean() < 4
+
+
+def test_pictures_that_have_no_luma_of_their_own_are_decoded_again_in_colour(canvas, tmp_path):
+    folder = saved(canvas.convert("CMYK"), tmp_path / "cmyk", "photo.jpg", quality=92)
+    earlier, now = Predictor(), Predictor()
+    run_over(folder, "1%", earlier)
+    run_over(folder, "1%", now, LUMA)
+    assert np.array_equal(np.stack(earlier.crops), np.stack(now.crops))
 
 
 @pytest.mark.parametrize(
@@ -189,7 +219,7 @@ def test_spans_hold_all_in_order_and_no_more_than_there_is_room_for(sizes, limit
 
 
 def test_the_rule_for_a_decoded_picture():
-    picture = Picture(np.zeros((750, 1000, 3), np.uint8), "0" * 64, 1, height=3000, width=4000)
+    picture = Picture(np.zeros((750, 1000, 3), np.uint8), height=3000, width=4000)
     search = FaceSearch(MinFace.parse("1%"), 16.0)
     look = search.look(picture)
     assert (look.least, look.side, search.smallest(picture)) == (10, 1000, 40)
@@ -211,11 +241,11 @@ def test_damage_that_only_the_second_decode_meets_quarantines_that_picture(canva
     (folder / "photo.jpg").write_bytes(stream.getvalue())
     calls, original = [0], decoder.decode
 
-    def failing(*arguments: object) -> Picture:
+    def failing(*arguments: object, **options: object) -> Picture:
         calls[0] += 1
         if calls[0] == 2:
             raise MemoryError
-        return original(*arguments)  # type: ignore[arg-type]  # whatever they are
+        return original(*arguments, **options)  # type: ignore[arg-type]  # whatever they are
 
     monkeypatch.setattr(decoder, "decode", failing)
     (facts,) = run_over(folder, "1%").facts

@@ -19,7 +19,7 @@ from fer_core.detect.quarter_turn import turned_faces
 from fer_core.gpu.face_extractor import GpuFaceExtractor
 from fer_core.pipeline.label_images import LabelledImages, process_images
 from fer_core.pipeline.worker_models import WorkerModels
-from fer_core.run.configuration import TURNED
+from fer_core.run.configuration import LUMA, TURNED
 from fer_core.storage.store import read_uri
 from fer_core.timing import Stopwatch
 from fer_core.types import Picture
@@ -43,7 +43,7 @@ def photograph(size: str) -> Image.Image:
 def labelled(folder: Path, turned: str | None, together: FaceExtractor | None = None) -> tuple[LabelledImages, list[NDArray[np.uint8]]]:
     predictor = Predictor()
     tools = WorkerModels(BuiltinDetector(), predictor, together)
-    config = replace(fakes.config("/labels"), min_face="1%", turned=turned)
+    config = replace(fakes.config("/labels"), min_face="1%", turned=turned, second_decode=LUMA)
     seen = process_images(fakes.refs(folder), config, tools, Stopwatch(), on_progress=lambda _: None, read=read_uri)
     return seen, predictor.crops
 
@@ -53,8 +53,8 @@ def labelled(folder: Path, turned: str | None, together: FaceExtractor | None = 
 def test_it_has_the_labels_of_the_upright_photograph(tmp_path, monkeypatch, size, turns):
     decoded, original = list[tuple[int, ...]](), decoder.decode
 
-    def noting(*arguments: object) -> Picture:
-        picture: Picture = original(*arguments)  # type: ignore[arg-type]  # whatever they are
+    def noting(*arguments: object, **options: object) -> Picture:
+        picture: Picture = original(*arguments, **options)  # type: ignore[arg-type]  # whatever they are
         decoded.append(picture.pixels.shape[:2])
         return picture
 
