@@ -1,11 +1,11 @@
 """Gives a model what a training of today adds to it: the ranges of its activations, for eight bits, and its class prior. The weights stay.
 
-    python -m benchmarks.accuracy.class_prior --model tiny --ferplus FERPLUS --to MODEL
+    python -m benchmarks.accuracy.class_prior --model tiny --ferplus FERPLUS [--people MUXSPACE] --to MODEL
 
 The class bias is the model's own or, where it has none, the log of the mean vote targets of FER+ train without its held-back tenth
-(`carve_dev`). Temperatures, review limits,
-curves of precision and the scale of novelty are fitted on that tenth, as it is and corrupted: on faces that the training did not see, and
-on the answers in eight bits. The shipped `tiny` was made so from the weights 09dd84e8 (figures: docs/explanation/trust.md).
+(`carve_dev`). Temperatures, review limits, curves of precision and the scale of novelty are fitted on that tenth, as it is and corrupted:
+on faces that the training did not see, and on the answers in eight bits. With --people also on the `train` faces of sets that the training
+did not use at all. The shipped `tiny` was made so from the weights 09dd84e8 (figures: docs/explanation/trust.md).
 """
 
 import argparse
@@ -38,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--ferplus", type=Path, required=True)
+    parser.add_argument("--people", type=Path, nargs="*", default=[], help="face sets that the model was not trained on")
     parser.add_argument("--to", type=Path, required=True, help="folder of the new model")
     args = parser.parse_args()
     ref = resolve_model(args.model)
@@ -53,14 +54,22 @@ def main() -> None:
     own = DevSet(OWN, dev.crops[kept], classes, dev.classes)
     ranges = activation_ranges(network, calibration_crops(own))
     session = NetworkSession(spec.network, read_weights(ref)[0], ranges, mirrored=spec.flip)
-    held_back = HeldBack(Domain(OWN, session.logits(own.crops), classes), (), corrupted_domains(session.logits, own))
-    prior = fit_class_prior(held_back, bias, Cosines(spec.network.logit_scale, np.zeros_like(bias)))
+    others = tuple(_people(folder, session) for folder in args.people)
+    held_back = HeldBack(Domain(OWN, session.logits(own.crops), classes), others, corrupted_domains(session.logits, own))
+    offset = bias if spec.network.class_bias else np.zeros_like(bias)
+    prior = fit_class_prior(held_back, bias, Cosines(spec.network.logit_scale, offset))
     training = prior.calibrations["training"]
     card = {name: value for name, value in ref.card.items() if name not in {"digest", "spec", "figures", "unseen"}}
     card |= {"weights_of": card.get("weights_of", ref.digest), **calibration_told(held_back, prior)}
     new = dataclasses.replace(spec, temperature=training.temperature, review=training.review, prior=prior, ranges=ranges)
     made = save_model(args.to, network.state_dict(), new, card, half=True)
     print(json.dumps({"model": str(made.path), "digest": made.digest, **card["calibration"]}, indent=1))
+
+
+def _people(folder: Path, session: NetworkSession) -> Domain:
+    faces = read_split(folder, "train", luma=True)
+    classes, kept = majority_classes(faces.votes, faces.kind)
+    return Domain(folder.name, session.logits(faces.crops[kept]), classes)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--name", help="name of the model (default: the configuration's, else tiny)")
     teacher = "teacher for distillation: a model, or a table of another model's answers; may be given several times"
     parser.add_argument("--teacher", metavar="NAME|DIR|FILE.parquet", action="append", default=[], help=teacher)
-    parser.add_argument("--start", metavar="NAME|DIR", help="model of the same network to start from")
+    parser.add_argument("--start", metavar="NAME|DIR", help="model to start from, of the same network; its head may differ")
     tune = "with --start, what learns: the whole network, or class centers and bias alone, for one collection (default: all)"
     parser.add_argument("--tune", choices=("all", "head"), default="all", help=tune)
     parser.add_argument("--epochs", metavar="N", type=int, help="passes over the training faces")

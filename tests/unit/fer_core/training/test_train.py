@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,6 +106,7 @@ def test_interrupted_run_ends_with_the_same_weights(faceset: Path, short: ModelR
 KILLED = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from tests.unit.fer_core.training.test_train import SHORT, TrainingCallbacks, trained
 def wait(record):
     print(record.epoch, flush=True)
@@ -250,14 +252,16 @@ def test_sharpness_aware_run_learns(tmp_path: Path) -> None:
     assert seen[-1].train_loss < 0.8 * seen[0].train_loss
 
 
-def test_start_from_a_model(faceset: Path, short: ModelRef, tmp_path: Path) -> None:
-    seen: list[EpochRecord] = []
-    still = replace(SHORT, epochs=1, learning_rate=1e-9, average=0.0)
-    ref = train(Sources((faceset,), start=short), tmp_path, still, "cpu", listener=told(seen))
+@pytest.mark.parametrize("head", [{}, {"affine": False, "class_bias": True, "logit_scale": 8.0}])
+def test_start_from_a_model(faceset: Path, short: ModelRef, tmp_path: Path, head: dict[str, Any]) -> None:
+    """Features and centers are its own. Where the head differs, a norm without scale and bias and a class bias begin anew."""
+    still = replace(SHORT, epochs=1, learning_rate=1e-9, average=0.0, network=replace(SHORT.network, **head))
+    ref = train(Sources((faceset,), start=short), tmp_path, still, "cpu")
     assert ref.card["sources"]["start"] == short.digest
-    kept = {name for name in load_file(ref.path / WEIGHTS) if "running" not in name}
-    theirs = load_file(short.path / WEIGHTS)
-    assert all(torch.allclose(load_file(ref.path / WEIGHTS)[name], theirs[name], atol=1e-6) for name in kept)
+    ours, theirs = load_file(ref.path / WEIGHTS), load_file(short.path / WEIGHTS)
+    assert set(ours) ^ set(theirs) == ({"class_bias", "norm.weight", "norm.bias"} if head else set())
+    kept = {name for name in set(ours) & set(theirs) if "running" not in name}
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in kept)
 
 
 def test_start_from_another_network(faceset: Path, short: ModelRef, tmp_path: Path) -> None:
@@ -292,6 +296,7 @@ TORCHRUN = """
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from tests.support.made_faces import QUICK
 from fer_core.training.train import Sources, train
 train(Sources((Path(sys.argv[1]),)), Path(sys.argv[2]), replace(QUICK, epochs=3, name="short"), "cpu")
