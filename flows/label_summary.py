@@ -72,10 +72,7 @@ def as_text(summary: Summary, started_at: float, first_line: str) -> list[str]:
         f"run {manifest.run_id}: {manifest.listed:,} images listed, {manifest.unchanged:,} unchanged, {summary.images:,} processed"
     )
     lines += unlisted_lines(manifest.excluded, manifest.ignored)
-    if manifest.denied:
-        lines.append(f"{manifest.denied:,} images were forgotten and are left out (see ferflow forget)")
-    if manifest.expired:
-        lines.append(f"{manifest.expired:,} images are past the age of the root's policy, and have not changed (see ferflow policy)")
+    lines += removed_lines(manifest.denied, manifest.expired)
     if not summary.images:
         lines.append("nothing was new")
     if manifest.reused:
@@ -108,6 +105,13 @@ def unlisted_lines(excluded: int, ignored: Mapping[str, int]) -> list[str]:
     lines = [f"{sum(ignored.values()):,} files were ignored, which are no images by their names: {kinds}"] if kinds else []
     where = "links out of the source (see --follow-links), thumbnails and bins (see --no-default-excludes), --exclude, or system files"
     return lines + ([f"{excluded:,} folders and files were excluded: {where}"] if excluded else [])
+
+
+def removed_lines(denied: int, expired: int) -> list[str]:
+    """What is left out since it was removed from the root, a line each."""
+    lines = [f"{denied:,} images were forgotten and are left out (see ferflow forget)"] if denied else []
+    past = f"{expired:,} images are past the age of the root's policy, and have not changed (see ferflow policy)"
+    return [*lines, past] if expired else lines
 
 
 def max_failed_sentence(summary: Summary, max_failed: float | None) -> str | None:

@@ -14,7 +14,7 @@ from fer_core.planning.draft import draft
 from fer_core.storage.store import Store, open_store
 from flows.cli.stage_progress import StageProgress
 from flows.label_params import LabelParams
-from flows.label_summary import unlisted_lines
+from flows.label_summary import removed_lines, unlisted_lines
 from flows.output import print_result
 from flows.setup.checks import check_id
 from flows.setup.label import configure, load_resumable_plan
@@ -38,9 +38,9 @@ def dry_run(params: LabelParams, as_json: bool) -> int:
     store, cluster = open_store(params.to), params.workers_wanted
     if params.resume is not None:
         plan = load_resumable_plan(params)
+        config = plan.config
         todo = unfinished_shards(plan, staged_receipts(store, params.resume))
         images = plan.images.filter(pc.is_in(plan.images["shard"], value_set=pa.array(todo, pa.int32())))
-        config, listed, unchanged, excluded, ignored = plan.config, plan.listed, plan.unchanged, plan.excluded, plan.ignored
     else:
         config = configure(params)
         check_id(store, params.run_id)
@@ -48,19 +48,20 @@ def dry_run(params: LabelParams, as_json: bool) -> int:
             found = collect(params.source, params.source_options, on_listed=partial(progress, "listed images"))
             progress("planning")
             workers = cluster.planning_concurrency()
-            drawn = draft(store, config, found, workers=workers, force=params.force)
-        config, images, listed, unchanged, excluded = drawn.config, drawn.images, drawn.listed, drawn.unchanged, drawn.excluded
-        ignored = drawn.ignored
+            plan = draft(store, config, found, workers=workers, force=params.force)
+        images, config = plan.images, plan.config
     rate = rate_for(store, config.pipeline_digest, config.detector)
     size = pc.sum(images["bytes"]).as_py() or 0
     workers = min(cluster.max_concurrency(), pc.count_distinct(images["shard"]).as_py()) if images.num_rows else 0
     minutes = (START_SECONDS + images.num_rows * rate.seconds / workers) / 60 if workers else 0.0
     value = {
         "dry_run": True,
-        "listed": listed,
-        "unchanged": unchanged,
-        "excluded": excluded,
-        "ignored": dict(ignored),
+        "listed": plan.listed,
+        "unchanged": plan.unchanged,
+        "excluded": plan.excluded,
+        "ignored": dict(plan.ignored),
+        "denied": plan.denied,
+        "expired": plan.expired,
         "to_read": images.num_rows,
         "bytes": size,
         "expected_minutes": round(minutes, 2),
@@ -73,8 +74,9 @@ def dry_run(params: LabelParams, as_json: bool) -> int:
     }
     who = f"{workers} worker{'' if workers == 1 else 's'}"
     lines = (
-        f"{listed:,} images listed, {unchanged:,} unchanged, {images.num_rows:,} to read ({_bytes(size)})",
-        *unlisted_lines(excluded, ignored),
+        f"{plan.listed:,} images listed, {plan.unchanged:,} unchanged, {images.num_rows:,} to read ({_bytes(size)})",
+        *unlisted_lines(plan.excluded, plan.ignored),
+        *removed_lines(plan.denied, plan.expired),
         f"expected: about {_minutes(minutes)} with {who}, at {rate.seconds:.3f} s an image and core ({rate.source})",
         f"detector {config.detector}, shards of {config.shard_size} at most; nothing was written",
     )

@@ -93,7 +93,7 @@ def test_a_night_after_it_reads_the_content_and_keeps_nothing_of_it(two_pictures
     stored = [file for home in (on_server.home, prefect_server_home) for file in home.rglob("*") if file.is_file()]
     assert [file for file in stored if b"Uncle Bob" in file.read_bytes() or digest.encode() in file.read_bytes()] == []
     again = call("label", photos, "--to", root, "--dry-run", "--json")
-    assert (again.code, again.json["to_read"]) == (0, 0)
+    assert (again.code, *(again.json[name] for name in ("to_read", "denied", "expired"))) == (0, 0, 1, 0)
     assert call("verify", root).code == 0
 
 
