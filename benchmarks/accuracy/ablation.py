@@ -1,7 +1,7 @@
 """What each part of the method is worth: five losses times three sets of features, trained alike and scored on the validation split.
 
 python -m benchmarks.accuracy.ablation FACESET --to FOLDER                          every cell, three seeds (for a GPU: hours on a CPU)
-python -m benchmarks.accuracy.ablation FACESET --to FOLDER --cells cross --seeds 1 --faces 6000 --epochs 6   a small budget on a CPU
+python -m benchmarks.accuracy.ablation FACESET --to FOLDER --cells needed --base benchmarks/accuracy/half_width.json   two hours of a core
 
 Each run is `ferflow train` in a process of its own, `--jobs` of them at a time; what is done already is not done again. Writes
 ablation.json and ablation.md. Same budget: the same faces, epochs, batches, augmentation and seeds; only loss and features differ.
