@@ -5,7 +5,7 @@
 
 Targets are the shares of votes; single labels are smoothed by 0.15 and count twice, those of `--noisy` sets by 0.3 and once. AdamW, cosine,
 averaged weights; luma at 112 px. Resumes from its checkpoint. OUT/answers.parquet holds the mean of both mirror images of every face.
-The package reads ImageNet's weights itself, by `torch.load`.
+The package reads ImageNet's weights itself, by `torch.load`, which takes tensors alone (`weights_only`, its default since torch 2.6).
 """
 
 import argparse

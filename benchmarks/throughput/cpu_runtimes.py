@@ -101,12 +101,12 @@ def networks(network: MultiscaleNet, spec: ModelSpec) -> Iterator[Logits]:
     """Each of `WAYS`."""
     mirrored = spec.flip
     for kind in (torch.float32, torch.bfloat16):
-        yield _Torch(fused(network).to(kind, memory_format=torch.channels_last), kind, mirrored)  # type: ignore[call-overload]  # torch's stubs
+        yield _Torch(fused(network).to(kind, memory_format=torch.channels_last), kind, mirrored)  # type: ignore[call-overload]  # torch's annotation lacks it
     tensors = read_weights(resolve_model("tiny"))[0]
     for ranges in (None, spec.ranges):
         yield _runtime(Session(build_onnx(network.config, tensors, ranges, mirrored=mirrored)))
     if COMPILER:
-        compiled = fused(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
+        compiled = fused(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotation lacks it
         compiled.forward = torch.compile(compiled.forward)
         yield _Torch(compiled, torch.float32, mirrored)
 
@@ -138,13 +138,13 @@ def _runtime(session: Session) -> Logits:
 def detectors() -> Iterator[tuple[DetectorRuntime, DetectorRuntime]]:
     """Each of `WAYS`: the runtime that searches and the one that refines, in 8 bits as labelling has them."""
     for kind in (torch.float32, torch.bfloat16):
-        runtime = _torch_runtime(load_detector(SHIPPED).to(kind, memory_format=torch.channels_last), kind)  # type: ignore[call-overload]  # torch's stubs
+        runtime = _torch_runtime(load_detector(SHIPPED).to(kind, memory_format=torch.channels_last), kind)  # type: ignore[call-overload]  # torch's annotation lacks it
         yield runtime, runtime
     single = load_runtime(SHIPPED, "cpu")
     yield single, single
     yield load_runtime(SHIPPED, "cpu", quantized=True), single
     if COMPILER:
-        network = load_detector(SHIPPED).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
+        network = load_detector(SHIPPED).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotation lacks it
         network.levels = torch.compile(network.levels)
         runtime = _torch_runtime(network, torch.float32)
         yield runtime, runtime
