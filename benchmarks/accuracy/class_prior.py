@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_core.evaluation.evaluate import majority_classes
 from fer_core.faceset import carve_dev, read_split, vote_targets
 from fer_core.models.store import load_model, read_weights, resolve_model, save_model
 from fer_core.predict.activation_ranges import activation_ranges
@@ -50,12 +49,11 @@ def main() -> None:
         bias = np.log(shares / shares.sum())
     else:
         bias = np.array(spec.prior.bias)
-    classes, kept = majority_classes(dev.votes, dev.kind)
-    own = DevSet(OWN, dev.crops[kept], classes, dev.classes)
+    own = DevSet.of(OWN, dev)
     ranges = activation_ranges(network, calibration_crops(own))
     session = NetworkSession(spec.network, read_weights(ref)[0], ranges, mirrored=spec.flip)
     others = tuple(_people(folder, session) for folder in args.people)
-    held_back = HeldBack(Domain(OWN, session.logits(own.crops), classes), others, corrupted_domains(session.logits, own))
+    held_back = HeldBack(Domain(OWN, session.logits(own.crops), own.classes, own.agreed), others, corrupted_domains(session.logits, own))
     offset = bias if spec.network.class_bias else np.zeros_like(bias)
     prior = fit_class_prior(held_back, bias, Cosines(spec.network.logit_scale, offset))
     training = prior.calibrations["training"]
@@ -67,9 +65,8 @@ def main() -> None:
 
 
 def _people(folder: Path, session: NetworkSession) -> Domain:
-    faces = read_split(folder, "train", luma=True)
-    classes, kept = majority_classes(faces.votes, faces.kind)
-    return Domain(folder.name, session.logits(faces.crops[kept]), classes)
+    faces = DevSet.of(folder.name, read_split(folder, "train", luma=True))
+    return Domain(faces.name, session.logits(faces.crops), faces.classes, faces.agreed)
 
 
 if __name__ == "__main__":

@@ -332,7 +332,10 @@ def _saved(folder: Path, head: Fitted, faces: Material, card: dict[str, Any]) ->
     for tensor in network.state_dict().values():  # as it will be stored
         if tensor.is_floating_point():
             tensor.copy_(tensor.half())
-    own, people, *spoilt = (Domain(one.name, said(head, one), one.classes) for one in (faces.own, faces.people, *faces.corrupted))
+    own, people, *spoilt = (
+        Domain(one.name, said(head, one), one.classes, np.ones(len(one.classes), np.bool_))
+        for one in (faces.own, faces.people, *faces.corrupted)
+    )
     held_back = HeldBack(own, (people,), tuple(spoilt))
     bias = np.zeros(8) if network.class_bias is None else network.class_bias.detach().double().numpy()
     prior = fit_class_prior(held_back, bias, Cosines(config.logit_scale, bias))

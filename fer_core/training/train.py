@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fer_core.errors import TrainingError
 from fer_core.evaluation import training_history
-from fer_core.evaluation.evaluate import majority_classes, score
+from fer_core.evaluation.evaluate import score
 from fer_core.evaluation.plots import curves_png
 from fer_core.evaluation.training_history import EpochRecord
 from fer_core.faceset import FaceSplit, card_for_model, carve_dev, faceset_digest, held_out_pictures, join, read_card, read_split
@@ -112,6 +112,7 @@ def train(  # noqa: PLR0917  (a table of plain values)
     identity = {"config": config.to_json(), "sources": sources.to_json()}
     with init_distributed(torch_device(device)) as (ranks, own_device):
         learned, dev_set, unlike = _parts(sources, config, device)
+        judging = dev_set.majority()
         run = TrainingRun(config, own_device, ranks, learned, sources.start)
         del learned  # on a GPU the run has a copy
         if resume:
@@ -126,7 +127,7 @@ def train(  # noqa: PLR0917  (a table of plain values)
             while not run.finished:
                 start = time.monotonic()
                 loss = run.epoch(listener.step, keep, keep_after)
-                record = _judged(run, dev_set, loss, start)
+                record = _judged(run, judging, loss, start)
                 if log is not None:
                     save_checkpoint(folder / STATE, run.tensors(), run.progress, identity)
                     training_history.append(folder / HISTORY, record)
@@ -162,22 +163,17 @@ def _parts(sources: Sources, config: TrainConfig, device: Device) -> tuple[Train
     faces = [_prevailed(split, folder, sources, spoken) for split, folder in zip(own, sources.facesets, strict=True)]
     held_out = frozenset(dev.pictures).union(*(held.pictures for _, held in others), *map(held_out_pictures, sources.facesets))
     learned = training_data(join(faces, held_out), config.smoothing, config.balance, spoken)
-    judging = _dev_set(OWN, dev)
-    if len(learned) < config.batch or len(judging.classes) == 0:
-        found = f"{len(learned)} for training, {len(judging.classes)} held back"
+    judging = DevSet.of(OWN, dev)
+    if len(learned) < config.batch or not judging.agreed.any():
+        found = f"{len(learned)} for training, {int(judging.agreed.sum())} held back"
         raise TrainingError(f"too few faces to train on: {found}, batches of {config.batch}")
     answers = [_teacher(one, device).answers(learned) for one in sources.teachers]
-    unlike = [_dev_set(read_card(folder).name, held) for folder, (_, held) in zip(sources.facesets[1:], others, strict=True)]
+    unlike = [DevSet.of(read_card(folder).name, held) for folder, (_, held) in zip(sources.facesets[1:], others, strict=True)]
     return distill(learned, answers, config.distill), judging, tuple(one for one in unlike if len(one.classes))
 
 
 def _teacher(source: ModelRef | AnswerTable, device: Device) -> Teacher:
     return source if isinstance(source, AnswerTable) else ModelTeacher(Predictor(source, device, AnswerOptions("training")))
-
-
-def _dev_set(name: str, faces: FaceSplit) -> DevSet:
-    classes, kept = majority_classes(faces.votes, faces.kind)
-    return DevSet(name, faces.crops[kept], classes, faces.classes)
 
 
 def _prevailed(split: FaceSplit, folder: Path, sources: Sources, reviewed: Collection[str]) -> FaceSplit:
@@ -206,9 +202,9 @@ def _prior(
 
     The prior is the learned class bias or, of a network without one, the log prior of its targets, which its logits hold then.
     """
-    others = tuple(Domain(one.name, logits(network, one.crops, run.device), one.classes) for one in unlike)
+    others = tuple(Domain(one.name, logits(network, one.crops, run.device), one.classes, one.agreed) for one in unlike)
     spoilt = corrupted_domains(lambda crops: logits(network, crops, run.device), dev_set)
-    held_back = HeldBack(Domain(dev_set.name, said, dev_set.classes), others, spoilt)
+    held_back = HeldBack(Domain(dev_set.name, said, dev_set.classes, dev_set.agreed), others, spoilt)
     config = run.config.network
     learned = np.zeros(len(config.classes)) if network.class_bias is None else network.class_bias.detach().double().cpu().numpy()
     bias = log_prior(run.material).double().cpu().numpy() if network.class_bias is None else learned
@@ -229,7 +225,8 @@ def _finish(run: TrainingRun, dev_set: DevSet, unlike: Sequence[DevSet], folder:
     said = logits(network, dev_set.crops, run.device)
     prior, calibration = _prior(run, network, dev_set, unlike, said)
     own = prior.calibrations["training"]
-    figures = score(prior.posterior(said, "training"), dev_set.classes, dev_set.present)
+    judging = dev_set.majority()
+    figures = score(prior.posterior(said[dev_set.agreed], "training"), judging.classes, judging.present)
     ranges = activation_ranges(network, calibration_crops(dev_set), run.device)
     spec = ModelSpec(run.config.network, own.temperature, flip=True, review=own.review, prior=prior, ranges=ranges)
     card = {
@@ -240,7 +237,7 @@ def _finish(run: TrainingRun, dev_set: DevSet, unlike: Sequence[DevSet], folder:
         "sources": sources.to_json(),
         "training": run.config.to_json(),
         "development": {
-            "faces": len(dev_set.classes),
+            "faces": len(judging.classes),
             "protocol": "majority",
             "epoch": run.progress.best_epoch,
             "accuracy": figures.accuracy,

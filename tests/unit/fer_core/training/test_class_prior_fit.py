@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from fer_core.faceset import FaceSplit
+from fer_core.labels import EXPRESSIONS
 from fer_core.models.calibration import expected_calibration_error, softmax
 from fer_core.models.prior import PRIORS
-from fer_core.training.class_prior_fit import Cosines, Domain, HeldBack, domain_errors, fit_class_prior
+from fer_core.training.class_prior_fit import Cosines, DevSet, Domain, HeldBack, calibration_told, domain_errors, fit_class_prior
 
 SHARES = np.array([0.4, 0.25, 0.1, 0.1, 0.08, 0.03, 0.03, 0.01])
 BIAS = np.log(SHARES)
@@ -18,7 +20,7 @@ def domain(name: str, seed: int, heat: float = 1.0, count: int = 6000, shares: n
     classes = random.choice(8, count, p=shares)
     evidence = random.normal(0, 1, (count, 8)) + 2.0 * np.eye(8)[classes]
     # the log odds of two unit normals 2 apart
-    return Domain(name, heat * 2.0 * evidence + BIAS, classes.astype(np.int64))
+    return Domain(name, heat * 2.0 * evidence + BIAS, classes.astype(np.int64), np.ones(count, np.bool_))
 
 
 @pytest.mark.parametrize("heat", [0.6, 1.0, 1.7])
@@ -36,6 +38,31 @@ def test_other_temperatures_lie_between_the_domains() -> None:
     alone = fit_class_prior(HeldBack(own, (), ()), BIAS, None).calibrations["balanced"].temperature
     assert alone == pytest.approx(1, abs=0.15)
     assert alone < both < 2.1
+
+
+def test_only_the_prior_of_training_leaves_out_faces_that_raters_disagree_on() -> None:
+    """A third of the faces have a label at random."""
+    sure, random = domain("own", 0), np.random.default_rng(5)
+    doubtful = random.random(len(sure.classes)) < 1 / 3
+    own = Domain("own", sure.logits, np.where(doubtful, random.choice(8, len(doubtful)), sure.classes), ~doubtful)
+    some, every = (fit_class_prior(HeldBack(one, (), ()), BIAS, None) for one in (own.majority(), own))
+    assert some.calibrations["training"] == every.calibrations["training"]
+    assert domain_errors(HeldBack(own, (), ()), some, "tempered")["own"] > 0.12
+    assert every.calibrations["tempered"].temperature > 1.5 * some.calibrations["tempered"].temperature
+    assert domain_errors(HeldBack(own, (), ()), every, "tempered")["own"] < 0.08
+    assert calibration_told(HeldBack(own, (), ()), every)["calibration"]["protocols"]["tempered"] == "argmax"
+
+
+def test_faces_without_a_majority_are_kept_apart() -> None:
+    """Five raters each: agreed, three against two, two against two and one, nobody names an expression."""
+    votes = np.zeros((4, 10), np.float32)
+    votes[0, 3], votes[1, [0, 4]], votes[2, [5, 6, 7]], votes[3, 9] = 5, (2, 3), (2, 2, 1), 5
+    names = tuple("abcd")
+    faces = FaceSplit(names, names, np.zeros((4, 112, 112), np.uint8), votes, "votes", EXPRESSIONS)
+    made = DevSet.of("own", faces)
+    assert made.classes.tolist() == [3, 4, 5]
+    assert made.agreed.tolist() == [True, True, False]
+    assert made.majority().classes.tolist() == [3, 4]
 
 
 def test_under_balanced_a_balanced_collection_is_calibrated() -> None:
@@ -58,7 +85,7 @@ def test_precision_holds_on_other_faces() -> None:
 
 def test_faces_of_small_cosines_are_novel() -> None:
     own = domain("own", 0)
-    spoilt = Domain("blur 5", np.random.default_rng(4).normal(0, 0.3, (500, 8)) + BIAS, own.classes[:500])
+    spoilt = Domain("blur 5", np.random.default_rng(4).normal(0, 0.3, (500, 8)) + BIAS, own.classes[:500], own.agreed[:500])
     prior = fit_class_prior(HeldBack(own, (), (spoilt,)), BIAS, Cosines(SCALE, BIAS))
     assert prior.novelty is not None
     assert prior.novelty.limit < 1
@@ -68,6 +95,6 @@ def test_faces_of_small_cosines_are_novel() -> None:
 
 
 def test_few_faces_and_absent_classes_are_no_error() -> None:
-    few = Domain("few", np.zeros((3, 8)) + BIAS, np.array([0, 1, 1]))
+    few = Domain("few", np.zeros((3, 8)) + BIAS, np.array([0, 1, 1]), np.ones(3, np.bool_))
     prior = fit_class_prior(HeldBack(few, (), ()), BIAS, Cosines(SCALE, BIAS))
     assert all(0.04 < one.temperature < 21 for one in prior.calibrations.values())
