@@ -34,7 +34,7 @@ class NamedLayers(FloatLayers):
         self.values: dict[str, str] = {}
 
     def first(self, layer: str) -> str:
-        """See `LayerWriter`."""
+        """See `FloatLayers`."""
         return self._noted(layer, super().first(layer))
 
     def convolution(self, x: str, layer: str, stride: int = 1, *, rectified: bool = True) -> str:

@@ -11,8 +11,8 @@ GREY: Final = 128
 class LayerWriter(Protocol):
     """Adds layers to a graph. Values are referred to by their names in the graph, layers by those of `DetectionConfig.tensor_shapes`."""
 
-    def first(self, layer: str) -> str:
-        """The first convolution, of the pictures, and a ReLU."""
+    def stem(self, first: str, second: str) -> str:
+        """The first two convolutions, of the pictures, each of stride 2 and with a ReLU."""
         ...
 
     def convolution(self, x: str, layer: str, stride: int = 1, *, rectified: bool = True) -> str:
@@ -34,7 +34,7 @@ class LayerWriter(Protocol):
 
 def write_layers(config: DetectionConfig, writer: LayerWriter) -> list[str]:
     """The whole network; the names of the outputs of its levels, finest first."""
-    x = writer.convolution(writer.first("stem.0.conv"), "stem.1.conv", 2)
+    x = writer.stem("stem.0.conv", "stem.1.conv")
     stages, seen, mixed = list[str](), list[str](), ""
     for stage, blocks in enumerate(config.blocks):
         x = writer.convolution(x, f"stages.{stage}.down.conv", 2)
@@ -63,8 +63,8 @@ class _Names:
     def __init__(self) -> None:
         self.names: list[str] = []
 
-    def first(self, layer: str) -> str:
-        return self._noted(layer)
+    def stem(self, first: str, second: str) -> str:
+        return self._noted(self._noted(first) and second)
 
     def convolution(self, x: str, layer: str, stride: int = 1, *, rectified: bool = True) -> str:
         return self._noted(layer)

@@ -20,22 +20,25 @@ INPUT: Final = ("pictures", "height", "width", 3)
 class OnnxDetectorRuntime:
     """A `DetectorRuntime` with the threads of `onnx_builder.Session`."""
 
-    def __init__(self, model: Model) -> None:
-        """model: of `build_onnx` or of `quantized_onnx.build_quantized`."""
-        self._session = Session(model)
+    def __init__(self, model: Model, columns: int = 1) -> None:
+        """model: of `build_onnx` or, with as many `columns` as it reads at once, of `quantized_onnx.build_quantized`."""
+        self._session, self._columns = Session(model), columns
 
     def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> Levels:
         """See `DetectorRuntime`."""
-        return finite(self._session(framed(pictures)))
+        return finite(self._session(framed(pictures, self._columns)))
 
 
-def framed(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """(H, W, 3) each -> (B, H + 1, W + 1, 3): a first row and column of grey, in place of the first convolution's zero padding."""
+def framed(pictures: Sequence[NDArray[np.uint8]], columns: int = 1) -> NDArray[np.uint8]:
+    """(H, W, 3) each -> (B, H + 1, W / columns + 1, 3 * columns): so many neighbouring pixels are the channels of one.
+
+    A first row and column of grey stand in place of the first convolution's zero padding, and grey fills the last columns.
+    """
     height, width = pictures[0].shape[:2]
-    stacked = np.full((len(pictures), height + 1, width + 1, 3), GREY, np.uint8)
+    stacked = np.full((len(pictures), height + 1, width + columns, 3), GREY, np.uint8)
     for index, picture in enumerate(pictures):
-        stacked[index, 1:, 1:] = picture
-    return stacked
+        stacked[index, 1:, 1 : width + 1] = picture
+    return stacked.reshape(len(pictures), height + 1, -1, 3 * columns)
 
 
 def build_onnx(config: DetectionConfig, tensors: Tensors) -> Model:
@@ -56,8 +59,12 @@ class FloatLayers:
         self.graph = Graph()
         self._tensors = tensors
 
+    def stem(self, first: str, second: str) -> str:
+        """See `LayerWriter`."""
+        return self.convolution(self.first(first), second, 2)
+
     def first(self, layer: str) -> str:
-        """See `LayerWriter`. Over the bytes of `framed`: strides of 2 never reach beyond the last ones of an even side."""
+        """The first convolution and a ReLU, over the bytes of `framed`: strides of 2 never reach beyond the last ones of an even side."""
         weight, bias = self.of(layer)
         x = self.graph.node("Cast", [self.graph.permute("x", [0, 3, 1, 2])], {"to": Graph.FLOAT})
         exact = weight.astype(np.float64)

@@ -28,12 +28,14 @@ def load_runtime(file: Path, device: str, *, quantized: bool = False) -> Detecto
     """
     if device == "cpu" and find_spec("onnxruntime") is not None:
         from fer_core.detect.builtin.onnx import OnnxDetectorRuntime, build_onnx
-        from fer_core.detect.builtin.quantized_onnx import build_quantized
+        from fer_core.detect.builtin.quantized_onnx import COLUMNS, build_quantized
 
         ranges = read_ranges(file) if quantized else {}
         config, tensors = read_detector(file)
         try:
-            return OnnxDetectorRuntime(build_quantized(config, tensors, ranges) if ranges else build_onnx(config, tensors))
+            if ranges:
+                return OnnxDetectorRuntime(build_quantized(config, tensors, ranges), COLUMNS)
+            return OnnxDetectorRuntime(build_onnx(config, tensors))
         except (LookupError, ValueError, RuntimeError) as error:
             raise incompatible_weights(file, error) from error
     from fer_core.detect.builtin.torch_runtime import TorchDetectorRuntime

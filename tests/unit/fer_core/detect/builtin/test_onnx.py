@@ -18,10 +18,10 @@ from skimage import data
 from benchmarks.detector.training.ranges import recorded
 from fer_core.detect.base import box_iou, nms
 from fer_core.detect.builtin.decode_outputs import rows_from
-from fer_core.detect.builtin.graph_layers import activations
+from fer_core.detect.builtin.graph_layers import GREY, activations, write_layers
 from fer_core.detect.builtin.network import STRIDES, DetectionConfig, DetectionNet
-from fer_core.detect.builtin.onnx import OnnxDetectorRuntime, build_onnx
-from fer_core.detect.builtin.quantized_onnx import build_quantized
+from fer_core.detect.builtin.onnx import INPUT, OnnxDetectorRuntime, build_onnx
+from fer_core.detect.builtin.quantized_onnx import COLUMNS, QuantizedLayers, build_quantized
 from fer_core.detect.builtin.runtime import DetectorRuntime, load_runtime
 from fer_core.detect.builtin.torch_runtime import TorchDetectorRuntime
 from fer_core.detect.builtin.weights import SHIPPED, load_detector, read_detector, read_ranges, save_detector, save_ranges
@@ -109,6 +109,15 @@ def test_a_cpu_without_the_runtime_looks_with_torch(monkeypatch: pytest.MonkeyPa
     assert isinstance(load_runtime(SHIPPED, "cpu"), TorchDetectorRuntime)
 
 
+class PlainStem(QuantizedLayers):
+    """Its first two convolutions read one pixel at a place."""
+
+    def stem(self, first: str, second: str) -> str:
+        x = self.graph.bytes_scaled(self.graph.permute("x", [0, 3, 1, 2]), 1 / GREY, GREY)
+        seen = self._convolution(x, first, self._of(first), {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [0] * 4})
+        return self.convolution(seen, second, 2)
+
+
 class TestQuantized:
     """The 8-bit form that searches the pyramid."""
 
@@ -123,6 +132,16 @@ class TestQuantized:
         for one, other in zip(*found, strict=True):
             assert box_iou(one[None, :4], other[None, :4])[0, 0] > 0.9
             assert abs(one[14] - other[14]) < 0.05
+
+    @pytest.mark.parametrize(("height", "width"), [(32, 32), (96, 160), (160, 96)])
+    def test_blocks_of_pixels_give_the_numbers_of_plain_convolutions(self, height: int, width: int) -> None:
+        config, tensors = read_detector(SHIPPED)
+        plain = PlainStem(tensors, read_ranges(SHIPPED))
+        runtime = OnnxDetectorRuntime(plain.graph.model(INPUT, write_layers(config, plain), np.uint8))
+        random = np.random.default_rng(height)
+        for some in (pictures(2, height, width), [random.integers(0, 256, (height, width, 3), np.uint8)]):
+            for ours, theirs in zip(self.runtime(some), runtime(some), strict=True):
+                assert np.array_equal(ours, theirs)
 
     def test_it_is_not_the_same_network(self) -> None:
         some = pictures(1, 96, 96)
@@ -151,8 +170,11 @@ class TestQuantized:
         for name in ("stem.0.conv", "outputs.0"):
             tensors[f"{name}.weight"][0], tensors[f"{name}.bias"][0] = weight, bias
         plain, quantized = (
-            OnnxDetectorRuntime(model)(pictures(1, 64, 64))
-            for model in (build_onnx(config, tensors), build_quantized(config, tensors, read_ranges(SHIPPED)))
+            runtime(pictures(1, 64, 64))
+            for runtime in (
+                OnnxDetectorRuntime(build_onnx(config, tensors)),
+                OnnxDetectorRuntime(build_quantized(config, tensors, read_ranges(SHIPPED)), COLUMNS),
+            )
         )
         assert all(np.isfinite(level).all() for level in quantized)
         assert np.abs(plain[0] - quantized[0]).mean() < 0.25
