@@ -50,7 +50,7 @@ Names the **apparent expression** of an aligned face: {expressions}. Not an inne
 | learns from | votes and labels{teachers} |
 | seed, epochs, batch | {seed}, {epochs} (best: {best}), {batch} |
 | start | {start} |
-| face recognition data | {faces} |
+{mean}| face recognition data | {faces} |
 {prior}
 
 ## Validation split (PublicTest), prior `training`, never trained on
@@ -166,6 +166,12 @@ def _trained(card: dict[str, Any]) -> str:
     return "\n".join([*lines, f"| held back of the first | {card['training']['dev_share']:.0%} of its groups |"])
 
 
+def _mean(card: dict[str, Any]) -> str:
+    """Of whose weights these are the mean; the lines on training are of the last of them."""
+    parts = [f"{one['share']:.0%} of `{one['digest'][:12]}`" for one in card.get("mean_of", [])]
+    return f"| mean of weights | {', '.join(parts)}; seed, epochs and start are of the last one |\n" if parts else ""
+
+
 def _page(card: dict[str, Any], ref: ModelRef) -> str:
     training, spec, sources = card["training"], card["spec"], card["sources"]
     teachers = [digest[:12] for digest in sources["teachers"]]
@@ -180,6 +186,7 @@ def _page(card: dict[str, Any], ref: ModelRef) -> str:
         loss=f"{training['loss']['kind'].replace('_', ' ')}, " + ", ".join(f"{name} {value:g}" for name, value in loss.items()),
         teachers=f", {training['distill']:.0%} of the targets from networks of ours, `{'`, `'.join(teachers)}`" if teachers else "",
         start="random weights" if sources["start"] is None else f"our own `{sources['start'][:12]}`",
+        mean=_mean(card),
         faces=FACES,
         prior=_prior(spec, card),
         seed=training["seed"],
