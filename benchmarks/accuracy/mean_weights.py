@@ -3,7 +3,7 @@
     python -m benchmarks.accuracy.mean_weights MODEL FURTHER [FURTHER ...] --to MEAN [--shares 0.3 0.7]
 
 Each FURTHER has learnt from MODEL, or their mean is no network. Then `benchmarks.accuracy.class_prior --model MEAN` fits its answers. Its
-card is that of the last one, with the face sets of all of them.
+class bias and its card are those of the last one, the card with the face sets of all of them.
 """
 
 import argparse
@@ -12,11 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 
 from fer_core.errors import UsageError
-from fer_core.models.prior import ClassPrior
 from fer_core.models.store import ModelRef, load_model, resolve_model, save_model
 
 
@@ -39,23 +37,12 @@ def mean_weights(models: Sequence[ModelRef], shares: Sequence[float] | None, to:
     states = [network.state_dict() for network, _ in loaded]
     last = states[-1]
     mean = {name: _mean([state[name] for state in states], shares) if value.is_floating_point() else value for name, value in last.items()}
-    spec = loaded[-1][1]
-    prior = _mean_prior([one.prior for _, one in loaded], shares)
-    return save_model(to, mean, replace(spec, ranges=None, prior=prior), _card(models, shares, to.name), half=True)
+    return save_model(to, mean, replace(loaded[-1][1], ranges=None), _card(models, shares, to.name), half=True)
 
 
 def _mean(values: Sequence[torch.Tensor], shares: Sequence[float]) -> torch.Tensor:
     whole = torch.stack([value.double() * share for value, share in zip(values, shares, strict=True)]).sum(0)
     return whole.to(values[-1].dtype)
-
-
-def _mean_prior(priors: Sequence[ClassPrior | None], shares: Sequence[float]) -> ClassPrior | None:
-    """The last one's calibrations, which are to be fitted again, and the mean class bias; None where a model has no prior."""
-    known = [prior for prior in priors if prior is not None]
-    if len(known) < len(priors):
-        return None
-    biases = np.array([prior.bias for prior in known])
-    return replace(known[-1], bias=tuple((np.array(shares) @ biases).round(6).tolist()))
 
 
 OF_ONE: Final = {"digest", "spec", "figures", "unseen", "calibration", "weights_of"}
