@@ -12,10 +12,13 @@ import argparse
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from fer_core.evaluation.evaluate import score
 from fer_core.faceset import carve_dev, read_split, vote_targets
+from fer_core.models.prior import ClassPrior
 from fer_core.models.store import load_model, read_weights, resolve_model, save_model
 from fer_core.predict.activation_ranges import activation_ranges
 from fer_core.predict.onnx_backend import NetworkSession
@@ -59,9 +62,22 @@ def main() -> None:
     training = prior.calibrations["training"]
     card = {name: value for name, value in ref.card.items() if name not in {"digest", "spec", "figures", "unseen"}}
     card |= {"weights_of": card.get("weights_of", ref.digest), **calibration_told(held_back, prior)}
+    card["development"] = card.get("development", {}) | _told(held_back.own.majority(), prior, own.present)
     new = dataclasses.replace(spec, temperature=training.temperature, review=training.review, prior=prior, ranges=ranges)
     made = save_model(args.to, network.state_dict(), new, card, half=True)
     print(json.dumps({"model": str(made.path), "digest": made.digest, **card["calibration"]}, indent=1))
+
+
+def _told(own: Domain, prior: ClassPrior, present: tuple[str, ...]) -> dict[str, Any]:
+    """Figures on the held-back faces, as a training writes them."""
+    figures = score(prior.posterior(own.logits, "training"), own.classes, present)
+    return {
+        "faces": len(own.classes),
+        "protocol": "majority",
+        "accuracy": figures.accuracy,
+        "macro_f1": figures.macro_f1,
+        "ece": figures.ece,
+    }
 
 
 def _people(folder: Path, session: NetworkSession) -> Domain:

@@ -3,7 +3,7 @@
     python -m benchmarks.accuracy.mean_weights MODEL FURTHER [FURTHER ...] --to MEAN [--shares 0.3 0.7]
 
 Each FURTHER has learnt from MODEL, or their mean is no network. Then `benchmarks.accuracy.class_prior --model MEAN` fits its answers. Its
-class bias and its card are those of the last one, the card with the face sets of all of them.
+class bias and its card are those of the last one.
 """
 
 import argparse
@@ -45,15 +45,14 @@ def _mean(values: Sequence[torch.Tensor], shares: Sequence[float]) -> torch.Tens
     return whole.to(values[-1].dtype)
 
 
-OF_ONE: Final = {"digest", "spec", "figures", "unseen", "calibration", "weights_of"}
+OF_ONE: Final = {"digest", "spec", "figures", "unseen", "calibration", "development", "weights_of"}
 """What a card says of its own weights alone."""
 
 
 def _card(models: Sequence[ModelRef], shares: Sequence[float], name: str) -> dict[str, Any]:
     card = {key: value for key, value in models[-1].card.items() if key not in OF_ONE}
-    sets = {str(one["digests"]): one for model in reversed(models) for one in reversed(model.card["trained_on"])}
     mean_of = [{"digest": model.digest, "share": round(share, 4)} for model, share in zip(models, shares, strict=True)]
-    return {**card, "name": name, "trained_on": list(reversed(sets.values())), "mean_of": mean_of}
+    return {**card, "name": name, "mean_of": mean_of}
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ Names the **apparent expression** of an aligned face: {expressions}. Not an inne
 {trained}
 | loss | {loss} |
 | learns from | votes and labels{teachers} |
-| seed, epochs, batch | {seed}, {epochs} (best: {best}), {batch} |
+| seed, epochs, batch | {seed}, {epochs}{best}, {batch} |
 | start | {start} |
 {mean}| face recognition data | {faces} |
 {prior}
@@ -191,7 +191,7 @@ def _page(card: dict[str, Any], ref: ModelRef) -> str:
         prior=_prior(spec, card),
         seed=training["seed"],
         epochs=training["epochs"],
-        best=card["development"]["epoch"],
+        best=f" (best: {card['development']['epoch']})" if "epoch" in card["development"] else "",
         batch=training["batch"],
         framing=card["framing_of_figures"],
         figures="\n".join(_row(protocol, card["figures"][protocol]) for protocol in PROTOCOLS),

@@ -81,13 +81,20 @@ def _more(ref: ModelRef, asked: str) -> str:
 
 def _origin(card: Mapping[str, Any]) -> Iterator[str]:
     """Data, training, calibration."""
+    before = ""
     for data in _each(card.get("trained_on")):
         counts = data.get("counts", {})
         faces = f", {counts['train']:,} training faces" if "train" in counts else ""
-        yield _row("trained on", f"{data['name']}{faces}")
+        named = f"{data['name']}{faces}"
+        if named != before:  # else the same faces, framed by another detector
+            yield _row("trained on", named)
+        before = named
         if data.get("detector"):
             yield _row("", f"{data['framed_by_points']:.1%} framed by {data['detector']}")
         yield from _purposes(data)
+    parts = _each(card.get("mean_of"))
+    if parts:
+        yield _row("weights", f"mean of those of {', '.join(str(part['digest'])[:12] for part in parts)}; the training is that of the last")
     yield from _tuning(card.get("tuned"))
     training = card.get("training", {})
     words = [f"{word} {training[key]}" for key, word in (("epochs", "epochs"), ("batch", "batch"), ("seed", "seed")) if key in training]
