@@ -1,4 +1,4 @@
-"""A DetectionNet in 8-bit numbers for ONNX Runtime: 0.44 of the time of single precision on a CPU with VNNI.
+"""A DetectionNet in 8-bit numbers for ONNX Runtime: 0.36 of the time of single precision on a CPU with VNNI.
 
 Its ranges were recorded by `benchmarks/detector/training/ranges.py`. The last convolutions stay in single precision.
 """
