@@ -150,7 +150,10 @@ def _faces_of(held_back: HeldBack, name: PriorName) -> HeldBack:
     """Those that a prior is for."""
     if name != "training":
         return held_back
-    others, corrupted = (tuple(one.majority() for one in some) for some in (held_back.others, held_back.corrupted))
+    others, corrupted = (
+        tuple(one.majority() for one in some if one.agreed.any())  # none may be agreed on in a small set
+        for some in (held_back.others, held_back.corrupted)
+    )
     return HeldBack(held_back.own.majority(), others, corrupted)
 
 

@@ -64,7 +64,8 @@ class _Names:
         self.names: list[str] = []
 
     def stem(self, first: str, second: str) -> str:
-        return self._noted(self._noted(first) and second)
+        self._noted(first)
+        return self._noted(second)
 
     def convolution(self, x: str, layer: str, stride: int = 1, *, rectified: bool = True) -> str:
         return self._noted(layer)

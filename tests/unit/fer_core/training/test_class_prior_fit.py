@@ -53,6 +53,15 @@ def test_only_the_prior_of_training_leaves_out_faces_that_raters_disagree_on() -
     assert calibration_told(HeldBack(own, (), ()), every)["calibration"]["protocols"]["tempered"] == "argmax"
 
 
+def test_a_domain_without_any_majority_is_no_error() -> None:
+    own, other = domain("own", 0), domain("other", 1, count=50)
+    doubtful = Domain("doubtful", other.logits, other.classes, np.zeros(50, np.bool_))
+    held_back = HeldBack(own, (doubtful,), (doubtful,))
+    prior = fit_class_prior(held_back, BIAS, None)
+    assert set(domain_errors(held_back, prior, "training")) == {"own"}
+    assert set(domain_errors(held_back, prior, "tempered")) == {"own", "doubtful", "corrupted"}
+
+
 def test_faces_without_a_majority_are_kept_apart() -> None:
     """Five raters each: agreed, three against two, two against two and one, nobody names an expression."""
     votes = np.zeros((4, 10), np.float32)
