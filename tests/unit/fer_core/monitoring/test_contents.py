@@ -157,7 +157,7 @@ def test_what_ran_has_the_card_of_a_model_that_is_here(tmp_path):
     known = replace(run.manifest, model_name="tiny", model_digest=tiny.digest, config={**run.manifest.config, "model": "tiny"})
     (found,) = pipelines_of([replace(run, manifest=known)])
     assert found.card is not None
-    assert found.card.trained_on == ("FER+", "muxspace")
+    assert found.card.trained_on == ("FER+", "muxspace", "muxspace (further pictures)")
     assert [score.faces for score in found.card.scores] == [3199, 3579, 555]
     assert dict(found.settings)["class prior"] == "training"
     (unknown,) = pipelines_of([replace(run, manifest=replace(known, model_digest="0" * 64))])  # another model of the same name
