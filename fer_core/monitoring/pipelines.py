@@ -116,9 +116,9 @@ def _summary(card: dict[str, Any]) -> CardSummary:
     sets, gaps, unseen, figures = (card.get(name) for name in ("trained_on", "known_gaps", "unseen", "figures"))
     scored = [(f"held-out faces, {protocol} of the votes", some) for protocol, some in figures.items()] if isinstance(figures, dict) else []
     scored += [(f"{unseen.get('set', 'another set')}, not trained on", unseen)] if isinstance(unseen, dict) else []
+    names = [str(one.get("name", "")) for one in sets if isinstance(one, dict)] if isinstance(sets, list) else []
     return CardSummary(
-        # once each: the same faces may have been framed by several detectors
-        trained_on=tuple(dict.fromkeys(str(one.get("name", "")) for one in sets if isinstance(one, dict))) if isinstance(sets, list) else (),
+        trained_on=tuple(dict.fromkeys(names)),  # the same faces may have been framed by several detectors
         scores=tuple(_score(on, some) for on, some in scored if isinstance(some, dict) and type(some.get("n")) is int),
         gaps=tuple(str(one) for one in gaps[:GAPS]) if isinstance(gaps, list) else (),
     )
